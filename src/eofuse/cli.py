@@ -1,0 +1,291 @@
+"""The command line: words only. It parses, calls and prints; heavy imports wait until a command needs them."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eofuse import __version__
+from eofuse.errors import EofuseError, UsageError
+
+if TYPE_CHECKING:
+    from eofuse.learning.run import Run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns 0, 1 for bad data or 2 for misuse."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.command(arguments)
+    except EofuseError as error:
+        print(f"eofuse: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("eofuse: interrupted; what is done is kept, run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eofuse", description="Data-efficient, multimodal deep learning for Earth observation.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"eofuse {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        added.set_defaults(command=function)
+        return added
+
+    add = command("simulate", _simulate, "write a simulated ben-ge folder, for first use and teaching, never for claims")
+    add.add_argument("folder", metavar="DIR", type=Path, help="the folder to be made")
+    add.add_argument("--patches", type=int, default=800, help="number of patches (default: 800)")
+    add.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
+    _workers(add)
+
+    add = command("download", _download, "fetch a published dataset: resumable, checked, safely unpacked")
+    add.add_argument("name", metavar="NAME", help="ben-ge-800 or ben-ge-8k")
+    add.add_argument("--to", metavar="DIR", type=Path, default=Path(), help="where to (default: here)")
+    add.add_argument("--base-url", default="https://zenodo.org", help="address of the archive, for mirrors")
+
+    add = command("check", _check, "find every problem of a folder or store; exit code 1 if one is an error")
+    add.add_argument("path", metavar="DIR", type=Path, help="a dataset's folder, or a store")
+    _workers(add)
+
+    add = command("pack", _pack, "pack a folder into a store; goes on where an interrupted one stopped")
+    add.add_argument("folder", metavar="DIR", type=Path, help="a dataset's folder")
+    add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
+    add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
+    add.add_argument("--skip-bad", action="store_true", help="set bad patches aside in a list instead of stopping")
+    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+    _workers(add)
+
+    add = command("describe", _describe, "say what is in a store: counts, statistics, classes, scenes, leakage of splits")
+    add.add_argument("store", metavar="STORE", type=Path)
+
+    add = command("show", _show, "draw all modalities of a patch side by side")
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("patch_id", metavar="PATCH_ID")
+    add.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("patch.png"), help="default: patch.png")
+
+    add = command("train", _train, "train one recipe and test it")
+    _recipe(add)
+    add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
+
+    add = command("resume", _resume, "go on with an interrupted run")
+    add.add_argument("run", metavar="RUN", type=Path)
+
+    add = command("evaluate", _evaluate, "score a run on its test patches, with intervals and the constant predictor")
+    add.add_argument("run", metavar="RUN", type=Path)
+
+    add = command("predict", _predict, "predict every patch of a store, with or without labels")
+    add.add_argument("run", metavar="RUN", type=Path)
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("predictions.parquet"), help=".parquet or .csv")
+
+    add = command("study", _study, "compare variants over seeds: leaderboard, tables, report")
+    _recipe(add)
+    add.add_argument("--to", metavar="STUDY", type=Path, help="the study's folder (default: studies/<name>)")
+    _workers(add)
+
+    add = command("report", _report, "write the report of a finished study again")
+    add.add_argument("study", metavar="STUDY", type=Path)
+    return parser
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", metavar="N", type=_positive, help="processes at a time (default: one a core)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path)
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the recipe, like train.steps=500")
+    parser.add_argument("--store", metavar="STORE", type=Path, help="a store in place of the recipe's")
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from eofuse.data.simulate import simulate
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("simulating", "patches") as progress:
+        folder = simulate(
+            arguments.folder, arguments.patches, arguments.seed, arguments.workers, lambda done, total: progress(done, total)
+        )
+    print(f"{folder}: {arguments.patches} simulated patches (for first use and teaching, never for claims)")
+    return 0
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from eofuse.data.download import download, is_downloaded
+    from eofuse.terminal import progress_bar
+
+    if is_downloaded(arguments.name, arguments.to):
+        print(f"{arguments.to / arguments.name}: is there already")
+        return 0
+    with progress_bar("downloading", "bytes") as progress:
+        folder = download(
+            arguments.name, arguments.to, arguments.base_url, lambda name, done, total: progress(done, total, name)
+        )
+    print(f"{folder}: downloaded and checked; next: eofuse pack {folder} {folder}.store")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from eofuse.data.check import check_path
+    from eofuse.terminal import console, progress_bar
+
+    with progress_bar("checking", "files") as progress:
+        problems = check_path(arguments.path, arguments.workers, progress)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    for problem in problems:
+        style = "bold red" if problem.severity == "error" else "yellow"
+        console().print(f"[{style}]{problem.severity}[/] ", end="")
+        console().print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    print(f"{arguments.path}: {len(errors)} errors, {len(problems) - len(errors)} warnings")
+    return 1 if errors else 0
+
+
+def _pack(arguments: argparse.Namespace) -> int:
+    from eofuse.data.pack import pack
+    from eofuse.terminal import progress_bar
+
+    names = arguments.modalities.split(",") if arguments.modalities else None
+    with progress_bar("packing", "patches") as progress:
+        store = pack(
+            arguments.folder,
+            arguments.store,
+            modalities=names,
+            skip_bad=arguments.skip_bad,
+            overwrite=arguments.overwrite,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    aside = store.provenance["set_aside"]
+    print(f"{store.path}: {len(store)} patches, {', '.join(store.modalities)}")
+    if aside:
+        print(f"{aside} bad patches were set aside: see {store.path / 'set_aside.csv'}")
+    return 0
+
+
+def _describe(arguments: argparse.Namespace) -> int:
+    from eofuse.data.describe import describe_store
+    from eofuse.data.store import open_store
+    from eofuse.terminal import console, description_tables
+
+    store = open_store(arguments.store)
+    for part in description_tables(store, describe_store(store)):
+        console().print(part)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from eofuse.data.store import open_store
+    from eofuse.reports.figures.patch import show_patch
+
+    show_patch(open_store(arguments.store), arguments.patch_id, arguments.output)
+    print(arguments.output)
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from eofuse.recipe import train
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("training", "steps") as progress:
+        run = train(
+            arguments.recipe,
+            store=arguments.store,
+            to=arguments.to,
+            overrides=arguments.overrides,
+            progress=progress,
+        )
+    return _tell(run)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from eofuse.recipe import resume
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("training", "steps") as progress:
+        run = resume(arguments.run, progress)
+    return _tell(run)
+
+
+def _tell(run: "Run") -> int:
+    assert run.test is not None
+    metric = run.result["metric"]
+    for warning in run.warnings():
+        print(f"note: {warning}")
+    print(f"validation {metric} {run.result['validation'][metric]:.3f} (step {run.result['best_step']}), test {run.test[metric]:.3f}")
+    print(f"{run.folder}: for all scores with intervals, eofuse evaluate {run.folder}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from eofuse.learning.evaluate import evaluate
+    from eofuse.terminal import console, scores_table
+
+    console().print(scores_table(evaluate(arguments.run)))
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from eofuse.data.store import open_store
+    from eofuse.inference.predict import predict_store, write_predictions
+    from eofuse.learning.run import MODEL_FOLDER, open_run
+    from eofuse.terminal import progress_bar
+
+    run = open_run(arguments.run)
+    with progress_bar("predicting", "patches") as progress:
+        table = predict_store(run.folder / MODEL_FOLDER, open_store(arguments.store), progress=progress)
+    write_predictions(table, arguments.output)
+    missing = int((~table["predicted"]).sum())
+    without = f"; {missing} patches lack an input and have no prediction" if missing else ""
+    print(f"{arguments.output}: {len(table) - missing} predictions{without}")
+    return 0
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from eofuse.recipe import REPORT_FILE, study
+    from eofuse.reports.terminal import leaderboard_table
+    from eofuse.terminal import console, progress_bar
+
+    with progress_bar("studying", "runs") as progress:
+        done = study(
+            arguments.recipe,
+            store=arguments.store,
+            to=arguments.to,
+            overrides=arguments.overrides,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    console().print(leaderboard_table(done.results))
+    for warning in done.results.summary["warnings"]:
+        print(f"note: {warning}")
+    print(f"report: {(done.folder / REPORT_FILE).resolve()}")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from eofuse.recipe import open_study
+
+    if not arguments.study.is_dir():
+        raise UsageError("is no study folder", where=arguments.study)
+    print(open_study(arguments.study).report())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""Strict options from YAML: unknown and duplicate keys are errors that name the key's path and the nearest valid one.
+
+Mechanics only: the options of a thing stand beside the thing, as a subclass of `Options`. `read_yaml` loads safely,
+`apply_overrides` merges `key=value` words, `parse_options` validates.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eofuse.errors import UsageError, did_you_mean
+
+
+class Options(BaseModel):
+    """Base of all option groups: frozen, and strict about names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+OptionsType = TypeVar("OptionsType", bound=Options)
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that rejects duplicate keys and reads numbers and booleans as YAML 1.2 does."""
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str | int | float | bool | NoneType):
+            raise UsageError("keys must be words", where=f"line {key_node.start_mark.line + 1}")
+        if key in seen:
+            raise UsageError(f"duplicate key '{key}'", where=f"line {key_node.start_mark.line + 1}", fix="keep one")
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, where: object = "YAML") -> Any:
+    """Parses YAML safely; a duplicate key or a syntax error is a `UsageError` that names the line."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except UsageError as error:
+        raise UsageError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise UsageError(f"not valid YAML: {problem}", where=f"{where}{line}") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML file whose top level is a mapping.
+
+    Raises:
+        UsageError: if the file is missing, not text, not YAML or not a mapping.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"can't be read: {error.strerror}", where=path, fix="check the path") from None
+    except UnicodeDecodeError:
+        raise UsageError("is not UTF-8 text", where=path) from None
+    values = parse_yaml(text, path)
+    if not isinstance(values, dict):
+        raise UsageError("must be a mapping of keys to values", where=path)
+    return values
+
+
+def write_yaml(values: Mapping[str, Any]) -> str:
+    """YAML text that `parse_yaml` reads back to the same values."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes with the resolvers of `_Loader`, so that strings that look like numbers are quoted."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change` in place of its own; mappings are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def apply_overrides(values: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """`values` with `key.path=value` words merged in; each value is read as YAML.
+
+    Raises:
+        UsageError: if a word has no `=` or its path runs through something that is no mapping.
+    """
+    result = dict(values)
+    for word in words:
+        path, equals, text = word.partition("=")
+        if not equals or not path:
+            raise UsageError(f"'{word}' is no override", fix="write key=value, for example train.steps=500")
+        change: Any = parse_yaml(text, word) if text else None
+        for key in reversed(path.split(".")):
+            change = {key: change}
+        result = merge(result, change)
+    return result
+
+
+def parse_options(kind: type[OptionsType], values: Mapping[str, Any], where: object = None) -> OptionsType:
+    """Validates values as an option group.
+
+    Raises:
+        UsageError: naming each wrong key's path, with the nearest valid name for an unknown one.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [_explain(kind, dict(problem)) for problem in error.errors()]
+    raise UsageError("; ".join(problems), where=where)
+
+
+def _explain(kind: type[Options], problem: Mapping[str, Any]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    path = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown key; {did_you_mean(location[-1], _keys_at(kind, location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{path}: this key is required"
+    if problem["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        return f"{path}: '{problem['input']}' is not valid; {did_you_mean(problem['input'], choices)}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    given = problem["input"]
+    shown = "" if isinstance(given, Mapping) else f" (given: {given!r})"
+    return f"{path}: {message[:1].lower()}{message[1:]}{shown}" if path else message
+
+
+def _keys_at(kind: Any, location: Sequence[str]) -> list[str]:
+    """Valid keys of the option group to which a path leads."""
+    for part in location:
+        fields = getattr(kind, "model_fields", {})
+        if part in fields:
+            kind = _options_in(fields[part].annotation)
+        elif not fields:
+            break
+    return list(getattr(kind, "model_fields", {}))
+
+
+def _options_in(annotation: Any) -> Any:
+    """The first option group inside an annotation such as `X | None` or `dict[str, X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, dict, list, tuple):
+        for inner in get_args(annotation):
+            found = _options_in(inner)
+            if found is not None:
+                return found
+    return None

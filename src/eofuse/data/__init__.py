@@ -1,0 +1,1 @@
+"""Data: foreign layouts (`sources`), the packed store, targets, splits and batches."""

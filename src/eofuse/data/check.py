@@ -1,0 +1,151 @@
+"""Checks a source: its tables, then every raster of every patch, without stopping at the first problem."""
+
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
+
+import numpy as np
+import numpy.typing as npt
+
+from eofuse.data.problems import Problem, errors_first
+from eofuse.data.sources import Source
+from eofuse.data.sources.ben_ge import BenGeSource
+from eofuse.errors import DataError
+from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Modality
+
+PLAUSIBLE_DECIBEL = (-60.0, 20.0)
+MOSTLY_ZERO = 0.5
+FRACTION_TOLERANCE = 0.01
+CORNER_TOLERANCE_PIXELS = 0.5
+_ROWS_AT_ONCE = 16
+
+Raster = npt.NDArray[np.generic]
+
+
+def check_source(source: Source, progress: Callable[[int, int], None] | None = None, workers: int = 1) -> list[Problem]:
+    """Everything that is wrong with a source, or looks odd.
+
+    Args:
+        source: an indexed dataset.
+        progress: called with (patches done, patches in all).
+        workers: processes that read; the result does not depend on it.
+
+    Returns:
+        Errors before warnings; within each, the index's problems, then those of the patches in their order.
+    """
+    problems = [*getattr(source, "problems", []), *_lacking(source)]
+    total = len(source.index)
+    chunks = [range(start, min(start + _ROWS_AT_ONCE, total)) for start in range(0, total, _ROWS_AT_ONCE)]
+    for chunk, found in zip(chunks, _check_chunks(source, chunks, workers), strict=True):
+        problems += found
+        if progress:
+            progress(chunk.stop, total)
+    return errors_first(problems)
+
+
+def check_patch(source: Source, row: int) -> list[Problem]:
+    """Everything that is wrong with the rasters of one patch, or looks odd."""
+    patch_id = str(source.index["patch_id"].iloc[row])
+    warn = functools.partial(_warning, patch_id)
+    try:
+        if isinstance(source, BenGeSource):
+            with_grids = source.read_with_grids(row)
+            rasters = {name: values for name, (values, _) in with_grids.items()}
+            corners = {name: (band.transform.c, band.transform.f) for name, (_, band) in with_grids.items()}
+            pixel_m = max((abs(band.transform.a) for _, band in with_grids.values()), default=1.0)
+            found = _corner_warnings(corners, CORNER_TOLERANCE_PIXELS * pixel_m, warn)
+        else:
+            rasters, found = source.read(row), []
+    except DataError as error:
+        errors = source.errors(row) if isinstance(source, BenGeSource) else [error]
+        return [Problem.from_error(each, patch_id) for each in errors]
+    modalities = {modality.name: modality for modality in source.modalities}
+    for name, values in rasters.items():
+        found += _raster_warnings(modalities[name], values, warn)
+    if WORLDCOVER.name in rasters:
+        found += _fraction_warnings(source, row, rasters[WORLDCOVER.name], warn)
+    return found
+
+
+def _warning(
+    patch_id: str, what: str, where: str, fix: str = "look at the patch; leave it out if it is bad"
+) -> Problem:
+    return Problem("warning", what, where, patch_id, fix)
+
+
+def _lacking(source: Source) -> Iterator[Problem]:
+    """One warning for each modality that some patches lack and others have."""
+    for modality in source.modalities:
+        lacking = int((~source.index[f"has_{modality.name}"].astype(bool)).sum())
+        if lacking:
+            what = f"{lacking} of {len(source.index)} patches lack this modality"
+            yield Problem("warning", what, modality.name, fix="nothing, if that is meant: models handle absent inputs")
+
+
+def _corner_warnings(
+    corners: dict[str, tuple[float, float]], tolerance: float, warn: Callable[..., Problem]
+) -> list[Problem]:
+    """Rasters whose upper-left corner is not that of the patch's first raster."""
+    if not corners:
+        return []
+    first, (left, top) = next(iter(corners.items()))
+    return [
+        warn(f"its corner lies {x - left:g} m east and {top - y:g} m south of that of {first}", name)
+        for name, (x, y) in corners.items()
+        if max(abs(x - left), abs(y - top)) > tolerance
+    ]
+
+
+def _raster_warnings(modality: Modality, values: Raster, warn: Callable[..., Problem]) -> list[Problem]:
+    """Odd pixel values; a constant height or land cover is not odd (sea, lakes)."""
+    found = []
+    for channel, pixels in zip(modality.channels, values, strict=True):
+        where = f"{modality.name}, band {channel.name}"
+        low, high = pixels.min(), pixels.max()
+        if modality.name in (SENTINEL1.name, SENTINEL2.name) and low == high:
+            found.append(warn(f"every pixel is {low}", where))
+        elif modality.name == SENTINEL2.name and (pixels == 0).mean() > MOSTLY_ZERO:
+            found.append(warn(f"{(pixels == 0).mean():.0%} of the pixels are 0", where))
+        limits = {SENTINEL1.name: PLAUSIBLE_DECIBEL, ELEVATION.name: ELEVATION.valid_range}.get(modality.name)
+        if limits is not None and (low < limits[0] or high > limits[1]):
+            unit = channel.unit
+            found.append(warn(f"{low:g} to {high:g} {unit}, expected {limits[0]:g} to {limits[1]:g} {unit}", where))
+    return found
+
+
+def _fraction_warnings(source: Source, row: int, codes: Raster, warn: Callable[..., Problem]) -> list[Problem]:
+    """Land cover fractions of the table that are not those of the map."""
+    for category in WORLDCOVER.categories:
+        column = f"worldcover_fraction.{category.name}"
+        if column not in source.index.columns:
+            return []
+        listed, counted = float(source.index[column].iat[row]), float((codes == category.code).mean())
+        if abs(listed - counted) > FRACTION_TOLERANCE:
+            what = f"the table says {listed:.3f} {category.name}, the map {counted:.3f}"
+            return [warn(what, column, "correct the table, or fetch the map again")]
+    return []
+
+
+_source: Source | None = None
+
+
+def _start_worker(source: Source) -> None:
+    global _source
+    _source = source
+
+
+def _check_chunk(rows: range) -> list[Problem]:
+    assert _source is not None
+    return [problem for row in rows for problem in check_patch(_source, row)]
+
+
+def _check_chunks(source: Source, chunks: list[range], workers: int) -> Iterator[list[Problem]]:
+    """Problems of each chunk, in order."""
+    if workers == 1 or len(chunks) <= 1:
+        for chunk in chunks:
+            yield [problem for row in chunk for problem in check_patch(source, row)]
+        return
+    context = get_context("fork" if "fork" in get_all_start_methods() else "spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(source,)) as pool:
+        yield from pool.map(_check_chunk, chunks)

@@ -1,0 +1,114 @@
+"""What is in a store: counts, presence, channel statistics, class balance, scenes, leakage of the ways to split it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from eofuse.data.leakage import protocol_leakage
+from eofuse.data.loading import Loader
+from eofuse.data.splits import Leakage, SplitOptions
+from eofuse.data.statistics import channel_moments
+from eofuse.data.store import Store
+from eofuse.data.targets import make_target
+from eofuse.errors import EofuseError
+
+TARGETS = ("climate_zone", "dominant_land_cover", "land_cover_above", "clc19", "clc43")
+
+
+@dataclass(frozen=True)
+class Description:
+    """Facts about a store.
+
+    Attributes:
+        modalities: modality, kind, channels, dtype, patches that have it, share.
+        channels: modality, channel, unit, mean, std, minimum, maximum, constant.
+        classes: target, class, patches, scenes, share; for every target that the store knows.
+        scenes: patches a scene: count, smallest, median, largest.
+        splits: published part → patches.
+        leakage: protocol → leakage.
+    """
+
+    modalities: pd.DataFrame
+    channels: pd.DataFrame
+    classes: pd.DataFrame
+    scenes: dict[str, float]
+    splits: dict[str, int]
+    leakage: dict[str, Leakage]
+
+
+def describe_store(store: Store) -> Description:
+    """Reads a store once and describes it."""
+    sizes = store.index["scene"].value_counts()
+    parts = store.index["split"].value_counts()
+    return Description(
+        modalities=_modalities(store),
+        channels=_channels(store),
+        classes=_classes(store),
+        scenes={
+            "scenes": len(sizes),
+            "smallest": int(sizes.min()),
+            "median": float(sizes.median()),
+            "largest": int(sizes.max()),
+        },
+        splits={str(name): int(count) for name, count in parts.items()},
+        leakage=protocol_leakage(store.index, SplitOptions()),
+    )
+
+
+def _modalities(store: Store) -> pd.DataFrame:
+    rows = []
+    for modality in store.modalities.values():
+        present = int(store.present(modality.name).sum())
+        rows.append(
+            {
+                "modality": modality.name,
+                "title": modality.title,
+                "kind": modality.kind.value,
+                "channels": len(modality.channels),
+                "dtype": modality.dtype,
+                "patches": present,
+                "share": present / len(store),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _channels(store: Store) -> pd.DataFrame:
+    loader = Loader(store, dict.fromkeys(store.modalities))
+    rows = []
+    for name, moments in channel_moments(loader, np.arange(len(store))).items():
+        for position, channel in enumerate(store.modalities[name].channels):
+            rows.append(
+                {
+                    "modality": name,
+                    "channel": channel.name,
+                    "unit": channel.unit,
+                    "mean": moments.mean[position],
+                    "std": moments.std[position],
+                    "minimum": moments.minimum[position],
+                    "maximum": moments.maximum[position],
+                    "patches": moments.patches,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _classes(store: Store) -> pd.DataFrame:
+    rows = []
+    for name in TARGETS:
+        try:
+            target = make_target(store, name)
+        except EofuseError:  # this store does not know the target
+            continue
+        labelled = int(target.known.sum())
+        for number, label in enumerate(target.classes):
+            column = target.values == number if target.kind == "single_label" else target.values[:, number] > 0
+            carries = column & target.known
+            if carries.any():
+                scenes = store.index.loc[carries, "scene"].nunique()
+                patches = int(carries.sum())
+                rows.append(
+                    {"target": name, "class": label, "patches": patches, "scenes": scenes, "share": patches / labelled}
+                )
+    return pd.DataFrame(rows, columns=["target", "class", "patches", "scenes", "share"])

@@ -1,0 +1,392 @@
+"""Downloads published data sets: `download` fetches one by name, `is_downloaded` says whether it is there.
+
+Sizes, checksums and addresses come from the record's page in the archive's programming interface at run time; only the
+record numbers stand here (`RECORDS`). A broken download resumes where it stopped (HTTP ranges, which is why this is the
+standard library and not pooch: pooch 1.9 always starts anew), every file is checked against its published checksum, and
+archives are unpacked beside the destination, which appears whole or not at all.
+"""
+
+import errno
+import gzip
+import hashlib
+import http.client
+import json
+import logging
+import lzma
+import re
+import shutil
+import stat
+import tarfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, TypeVar
+
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.files import write_text
+
+RECORDS = {"ben-ge-800": 12941231, "ben-ge-8k": 8121208}
+"""Data set → record number in the archive (Zenodo)."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a file's name, the bytes that are there and the bytes in all."""
+
+_MARKER = "download.json"  # in a finished folder: which files it came from
+_TIMEOUT_SECONDS = 60
+_PAUSES_SECONDS = (1.0, 5.0, 15.0)  # before the second, third and fourth try
+_BLOCK = 1 << 18
+_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz", ".zip")
+_RESUMES = "check the connection and run the same again: it resumes where it stopped"
+
+_CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
+_DAMAGES = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # an encrypted zip
+)
+
+_logger = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a record, as published."""
+
+    key: str
+    size: int
+    checksum: str  # algorithm:hexadecimal digits
+    url: str
+
+
+def is_downloaded(name: str, to: str | Path) -> bool:
+    """Whether `download(name, to)` has finished before.
+
+    Raises:
+        UsageError: if no data set has this name.
+    """
+    _record_of(name)
+    return (Path(to) / name / _MARKER).is_file()
+
+
+def download(name: str, to: str | Path, base_url: str = "https://zenodo.org", progress: Progress | None = None) -> Path:
+    """Downloads a data set, checks it and unpacks it.
+
+    Done work is not repeated: a data set that is there is returned at once (and the log says so), and whole or partial
+    files of an earlier try, which stay in `<to>/<name>.download`, are used.
+
+    Args:
+        name: one of `RECORDS`.
+        to: the folder in which the folder `name` will stand; made if missing.
+        base_url: the archive's address, for mirrors.
+        progress: called while files arrive.
+
+    Returns:
+        The folder of the data set, `<to>/<name>`.
+
+    Raises:
+        UsageError: if no data set has this name, the address is no web address, or another folder is in the way.
+        DataError: if the network fails, a checksum does not agree, an archive is damaged or would write outside its
+            folder, or the disk is too small.
+    """
+    record = _record_of(name)
+    folder = Path(to) / name
+    work = Path(to) / f"{name}.download"
+    if is_downloaded(name, to):
+        _logger.info("%s is already there: %s", name, folder)
+        shutil.rmtree(work, ignore_errors=True)
+        return folder
+    with _writing(folder):
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UsageError(
+                "is in the way: it was not downloaded by this command",
+                where=folder,
+                fix="use it as it is, move it, or give another folder",
+            )
+        work.mkdir(parents=True, exist_ok=True)
+    files = _published_files(f"{_web_address(base_url).rstrip('/')}/api/records/{record}")
+    _check_disk(files, work)
+    for file in files:
+        _fetch(file, work, progress)
+    unpacked = _unpack_all(files, work)
+    with _writing(folder):
+        provenance = {"name": name, "record": record, "files": [asdict(file) for file in files]}
+        write_text(unpacked / _MARKER, json.dumps(provenance, indent=1) + "\n")
+        if folder.exists():
+            folder.rmdir()
+        unpacked.rename(folder)
+    shutil.rmtree(work, ignore_errors=True)
+    _logger.info("%s is complete: %s", name, folder)
+    return folder
+
+
+def _record_of(name: str) -> int:
+    if name not in RECORDS:
+        raise UsageError(f"no data set is called '{name}'", fix=did_you_mean(name, RECORDS))
+    return RECORDS[name]
+
+
+def _web_address(url: str) -> str:
+    """The address itself; other kinds (`file:`, `ftp:`) are refused."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError("is not an address of the web", where=url, fix="give one that starts with https://")
+    return url
+
+
+def _published_files(url: str) -> list[_File]:
+    """What the record says of its files."""
+
+    def read() -> bytes:
+        with _open(url, {"Accept": "application/json"}) as response:
+            content: bytes = response.read()
+        return content
+
+    content = _retrying(read, url)
+    try:
+        files = [_published_file(entry) for entry in json.loads(content)["files"]]
+    except (ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
+        raise DataError(
+            f"the record's description is not understood ({error})", where=url, fix="check the address"
+        ) from None
+    if not files:
+        raise DataError("the record has no files", where=url)
+    return files
+
+
+def _published_file(entry: Any) -> _File:
+    key, size, checksum, links = entry["key"], entry["size"], entry["checksum"], entry["links"]
+    algorithm = checksum.partition(":")[0]
+    if key in ("", "..") or PurePosixPath(key).name != key or "\\" in key or not isinstance(size, int) or size < 0:
+        raise ValueError(f"a file of the name {key!r} and the size {size!r}")
+    if algorithm not in _CHECKSUMS:
+        raise ValueError(f"a checksum of the kind {algorithm!r}")
+    return _File(key, size, checksum, _web_address(links.get("self") or links["content"]))
+
+
+def _check_disk(files: list[_File], work: Path) -> None:
+    """Room for what is still to come, and for the archives' content, which takes at least their size."""
+    have = sum(_size(work / file.key) + _size(_part(work / file.key)) for file in files)
+    need = max(0, sum(file.size for file in files) - have)
+    need += sum(file.size for file in files if file.key.endswith(_ARCHIVES))
+    free = shutil.disk_usage(work).free
+    if need > free:
+        raise DataError(
+            f"needs at least {_gigabytes(need)} of disk space, {_gigabytes(free)} are free",
+            where=work.parent,
+            fix="make room or give a folder on another disk",
+        )
+
+
+def _fetch(file: _File, work: Path, progress: Progress | None) -> None:
+    """Brings one file into the work folder, whole and checked."""
+    target, part = work / file.key, _part(work / file.key)
+    if target.is_file() and _agrees(target, file):
+        return
+    _retrying(lambda: _transfer(file, part, progress), file.url)
+    if not _agrees(part, file):
+        part.unlink()
+        raise DataError(
+            f"the checksum does not agree with the published one ({file.checksum}); the file was deleted",
+            where=file.url,
+            fix="run the same again: it starts this file anew",
+        )
+    with _writing(target):
+        part.replace(target)
+
+
+def _transfer(file: _File, part: Path, progress: Progress | None) -> None:
+    """Appends to the partial file what it lacks.
+
+    Raises:
+        ConnectionError: if the connection ends early.
+    """
+    have = _size(part)
+    if have > file.size:
+        part.unlink()
+        have = 0
+    headers = {"Range": f"bytes={have}-"} if 0 < have < file.size else {}
+    if have < file.size or not part.exists():
+        try:
+            opened = _open(file.url, headers)
+        except urllib.error.HTTPError as error:
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and headers:
+                part.unlink()
+                raise ConnectionError("the server does not have the rest of the file") from error
+            raise
+        with opened as response:
+            if headers and not _continues(response, have, file.size):
+                if response.status == http.client.PARTIAL_CONTENT:
+                    part.unlink()  # so that the next try asks for the whole file
+                    raise ConnectionError("the server sent another part of the file than was asked for")
+                have = 0  # the server ignores ranges and sends the whole file
+            have = _receive(response, file, part, have, progress)
+    if have < file.size:
+        raise ConnectionError(f"the connection ended after {have} of {file.size} bytes")
+
+
+def _receive(response: http.client.HTTPResponse, file: _File, part: Path, have: int, progress: Progress | None) -> int:
+    """Writes a response behind the bytes that are there; gives the new size."""
+    with _writing(part):
+        output = part.open("ab" if have else "wb")
+    with output:
+        while block := response.read1(_BLOCK):
+            with _writing(part):
+                output.write(block)
+            have += len(block)
+            if have > file.size:
+                output.truncate(0)
+                raise DataError(
+                    "the server sent more bytes than the file has", where=file.url, fix="run the same again"
+                )
+            if progress:
+                progress(file.key, have, file.size)
+    return have
+
+
+def _continues(response: http.client.HTTPResponse, have: int, size: int) -> bool:
+    """Whether a response is the rest of a file behind the bytes that are there."""
+    given = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if response.status != http.client.PARTIAL_CONTENT or not given:
+        return False
+    return int(given[1]) == have and int(given[2]) < size and given[3] in ("*", str(size))
+
+
+def _open(url: str, headers: dict[str, str]) -> Any:
+    """The opened response."""
+    request = urllib.request.Request(url, headers={"User-Agent": "eofuse", **headers})
+    return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+
+
+def _retrying(action: Callable[[], _Result], url: str) -> _Result:
+    """Repeats an action that the network interrupts, a few times.
+
+    Raises:
+        DataError: if it never succeeds, or at once if the server refuses.
+    """
+    for pause in (*_PAUSES_SECONDS, None):
+        try:
+            return action()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < 500 and error.code not in (408, 429):
+                raise DataError(
+                    f"the server refuses: {error.code} {error.reason}", where=url, fix="check the address"
+                ) from None
+            problem = f"{error.code} {error.reason}"
+        except (OSError, http.client.HTTPException) as error:
+            problem = str(getattr(error, "reason", error)) or type(error).__name__
+        if pause is not None:
+            _logger.info("%s: %s; trying again in %g s", url, problem, pause)
+            time.sleep(pause)
+    raise DataError(f"the download broke off: {problem}", where=url, fix=_RESUMES)
+
+
+def _unpack_all(files: list[_File], work: Path) -> Path:
+    """Unpacks a record's archives and puts its other files beside their content; gives the folder.
+
+    A single folder that holds everything is the data set itself.
+    """
+    unpacked = work / "unpacked"
+    with _writing(unpacked):
+        shutil.rmtree(unpacked, ignore_errors=True)
+        unpacked.mkdir()
+        for file in files:
+            if file.key.endswith(_ARCHIVES):
+                _unpack(work / file.key, unpacked)
+        visible = [path for path in unpacked.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+        root = visible[0] if len(visible) == 1 and visible[0].is_dir() else unpacked
+        for file in files:
+            if not file.key.endswith(_ARCHIVES):
+                shutil.copyfile(work / file.key, root / file.key)
+    return root
+
+
+def _unpack(archive: Path, to: Path) -> None:
+    """Unpacks files and folders; nothing else, and nothing outside the folder.
+
+    Raises:
+        DataError: if the archive is damaged, holds a link or a device, or names a place outside the folder.
+    """
+    try:
+        for name, content in _members(archive):
+            member = PurePosixPath(name)
+            if member.is_absolute() or ".." in member.parts or re.search(r"[\\\0]|^[A-Za-z]:", name):
+                raise DataError(f"'{name}' lies outside the archive's folder", where=archive, fix="do not trust it")
+            path = to.joinpath(*member.parts)
+            if content is None:
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as output:
+                shutil.copyfileobj(content, output, _BLOCK)
+    except _DAMAGES as error:
+        raise DataError(f"the archive is damaged: {error}", where=archive, fix="delete it and run again") from None
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Name and opened content of each file, name and None of each folder; links and devices are refused."""
+    if archive.name.endswith(".zip"):
+        with zipfile.ZipFile(archive) as zipped:
+            for entry in zipped.infolist():
+                if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise _not_a_file(entry.filename, archive)
+                if entry.is_dir():
+                    yield entry.filename, None
+                else:
+                    with zipped.open(entry) as content:
+                        yield entry.filename, content
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if not (member.isfile() or member.isdir()):
+                raise _not_a_file(member.name, archive)
+            yield member.name, tar.extractfile(member)
+
+
+def _not_a_file(name: str, archive: Path) -> DataError:
+    return DataError(f"'{name}' is neither a file nor a folder (a link?)", where=archive, fix="do not trust it")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns a failure to write into a message."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError("the disk is full", where=path, fix="make room and run the same again") from None
+        raise DataError(f"can't be written: {error}", where=path, fix="check the folder") from None
+
+
+def _agrees(path: Path, file: _File) -> bool:
+    algorithm, _, digest = file.checksum.partition(":")
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest() == digest
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,168 @@
+"""Batches: which rows, in which order, read how.
+
+The rows of a training step are a pure function of (seed, step), so that an interrupted run goes on with the very batches it would
+have seen. A batch is one gather a modality into a preallocated buffer, in native dtype; the next one is read while the
+current one is used.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from eofuse.data.store import Store, Window
+from eofuse.data.targets import Target
+from eofuse.modalities import Kind, Modality
+
+Rows = npt.NDArray[np.int64]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some patches.
+
+    Attributes:
+        rows: their rows in the store, (batch,).
+        inputs: by modality, native dtype: (batch, channels, height, width), (batch, channels) or (batch,) codes.
+        present: by modality, which patches have it, (batch,).
+        targets: by target, (batch,) class numbers or (batch, classes) indicators.
+        known: by target, which patches have the label, (batch,).
+    """
+
+    rows: Rows
+    inputs: dict[str, Tensor]
+    present: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    known: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device; on its own device, itself."""
+        groups = (self.inputs, self.present, self.targets, self.known)
+        return Batch(self.rows, *({name: t.to(device, non_blocking=True) for name, t in group.items()} for group in groups))
+
+
+class Loader:
+    """Reads batches of chosen modalities and targets from a store.
+
+    The tensors of a batch are views of buffers that are used again `BUFFERS` batches later; use one loader for one loop.
+
+    Args:
+        store: the store.
+        inputs: modalities wanted, with the names of their channels or None for all.
+        targets: targets wanted.
+        crop: side of the square in the middle of each patch that is read, the whole patch by default.
+    """
+
+    BUFFERS = 4
+
+    def __init__(
+        self,
+        store: Store,
+        inputs: Mapping[str, Sequence[str] | None],
+        targets: Mapping[str, Target] | None = None,
+        crop: int | None = None,
+    ) -> None:
+        self.store = store
+        self.targets = dict(targets or {})
+        self.window = Window.centred(crop, store.patch_size) if crop else None
+        self.modalities: dict[str, Modality] = {}
+        self._channels: dict[str, list[int] | None] = {}
+        for name, channels in inputs.items():
+            modality = store.modality(name)
+            self._channels[name] = [modality.channel_index(channel) for channel in channels] if channels else None
+            self.modalities[name] = modality.select(channels) if channels else modality
+        self._present = {name: store.present(name) for name in self.modalities}
+        self._buffers: list[dict[str, npt.NDArray[np.generic]]] = [{} for _ in range(self.BUFFERS)]
+        self._turn = 0
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """(height, width) of the rasters in a batch."""
+        return (self.window.height, self.window.width) if self.window else self.store.patch_size
+
+    def complete(self) -> npt.NDArray[np.bool_]:
+        """Which patches of the store have every input modality, (patches,)."""
+        return np.logical_and.reduce([*self._present.values(), np.ones(len(self.store), dtype=bool)])
+
+    def read(self, rows: Rows) -> Batch:
+        """Reads one batch."""
+        self._turn = (self._turn + 1) % self.BUFFERS
+        inputs, present = {}, {}
+        for name in self.modalities:
+            out = self._buffer(name, len(rows))
+            self.store.read(name, rows, out, channels=self._channels[name], window=self.window)
+            inputs[name] = torch.from_numpy(out)
+            present[name] = torch.from_numpy(self._present[name][rows])
+        targets = {name: torch.from_numpy(target.values[rows]) for name, target in self.targets.items()}
+        known = {name: torch.from_numpy(target.known[rows]) for name, target in self.targets.items()}
+        return Batch(rows, inputs, present, targets, known)
+
+    def _buffer(self, name: str, count: int) -> npt.NDArray[np.generic]:
+        buffers = self._buffers[self._turn]
+        buffer = buffers.get(name)
+        if buffer is None or len(buffer) < count:
+            window = self.window if self.modalities[name].kind is Kind.RASTER else None
+            shape = self.store.shape(name, self._channels[name], window)
+            buffer = buffers[name] = np.empty((count, *shape), dtype=self.modalities[name].dtype)
+        return buffer[:count]
+
+    def batches(self, batches_of_rows: Iterable[Rows]) -> Iterator[Batch]:
+        """Batches in order, each read while the one before it is used."""
+        return read_ahead(self.read, batches_of_rows)
+
+
+def read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results of a function in order; the next is computed in a thread while the current one is used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = None
+        for item in items:
+            coming = pool.submit(function, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result()
+
+
+def in_order(rows: Rows, batch_size: int) -> list[Rows]:
+    """Rows in batches, in their order; the last may be smaller."""
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def shuffled_rows(rows: Rows, batch_size: int, seed: int, step: int) -> Rows:
+    """Rows of a training step: a stretch of an endless chain of permutations, one an epoch. Pure in (seed, step)."""
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = positions // len(rows)
+    order = {epoch: _permutation(len(rows), seed, epoch) for epoch in np.unique(epochs).tolist()}
+    chosen = [order[epoch][place] for epoch, place in zip(epochs.tolist(), positions % len(rows), strict=True)]
+    return rows[np.array(chosen)]
+
+
+@lru_cache(maxsize=4)
+def _permutation(count: int, seed: int, epoch: int) -> Rows:
+    return np.random.default_rng([seed, epoch, 1]).permutation(count)
+
+
+def sampled_rows(rows: Rows, weights: npt.NDArray[np.float64], batch_size: int, seed: int, step: int) -> Rows:
+    """Rows of a training step drawn with replacement by weight. Pure in (seed, step)."""
+    return np.random.default_rng([seed, step, 2]).choice(rows, size=batch_size, p=weights / weights.sum())
+
+
+def balancing_weights(target: Target, rows: Rows) -> npt.NDArray[np.float64]:
+    """Weight of each row for balanced sampling: one over the count of its class, or of its rarest class."""
+    rarity = 1 / np.maximum(target.counts(rows), 1)
+    values = target.values[rows]
+    if target.kind == "single_label":
+        return rarity[values]
+    return np.maximum((values * rarity).max(axis=1), rarity.min())

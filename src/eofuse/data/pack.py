@@ -1,0 +1,364 @@
+"""Packs a foreign dataset into a store: parallel, resumable after any interruption, atomic.
+
+Workers read patches in chunks; one writer appends them in order to the shards of `STORE.partial` and, after each chunk, replaces
+a small journal. A run that was killed is continued from the journal, so the finished store is the same, bit for bit. Only a
+whole store is moved to its name.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256 as sha256_of
+from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.lib import format as npy_format
+
+from eofuse import __version__
+from eofuse.data.problems import errors_first
+from eofuse.data.sources import Source
+from eofuse.data.sources.ben_ge import open_ben_ge
+from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE, Store, open_store
+from eofuse.errors import DataError, UsageError
+from eofuse.files import sha256, write_text
+from eofuse.modalities import Kind, Modality, find_modality
+
+CHUNK = 16
+SHARD_BYTES = 2 * 1024**3
+HEADER_BYTES = 128
+JOURNAL_FILE = "journal.json"
+SET_ASIDE_FILE = "set_aside.csv"
+
+Progress = Callable[[int, int], None]
+
+
+def pack(
+    folder: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *,
+    modalities: Sequence[str] | None = None,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Store:
+    """Packs a folder of the ben-ge family into a store.
+
+    Args:
+        folder: the dataset's folder.
+        store: folder of the store to be made.
+        modalities: those wanted, all by default.
+        skip_bad: set bad patches aside in the store's `set_aside.csv` instead of stopping at the first.
+        overwrite: replace a store of other content.
+        workers: processes that read, one a core by default; the store does not depend on it.
+        progress: called with (patches done, patches in all).
+
+    Returns:
+        The packed store, opened. If it exists already with this very content, nothing is done.
+
+    Raises:
+        DataError: if the folder has errors (without `skip_bad`) or the disk is full; run again to continue.
+        UsageError: if `store` exists and holds something else.
+    """
+    source = open_ben_ge(Path(folder), modalities)
+    return pack_source(source, Path(store), skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress)
+
+
+def pack_source(
+    source: Source,
+    store: Path,
+    *,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Store:
+    """Packs any source into a store; see `pack`."""
+    job = _job(source, skip_bad)
+    if store.exists():
+        if _is_done(store, job):
+            return open_store(store)
+        if not overwrite:
+            raise UsageError("exists and holds something else", where=store, fix="choose another name or pass --overwrite")
+    chunks = _chunks(source, skip_bad)
+    writer = _Writer.open(store.with_name(f"{store.name}.partial"), source, job)
+    try:
+        _fill(writer, source, chunks, skip_bad, workers or os.cpu_count() or 1, progress)
+        writer.finish(source, [row for chunk in chunks for row in chunk], skip_bad)
+        _move_into_place(writer.folder, store)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            fix = "free some space and run the same command again: it continues where it stopped"
+            raise DataError("the disk is full", where=writer.folder, fix=fix) from None
+        raise
+    return open_store(store)
+
+
+def _job(source: Source, skip_bad: bool) -> str:
+    """Digest of everything that the content of the store depends on."""
+    parts = [SCHEMA_VERSION, CHUNK, source.name, source.fingerprint, skip_bad, [m.to_dict() for m in source.modalities]]
+    return sha256_of(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _is_done(store: Path, job: str) -> bool:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        description = json.loads((store / STORE_FILE).read_text(encoding="utf-8"))
+        return bool(description["provenance"]["job"] == job)
+    return False
+
+
+def _chunks(source: Source, skip_bad: bool) -> list[list[int]]:
+    """Rows to pack, in order; the index's errors stop here unless bad patches are to be skipped."""
+    errors = [problem for problem in getattr(source, "problems", []) if problem.severity == "error"]
+    if errors and not skip_bad:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        fix = "see them all with `eofuse check`, or pass --skip-bad to set bad patches aside"
+        raise DataError(f"{errors_first(errors)[0]}{more}", fix=fix)
+    bad = {problem.patch_id for problem in errors if problem.patch_id}
+    rows = [row for row, patch_id in enumerate(source.index["patch_id"]) if patch_id not in bad]
+    if not rows:
+        raise DataError("no good patch to pack", where=source.name, fix="see the problems with `eofuse check`")
+    return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+
+
+@dataclass
+class _Chunk:
+    """What a worker gives: the good rows, their rasters (zeros where absent), and the bad ones with reasons."""
+
+    rows: list[int] = field(default_factory=list)
+    rasters: dict[str, np.ndarray] = field(default_factory=dict)
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+
+_source: Source | None = None
+
+
+def _start_worker(source: Source) -> None:
+    global _source
+    _source = source
+
+
+def _read_chunk(rows: list[int], skip_bad: bool) -> _Chunk:
+    assert _source is not None
+    rasters = [modality for modality in _source.modalities if modality.kind is Kind.RASTER]
+    buffers = {
+        modality.name: np.zeros((len(rows), len(modality.channels), *_source.patch_size), dtype=modality.dtype)
+        for modality in rasters
+    }
+    chunk = _Chunk()
+    for row in rows:
+        try:
+            patch = _source.read(row)
+        except DataError as error:
+            if not skip_bad:
+                raise
+            chunk.bad.append((str(_source.index["patch_id"].iloc[row]), str(error)))
+            continue
+        for name, values in patch.items():
+            buffers[name][len(chunk.rows)] = values
+        chunk.rows.append(row)
+    chunk.rasters = {name: buffer[: len(chunk.rows)] for name, buffer in buffers.items()}
+    return chunk
+
+
+def _read_chunks(source: Source, chunks: Sequence[list[int]], skip_bad: bool, workers: int) -> Iterator[_Chunk]:
+    """Chunks in their order; with several workers a few are read ahead."""
+    if workers == 1 or len(chunks) <= 1:
+        _start_worker(source)
+        for rows in chunks:
+            yield _read_chunk(rows, skip_bad)
+        return
+    context = get_context("fork" if "fork" in get_all_start_methods() else "spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(source,)) as pool:
+        waiting: deque[Future[_Chunk]] = deque()
+        coming = iter(chunks)
+        try:
+            for rows in coming:
+                waiting.append(pool.submit(_read_chunk, rows, skip_bad))
+                if len(waiting) >= 3 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fill(
+    writer: "_Writer", source: Source, chunks: list[list[int]], skip_bad: bool, workers: int, progress: Progress | None
+) -> None:
+    total = sum(map(len, chunks))
+    done = sum(map(len, chunks[: writer.chunks_done]))
+    writer.require_space(total - done)
+    if progress:
+        progress(done, total)
+    for chunk in _read_chunks(source, chunks[writer.chunks_done :], skip_bad, workers):
+        writer.append(chunk)
+        done += len(chunk.rows) + len(chunk.bad)
+        if progress:
+            progress(done, total)
+
+
+class _Writer:
+    """Appends chunks to the shards of a partial store and keeps the journal."""
+
+    def __init__(self, folder: Path, source: Source, journal: dict[str, Any]) -> None:
+        self.folder = folder
+        self.modalities = [modality for modality in source.modalities if modality.kind is Kind.RASTER]
+        self.patch_size = source.patch_size
+        self.journal = journal
+
+    @classmethod
+    def open(cls, folder: Path, source: Source, job: str) -> "_Writer":
+        """Opens the partial store of this very job, or starts one; what another job left is removed."""
+        journal: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            journal = json.loads((folder / JOURNAL_FILE).read_text(encoding="utf-8"))
+        writer = cls(folder, source, journal)
+        if journal.get("job") != job or not writer._cut_to_journal():
+            shutil.rmtree(folder, ignore_errors=True)
+            for modality in writer.modalities:
+                (folder / modality.name).mkdir(parents=True)
+            folder.mkdir(exist_ok=True, parents=True)
+            writer.journal = {"job": job, "chunks_done": 0, "rows_done": 0, "bad": []}
+            writer._save_journal()
+        return writer
+
+    @property
+    def chunks_done(self) -> int:
+        return int(self.journal["chunks_done"])
+
+    def _save_journal(self) -> None:
+        write_text(self.folder / JOURNAL_FILE, json.dumps(self.journal))
+
+    def row_bytes(self, modality: Modality) -> int:
+        return len(modality.channels) * self.patch_size[0] * self.patch_size[1] * np.dtype(modality.dtype).itemsize
+
+    def rows_per_shard(self, modality: Modality) -> int:
+        return max(1, (SHARD_BYTES - HEADER_BYTES) // self.row_bytes(modality))
+
+    def shards(self, modality: Modality) -> Iterator[tuple[Path, int]]:
+        """Path and number of rows of each shard, for the rows that the journal holds."""
+        rows, per_shard = self.journal["rows_done"], self.rows_per_shard(modality)
+        for number, start in enumerate(range(0, rows, per_shard)):
+            yield self.folder / modality.name / f"{number:05d}.npy", min(per_shard, rows - start)
+
+    def _cut_to_journal(self) -> bool:
+        """Cuts off what was appended after the last journal entry; False if something is missing."""
+        for modality in self.modalities:
+            expected = dict(self.shards(modality))
+            folder = self.folder / modality.name
+            for path in folder.glob("*.npy"):
+                if path not in expected:
+                    path.unlink()
+            for path, rows in expected.items():
+                size = HEADER_BYTES + rows * self.row_bytes(modality)
+                if not path.is_file() or path.stat().st_size < size:
+                    return False
+                os.truncate(path, size)
+            if not folder.is_dir():
+                return False
+        return True
+
+    def require_space(self, patches: int) -> None:
+        """Raises a `DataError` if what is still to be written can't fit on the disk."""
+        needed = patches * sum(self.row_bytes(modality) for modality in self.modalities)
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            found = f"packing needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free"
+            raise DataError(found, where=self.folder, fix="free some space, or pack fewer modalities")
+
+    def append(self, chunk: _Chunk) -> None:
+        """Appends a chunk to every modality's shards, then notes it in the journal."""
+        start = self.journal["rows_done"]
+        for modality in self.modalities:
+            per_shard = self.rows_per_shard(modality)
+            values = chunk.rasters[modality.name]
+            written = 0
+            while written < len(values):
+                number, row = divmod(start + written, per_shard)
+                count = min(per_shard - row, len(values) - written)
+                with (self.folder / modality.name / f"{number:05d}.npy").open("ab") as file:
+                    if row == 0:
+                        file.write(bytes(HEADER_BYTES))
+                    file.write(np.ascontiguousarray(values[written : written + count]).data)
+                written += count
+        self.journal["rows_done"] += len(chunk.rows)
+        self.journal["bad"] += chunk.bad
+        self.journal["chunks_done"] += 1
+        self._save_journal()
+
+    def finish(self, source: Source, rows: list[int], skip_bad: bool) -> None:
+        """Writes headers, index, list of bad patches and description, with checksums of all."""
+        bad = {patch_id for patch_id, _ in self.journal["bad"]}
+        rows = [row for row in rows if source.index["patch_id"].iloc[row] not in bad]
+        if not rows:
+            raise DataError("every patch is bad", where=source.name, fix="see the problems with `eofuse check`")
+        files = []
+        for modality in self.modalities:
+            for path, count in self.shards(modality):
+                _write_header(path, (count, len(modality.channels), *self.patch_size), modality.dtype)
+                files.append(path)
+        source.index.iloc[rows].reset_index(drop=True).to_parquet(self.folder / INDEX_FILE, index=False)
+        files.append(self.folder / INDEX_FILE)
+        set_aside = [
+            (problem.patch_id, str(problem))
+            for problem in getattr(source, "problems", [])
+            if problem.severity == "error" and skip_bad
+        ] + [tuple(entry) for entry in self.journal["bad"]]
+        if set_aside:
+            pd.DataFrame(set_aside, columns=["patch_id", "reason"]).to_csv(self.folder / SET_ASIDE_FILE, index=False)
+            files.append(self.folder / SET_ASIDE_FILE)
+        checksums = {path.relative_to(self.folder).as_posix(): sha256(path) for path in files}
+        description = {
+            "format": "eofuse-store",
+            "schema_version": SCHEMA_VERSION,
+            "name": source.name,
+            "simulated": source.simulated,
+            "patches": len(rows),
+            "patch_size": list(self.patch_size),
+            "modalities": [modality.to_dict() for modality in source.modalities],
+            "rows_per_shard": {modality.name: self.rows_per_shard(modality) for modality in self.modalities},
+            "files": checksums,
+            "fingerprint": sha256_of(json.dumps(checksums, sort_keys=True).encode()).hexdigest(),
+            "provenance": {
+                "source": source.name,
+                "source_fingerprint": source.fingerprint,
+                "job": self.journal["job"],
+                "set_aside": len(set_aside),
+                "eofuse": __version__,
+            },
+        }
+        write_text(self.folder / STORE_FILE, json.dumps(description, indent=1) + "\n")
+        (self.folder / JOURNAL_FILE).unlink()
+
+
+def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    """Writes the npy header into the space left for it, padded to `HEADER_BYTES`."""
+    with path.open("r+b") as file:
+        npy_format.write_array_header_1_0(
+            file, {"descr": npy_format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        )
+        if file.tell() != HEADER_BYTES:
+            raise AssertionError(f"npy header of {file.tell()} bytes")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _move_into_place(partial: Path, store: Path) -> None:
+    if not store.exists():
+        partial.rename(store)
+        return
+    old = store.with_name(f"{store.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    store.rename(old)
+    partial.rename(store)
+    shutil.rmtree(old)

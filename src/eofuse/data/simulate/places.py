@@ -1,0 +1,150 @@
+"""Where the simulated scenes lie: regions of Europe, their climate, and the names of their tiles.
+
+The regions are those of BigEarthNet's countries, in broad strokes. Climate normals are three straight lines (temperature falls
+with latitude and height, its yearly swing grows towards the east, summers are dry in the south-west); the zone follows from
+them by the Köppen–Geiger rules as Beck et al. 2018 give them, so that zone, weather, vegetation and place agree.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import pyproj
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of Europe with one kind of landscape.
+
+    Attributes:
+        name: for people.
+        lon: middle, degrees east.
+        lat: middle, degrees north.
+        spread: half widths in degrees of longitude and latitude.
+        elevation_m: lowest and highest mean height of a scene.
+        relief_m: standard deviation of the height within some kilometres.
+        coast: chance that a scene lies at the sea.
+        lakes: share of lakes in the land.
+        farming: how much of the land is fields; 0 is half of the gentle land, on a logit scale.
+        forest: how much of the rest is trees, on a logit scale.
+        parcel_m: typical width of a field.
+        hedges: share of field edges that carry trees.
+        settlements: number per square kilometre.
+        share: share of all patches.
+    """
+
+    name: str
+    lon: float
+    lat: float
+    spread: tuple[float, float]
+    elevation_m: tuple[float, float]
+    relief_m: float
+    coast: float
+    lakes: float
+    farming: float
+    forest: float
+    parcel_m: float
+    hedges: float
+    settlements: float
+    share: float
+
+
+REGIONS = (
+    Region("southern Finland", 25.0, 61.3, (2.5, 0.9), (40, 150), 14, 0.45, 0.10, -0.7, 1.6, 200, 0.05, 0.12, 0.15),
+    Region("northern Finland", 26.0, 64.8, (2.5, 1.4), (80, 260), 25, 0.10, 0.07, -2.4, 1.3, 180, 0.00, 0.04, 0.13),
+    Region("Lapland", 25.5, 68.3, (2.5, 0.6), (250, 620), 60, 0.00, 0.05, -6.0, 0.2, 200, 0.00, 0.01, 0.05),
+    Region("Lithuania", 23.8, 55.3, (1.8, 0.8), (50, 170), 12, 0.15, 0.03, 1.0, 0.7, 300, 0.04, 0.15, 0.13),
+    Region("Ireland", -7.8, 53.2, (1.5, 0.9), (20, 300), 30, 0.40, 0.02, 1.3, -0.9, 150, 0.55, 0.16, 0.11),
+    Region("Belgium and Luxembourg", 5.2, 50.3, (0.8, 0.5), (60, 430), 25, 0.00, 0.01, 1.0, 0.9, 170, 0.20, 0.40, 0.05),
+    Region("eastern Austria", 15.8, 48.3, (0.9, 0.5), (180, 480), 35, 0.00, 0.01, 1.1, 1.0, 160, 0.06, 0.25, 0.07),
+    Region("Alps", 11.2, 46.9, (2.8, 0.4), (900, 2500), 260, 0.00, 0.01, -2.2, 0.8, 120, 0.02, 0.10, 0.09),
+    Region("Serbian plain", 20.4, 44.9, (0.8, 0.6), (75, 190), 12, 0.00, 0.01, 2.4, 0.0, 190, 0.04, 0.18, 0.07),
+    Region("Serbian and Kosovan hills", 20.9, 43.1, (0.8, 0.6), (350, 1250), 120, 0.00, 0.00, 0.0, 0.8, 110, 0.15, 0.15, 0.05),
+    Region("northern Portugal", -7.8, 40.9, (0.6, 0.6), (150, 1100), 110, 0.40, 0.00, 0.2, 0.3, 90, 0.15, 0.22, 0.06),
+    Region("southern Portugal", -8.1, 38.3, (0.5, 0.7), (40, 320), 35, 0.45, 0.01, 1.0, -0.3, 220, 0.02, 0.10, 0.09),
+)
+
+
+@dataclass(frozen=True)
+class Climate:
+    """Normals of a place.
+
+    Attributes:
+        mean: yearly mean temperature, °C.
+        swing: half the difference between the warmest and the coldest month, K.
+        dry_summer: 0 (wet) to 1 (dry).
+    """
+
+    mean: float
+    swing: float
+    dry_summer: float
+
+    @property
+    def warmest(self) -> float:
+        """Mean temperature of the warmest month, °C."""
+        return self.mean + self.swing
+
+    def temperature(self, day_of_year: float) -> float:
+        """Normal temperature of a day, °C; the warmest is 24 July."""
+        return self.mean + self.swing * math.cos(2 * math.pi * (day_of_year - 205) / 365)
+
+
+def climate_of(lon: float, lat: float, elevation_m: float, anomaly: float = 0.0) -> Climate:
+    """Climate normals of a place; `anomaly` shifts the mean, K."""
+    swing = 5.2 + 0.22 * (lon + 9) + 0.06 * (lat - 38)
+    maritime = 1.2 * max(0.0, 1 - (lon + 10) / 22) if lat > 45 else 0.0
+    mean = 17.2 - 0.585 * (lat - 38.7) - 0.006 * elevation_m + maritime + anomaly
+    dry = 1 / (1 + math.exp((lat - (42.3 if lon < 5 else 41.9)) / 0.5 + anomaly))
+    return Climate(mean, swing, dry)
+
+
+def zone_of(climate: Climate) -> int:
+    """Köppen–Geiger code of Beck et al. 2018 (Table 1), limited to the codes that occur in ben-ge."""
+    coldest = climate.mean - climate.swing
+    if climate.warmest < 10:
+        return 29
+    reach = max(-1.0, min(1.0, (10 - climate.mean) / climate.swing))
+    warm_months = 12 * math.acos(reach) / math.pi
+    heat = 0 if climate.warmest >= 22 else 1 if warm_months >= 4 else 2
+    if climate.dry_summer > 0.5:
+        return (7, 8, 9)[heat] if coldest > 0 else 18
+    return (14, 15, 16)[heat] if coldest > 0 else (25, 26, 27)[heat]
+
+
+def epsg_of(lon: float) -> int:
+    """EPSG code of the northern UTM zone of a longitude."""
+    return 32601 + int((lon + 180) // 6)
+
+
+@cache
+def _to_utm(epsg: int) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(4326, epsg, always_xy=True)
+
+
+def to_utm(epsg: int, lon: float, lat: float) -> tuple[float, float]:
+    """Easting and northing in metres."""
+    easting, northing = _to_utm(epsg).transform(lon, lat)
+    return float(easting), float(northing)
+
+
+def to_lonlat(epsg: int, easting: float, northing: float) -> tuple[float, float]:
+    """Longitude and latitude in degrees."""
+    lon, lat = _to_utm(epsg).transform(easting, northing, direction="INVERSE")
+    return float(lon), float(lat)
+
+
+def tile_of(epsg: int, easting: float, northing: float) -> tuple[str, float, float]:
+    """Sentinel-2 tile (the 100 km square of the Military Grid Reference System) at a place.
+
+    Returns:
+        Its name without the leading T, such as `33UUP`, and the easting and northing of its upper left corner, on the grid that
+        Sentinel-2 products use.
+    """
+    zone = epsg - 32600
+    column, row = int(easting // 100_000), int(northing // 100_000)
+    columns = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")[zone % 3]
+    rows = "ABCDEFGHJKLMNPQRSTUV" if zone % 2 else "FGHJKLMNPQRSTUVABCDE"
+    _, lat = to_lonlat(epsg, (column + 0.5) * 100_000, (row + 0.5) * 100_000)
+    band = "CDEFGHJKLMNPQRSTUVWX"[min(19, int((lat + 80) // 8))]
+    name = f"{zone}{band}{columns[(column - 1) % 8]}{rows[row % 20]}"
+    return name, column * 100_000.0, (row + 1) * 100_000.0 + 40

@@ -1,0 +1,122 @@
+"""Reads the `_labels_metadata.json` of a BigEarthNet patch: labels, corner, coordinate system and the paired patch."""
+
+import functools
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from eofuse.data.sources.clc import CLC19, CLC43, group_labels
+from eofuse.errors import DataError, did_you_mean
+
+_CLC19 = frozenset(CLC19)
+_CLC43 = frozenset(CLC43)
+_ORDER = {name: position for position, name in reversed(list(enumerate((*CLC43, *CLC19))))}
+
+
+@dataclass(frozen=True)
+class PatchJson:
+    """What the label file of a patch says.
+
+    Attributes:
+        labels_43: its classes of the 43, None if unknown.
+        labels_19: its classes of the 19, None if unknown.
+        crs: coordinate system (`EPSG:32633`), None if not given.
+        box: left, top, right and bottom in that system, NaN where not given.
+        corresponding_s2_patch: the Sentinel-2 patch that a Sentinel-1 file names, None otherwise.
+    """
+
+    labels_43: list[str] | None
+    labels_19: list[str] | None
+    crs: str | None
+    box: tuple[float, float, float, float]
+    corresponding_s2_patch: str | None
+
+
+def read_patch_json(folder: str, patch_id: str, *, is_v2: bool = False) -> PatchJson | None:
+    """Reads the label file in a patch's folder; None if there is none.
+
+    Args:
+        folder: the patch's folder.
+        patch_id: its id.
+        is_v2: whether the patch is of reBEN, whose labels are of the 19 classes.
+
+    Raises:
+        DataError: if the file is no such JSON, or names an unknown class.
+    """
+    path = os.path.join(folder, f"{patch_id}_labels_metadata.json")  # noqa: PTH118 (590,000 times)
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            content = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError("not valid JSON", where=path, fix="fetch the file again") from error
+    if not isinstance(content, dict):
+        raise DataError("not a JSON object", where=path, fix="fetch the file again")
+    labels_43, labels_19 = _labels(content, path, is_v2)
+    try:
+        coordinates = content.get("coordinates") or {}
+        lower = coordinates.get("lry", coordinates.get("lly"))  # Sentinel-1 files say lly
+        nan = float("nan")
+        corners = (coordinates.get("ulx"), coordinates.get("uly"), coordinates.get("lrx"), lower)
+        left, top, right, bottom = (nan if value is None else float(value) for value in corners)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError("'coordinates' are no numbers", where=path, fix="fetch the file again") from error
+    pair = content.get("corresponding_s2_patch")
+    return PatchJson(
+        labels_43, labels_19, _crs(content), (left, top, right, bottom), None if pair is None else str(pair)
+    )
+
+
+def check_labels(labels: Any, valid: frozenset[str], where: object) -> list[str]:
+    """The labels in the order of their nomenclature.
+
+    Raises:
+        DataError: if they are no list of names, or one is unknown.
+    """
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise DataError("the labels are no list of names", where=where, fix="fetch the file again")
+    unknown = [label for label in labels if label not in valid]
+    if unknown:
+        raise DataError(f"unknown class '{unknown[0]}'", where=where, fix=did_you_mean(unknown[0], valid))
+    return sorted(set(labels), key=_ORDER.__getitem__)
+
+
+def check_labels_19(labels: Any, where: object) -> list[str]:
+    """The labels in the usual order, if all are of the 19 classes.
+
+    Raises:
+        DataError: otherwise.
+    """
+    names = check_labels(labels, _CLC19, where)
+    return [name for name in CLC19 if name in names]
+
+
+def _labels(content: dict[str, Any], path: str, is_v2: bool) -> tuple[list[str] | None, list[str] | None]:
+    given, given_19 = content.get("labels"), content.get("labels_19")
+    labels_19 = None if given_19 is None else check_labels_19(given_19, path)
+    if not given:
+        return None, labels_19
+    if is_v2 and isinstance(given, list) and _CLC19.issuperset(map(str, given)):
+        return None, check_labels_19(given, path) if labels_19 is None else labels_19
+    labels_43 = check_labels(given, _CLC43, path)
+    grouped = group_labels(labels_43)
+    if labels_19 is not None and labels_19 != grouped:
+        raise DataError("'labels_19' does not follow from 'labels'", where=path, fix="correct the one that is wrong")
+    return labels_43, grouped
+
+
+def _crs(content: dict[str, Any]) -> str | None:
+    if content.get("epsg"):
+        return f"EPSG:{content['epsg']}"
+    projection = content.get("projection")
+    return _crs_of_wkt(projection) if isinstance(projection, str) and projection else None
+
+
+@functools.lru_cache(maxsize=256)
+def _crs_of_wkt(wkt: str) -> str | None:
+    """The EPSG code at the end of a WKT, that of the whole system."""
+    match = re.search(r'AUTHORITY\["EPSG","(\d+)"\]\]\s*$', wkt)
+    return f"EPSG:{match.group(1)}" if match else None

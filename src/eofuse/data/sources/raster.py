@@ -1,0 +1,169 @@
+"""Reading one band from a GeoTIFF strictly, and bringing coarser bands to the finest grid.
+
+`read_band` gives one band with its georeference and refuses anything that is not what was expected. `upsample_bilinear`
+is the bilinear interpolation between pixel centres that GDAL's warper does for grids that share their upper-left
+corner, exact and much faster.
+"""
+
+import functools
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.errors import RasterioError
+
+from eofuse.errors import DataError
+
+_ALIGNMENT_TOLERANCE = 1e-3
+"""Largest difference between corners or pixel sizes that counts as none, in pixels."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band as it lies in its file.
+
+    Attributes:
+        values: the pixels (height, width), in the dtype of the file.
+        transform: from pixel to CRS coordinates.
+        crs: coordinate reference system, None if the file names none.
+        nodata: declared value for "nothing here", None if there is none.
+        where: patch, band and file, for messages.
+    """
+
+    values: npt.NDArray[np.generic]
+    transform: Affine
+    crs: rasterio.crs.CRS | None
+    nodata: float | None
+    where: str
+
+
+def raster_environment() -> rasterio.Env:
+    """GDAL settings for reading many small files: no listing of folders, no side-car files, no threads of its own.
+
+    The coordinate system is built from the file's own keys, which takes half as long as a look-up of its code.
+    """
+    return rasterio.Env(
+        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
+        GDAL_PAM_ENABLED="NO",
+        GDAL_NUM_THREADS="1",
+        GTIFF_SRS_SOURCE="GEOKEYS",
+    )
+
+
+def read_band(path: str | Path, patch_id: str, band: str, dtypes: Collection[str], *, single: bool = True) -> Band:
+    """Reads the first band of a GeoTIFF.
+
+    Call it within `raster_environment()`.
+
+    Args:
+        path: the file.
+        patch_id: the patch it belongs to, for messages.
+        band: name of the band, for messages.
+        dtypes: dtypes that are accepted.
+        single: whether a file of more than one band is an error.
+
+    Raises:
+        DataError: if the file is missing, not a GeoTIFF, damaged, of another dtype, or holds NaN or infinity.
+    """
+    where = f"patch {patch_id}, band {band}, {path}"
+    try:
+        with rasterio.io.DatasetReader(path, driver="GTiff", sharing=False) as dataset:
+            count, dtype = dataset.count, dataset.dtypes[0]
+            if single and count != 1:
+                raise DataError(f"{count} bands where one is expected", where=where, fix="write one band per file")
+            if dtype not in dtypes:
+                expected = " or ".join(dtypes)
+                raise DataError(f"dtype {dtype}, expected {expected}", where=where, fix="fetch the original file again")
+            values = dataset.read(1)
+            found = Band(values, dataset.transform, dataset.crs, dataset.nodata, where)
+    except (RasterioError, OSError) as error:
+        if not os.path.exists(path):  # noqa: PTH110 (a path may be a str here, for speed)
+            raise DataError("file missing", where=where, fix="restore the file, or remove the whole patch") from None
+        what = "not a readable GeoTIFF (damaged, truncated or another format)"
+        raise DataError(what, where=where, fix="fetch the file again") from error
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        count = int((~np.isfinite(values)).sum())
+        raise DataError(f"{count} pixels are NaN or infinite", where=where, fix="leave the patch out")
+    return found
+
+
+def check_shape(band: Band, shape: tuple[int, int]) -> None:
+    """Raises DataError unless the band has this (height, width)."""
+    if band.values.shape != shape:
+        found, expected = "×".join(map(str, band.values.shape)), "×".join(map(str, shape))
+        raise DataError(f"{found} pixels, expected {expected}", where=band.where, fix="fetch the original file again")
+
+
+def check_crs(band: Band, reference: Band) -> None:
+    """Raises DataError if the band's coordinate reference system differs from the reference's."""
+    if _crs_text(band) != _crs_text(reference) and band.crs != reference.crs:
+        what = f"coordinate reference system {_crs_name(band)} differs from {_crs_name(reference)} of {reference.where}"
+        raise DataError(
+            what, where=band.where, fix="reproject the file to the grid of the patch, or leave the patch out"
+        )
+
+
+def check_aligned(band: Band, reference: Band, factor: int) -> None:
+    """Raises DataError unless its grid shares the reference's upper-left corner, pixels `factor` times as large."""
+    found, base = band.transform, reference.transform
+    expected = Affine(base.a * factor, base.b * factor, base.c, base.d * factor, base.e * factor, base.f)
+    tolerance = _ALIGNMENT_TOLERANCE * max(abs(base.a), abs(base.e))
+    if not found.almost_equals(expected, precision=tolerance):
+        what = (
+            f"corner ({found.c:g}, {found.f:g}) and pixel size {found.a:g}, expected corner "
+            f"({expected.c:g}, {expected.f:g}) and pixel size {expected.a:g} as in {reference.where}"
+        )
+        raise DataError(what, where=band.where, fix="warp the file to the corner of the patch, or leave the patch out")
+
+
+def upsample_bilinear(values: npt.NDArray[np.uint16], factor: int) -> npt.NDArray[np.uint16]:
+    """Interpolates grids to pixels `factor` times smaller with the same upper-left corner.
+
+    Values lie at pixel centres; beyond the outermost centres the outermost value holds. All sums are of whole numbers
+    that the floating-point type holds exactly, so that the result does not depend on the machine.
+
+    Args:
+        values: (..., height, width).
+        factor: how many small pixels span a large one.
+
+    Returns:
+        (..., height × factor, width × factor), halves rounded up.
+    """
+    if factor == 1:
+        return values
+    height, width = values.shape[-2:]
+    whole = 4 * factor * factor
+    exact = np.float32 if 2**16 * whole <= 2**24 else np.float64
+    rows, columns = _interpolation_matrix(height, factor, exact), _interpolation_matrix(width, factor, exact)
+    scaled: npt.NDArray[np.floating] = rows @ values.astype(exact) @ columns.T
+    scaled += whole // 2
+    scaled /= whole
+    return scaled.astype(np.uint16)  # cuts off the fraction
+
+
+@functools.lru_cache(maxsize=32)
+def _interpolation_matrix(length: int, factor: int, dtype: type[np.floating]) -> npt.NDArray[np.floating]:
+    """Weights (length × factor, length) of the large pixels in each small one, times 2 × factor: whole numbers."""
+    small = np.arange(length * factor)
+    # distance from the first large centre, in steps of 1 / (2 factor) of a large pixel
+    position = np.clip(2 * small + 1 - factor, 0, 2 * factor * (length - 1))
+    lower = np.minimum(position // (2 * factor), max(length - 2, 0))
+    weight = position - 2 * factor * lower
+    matrix = np.zeros((length * factor, length), dtype=dtype)
+    matrix[small, lower] = 2 * factor - weight
+    matrix[small, np.minimum(lower + 1, length - 1)] += weight
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _crs_text(band: Band) -> str | None:
+    return None if band.crs is None else str(band.crs.wkt)
+
+
+def _crs_name(band: Band) -> str:
+    return "none" if band.crs is None else str(band.crs.to_string()[:60])

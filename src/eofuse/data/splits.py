@@ -1,0 +1,224 @@
+"""Splits into training, validation and test patches, and how leaky each is.
+
+Protocols: `scene` (the default: whole acquisitions), `blocks` (spatial blocks), `random` (leaky: patches of one scene on both
+sides), `published` (the dataset's own lists) and `tutorial` (the seed-42 split of the ben-ge-800 tutorial). With `folds`, the first
+three give k folds instead: fold `fold` is the test set. A split is made over all patches of a store, whatever the task.
+
+Patches of one scene share date, weather, season and illumination, and neighbours share ground: a test patch that has such a
+companion in training is partly known before it is seen. `leakage` counts them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, model_validator
+
+from eofuse.config import Options
+from eofuse.errors import DataError, UsageError
+
+Protocol = Literal["scene", "blocks", "random", "published", "tutorial"]
+PATCH_KM = 1.2
+EARTH_RADIUS_KM = 6371.0
+KM_PER_DEGREE = 111.2
+PARTS = ("train", "validation", "test")
+
+Rows = npt.NDArray[np.int64]
+
+
+class SplitOptions(Options):
+    """How patches are divided.
+
+    Attributes:
+        protocol: what may not be torn apart, or whose lists are used.
+        fractions: shares of training, validation and test patches.
+        split_seed: fixes the draw of groups.
+        folds: number of grouped folds in place of the test share; the validation share is taken from the other folds.
+        fold: which fold is the test set.
+        block_km: side of a spatial block in kilometres.
+    """
+
+    protocol: Protocol = "scene"
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    split_seed: int = Field(default=0, ge=0)
+    folds: int | None = Field(default=None, ge=2)
+    fold: int = Field(default=0, ge=0)
+    block_km: float = Field(default=50.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> "SplitOptions":
+        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError("fractions must be three positive numbers that sum to 1")
+        if self.folds is not None and self.protocol in ("published", "tutorial"):
+            raise ValueError(f"the {self.protocol} split has no folds; use scene, blocks or random")
+        if self.fold >= (self.folds or 1):
+            raise ValueError("fold must be smaller than folds")
+        return self
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of the training, validation and test patches, each in ascending order."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+    def parts(self) -> dict[str, Rows]:
+        """The three sets by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """How many test patches have a companion among the training patches.
+
+    Attributes:
+        test_patches: size of the test set.
+        sharing_scene: those whose scene has training patches.
+        adjacent: those that touch a training patch, diagonally too; None where no place is known.
+    """
+
+    test_patches: int
+    sharing_scene: int
+    adjacent: int | None
+
+
+def make_split(index: pd.DataFrame, options: SplitOptions) -> Split:
+    """Divides the patches of an index.
+
+    Raises:
+        DataError: if the index lacks what the protocol needs, or a part would be empty.
+        UsageError: if the tutorial's split is asked for on other than 800 patches.
+    """
+    if options.protocol == "published":
+        split = _published(index)
+    elif options.protocol == "tutorial":
+        split = _tutorial(len(index))
+    else:
+        groups = _groups(index, options)
+        generator = np.random.default_rng([options.split_seed, 7])
+        part = _fold_parts(groups, options, generator) if options.folds else _deal(groups, options.fractions, generator)
+        split = Split(*(np.flatnonzero(part == number) for number in range(3)))
+    for name, rows in split.parts().items():
+        if not len(rows):
+            fix = "use fewer folds, other fractions or another protocol"
+            raise DataError(f"the {options.protocol} split leaves no {name} patch ({len(index)} patches)", fix=fix)
+    return split
+
+
+def _published(index: pd.DataFrame) -> Split:
+    part = index["split"]
+    if part.isna().all():
+        raise DataError("the dataset has no published split", fix="use split.protocol: scene")
+    return Split(*(np.flatnonzero((part == name).to_numpy(dtype=bool)) for name in PARTS))
+
+
+def _tutorial(patches: int) -> Split:
+    """`torch.utils.data.random_split`, 800 → 600/200 → 100/100, with one generator seeded with 42."""
+    if patches != 800:
+        fix = "use split.protocol: scene"
+        raise UsageError(f"the tutorial's split is defined for 800 patches, here are {patches}", fix=fix)
+    import torch
+
+    generator = torch.Generator().manual_seed(42)
+    first = torch.randperm(800, generator=generator).numpy()
+    second = torch.randperm(200, generator=generator).numpy()
+    rest = first[600:]
+    return Split(np.sort(first[:600]), np.sort(rest[second[:100]]), np.sort(rest[second[100:]]))
+
+
+def _groups(index: pd.DataFrame, options: SplitOptions) -> npt.NDArray[np.int64]:
+    if options.protocol == "random":
+        return np.arange(len(index))
+    labels = index["scene"] if options.protocol == "scene" else spatial_blocks(index, options.block_km)
+    if labels.isna().any():
+        missing = index.loc[labels.isna().to_numpy(), "patch_id"].iloc[0]
+        raise DataError(f"its {'scene' if options.protocol == 'scene' else 'place'} is not known", where=missing)
+    return pd.factorize(labels)[0].astype(np.int64)
+
+
+def spatial_blocks(index: pd.DataFrame, block_km: float) -> pd.Series:
+    """Label of the square block in which each patch lies, by longitude and latitude, else by its place in its tile; NA if unknown."""
+    band = np.floor(index["lat"] * KM_PER_DEGREE / block_km)
+    width = KM_PER_DEGREE * np.cos(np.radians((band + 0.5) * block_km / KM_PER_DEGREE))
+    column = np.floor(index["lon"] * width / block_km)
+    blocks = ("b" + band.astype("Int64").astype("string") + "_" + column.astype("Int64").astype("string")).astype(object)
+    per_block = max(1, round(block_km / PATCH_KM))
+    in_tile = index["tile"].notna() & (index["column"] >= 0) & (index["row"] >= 0)
+    by_tile = (
+        index["tile"].astype(object).astype("string")
+        + "_"
+        + (index["column"] // per_block).astype("string")
+        + "_"
+        + (index["row"] // per_block).astype("string")
+    )
+    placed = index["lat"].notna() & index["lon"].notna()
+    return pd.Series(np.where(placed, blocks, np.where(in_tile, by_tile, None)), index=index.index, dtype=object)
+
+
+def _deal(
+    groups: npt.NDArray[np.int64], fractions: tuple[float, ...], generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Part of each patch: groups in random order, each to the part that lacks most of its share."""
+    sizes = np.bincount(groups)
+    part_of_group = np.empty(len(sizes), dtype=np.int64)
+    wanted = np.asarray(fractions) * len(groups)
+    filled = np.zeros(len(fractions))
+    for group in generator.permutation(len(sizes)):
+        part = int(np.argmax((wanted - filled) / wanted))
+        part_of_group[group] = part
+        filled[part] += sizes[group]
+    return part_of_group[groups]
+
+
+def _fold_parts(
+    groups: npt.NDArray[np.int64], options: SplitOptions, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Part of each patch: one of k folds of about equal size is the test set, validation groups come from the others."""
+    assert options.folds
+    fold = _deal(groups, (1 / options.folds,) * options.folds, generator)
+    part = np.full(len(groups), 2)
+    rest = np.flatnonzero(fold != options.fold)
+    train, validation = options.fractions[:2]
+    shares = (train / (train + validation), validation / (train + validation))
+    part[rest] = _deal(np.unique(groups[rest], return_inverse=True)[1], shares, generator)
+    return part
+
+
+def leakage(index: pd.DataFrame, split: Split) -> Leakage:
+    """Counts the test patches that share a scene with, or lie next to, a training patch."""
+    scenes = index["scene"].to_numpy()
+    sharing = int(np.isin(scenes[split.test], scenes[split.train]).sum())
+    return Leakage(len(split.test), sharing, _count_adjacent(index, split))
+
+
+def _count_adjacent(index: pd.DataFrame, split: Split) -> int | None:
+    """Patches of 1.2 km are neighbours if their places differ by at most one patch in both directions."""
+    train, test = index.iloc[split.train], index.iloc[split.test]
+    adjacent = np.zeros(len(test), dtype=bool)
+    known = False
+    place = ["lat", "lon"]
+    placed_train, placed_test = train[place].notna().all(axis=1), test[place].notna().all(axis=1)
+    if placed_train.any() and placed_test.any():
+        from sklearn.neighbors import BallTree
+
+        known = True
+        reach = 1.1 * PATCH_KM * np.sqrt(2) / EARTH_RADIUS_KM
+        tree = BallTree(np.radians(train.loc[placed_train, place].to_numpy(dtype=float)), metric="haversine")
+        near = tree.query_radius(np.radians(test.loc[placed_test, place].to_numpy(dtype=float)), reach, count_only=True)
+        adjacent[np.flatnonzero(placed_test)] |= near > 0
+    grid_train, grid_test = (part[part["tile"].notna() & (part["column"] >= 0)] for part in (train, test))
+    if len(grid_train) and len(grid_test):
+        known = True
+        cells = set(zip(grid_train["tile"], grid_train["column"], grid_train["row"], strict=True))
+        steps = [(across, down) for across in (-1, 0, 1) for down in (-1, 0, 1)]
+        by_position = dict(zip(test.index, range(len(test)), strict=True))
+        for label, tile, column, row in zip(
+            grid_test.index, grid_test["tile"], grid_test["column"], grid_test["row"], strict=True
+        ):
+            if any((tile, column + across, row + down) in cells for across, down in steps):
+                adjacent[by_position[label]] = True
+    return int(adjacent.sum()) if known else None

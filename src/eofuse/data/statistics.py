@@ -1,0 +1,68 @@
+"""Mean and standard deviation of every channel, in physical units, over chosen patches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from eofuse.data.loading import Loader, Rows, in_order
+from eofuse.modalities import Kind
+
+MOST_PATCHES = 10_000
+
+
+@dataclass(frozen=True)
+class ChannelMoments:
+    """Moments of a modality's channels, in physical units.
+
+    Attributes:
+        mean: (channels,).
+        std: (channels,).
+        minimum: (channels,).
+        maximum: (channels,).
+        patches: number of patches they were taken from.
+    """
+
+    mean: npt.NDArray[np.float64]
+    std: npt.NDArray[np.float64]
+    minimum: npt.NDArray[np.float64]
+    maximum: npt.NDArray[np.float64]
+    patches: int
+
+
+def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
+    """Moments of every numeric modality that a loader reads, over the patches of `rows` that have it.
+
+    Of more than 10,000 patches, as many evenly spaced ones are taken. Categorical modalities have no moments.
+    """
+    if len(rows) > MOST_PATCHES:
+        rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
+    numeric = [modality for modality in loader.modalities.values() if not modality.is_categorical]
+    gathered: dict[str, list[npt.NDArray[np.float64]]] = {modality.name: [] for modality in numeric}
+    for batch in in_order(rows, 16):
+        read = loader.read(batch)
+        for modality in numeric:
+            values = read.inputs[modality.name].numpy()[read.present[modality.name].numpy()]
+            if modality.kind is Kind.VECTOR:
+                values = values[:, :, None, None]
+            flat = values.reshape(*values.shape[:2], -1).astype(np.float32)
+            mean = flat.mean(axis=2, dtype=np.float64)
+            variance = np.square(flat - mean[:, :, None].astype(np.float32)).mean(axis=2, dtype=np.float64)
+            gathered[modality.name].append(np.stack([mean, variance, flat.min(axis=2), flat.max(axis=2)]))
+    moments = {}
+    for modality in numeric:
+        mean, variance, low, high = np.concatenate(gathered[modality.name], axis=1)
+        if not len(mean):
+            empty = np.full(len(modality.channels), np.nan)
+            moments[modality.name] = ChannelMoments(empty, empty, empty, empty, 0)
+            continue
+        std = np.sqrt(variance.mean(axis=0) + mean.var(axis=0))
+        scale, offset = modality.scale, modality.offset
+        moments[modality.name] = ChannelMoments(
+            mean.mean(axis=0) * scale + offset,
+            std * abs(scale),
+            low.min(axis=0) * scale + offset,
+            high.max(axis=0) * scale + offset,
+            len(mean),
+        )
+    return moments

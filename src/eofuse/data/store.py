@@ -1,0 +1,240 @@
+"""The packed store: a folder that anybody can read without eofuse, and that eofuse reads at memory speed.
+
+::
+
+    store.json                 schema version, modalities, provenance, checksums
+    index.parquet              a row a patch: id, scene, place, times, published split, presence, scalars, labels
+    <modality>/00000.npy …     one array (patches, channels, height, width) a shard, native dtype, at most 2 GB
+
+Row *i* of the index is row *i* of every raster modality (all shards but the last hold `rows_per_shard` rows); a patch without
+a modality has zeros there and `has_<modality>` false in the index. Vectors and categories are columns `<modality>.<channel>`.
+
+Index columns: `patch_id`, `patch_id_s1`, `scene`, `tile`, `column`, `row` (−1: unknown), `lon`, `lat`, `crs`, `ulx`, `uly`, `time_s2`,
+`time_s1`, `split` (published: train, validation, test), `has_<modality>`, `worldcover_fraction.<class>`, `labels_43`, `labels_19`.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from eofuse.data.problems import Problem
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.files import sha256
+from eofuse.modalities import Kind, Modality, find_modality
+
+SCHEMA_VERSION = 1
+STORE_FILE = "store.json"
+INDEX_FILE = "index.parquet"
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square or rectangle of pixels within a patch."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def centred(cls, size: int, patch_size: tuple[int, int]) -> "Window":
+        """The square of `size` pixels in the middle of a patch.
+
+        Raises:
+            UsageError: if the patch is smaller.
+        """
+        height, width = patch_size
+        if not 0 < size <= min(height, width):
+            raise UsageError(f"a crop of {size} pixels does not fit patches of {height} × {width}")
+        return cls((height - size) // 2, (width - size) // 2, size, size)
+
+
+class Store:
+    """A packed store, open for reading; see `open_store`.
+
+    Attributes:
+        path: its folder.
+        name: name of the dataset.
+        simulated: whether its pixels are simulated.
+        modalities: by name, those that at least one patch has.
+        patch_size: (height, width) of its rasters in pixels.
+        provenance: where its content came from.
+        fingerprint: digest of its content.
+        index: a row a patch.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any], index: pd.DataFrame) -> None:
+        self.path = path
+        self.index = index
+        self.name: str = description["name"]
+        self.simulated: bool = description["simulated"]
+        self.modalities = {values["name"]: Modality.from_dict(values) for values in description["modalities"]}
+        self.patch_size: tuple[int, int] = (description["patch_size"][0], description["patch_size"][1])
+        self.provenance: dict[str, Any] = description["provenance"]
+        self.fingerprint: str = description["fingerprint"]
+        self._files: dict[str, str] = description["files"]
+        self._rows_per_shard: dict[str, int] = description["rows_per_shard"]
+        self._maps: dict[str, list[np.ndarray]] = {}
+        self._scalars: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r}: {len(self)} patches, {', '.join(self.modalities)})"
+
+    def modality(self, name: str) -> Modality:
+        """The modality of that name; a `UsageError` names the nearest if there is none."""
+        return find_modality(name, self.modalities.values())
+
+    def present(self, name: str) -> npt.NDArray[np.bool_]:
+        """Which patches have this modality: (patches,)."""
+        self.modality(name)
+        return self.index[f"has_{name}"].to_numpy(dtype=bool)
+
+    @cached_property
+    def _row_by_id(self) -> dict[str, int]:
+        return {patch_id: row for row, patch_id in enumerate(self.index["patch_id"])}
+
+    def row_of(self, patch_id: str) -> int:
+        """Row of a patch; a `UsageError` names the nearest id if there is none."""
+        row = self._row_by_id.get(patch_id)
+        if row is None:
+            raise UsageError(f"no patch '{patch_id}'", where=self.path, fix=did_you_mean(patch_id, self._row_by_id))
+        return row
+
+    def shape(self, name: str, channels: Sequence[int] | None = None, window: Window | None = None) -> tuple[int, ...]:
+        """Shape of one patch of a modality: (channels, height, width), (channels,) or ()."""
+        modality = self.modality(name)
+        if modality.kind is Kind.CATEGORY:
+            return ()
+        count = len(modality.channels) if channels is None else len(channels)
+        if modality.kind is Kind.VECTOR:
+            return (count,)
+        height, width = (window.height, window.width) if window else self.patch_size
+        return (count, height, width)
+
+    def read(
+        self,
+        name: str,
+        rows: Rows | Sequence[int],
+        out: np.ndarray | None = None,
+        *,
+        channels: Sequence[int] | None = None,
+        window: Window | None = None,
+    ) -> np.ndarray:
+        """Reads a batch of one modality in native dtype, in one pass, without a copy in between.
+
+        Args:
+            name: the modality.
+            rows: rows of the index, in any order.
+            out: filled and returned if given; its shape and dtype must fit.
+            channels: positions of the channels wanted, all by default.
+            window: pixels wanted of a raster, all by default.
+
+        Returns:
+            (batch, channels, height, width) for a raster, (batch, channels) for a vector, (batch,) codes for a category.
+        """
+        modality = self.modality(name)
+        rows = np.asarray(rows, dtype=np.int64)
+        if modality.kind is not Kind.RASTER:
+            values = self._read_scalars(modality)[rows]
+            if channels is not None and modality.kind is Kind.VECTOR:
+                values = values[:, list(channels)]
+            if out is None:
+                return values
+            out[...] = values
+            return out
+        if out is None:
+            out = np.empty((len(rows), *self.shape(name, channels, window)), dtype=modality.dtype)
+        shards = self._open_shards(modality)
+        rows_per_shard = self._rows_per_shard[name]
+        area = (slice(None), slice(None))
+        if window:
+            area = (slice(window.top, window.top + window.height), slice(window.left, window.left + window.width))
+        for position, row in enumerate(rows.tolist()):
+            patch = shards[row // rows_per_shard][row % rows_per_shard]
+            if channels is None:
+                out[position] = patch[:, area[0], area[1]] if window else patch
+            else:
+                for target, channel in enumerate(channels):
+                    out[position, target] = patch[channel, area[0], area[1]]
+        return out
+
+    def _read_scalars(self, modality: Modality) -> np.ndarray:
+        if modality.name not in self._scalars:
+            columns = [f"{modality.name}.{channel}" for channel in modality.channel_names]
+            values = self.index[columns].to_numpy()
+            if modality.kind is Kind.CATEGORY:
+                codes = values[:, 0]
+                self._scalars[modality.name] = np.where(codes < 0, 255, codes).astype(np.uint8)
+            else:
+                self._scalars[modality.name] = values.astype(np.float32)
+        return self._scalars[modality.name]
+
+    def _open_shards(self, modality: Modality) -> list[np.ndarray]:
+        if modality.name not in self._maps:
+            shards = []
+            for file in sorted(name for name in self._files if name.startswith(f"{modality.name}/")):
+                try:
+                    shards.append(np.load(self.path / file, mmap_mode="r", allow_pickle=False))
+                except (OSError, ValueError) as error:
+                    fix = "run `eofuse check` on the store"
+                    raise DataError(f"can't be opened: {error}", where=self.path / file, fix=fix) from None
+            self._maps[modality.name] = shards
+        return self._maps[modality.name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}  # another process opens the maps anew
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(open_store(state["path"]).__dict__)
+
+    def verify(self) -> list[Problem]:
+        """Compares every file with its checksum: an error for each that is missing or has changed, if only by a bit."""
+        problems = []
+        for file, expected in self._files.items():
+            if not (self.path / file).is_file():
+                problems.append(Problem("error", "is missing", file, fix="pack again"))
+            elif sha256(self.path / file) != expected:
+                problems.append(Problem("error", "has changed since it was packed (checksum differs)", file, fix="pack again"))
+        return problems
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Opens a packed store.
+
+    Raises:
+        DataError: if there is no store, it is damaged, or of a schema that this version doesn't read.
+    """
+    folder = Path(path)
+    file = folder / STORE_FILE
+    if not file.is_file():
+        fix = "pack a folder into one with `eofuse pack DIR STORE`"
+        raise DataError("is no store (it has no store.json)" if folder.exists() else "does not exist", where=folder, fix=fix)
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+        version = description["schema_version"]
+        if version != SCHEMA_VERSION:
+            fix = "update eofuse" if version > SCHEMA_VERSION else "pack again"
+            raise DataError(f"has schema version {version}, this eofuse reads {SCHEMA_VERSION}", where=file, fix=fix)
+        index = pd.read_parquet(folder / INDEX_FILE)
+        store = Store(folder, description, index)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"can't be read: {error}", where=folder, fix="run `eofuse pack` again") from None
+    if len(index) != description["patches"]:
+        found = f"index.parquet has {len(index)} rows where store.json says {description['patches']}"
+        raise DataError(found, where=folder, fix="run `eofuse pack` again")
+    return store
+
+

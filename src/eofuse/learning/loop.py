@@ -1,0 +1,253 @@
+"""The one training loop, flat: read it from top to bottom.
+
+Everything that a step depends on is a function of (seed, step): the rows of its batch, its randomness, its learning rate. One
+checkpoint holds the rest (weights, optimiser, losses so far, best score), is written to a temporary file and renamed. So a run that
+was killed at any moment goes on to the same numbers as one that was not.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from eofuse.config import Options
+from eofuse.data.loading import Loader, Rows
+from eofuse.errors import DataError
+from eofuse.files import replacing
+from eofuse.learning.curves import Curves
+from eofuse.tasks.objective import Objective
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+RowsOfStep = Callable[[int], Rows]
+Evaluate = Callable[[], dict[str, float]]
+Progress = Callable[[int, int, str], None]
+
+
+class TrainOptions(Options):
+    """How a model is trained.
+
+    Attributes:
+        steps: budget in optimiser steps.
+        epochs: the same as passes over the training patches; give one of the two.
+        batch_size: patches a step.
+        optimizer: AdamW (Loshchilov & Hutter 2019) or SGD with momentum 0.9.
+        learning_rate: at its peak, after the warm-up.
+        weight_decay: of weight matrices and kernels; biases and norms have none.
+        warmup: share of the steps in which the learning rate rises; it then falls along a cosine to zero.
+        clip_norm: largest norm of the gradient, None for no limit.
+        evaluations: how often the validation patches are looked at, evenly over the budget.
+        patience: stop after so many evaluations without a better score; None for never.
+        precision: `auto` is bfloat16 where the device has it and float32 elsewhere.
+        device: `auto` takes a CUDA device if there is one.
+        threads: threads of the process; other numbers give other bits.
+    """
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    evaluations: int = Field(default=20, ge=1)
+    patience: int | None = Field(default=None, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainOptions":
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give steps or epochs, not both")
+        return self
+
+    def budget(self, patches: int) -> int:
+        """Number of optimiser steps, for so many training patches; 1,000 if nothing is said."""
+        if self.epochs is not None:
+            return max(1, math.ceil(self.epochs * patches / self.batch_size))
+        return self.steps or 1000
+
+
+@dataclass
+class State:
+    """What the loop knows besides weights and optimiser.
+
+    Attributes:
+        step: steps done.
+        best_step: the evaluation with the best score so far; 0 before the first.
+        best_score: its score; greater is better.
+        waiting: evaluations since then.
+        stopped: whether patience ran out.
+        seconds: computing time so far, over all interruptions.
+        losses: training loss of each step.
+        evaluations: `{"step": …, metric: value, …}` for each evaluation.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_score: float = -math.inf
+    waiting: int = 0
+    stopped: bool = False
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+
+def open_fabric(options: TrainOptions) -> Fabric:
+    """Device and precision of the options.
+
+    Raises:
+        DataError: if a CUDA device is asked for and there is none.
+    """
+    cuda = torch.cuda.is_available()
+    if options.device == "cuda" and not cuda:
+        raise DataError("there is no CUDA device here", where="train.device", fix="use auto or cpu")
+    accelerator = "cuda" if cuda and options.device != "cpu" else "cpu"
+    precision = options.precision
+    if precision == "auto":
+        precision = "bfloat16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    names: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+    torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return Fabric(accelerator=accelerator, devices=1, precision=names[precision])
+
+
+def fit(
+    objective: Objective,
+    loader: Loader,
+    rows_of_step: RowsOfStep,
+    evaluate: Evaluate,
+    *,
+    metric: str,
+    options: TrainOptions,
+    steps: int,
+    seed: int,
+    folder: Path,
+    fabric: Fabric,
+    save_best: Callable[[], None],
+    curves: Curves,
+    progress: Progress | None = None,
+) -> State:
+    """Trains an objective for `steps` steps, or goes on where the folder's checkpoint stands.
+
+    Args:
+        objective: what is minimised.
+        loader: reads the batches.
+        rows_of_step: rows of each step's batch; pure.
+        evaluate: scores the current weights on the validation patches.
+        metric: the score that selects the best weights (greater is better).
+        options: how to train.
+        steps: the budget.
+        seed: fixes the randomness of the steps.
+        folder: where the checkpoint lies.
+        fabric: device and precision.
+        save_best: called when the current weights have the best score so far.
+        curves: gets losses and scores at every checkpoint.
+        progress: called with (steps done, steps in all, a few words).
+
+    Returns:
+        The final state.
+    """
+    module = objective.module
+    optimizer = make_optimizer(module, options)
+    wrapped, optimizer = fabric.setup(module, optimizer)
+    objective.module = wrapped
+    state = _restore(folder / CHECKPOINT_FILE, module, optimizer, fabric)
+    curves.write(state.losses, state.evaluations)
+    evaluate_at = evaluation_steps(steps, options.evaluations)
+    first = state.step
+    started = time.perf_counter() - state.seconds
+    losses: list[Tensor] = []
+    module.train()
+    for batch in loader.batches(rows_of_step(step) for step in range(first, 0 if state.stopped else steps)):
+        torch.manual_seed(seed * 1_000_003 + state.step)
+        for group in optimizer.param_groups:
+            group["lr"] = options.learning_rate * learning_rate_factor(state.step, steps, options.warmup)
+        loss, _ = objective.step(batch.to(fabric.device))
+        fabric.backward(loss)
+        if options.clip_norm is not None:
+            fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.detach())
+        state.step += 1
+        if state.step not in evaluate_at:
+            if progress:
+                progress(state.step, steps, "")
+            continue
+
+        state.losses += torch.stack(losses).float().cpu().tolist()
+        losses.clear()
+        if not math.isfinite(state.losses[-1]):
+            fix = "lower train.learning_rate"
+            raise DataError(f"the training loss is {state.losses[-1]} at step {state.step}", where=folder, fix=fix)
+        scores = evaluate()
+        state.evaluations.append({"step": state.step, **scores})
+        state.waiting += 1
+        if scores[metric] > state.best_score or not state.best_step:
+            state.best_score, state.best_step, state.waiting = scores[metric], state.step, 0
+            save_best()
+        state.stopped = options.patience is not None and state.waiting >= options.patience
+        state.seconds = time.perf_counter() - started
+        _save(folder / CHECKPOINT_FILE, module, optimizer, state)
+        curves.write(state.losses, state.evaluations)
+        if progress:
+            progress(state.step, steps, f"{metric} {scores[metric]:.3f}")
+        if state.stopped:
+            break
+    objective.module = module
+    return state
+
+
+def make_optimizer(module: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
+    """The optimiser of the options over the parameters that are to be trained."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": options.weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=options.learning_rate, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=options.learning_rate)
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at a step: a linear rise, then a cosine to zero at the last step's end."""
+    rising = round(warmup * steps)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def evaluation_steps(steps: int, evaluations: int) -> set[int]:
+    """The steps after which the model is evaluated: evenly spaced, the last one included."""
+    return {round(number * steps / evaluations) for number in range(1, evaluations + 1)} - {0}
+
+
+def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    content = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)}
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def _restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric) -> State:
+    if not path.is_file():
+        return State()
+    try:
+        content = torch.load(path, map_location=fabric.device, weights_only=True)
+        module.load_state_dict(content["module"])
+        optimizer.load_state_dict(content["optimizer"])
+        return State(**content["state"])
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        fix = "delete it to start this run anew"
+        raise DataError(f"the checkpoint can't be read: {error}", where=path, fix=fix) from None

@@ -1,0 +1,277 @@
+"""What a modality is (a value, not a class to derive from), and the ben-ge ones.
+
+A new sensor is a `Modality` with named channels. Names, never positions, match normalisation, pretrained first layers and
+scene files. The store keeps the native values; `scale` and `offset` turn them into physical units.
+
+Kinds: a *raster* has channels over a patch's pixels (a categorical one has `categories` and holds their codes), a *vector* has
+numbers per patch, a *category* has one code per patch.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from eofuse.errors import UsageError, did_you_mean
+
+
+class Kind(StrEnum):
+    """How the values of a modality are laid out: (C, H, W), (C,) or one code."""
+
+    RASTER = "raster"
+    VECTOR = "vector"
+    CATEGORY = "category"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One named channel: a band, a polarisation, a weather variable.
+
+    Attributes:
+        name: the name by which it is matched.
+        aliases: other spellings of the same channel.
+        unit: unit of the physical value, "" where it has none.
+        resolution_m: native ground sampling distance in metres, for rasters.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    unit: str = ""
+    resolution_m: float | None = None
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class of a categorical modality: its code in the data, its name and its legend colour (#rrggbb)."""
+
+    code: int
+    name: str
+    colour: str = "#888888"
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A co-registered layer of a patch.
+
+    Attributes:
+        name: key of the modality in batches, stores and recipes.
+        kind: layout of its values.
+        channels: its channels in the order in which they are stored.
+        title: name for people.
+        dtype: NumPy dtype in which the values are stored.
+        scale: factor from stored to physical values, applied before `offset`.
+        offset: added after scaling.
+        valid_range: smallest and largest physical value that makes sense; for display and checks.
+        nodata: stored value that means "nothing here".
+        categories: classes of a categorical modality, in the order of the one-hot encoding.
+    """
+
+    name: str
+    kind: Kind
+    channels: tuple[Channel, ...]
+    title: str = ""
+    dtype: str = "float32"
+    scale: float = 1.0
+    offset: float = 0.0
+    valid_range: tuple[float, float] | None = None
+    nodata: float | None = None
+    categories: tuple[Category, ...] = ()
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, in stored order."""
+        return tuple(channel.name for channel in self.channels)
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether the values are codes of `categories`."""
+        return bool(self.categories)
+
+    @property
+    def width(self) -> int:
+        """Number of channels that a model sees: one per channel, or one per category (one-hot)."""
+        return len(self.categories) if self.categories else len(self.channels)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the `width` channels that a model sees."""
+        if self.categories:
+            return tuple(category.name for category in self.categories)
+        return self.channel_names
+
+    def channel_index(self, name: str) -> int:
+        """Position of a channel by its name or an alias of it.
+
+        Raises:
+            UsageError: if there is no such channel.
+        """
+        for position, channel in enumerate(self.channels):
+            if name == channel.name or name in channel.aliases:
+                return position
+        raise UsageError(f"unknown channel '{name}'", where=self.name, fix=did_you_mean(name, self.channel_names))
+
+    def select(self, names: Sequence[str]) -> "Modality":
+        """The same modality with only these channels, in the order given.
+
+        Raises:
+            UsageError: if a channel is unknown or the modality is categorical.
+        """
+        if self.is_categorical:
+            raise UsageError("the channels of a categorical modality can't be selected", where=self.name)
+        return replace(self, channels=tuple(self.channels[self.channel_index(name)] for name in names))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description, the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Modality":
+        """Builds a modality from its JSON description."""
+        fields = dict(values)
+        fields["kind"] = Kind(fields["kind"])
+        fields["channels"] = tuple(
+            Channel(**{**channel, "aliases": tuple(channel.get("aliases", ()))}) for channel in fields["channels"]
+        )
+        fields["categories"] = tuple(Category(**category) for category in fields.get("categories", ()))
+        if fields.get("valid_range") is not None:
+            fields["valid_range"] = tuple(fields["valid_range"])
+        return cls(**fields)
+
+
+def find_modality(name: str, modalities: Iterable[Modality]) -> Modality:
+    """The modality of that name.
+
+    Raises:
+        UsageError: with the nearest name, if there is none.
+    """
+    known = {modality.name: modality for modality in modalities}
+    if name not in known:
+        raise UsageError(f"unknown modality '{name}'", fix=did_you_mean(name, known))
+    return known[name]
+
+
+def _band(name: str, resolution_m: float, *aliases: str) -> Channel:
+    return Channel(name, aliases, "reflectance", resolution_m)
+
+
+SENTINEL2 = Modality(
+    name="s2",
+    kind=Kind.RASTER,
+    title="Sentinel-2 L2A",
+    channels=(
+        _band("B01", 60, "B1"),
+        _band("B02", 10, "B2"),
+        _band("B03", 10, "B3"),
+        _band("B04", 10, "B4"),
+        _band("B05", 20, "B5"),
+        _band("B06", 20, "B6"),
+        _band("B07", 20, "B7"),
+        _band("B08", 10, "B8"),
+        _band("B8A", 20, "B8a"),
+        _band("B09", 60, "B9"),
+        _band("B11", 20),
+        _band("B12", 20),
+    ),
+    dtype="uint16",
+    scale=1e-4,
+    valid_range=(0.0, 1.6),
+    nodata=0,
+)
+"""Sentinel-2 surface reflectance (L2A): uint16 reflectance × 10,000 in the data, reflectance in physical units."""
+
+SENTINEL1 = Modality(
+    name="s1",
+    kind=Kind.RASTER,
+    title="Sentinel-1 GRD",
+    channels=(Channel("VV", unit="dB", resolution_m=10), Channel("VH", unit="dB", resolution_m=10)),
+    dtype="float32",
+    valid_range=(-35.0, 10.0),
+)
+"""Sentinel-1 backscatter in decibels."""
+
+ELEVATION = Modality(
+    name="elevation",
+    kind=Kind.RASTER,
+    title="Elevation",
+    channels=(Channel("elevation", ("dem",), "m", 30),),
+    dtype="int16",
+    valid_range=(-430.0, 8850.0),
+    nodata=-32768,
+)
+"""Height above sea level in metres (Copernicus DEM GLO-30 in ben-ge)."""
+
+WORLDCOVER = Modality(
+    name="worldcover",
+    kind=Kind.RASTER,
+    title="ESA WorldCover",
+    channels=(Channel("map", unit="class", resolution_m=10),),
+    dtype="uint8",
+    nodata=0,
+    categories=(
+        Category(10, "tree_cover", "#006400"),
+        Category(20, "shrubland", "#ffbb22"),
+        Category(30, "grassland", "#ffff4c"),
+        Category(40, "cropland", "#f096ff"),
+        Category(50, "built-up", "#fa0000"),
+        Category(60, "bare/sparse_vegetation", "#b4b4b4"),
+        Category(70, "snow_and_ice", "#f0f0f0"),
+        Category(80, "permanent_water_bodies", "#0064c8"),
+        Category(90, "herbaceous_wetland", "#0096a0"),
+        Category(95, "mangroves", "#00cf75"),
+        Category(100, "moss_and_lichen", "#fae6a0"),
+    ),
+)
+"""ESA WorldCover 10 m land cover, with the codes and legend colours of the product user manual (Zanaga et al. 2021)."""
+
+WEATHER = Modality(
+    name="weather",
+    kind=Kind.VECTOR,
+    title="ERA-5 weather",
+    channels=(
+        Channel("atmpressure_level", unit="mbar"),
+        Channel("temperature_s2", unit="K"),
+        Channel("temperature_s1", unit="K"),
+        Channel("wind-u_s2", unit="m/s"),
+        Channel("wind-u_s1", unit="m/s"),
+        Channel("wind-v_s2", unit="m/s"),
+        Channel("wind-v_s1", unit="m/s"),
+        Channel("relhumidity_s2", unit="%"),
+        Channel("relhumidity_s1", unit="%"),
+    ),
+)
+"""ERA-5 reanalysis at the patch (Hersbach et al. 2020): pressure level, then each variable at each sensor's time."""
+
+SEASON = Modality(
+    name="season",
+    kind=Kind.VECTOR,
+    title="Season",
+    channels=(Channel("season_s2"), Channel("season_s1")),
+    valid_range=(0.0, 1.0),
+)
+"""Season of each sensor's acquisition: 1 at the summer solstice, 0 at the winter solstice."""
+
+CLIMATE_ZONE = Modality(
+    name="climate_zone",
+    kind=Kind.CATEGORY,
+    title="Climate zone",
+    channels=(Channel("climatezone", unit="class"),),
+    dtype="uint8",
+    categories=(
+        Category(0, "water only", "#c8dcf0"),
+        Category(7, "Csa hot dry summer", "#ffff00"),
+        Category(8, "Csb warm dry summer", "#c8c800"),
+        Category(9, "Csc cold dry summer", "#969600"),
+        Category(14, "Cfa hot summer", "#c8ff50"),
+        Category(15, "Cfb warm summer", "#64ff50"),
+        Category(16, "Cfc cold summer", "#32c800"),
+        Category(18, "Dsb warm dry summer", "#c800c8"),
+        Category(25, "Dfa hot summer", "#00ffff"),
+        Category(26, "Dfb warm summer", "#37c8ff"),
+        Category(27, "Dfc cold summer", "#007d7d"),
+        Category(29, "ET tundra", "#b2b2b2"),
+    ),
+)
+"""Köppen–Geiger zone, the twelve codes of Beck et al. 2018 that occur in ben-ge, with that paper's colours."""
+
+BEN_GE_MODALITIES = (SENTINEL2, SENTINEL1, ELEVATION, WORLDCOVER, WEATHER, CLIMATE_ZONE, SEASON)
+"""Every modality of the ben-ge family."""

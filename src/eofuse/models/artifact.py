@@ -1,0 +1,99 @@
+"""Saves and loads models: `save_model`, `load_model`.
+
+A model is a folder of two files: `model.safetensors` holds the weights, `model.json` the specification and the digest
+of the weights. Nothing in them is code.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from eofuse.errors import DataError, EofuseError
+from eofuse.files import replacing, sha256, write_text
+from eofuse.models.model import Model, ModelSpec, build_model
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+FORMAT = "eofuse-model"
+VERSION = 1
+
+
+def save_model(model: Model, folder: str | os.PathLike[str]) -> Path:
+    """Writes a model into a folder, which is made where it is missing, and returns the folder.
+
+    Each file is replaced as a whole; the digest in `model.json` tells if they do not belong together.
+    """
+    folder = Path(folder)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "weights_sha256": sha256(folder / WEIGHTS),
+        "spec": model.spec.to_dict(),
+    }
+    write_text(folder / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return folder
+
+
+def load_model(folder: str | os.PathLike[str], map_location: str | torch.device = "cpu") -> Model:
+    """Reads a model that `save_model` wrote, in evaluation mode; its predictions are the same bit for bit.
+
+    Args:
+        folder: where it was saved.
+        map_location: the device on which it is wanted.
+
+    Raises:
+        DataError: if a file is missing, damaged, foreign, or of another format version.
+    """
+    folder = Path(folder)
+    description = _read_description(folder / DESCRIPTION)
+    weights = _read_weights(folder / WEIGHTS, description)
+    try:
+        model = build_model(ModelSpec.from_dict(description["spec"]), seed=0)
+        model.load_state_dict(weights)
+    except EofuseError as error:
+        raise DataError(f"describes no model that can be built: {error}", where=folder / DESCRIPTION) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"describes no model ({error!r})", where=folder / DESCRIPTION) from error
+    except RuntimeError as error:
+        raise DataError(f"does not fit {DESCRIPTION}: {error}", where=folder / WEIGHTS) from error
+    return model.to(map_location).eval()
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"can't be read: {error.strerror}", where=path, fix="name the folder of a saved model"
+        ) from None
+    except ValueError as error:
+        raise DataError(f"is not JSON: {error}", where=path, fix="save the model again") from None
+    if not isinstance(description, Mapping) or description.get("format") != FORMAT:
+        raise DataError("is not the description of an eofuse model", where=path)
+    if description.get("version") != VERSION:
+        raise DataError(
+            f"has the format version {description.get('version')}; this eofuse reads {VERSION}",
+            where=path,
+            fix="use the version of eofuse that wrote it",
+        )
+    return dict(description)
+
+
+def _read_weights(path: Path, description: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    try:
+        if sha256(path) != description.get("weights_sha256"):
+            raise DataError(f"is not the file that {DESCRIPTION} describes", where=path, fix="save the model again")
+        return load_file(path)
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror}", where=path, fix="save the model again") from None
+    except SafetensorError as error:
+        raise DataError(f"is damaged: {error}", where=path, fix="save the model again") from None

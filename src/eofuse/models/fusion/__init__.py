@@ -1,0 +1,34 @@
+"""Fusion: several normalised modalities in, `Features` out. `FUSIONS` names the strategies, a file each."""
+
+from collections.abc import Sequence
+
+from eofuse.errors import UsageError
+from eofuse.modalities import Modality
+from eofuse.models.fusion.base import Fusion, FusionOptions
+from eofuse.models.fusion.decision import Decision
+from eofuse.models.fusion.early import Early
+from eofuse.models.fusion.late import Late
+from eofuse.models.fusion.middle import Middle
+from eofuse.models.fusion.single import Single
+
+__all__ = ["FUSIONS", "Fusion", "FusionOptions", "build_fusion"]
+
+FUSIONS: dict[str, type[Fusion]] = {
+    "single": Single,
+    "early": Early,
+    "middle": Middle,
+    "late": Late,
+    "decision": Decision,
+}
+"""Every strategy by its name in recipes."""
+
+
+def build_fusion(modalities: Sequence[Modality], options: FusionOptions) -> Fusion:
+    """The fusion of these modalities, untrained.
+
+    Raises:
+        UsageError: if there is no modality, or the strategy or encoder does not fit them.
+    """
+    if not modalities:
+        raise UsageError("a model needs at least one modality", fix="name the inputs")
+    return FUSIONS[options.strategy](modalities, options)

@@ -1,0 +1,109 @@
+"""What every fusion strategy is (`Fusion`), what it is told (`FusionOptions`), and what joins vectors and maps."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from eofuse.config import Options
+from eofuse.errors import UsageError
+from eofuse.modalities import Kind, Modality
+from eofuse.models.encoders import DEFAULT_ENCODER
+from eofuse.models.features import Features, FeatureSizes
+
+Strategy = Literal["single", "early", "late", "middle", "decision"]
+
+
+class FusionOptions(Options):
+    """How modalities are fused.
+
+    Attributes:
+        strategy: where the modalities meet: `single` has one; `early` joins the channels before one encoder; `middle`
+            joins maps inside the encoder; `late` joins the vectors of an encoder each; `decision` averages predictions.
+        weights: for late fusion: `separate` encoders, or a first layer each and one `shared` trunk.
+        stage: for middle fusion: the encoder's stage, counted from 1, after which the maps are joined.
+        encoder: timm name of the network for rasters.
+
+    Raises:
+        UsageError: if weights are to be shared by another strategy than late fusion.
+    """
+
+    strategy: Strategy = "early"
+    weights: Literal["separate", "shared"] = "separate"
+    stage: int = Field(default=2, ge=1)
+    encoder: str = DEFAULT_ENCODER
+
+    @model_validator(mode="after")
+    def _only_late_fusion_shares_weights(self) -> "FusionOptions":
+        if self.weights == "shared" and self.strategy != "late":
+            raise UsageError(
+                f"weights can't be shared in {self.strategy} fusion",
+                where="fusion.weights",
+                fix="use strategy: late, or weights: separate",
+            )
+        return self
+
+
+class Fusion(nn.Module, ABC):
+    """Turns normalised modalities into features, and owns the encoders.
+
+    Attributes:
+        sizes: of the features that `forward` gives, in order.
+    """
+
+    sizes: list[FeatureSizes]
+
+    @abstractmethod
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:
+        """Features of normalised modalities.
+
+        Args:
+            inputs: by modality name, (B, C, H, W) for rasters and (B, C) for vectors and one-hot categories.
+        """
+
+
+def split_kinds(modalities: Sequence[Modality]) -> tuple[list[Modality], list[Modality]]:
+    """The modalities with pixels, and those without."""
+    rasters = [modality for modality in modalities if modality.kind is Kind.RASTER]
+    return rasters, [modality for modality in modalities if modality.kind is not Kind.RASTER]
+
+
+class JoinVectors(nn.Module):
+    """Joins vectors through a hidden layer, without which no head could see how they depend on each other.
+
+    Args:
+        widths: lengths of the vectors.
+
+    Attributes:
+        width: length of the joined vector, the largest of `widths`.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.width = max(widths)
+        self.layers: nn.Module = nn.Identity()
+        if len(widths) > 1:
+            self.layers = nn.Sequential(nn.Linear(sum(widths), self.width), nn.LayerNorm(self.width), nn.GELU())
+
+    def forward(self, vectors: Sequence[Tensor]) -> Tensor:
+        """One (B, width) vector from several (B, D); a single one passes unchanged."""
+        joined: Tensor = self.layers(torch.cat(list(vectors), 1))
+        return joined
+
+
+def concatenate_maps(features: Sequence[Features]) -> list[Tensor]:
+    """Maps of several pyramids of the same strides, concatenated level by level."""
+    return [torch.cat(level, 1) for level in zip(*(feature.maps for feature in features), strict=True)]
+
+
+def concatenated_sizes(vector: int, sizes: Sequence[FeatureSizes]) -> FeatureSizes:
+    """Sizes of a vector with the concatenated maps of several pyramids."""
+    widths = [sum(level) for level in zip(*(size.maps for size in sizes), strict=True)]
+    return FeatureSizes(vector, widths, list(sizes[0].strides) if sizes else [])

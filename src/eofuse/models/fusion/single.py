@@ -1,0 +1,36 @@
+"""`Single`: one modality, no fusion; the baseline of every comparison."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from eofuse.errors import UsageError
+from eofuse.modalities import Modality
+from eofuse.models.encoders import build_encoder
+from eofuse.models.features import Features
+from eofuse.models.fusion.base import Fusion, FusionOptions
+
+
+class Single(Fusion):
+    """Encodes the only modality.
+
+    Raises:
+        UsageError: if there is not exactly one modality.
+    """
+
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions) -> None:
+        super().__init__(modalities, options)
+        if len(modalities) != 1:
+            names = ", ".join(modality.name for modality in modalities)
+            raise UsageError(
+                f"the strategy 'single' takes one modality, not {len(modalities)} ({names})",
+                where="fusion.strategy",
+                fix="name one input, or choose early, middle, late or decision",
+            )
+        self.modality = modalities[0].name
+        self.encoder = build_encoder(modalities[0], options.encoder)
+        self.sizes = [self.encoder.sizes]
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:
+        """Features of the one modality."""
+        return [self.encoder(inputs[self.modality])]

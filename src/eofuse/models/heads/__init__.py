@@ -1,0 +1,1 @@
+"""Heads: `Features` in, one target's output."""

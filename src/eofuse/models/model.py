@@ -1,0 +1,179 @@
+"""`Model`: normalise, fuse, decide; `ModelSpec`: all that is needed to build one; `build_model`: builds it."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from eofuse.config import parse_options
+from eofuse.errors import UsageError
+from eofuse.modalities import Kind, Modality
+from eofuse.models.features import Features
+from eofuse.models.fusion import Fusion, FusionOptions, build_fusion
+from eofuse.models.heads.classification import ClassificationHead
+from eofuse.models.normalisation import ChannelStatistics, Normaliser
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What a head decides.
+
+    Attributes:
+        kind: `single_label`: one class a patch (softmax); `multi_label`: any number of classes a patch (sigmoid).
+        classes: names of the classes, in the order of the logits.
+    """
+
+    kind: Literal["single_label", "multi_label"]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to build a model, without its weights.
+
+    Attributes:
+        modalities: the inputs, with only the channels that are used.
+        fusion: how they are fused.
+        heads: by target name.
+        statistics: by which the inputs are normalised, in physical units.
+        patch_size: height and width of the rasters for which it is meant.
+        dropout: share of the feature vectors' values that the heads do not see in training.
+    """
+
+    modalities: tuple[Modality, ...]
+    fusion: FusionOptions
+    heads: dict[str, HeadSpec]
+    statistics: ChannelStatistics
+    patch_size: tuple[int, int]
+    dropout: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description, the inverse of `from_dict`."""
+        return {
+            "modalities": [modality.to_dict() for modality in self.modalities],
+            "fusion": self.fusion.model_dump(),
+            "heads": {name: {"kind": head.kind, "classes": list(head.classes)} for name, head in self.heads.items()},
+            "statistics": self.statistics.to_dict(),
+            "patch_size": list(self.patch_size),
+            "dropout": self.dropout,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelSpec":
+        """Builds a specification from its JSON description.
+
+        Raises:
+            UsageError: if the fusion options are not valid.
+        """
+        height, width = values["patch_size"]
+        return cls(
+            modalities=tuple(Modality.from_dict(modality) for modality in values["modalities"]),
+            fusion=parse_options(FusionOptions, values["fusion"], "fusion"),
+            heads={name: HeadSpec(head["kind"], tuple(head["classes"])) for name, head in values["heads"].items()},
+            statistics=ChannelStatistics.from_dict(values["statistics"]),
+            patch_size=(int(height), int(width)),
+            dropout=float(values["dropout"]),
+        )
+
+
+class Model(nn.Module):
+    """Takes batches as the sensors gave them and tells classes; build it with `build_model`.
+
+    Args:
+        spec: what it takes and what it tells.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.normaliser = Normaliser(spec.modalities, spec.statistics)
+        self.fusion: Fusion = build_fusion(spec.modalities, spec.fusion)
+        widths = [sizes.vector for sizes in self.fusion.sizes]
+        self.heads = nn.ModuleDict(
+            {name: ClassificationHead(widths, len(head.classes), spec.dropout) for name, head in spec.heads.items()}
+        )
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Logits (heads, B, K) by target name, of a batch in native dtype as `Normaliser.forward` takes it.
+
+        There is one head, but with decision fusion one a modality.
+        """
+        features = self.features(inputs)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    def features(self, inputs: Mapping[str, Tensor]) -> list[Features]:
+        """Features of a batch in native dtype: one set, but with decision fusion one a modality."""
+        features: list[Features] = self.fusion(self.normaliser(inputs))
+        return features
+
+    def predict(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Probabilities (B, K) by target name, computed in evaluation mode and without gradients."""
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            with torch.no_grad():
+                logits = self(inputs)
+        finally:
+            for module in training:
+                module.training = True
+        return {name: probabilities(logits[name], head.kind) for name, head in self.spec.heads.items()}
+
+
+def probabilities(logits: Tensor, kind: str) -> Tensor:
+    """Probabilities (B, K) of logits (heads, B, K): the mean over the heads of their softmax or sigmoid."""
+    values = logits.float()
+    each = values.softmax(-1) if kind == "single_label" else values.sigmoid()
+    return each.mean(0)
+
+
+def build_model(spec: ModelSpec, seed: int | None = None) -> Model:
+    """Builds an untrained model.
+
+    Args:
+        spec: what it takes and what it tells.
+        seed: fixes the initial weights and leaves the caller's random state as it was; without it they are drawn from
+            that state.
+
+    Raises:
+        UsageError: if the inputs, fusion, encoder or statistics don't fit each other.
+    """
+    with nullcontext() if seed is None else torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        model = Model(spec)
+    _check_patch_size(model)
+    return model
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of values that training changes."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _check_patch_size(model: Model) -> None:
+    """Raises a `UsageError` if the encoder can't take patches of the size in the specification."""
+    try:
+        model.predict(example_inputs(model.spec.modalities, model.spec.patch_size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        height, width = model.spec.patch_size
+        raise UsageError(
+            f"the encoder '{model.spec.fusion.encoder}' can't take patches of {height}×{width} pixels ({error})",
+            where="fusion.encoder",
+            fix="choose another encoder",
+        ) from error
+
+
+def example_inputs(
+    modalities: Sequence[Modality], patch_size: tuple[int, int], batch_size: int = 1
+) -> dict[str, Tensor]:
+    """A batch of zeros in native dtype."""
+    shapes: dict[Kind, tuple[int, ...]] = {Kind.RASTER: patch_size, Kind.VECTOR: (), Kind.CATEGORY: ()}
+    inputs = {}
+    for modality in modalities:
+        channels = () if modality.kind is Kind.CATEGORY else (len(modality.channels),)
+        shape = (batch_size, *channels, *shapes[modality.kind])
+        inputs[modality.name] = torch.zeros(shape, dtype=getattr(torch, modality.dtype))
+    return inputs

@@ -1,0 +1,149 @@
+"""`Normaliser`: native values to normalised ones; `ChannelStatistics`: the mean and deviation it works with."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eofuse.errors import UsageError
+from eofuse.modalities import Kind, Modality
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Mean and standard deviation of each channel in physical units, usually those of the training patches.
+
+    Categorical modalities have none.
+
+    Attributes:
+        mean: by modality name, one value a channel.
+        std: by modality name, one value a channel; 0 for a channel that is constant.
+    """
+
+    mean: dict[str, list[float]]
+    std: dict[str, list[float]]
+
+    def to_dict(self) -> dict[str, dict[str, list[float]]]:
+        """A JSON-ready description, the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ChannelStatistics":
+        """Builds statistics from their JSON description."""
+        return cls(mean=dict(values["mean"]), std=dict(values["std"]))
+
+
+class Normaliser(nn.Module):
+    """Turns batches in native dtype into float32 with mean 0 and standard deviation 1, and codes into one-hot.
+
+    Scale, offset, mean and deviation make one multiplication and addition a channel. A missing value (the modality's
+    nodata value, NaN or infinity) becomes the channel's mean, and a code that is no category becomes zeros.
+
+    Args:
+        modalities: what comes in, with only those channels that do.
+        statistics: for each channel of each modality that is not categorical.
+
+    Raises:
+        UsageError: if statistics are missing or don't fit the channels, or a code is beyond 0 to 255.
+    """
+
+    def __init__(self, modalities: Sequence[Modality], statistics: ChannelStatistics) -> None:
+        super().__init__()
+        self.modalities = tuple(modalities)
+        for modality in self.modalities:
+            if modality.is_categorical:
+                self.register_buffer(f"{modality.name}_one_hot", _one_hot_table(modality), persistent=False)
+            else:
+                mean, std = _check_statistics(modality, statistics)
+                self.register_buffer(f"{modality.name}_mean", mean)
+                self.register_buffer(f"{modality.name}_std", std)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Normalises a batch.
+
+        Args:
+            inputs: by modality name, in native dtype: (B, C, H, W) for rasters, (B, C) for vectors, (B,) for codes.
+                Modalities that the model does not use are left out.
+
+        Returns:
+            float32 of the same shapes; one-hot (B, K, H, W) and (B, K) for codes.
+
+        Raises:
+            UsageError: if a modality is missing or has another shape.
+        """
+        normalised = {}
+        for modality in self.modalities:
+            values = inputs.get(modality.name)
+            if values is None:
+                raise UsageError("the model needs this input", where=modality.name, fix="add it to the batch")
+            _check_shape(modality, values)
+            normalise = self._one_hot if modality.is_categorical else self._standardise
+            normalised[modality.name] = normalise(modality, values)
+        return normalised
+
+    def _standardise(self, modality: Modality, values: Tensor) -> Tensor:
+        mean, std = self.get_buffer(f"{modality.name}_mean"), self.get_buffer(f"{modality.name}_std")
+        shape = (1, -1) + (1,) * (values.ndim - 2)
+        factor = (modality.scale / std).view(shape)
+        shift = ((modality.offset - mean) / std).view(shape)
+        x = values.float()  # first of all: torch can do next to nothing with unsigned 16-bit integers
+        result = torch.addcmul(shift, x, factor)
+        if modality.nodata is not None:
+            result.masked_fill_(x == modality.nodata, 0.0)
+        return result.nan_to_num_(0.0, 0.0, 0.0) if values.is_floating_point() else result
+
+    def _one_hot(self, modality: Modality, codes: Tensor) -> Tensor:
+        table = self.get_buffer(f"{modality.name}_one_hot")
+        if modality.kind is Kind.RASTER:
+            return F.embedding(codes[:, 0].long(), table).movedim(-1, 1)
+        return F.embedding(codes.long(), table)
+
+
+def _one_hot_table(modality: Modality) -> Tensor:
+    """(256, K): the row of a category's code has a one in its column, every other row is zero."""
+    table = torch.zeros(256, len(modality.categories))
+    for column, category in enumerate(modality.categories):
+        if not 0 <= category.code <= 255:
+            raise UsageError(f"the code {category.code} is not from 0 to 255", where=modality.name)
+        table[category.code, column] = 1.0
+    return table
+
+
+def _check_statistics(modality: Modality, statistics: ChannelStatistics) -> tuple[Tensor, Tensor]:
+    """Mean and deviation as tensors, with 1 for a deviation of 0."""
+    if modality.name not in statistics.mean or modality.name not in statistics.std:
+        raise UsageError("there are no channel statistics", where=modality.name, fix="compute them on training patches")
+    mean, std = statistics.mean[modality.name], statistics.std[modality.name]
+    if not len(mean) == len(std) == len(modality.channels):
+        raise UsageError(
+            f"statistics of {len(mean)} channels for {len(modality.channels)}",
+            where=modality.name,
+            fix="compute them for the channels that are used",
+        )
+    for channel, centre, deviation in zip(modality.channel_names, mean, std, strict=True):
+        if not (math.isfinite(centre) and math.isfinite(deviation) and deviation >= 0):
+            raise UsageError(
+                f"mean {centre} and deviation {deviation} can't be used", where=f"{modality.name}.{channel}"
+            )
+    return torch.tensor(mean), torch.tensor([deviation if deviation > 0 else 1.0 for deviation in std])
+
+
+def _check_shape(modality: Modality, values: Tensor) -> None:
+    channels = len(modality.channels)
+    if modality.kind is Kind.CATEGORY:
+        fits, expected = values.ndim == 1, "(B,)"
+    elif modality.kind is Kind.VECTOR:
+        fits, expected = values.ndim == 2 and values.shape[1] == channels, f"(B, {channels})"
+    else:
+        fits, expected = values.ndim == 4 and values.shape[1] == channels, f"(B, {channels}, H, W)"
+    if not fits:
+        names = ", ".join(modality.channel_names)
+        raise UsageError(
+            f"has the shape {tuple(values.shape)} where the model expects {expected}",
+            where=modality.name,
+            fix=f"give its channels in this order: {names}",
+        )

@@ -1,0 +1,165 @@
+"""From recipe files to runs and studies: what the command line and the Python interface call.
+
+A recipe is YAML with the options of a run (see `RunOptions`); with a section `study` it is a study. `key.path=value` words change
+single values.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eofuse.config import apply_overrides, merge, parse_options, read_yaml
+from eofuse.data.store import Store, open_store
+from eofuse.errors import UsageError
+from eofuse.learning.preparation import RunOptions
+from eofuse.learning.run import Run, start_run, test_run, train_run
+from eofuse.reports.html import write_report
+from eofuse.studies.grid import plan_study
+from eofuse.studies.results import StudyResults, read_results
+from eofuse.studies.runner import run_study
+
+REPORT_FILE = "report.html"
+
+AnyPath = str | os.PathLike[str]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study.
+
+    Attributes:
+        results: its tables.
+    """
+
+    results: StudyResults
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self.results.folder
+
+    def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
+        """Variants and controls from best to worst by one metric, the ranking one by default.
+
+        Columns: variant, role, metric, mean over seeds, seed_sd, low and high (95 % interval over scenes), n_seeds, n_test,
+        n_scenes, and difference, p_holm (to the baseline, paired; missing for controls).
+        """
+        metric = metric or self.results.summary["metric"]
+        table = self.results.leaderboard
+        table = table[table["metric"] == metric]
+        if table.empty:
+            names = ", ".join(self.results.summary["metrics"])
+            raise UsageError(f"the study has no metric '{metric}'", fix=f"it has {names}")
+        comparisons = self.results.comparisons
+        chosen = comparisons.loc[comparisons["metric"] == metric, ["variant", "difference", "p_holm"]].assign(role="variant")
+        merged = table.merge(chosen, on=["variant", "role"], how="left")
+        return merged.sort_values("mean", ascending=False, ignore_index=True)
+
+    def report(self) -> Path:
+        """Writes the report and returns its path."""
+        path = Path(self.results.summary["store_path"])
+        store = open_store(path) if path.exists() else None
+        return write_report(self.results, store, self.folder / REPORT_FILE)
+
+
+def load_recipe(recipe: AnyPath | Mapping[str, Any], store: AnyPath | Store | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of a recipe, with overrides and the store's path in place.
+
+    Raises:
+        UsageError: if the file can't be read or an override is no `key=value`.
+    """
+    values: Mapping[str, Any] = recipe if isinstance(recipe, Mapping) else read_yaml(Path(recipe))
+    values = apply_overrides(values, overrides)
+    if store is not None:
+        path = store.path if isinstance(store, Store) else store
+        values = merge(values, {"data": {"store": os.fspath(path)}})
+    return dict(values)
+
+
+def train(
+    recipe: AnyPath | Mapping[str, Any],
+    *,
+    store: AnyPath | Store | None = None,
+    to: AnyPath | None = None,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Run:
+    """Trains one recipe and tests it once.
+
+    Args:
+        recipe: a YAML file, or its values.
+        store: a store in place of the recipe's.
+        to: the run folder; `runs/<name>-<hash of recipe and data>` by default. If it holds this very recipe, the run
+            goes on where it stopped, or is only read if it is done.
+        overrides: `key.path=value` words.
+        progress: called with (steps done, steps in all, a few words).
+
+    Raises:
+        UsageError: if the recipe is wrong, or the folder holds another run.
+        DataError: if the data don't fit it.
+    """
+    values = load_recipe(recipe, store, overrides)
+    where = None if isinstance(recipe, Mapping) else os.fspath(recipe)
+    if "study" in values:
+        raise UsageError("is a study", where=where, fix="run it with `eofuse study`")
+    options = parse_options(RunOptions, values, where)
+    fingerprint = open_store(options.data.store).fingerprint
+    identity = json.dumps([options.model_dump(mode="json", exclude={"data": {"store"}}), fingerprint], sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    folder = Path(to) if to is not None else Path("runs") / f"{options.name}-{digest}"
+    start_run(options, folder)
+    train_run(folder, progress)
+    return test_run(folder)
+
+
+def resume(folder: AnyPath, progress: Progress | None = None) -> Run:
+    """Goes on with an interrupted run, to the numbers that it would have had without the interruption."""
+    train_run(Path(folder), progress)
+    return test_run(Path(folder))
+
+
+def study(
+    recipe: AnyPath | Mapping[str, Any],
+    *,
+    store: AnyPath | Store | None = None,
+    to: AnyPath | None = None,
+    overrides: Sequence[str] = (),
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Runs a study to its end, or goes on with one that was interrupted, and writes its report.
+
+    Args:
+        recipe: a YAML file with a section `study`, or its values.
+        store: a store in place of the recipe's.
+        to: the study's folder; `studies/<name>` by default.
+        overrides: `key.path=value` words.
+        workers: processes at a time, one a core by default.
+        progress: called with (runs done, runs in all, a few words).
+
+    Raises:
+        UsageError: if the recipe is wrong.
+        DataError: if the data don't fit it.
+    """
+    values = load_recipe(recipe, store, overrides)
+    where = None if isinstance(recipe, Mapping) else os.fspath(recipe)
+    plan = plan_study(values, where)
+    folder = Path(to) if to is not None else Path("studies") / plan.name
+    words = ["eofuse", "study", where or "RECIPE.yaml", *overrides]
+    if store is not None:
+        words += ["--store", os.fspath(store.path if isinstance(store, Store) else store)]
+    done = Study(run_study(plan, values, folder, workers=workers, command=" ".join(words), progress=progress))
+    done.report()
+    return done
+
+
+def open_study(folder: AnyPath) -> Study:
+    """A finished study, read from its folder."""
+    return Study(read_results(Path(folder)))

@@ -1,0 +1,128 @@
+"""The leaderboard as dots with intervals, and the paired differences to the baseline."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eofuse.reports.figures.style import CONTROL, INK, QUIET, RULE, new_figure, quiet_rows, styled, variant_colours
+from eofuse.reports.tables import LeaderboardRow
+from eofuse.reports.wording import ROLES, metric_words, number, shorten, signed
+
+NARROW = 5.0
+"""Below this width in inches the names stand above their rows."""
+
+
+@styled
+def leaderboard_figure(
+    rows: Sequence[LeaderboardRow], runs: pd.DataFrame, metric: str, variants: Sequence[str], width: float = 7.6
+) -> Figure:
+    """A row a variant: the mean over seeds as a dot, its 95 % interval as a line, the single runs as small rings.
+
+    Args:
+        rows: the leaderboard, controls last.
+        runs: `StudyResults.results`.
+        metric: the ranking metric.
+        variants: all variants, in the order that fixes their colours.
+        width: in inches; below `NARROW` the names stand above their rows.
+    """
+    narrow = width < NARROW
+    figure = new_figure(width, len(rows) * (0.52 if narrow else 0.38) + 0.75)
+    axes = figure.add_subplot()
+    colours = variant_colours(variants)
+    for position, row in enumerate(rows):
+        colour = colours.get(row.variant, CONTROL) if row.role == "variant" else CONTROL
+        seeds = runs[(runs["variant"] == row.variant) & (runs["metric"] == metric)]["value"]
+        axes.plot([row.low, row.high], [position, position], color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot(seeds, [position] * len(seeds), "o", markersize=4.5, mfc="white", mec=colour, mew=0.9, zorder=3)
+        marker = "o" if row.role == "variant" else "D"
+        axes.plot([row.mean], [position], marker, markersize=7.5, color=colour, mec="white", mew=0.8, zorder=4)
+    controls = [position for position, row in enumerate(rows) if row.role != "variant"]
+    if controls and controls[0] > 0:
+        axes.axhline(controls[0] - (0.62 if narrow else 0.5), color=RULE, linewidth=1.2)
+    labels = [_label(row) for row in rows]
+    _name_rows(axes, labels, narrow=narrow, bold={position for position, row in enumerate(rows) if row.is_baseline})
+    values = [f"{number(row.mean)}  ({number(row.low, 2)}–{number(row.high, 2)})" for row in rows]
+    _write_values(axes, values, narrow=narrow)
+    axes.set_xlabel(f"{metric_words(metric).title} on the test patches")
+    return figure
+
+
+@styled
+def differences_figure(
+    rows: Sequence[LeaderboardRow], metric: str, baseline: str, variants: Sequence[str], width: float = 7.6
+) -> Figure:
+    """A row a variant: the paired difference to the baseline with its 95 % interval; open dots can't be told from zero.
+
+    Args:
+        rows: lines of the leaderboard that have a difference.
+        metric: the ranking metric.
+        baseline: name of the variant that the others are compared with.
+        variants: all variants, in the order that fixes their colours.
+        width: in inches; below `NARROW` the names stand above their rows.
+    """
+    narrow = width < NARROW
+    figure = new_figure(width, len(rows) * (0.52 if narrow else 0.38) + 0.75)
+    axes = figure.add_subplot()
+    axes.axvline(0, color=INK, linewidth=1)
+    colours = variant_colours(variants)
+    for position, row in enumerate(rows):
+        if row.difference is None:
+            continue
+        colour = colours.get(row.variant, CONTROL) if row.role == "variant" else CONTROL
+        difference = row.difference
+        axes.plot(
+            [difference.low, difference.high], [position, position], color=colour, linewidth=2.2, solid_capstyle="butt"
+        )
+        fill = colour if difference.distinguishable else "white"
+        axes.plot([difference.value], [position], "o", markersize=7.5, color=colour, mfc=fill, mew=1.6, zorder=4)
+    _name_rows(axes, [_label(row) for row in rows], narrow=narrow, bold=set())
+    _write_values(axes, [signed(row.difference.value) if row.difference else "" for row in rows], narrow=narrow)
+    axes.set_xlabel(f"difference in {metric_words(metric).title} to {shorten(baseline, 30)}")
+    return figure
+
+
+def _label(row: LeaderboardRow) -> str:
+    name = shorten(row.variant, 34)
+    if row.role == "variant":
+        return f"{name} (baseline)" if row.is_baseline else name
+    return f"{name} ({ROLES.get(row.role, 'control').split(':')[0]})"
+
+
+def _name_rows(axes: Axes, labels: Sequence[str], *, narrow: bool, bold: set[int]) -> None:
+    axes.set_ylim(len(labels) - 0.45, -0.75 if narrow else -0.55)
+    axes.set_yticks(range(len(labels)))
+    quiet_rows(axes)
+    axes.margins(x=0.06)
+    if narrow:
+        axes.set_yticklabels([])
+        for position, label in enumerate(labels):
+            axes.text(
+                0,
+                position - 0.2,
+                label,
+                transform=axes.get_yaxis_transform(),
+                va="bottom",
+                weight="bold" if position in bold else "normal",
+            )
+        return
+    axes.set_yticklabels(labels)
+    for position in bold:
+        axes.get_yticklabels()[position].set_fontweight("bold")
+
+
+def _write_values(axes: Axes, values: Sequence[str], *, narrow: bool) -> None:
+    """Writes each row's value right of the plot, or above the row's right end where the names stand above as well."""
+    for position, value in enumerate(values):
+        axes.annotate(
+            value,
+            (1, position - 0.2 if narrow else position),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(0 if narrow else 8, 0),
+            textcoords="offset points",
+            ha="right" if narrow else "left",
+            va="bottom" if narrow else "center",
+            color=QUIET,
+            annotation_clip=False,
+        )

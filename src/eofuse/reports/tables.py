@@ -1,0 +1,149 @@
+"""The leaderboard as rows, in the order in which the report, the terminal and the pictures show it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from eofuse.reports.wording import metric_words
+from eofuse.studies.results import StudyResults
+
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The paired difference of a variant to the baseline.
+
+    Attributes:
+        value: variant minus baseline, mean over seeds.
+        low: lower end of its 95 % interval.
+        high: upper end of its 95 % interval.
+        p: p value of this comparison alone.
+        p_holm: p value after Holm's correction for all comparisons.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval excludes zero and the corrected p value is below 0.05."""
+        return (self.low > 0 or self.high < 0) and self.p_holm < SIGNIFICANCE
+
+
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """One line of the leaderboard.
+
+    Attributes:
+        rank: 1 for the best variant; None for controls, which are not ranked.
+        variant: name of the variant or control.
+        role: "variant", "constant" or "frozen_random".
+        strategy: fusion strategy.
+        inputs: names of the modalities that it sees.
+        encoder: name of the image encoder.
+        mean: ranking metric, mean over seeds.
+        low: lower end of the 95 % interval of that mean.
+        high: upper end of the 95 % interval of that mean.
+        seed_sd: standard deviation over seeds.
+        n_seeds: number of seeds.
+        n_test: number of test patches.
+        n_scenes: number of test scenes.
+        other_metrics: mean over seeds of the further metrics, by name.
+        difference: paired difference to the baseline; None for the baseline and where none was computed.
+        is_baseline: whether the others are compared with this one.
+        parameters: number of parameters.
+        learning_rate: the learning rate that the search gave it.
+        seconds: mean duration of a final run.
+    """
+
+    rank: int | None
+    variant: str
+    role: str
+    strategy: str
+    inputs: tuple[str, ...]
+    encoder: str
+    mean: float
+    low: float
+    high: float
+    seed_sd: float
+    n_seeds: int
+    n_test: int
+    n_scenes: int
+    other_metrics: dict[str, float]
+    difference: Difference | None
+    is_baseline: bool
+    parameters: float
+    learning_rate: float
+    seconds: float
+
+
+def leaderboard_rows(results: StudyResults) -> list[LeaderboardRow]:
+    """The variants by rank on the study's metric, then the controls, best first."""
+    summary = results.summary
+    metric = summary["metric"]
+    ascending = metric_words(metric).lower_is_better
+    ranked = results.leaderboard[results.leaderboard["metric"] == metric]
+    ranked = ranked.assign(is_control=ranked["role"] != "variant")
+    ranked = ranked.sort_values(["is_control", "mean", "variant"], ascending=[True, ascending, True])
+    rows = []
+    for position, line in enumerate(ranked.to_dict("records"), start=1):
+        rows.append(_row(results, line, None if line["is_control"] else position))
+    return rows
+
+
+def variant_rows(results: StudyResults) -> list[LeaderboardRow]:
+    """The leaderboard without controls."""
+    return [row for row in leaderboard_rows(results) if row.role == "variant"]
+
+
+def differences(results: StudyResults, metric: str) -> dict[str, Difference]:
+    """Paired differences to the baseline on one metric, by variant."""
+    table = results.comparisons
+    table = table[(table["metric"] == metric) & (table["baseline"] == results.summary["baseline"])]
+    return {
+        line["variant"]: Difference(line["difference"], line["low"], line["high"], line["p"], line["p_holm"])
+        for line in table.to_dict("records")
+        if line["variant"] != results.summary["baseline"]
+    }
+
+
+def final_cells(results: StudyResults, variant: str) -> pd.DataFrame:
+    """The final runs of a variant or control: without those of the search."""
+    cells = results.cells
+    return cells[(cells["variant"] == variant) & (cells["role"] != "search")]
+
+
+def _row(results: StudyResults, line: dict[Any, Any], rank: int | None) -> LeaderboardRow:
+    summary = results.summary
+    name = line["variant"]
+    described = next((entry for entry in summary["variants"] if entry["name"] == name), {})
+    others = results.leaderboard[results.leaderboard["variant"] == name].set_index("metric")["mean"]
+    cells = final_cells(results, name)
+    learning_rate = described.get("learning_rate")
+    parameters = described.get("parameters")
+    return LeaderboardRow(
+        rank=rank,
+        variant=name,
+        role=line["role"],
+        strategy=described.get("strategy") or "",
+        inputs=tuple(described.get("inputs") or ()),
+        encoder=described.get("encoder") or "",
+        mean=line["mean"],
+        low=line["low"],
+        high=line["high"],
+        seed_sd=line["seed_sd"],
+        n_seeds=int(line["n_seeds"]),
+        n_test=int(line["n_test"]),
+        n_scenes=int(line["n_scenes"]),
+        other_metrics={key: float(others[key]) for key in summary["metrics"] if key in others and key != line["metric"]},
+        difference=differences(results, line["metric"]).get(name),
+        is_baseline=name == summary["baseline"],
+        parameters=float("nan") if parameters is None else float(parameters),
+        learning_rate=float("nan") if learning_rate is None else float(learning_rate),
+        seconds=float(cells["seconds"].mean()) if len(cells) else float("nan"),
+    )

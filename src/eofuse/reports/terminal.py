@@ -1,0 +1,61 @@
+"""The leaderboard as a table for the terminal."""
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from eofuse.reports.tables import LeaderboardRow, leaderboard_rows
+from eofuse.reports.wording import MISSING, duration, metric_words, millions, number, p_value, signed
+from eofuse.studies.results import StudyResults
+
+
+def leaderboard_table(results: StudyResults) -> Table:
+    """Variants by rank with intervals and paired differences to the baseline, and the controls below a rule."""
+    words = metric_words(results.summary["metric"])
+    simulated = " (simulated data)" if results.summary["simulated"] else ""
+    table = Table(title=Text(f"{results.summary['title']}{simulated}"), box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    table.caption = Text(
+        "Means over seeds; 95 % intervals by bootstrap over test scenes. "
+        f"Differences are paired, to the baseline {results.summary['baseline']}; p after Holm's correction.",
+        style="dim",
+    )
+    table.caption_justify = "left"
+    table.add_column("#", justify="right")
+    table.add_column(Text("variant\nstrategy: inputs"), overflow="fold", min_width=20)
+    table.add_column(Text(f"{words.title}\n95 % interval"), justify="right")
+    table.add_column(Text("difference\n95 % interval"), justify="right")
+    table.add_column("p", justify="right", min_width=7)
+    for heading in ("seeds", "params", "s/run"):
+        table.add_column(heading, justify="right")
+    rows = leaderboard_rows(results)
+    for position, row in enumerate(rows):
+        is_last_variant = row.role == "variant" and position + 1 < len(rows) and rows[position + 1].role != "variant"
+        table.add_row(*_cells(row), style="bold" if row.rank == 1 else None, end_section=is_last_variant)
+    return table
+
+
+def _cells(row: LeaderboardRow) -> list[Text]:
+    """Cells of a row, of two lines where an interval or the inputs stand below."""
+    if row.is_baseline:
+        difference, p = Text("baseline"), ""
+    elif row.difference is None:
+        difference, p = Text(MISSING), MISSING
+    else:
+        change = row.difference
+        difference = _two_lines(signed(change.value), f"{signed(change.low, 2)} to {signed(change.high, 2)}")
+        p = p_value(change.p_holm)
+    what = f"{row.strategy}: {', '.join(row.inputs)}" if row.role == "variant" else "control"
+    return [
+        Text(str(row.rank) if row.rank else ""),
+        _two_lines(row.variant, what),
+        _two_lines(number(row.mean), f"{number(row.low, 2)}–{number(row.high, 2)}"),
+        difference,
+        Text(p),
+        Text(str(row.n_seeds)),
+        Text(millions(row.parameters)),
+        Text(duration(row.seconds)),
+    ]
+
+
+def _two_lines(main: str, below: str) -> Text:
+    return Text.assemble(main, "\n", (below, "dim"))

@@ -1,0 +1,1 @@
+"""Studies: what is compared, its runs, and what they say (`results`)."""

@@ -1,0 +1,86 @@
+"""What the terminal shows: progress bars and tables."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Protocol
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from eofuse.data.describe import Description
+from eofuse.data.store import Store
+
+
+class Report(Protocol):
+    """Tells a progress bar how far the work is."""
+
+    def __call__(self, done: int, total: int, words: str = "") -> None:
+        """Shows `done` of `total`, and a few words."""
+        ...
+
+
+@cache
+def console() -> Console:
+    """The console for results."""
+    return Console()
+
+
+@contextmanager
+def progress_bar(what: str, unit: str) -> Iterator[Report]:
+    """A progress bar on the error stream, with the time that remains; silent where there is no terminal."""
+    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    words_column = TextColumn("{task.fields[words]}", style="dim")
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TextColumn(unit), TimeRemainingColumn(), words_column)
+    target = Console(stderr=True)
+    with Progress(*columns, console=target, disable=not target.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None, words="")
+
+        def report(done: int, total: int, words: str = "") -> None:
+            bar.update(task, completed=done, total=total, words=words)
+
+        yield report
+
+
+def description_tables(store: Store, description: Description) -> Iterator[Table | Text]:
+    """A store's description, table by table."""
+    mark = " · simulated data" if store.simulated else ""
+    yield Text(f"{store.name}: {len(store)} patches of {store.patch_size[0]} × {store.patch_size[1]} pixels{mark}", style="bold")
+    yield _table("Modalities", description.modalities.assign(share=description.modalities["share"].map("{:.0%}".format)))
+    channels = description.channels
+    numbers = {name: channels[name].map("{:.4g}".format) for name in ("mean", "std", "minimum", "maximum")}
+    yield _table("Channels, in physical units", channels.assign(**numbers))
+    classes = description.classes
+    yield _table("Classes", classes.assign(share=classes["share"].map("{:.1%}".format)))
+    scenes = description.scenes
+    sizes = f"{scenes['smallest']} to {scenes['largest']} patches each, median {scenes['median']:g}"
+    yield Text(f"{scenes['scenes']} scenes, {sizes}")
+    parts = ", ".join(f"{count} {name}" for name, count in description.splits.items())
+    yield Text(f"published split: {parts or 'none'}")
+    table = Table("split", "test patches", "share a scene with training", "next to a training patch", box=box.SIMPLE_HEAD)
+    table.title, table.title_justify = "How leaky each split protocol is", "left"
+    for protocol, leak in description.leakage.items():
+        adjacent = "?" if leak.adjacent is None else f"{leak.adjacent} ({leak.adjacent / leak.test_patches:.0%})"
+        sharing = f"{leak.sharing_scene} ({leak.sharing_scene / leak.test_patches:.0%})"
+        table.add_row(protocol, str(leak.test_patches), sharing, adjacent)
+    yield table
+
+
+def scores_table(scores: pd.DataFrame) -> Table:
+    """Scores with their intervals."""
+    table = Table("predictor", "metric", "value", "95 % interval over scenes", "patches", "scenes", box=box.SIMPLE_HEAD)
+    for row in scores.itertuples():
+        interval = f"{row.low:.3f} – {row.high:.3f}"
+        table.add_row(row.predictor, row.metric, f"{row.value:.3f}", interval, str(row.n_test), str(row.n_scenes))
+    return table
+
+
+def _table(title: str, values: pd.DataFrame) -> Table:
+    table = Table(*values.columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for row in values.itertuples(index=False):
+        table.add_row(*(Text(str(value)) for value in row))
+    return table
