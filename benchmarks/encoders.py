@@ -2,10 +2,10 @@
 
     python benchmarks/encoders.py [--store FOLDER] [--seconds 30] [--encoders NAME ...]
 
-The times are CPU seconds of forward, backward and optimiser over 32 patches of 14 channels, at 120 and 64 pixels. The task is
-the dominant WorldCover class of the patches of a store, seen by Sentinel-2 and -1, or, without a store, 16 made-up classes of
-patches that only differ in texture and spectrum. Every encoder trains for the same CPU time, with the better of two learning
-rates, and is measured on patches (with a store: scenes) that it has not seen.
+The times are CPU seconds of forward, backward and optimiser over 32 patches of 14 channels, at 120 and 64 pixels. The
+task is the dominant WorldCover class of the patches of a store, seen by Sentinel-2 and -1, or, without a store, 16
+made-up classes of patches that only differ in texture and spectrum. Every encoder trains for the same CPU time, with
+the better of two learning rates, and is measured on patches (with a store: scenes) that it has not seen.
 """
 
 import argparse
@@ -43,7 +43,7 @@ ENCODERS = (
 )
 BATCH_SIZE, CHANNELS, CLASSES, SIZE = 32, 14, 16, 120
 LEARNING_RATES = (1e-3, 4e-3)
-VALIDATION_BATCHES = 16
+VALIDATION_BATCHES = 12
 
 Batch = tuple[Tensor, Tensor]
 Draw = Callable[[np.random.Generator, bool], Batch]
@@ -104,7 +104,7 @@ def accuracy_after(encoder: str, draw: Draw, classes: int, seconds: float, learn
     return float(np.mean(hits)), steps
 
 
-def made_up_task(patches: int = 1500) -> tuple[Draw, int]:
+def made_up_task(patches: int = 900) -> tuple[Draw, int]:
     """Four spectra times four textures, under noise, a varying brightness and a varying contrast."""
     generator = np.random.default_rng(0)
     spectra = 1 + 0.12 * generator.standard_normal((4, CHANNELS))
@@ -130,8 +130,8 @@ def made_up_task(patches: int = 1500) -> tuple[Draw, int]:
 def store_task(folder: Path) -> tuple[Draw, int]:
     """Dominant WorldCover class from Sentinel-2 and Sentinel-1, a third of the scenes kept for validation."""
     store = open_store(folder)
-    fractions = store.index.filter(like="worldcover_fraction.").fillna(0).to_numpy()
-    seen, labels = np.unique(fractions.argmax(1), return_inverse=True)
+    dominant = [np.bincount(store.read("worldcover", [row]).ravel()).argmax() for row in range(len(store))]
+    seen, labels = np.unique(dominant, return_inverse=True)
     scenes, scene = np.unique(store.index["scene"].to_numpy(dtype=str), return_inverse=True)
     training = (np.random.default_rng(0).permutation(len(scenes)) % 3 > 0)[scene]
     rows = np.flatnonzero(training)[:200]
@@ -168,9 +168,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     draw, classes = store_task(arguments.store) if arguments.store else made_up_task()
-    print(
-        f"{'encoder':28} {'parameters':>10} {'step 120':>9} {'step 64':>9}  accuracy after {arguments.seconds:g} s (steps)"
-    )
+    print(f"{'encoder':28} {'parameters':>10} {'step 120':>9} {'step 64':>9}  accuracy (steps)")
     for encoder in arguments.encoders:
         parameters = sum(parameter.numel() for parameter in RasterEncoder(encoder, CHANNELS).parameters())
         times = [seconds_a_step(encoder, size) for size in (SIZE, 64)]

@@ -27,3 +27,27 @@ def shared() -> Path:
 def ben_real_40(shared: Path) -> Path:
     """Forty real BigEarthNet pairs in the ben-ge folder layout."""
     return shared / "realdata" / "ben-real-40"
+
+
+@pytest.fixture(scope="session")
+def planted_store(tmp_path_factory: pytest.TempPathFactory):
+    """120 patches of 16 pixels in 24 scenes; the column `label` is visible in Sentinel-1 only."""
+    from fake_source import PlantedSource
+
+    from eofuse.data.pack import pack_source
+
+    return pack_source(PlantedSource(patches=120), tmp_path_factory.mktemp("planted") / "planted.store", workers=1)
+
+
+@pytest.fixture
+def recipe(planted_store) -> dict:
+    """A small run on the planted store."""
+    return {
+        "name": "planted",
+        "data": {"store": str(planted_store.path)},
+        "inputs": ["s1"],
+        "split": {"fractions": [0.5, 0.2, 0.3]},
+        "task": {"target": "label"},
+        "fusion": {"strategy": "single", "encoder": "test_resnet"},
+        "train": {"steps": 30, "batch_size": 16, "evaluations": 5, "learning_rate": 0.003},
+    }

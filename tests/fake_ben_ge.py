@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import rasterio
-from rasterio.transform import from_origin
+from rasterio import warp
 
 from eofuse.data.sources.clc import CLC19, CLC43, group_labels
 from eofuse.data.sources.identifiers import season_of
@@ -131,7 +131,7 @@ def write_tif(
         "width": bands.shape[2],
         "dtype": bands.dtype,
         "crs": None if epsg is None else f"EPSG:{epsg}",
-        "transform": from_origin(ulx, uly, resolution_m, resolution_m),
+        "transform": rasterio.Affine(resolution_m, 0, ulx, 0, -resolution_m, uly),
         "nodata": nodata,
     }
     with rasterio.open(path, "w", **profile) as dataset:
@@ -218,6 +218,7 @@ def _write_meta(folder: Path, name: str, layout: str, fakes: list[FakePatch], ha
     rows = []
     for fake in fakes:
         stamp = f"{fake.day} 16:58:09"
+        (lon,), (lat,) = warp.transform(f"EPSG:{EPSG}", "EPSG:4326", [fake.ulx + 120], [fake.uly - 120])
         rows.append(
             {
                 "patch_id": fake.patch_id,
@@ -226,8 +227,8 @@ def _write_meta(folder: Path, name: str, layout: str, fakes: list[FakePatch], ha
                 "timestamp_s1": stamp if fake in with_s1 else "",
                 "season_s2": round(season_of(fake.day), 5),
                 "season_s1": round(season_of(fake.day), 5) if fake in with_s1 else "",
-                "lon": round(12.5 + fake.number / 100, 5),
-                "lat": round(47.8 + fake.number / 100, 5),
+                "lon": round(lon, 5),
+                "lat": round(lat, 5),
                 "climatezone": zones.get(fake.patch_id, ""),
             }
         )

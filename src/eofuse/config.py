@@ -88,7 +88,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def write_yaml(values: Mapping[str, Any]) -> str:
     """YAML text that `parse_yaml` reads back to the same values."""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, width=120)
 
 
 class _Dumper(yaml.SafeDumper):

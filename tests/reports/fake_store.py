@@ -66,7 +66,11 @@ class FakeStore:
 
 
 DRONE = Modality(
-    name="drone", kind=Kind.RASTER, channels=tuple(Channel(f"c{i}") for i in range(5)), title="<Drone> & co", dtype="uint8"
+    name="drone",
+    kind=Kind.RASTER,
+    channels=tuple(Channel(f"c{i}") for i in range(5)),
+    title="<Drone> & co",
+    dtype="uint8",
 )
 THERMAL = Modality(name="thermal", kind=Kind.RASTER, channels=(Channel("t", unit="K"),), dtype="float32")
 CROPS = Modality(

@@ -98,8 +98,9 @@ def write_study(
             half = 0.9 / np.sqrt(n_test)
             for metric in metrics:
                 tables["results"].append(
-                    _run(name, role, seed) | {"metric": metric, "value": values[metric], "low": max(values[metric] - half, 0.0),
-                    "high": min(values[metric] + half, 1.0), "n_test": n_test, "n_scenes": len(set(scenes))}
+                    _run(name, role, seed) | {"metric": metric, "value": values[metric],
+                    "low": max(values[metric] - half, 0.0), "high": min(values[metric] + half, 1.0),
+                    "n_test": n_test, "n_scenes": len(set(scenes))}
                 )  # fmt: skip
             for i, patch_id in enumerate(patch_ids):
                 tables["predictions"].append(
@@ -146,11 +147,13 @@ def write_study(
         frame.to_parquet(folder / f"{table}.parquet")
     summary = {
         "name": "demo", "title": title, "target": "worldcover" if task_kind == "single_label" else "labels_19",
-        "task_kind": task_kind, "metric": metrics[0], "metrics": metrics, "classes": list(classes), "baseline": baseline,
+        "task_kind": task_kind, "metric": metrics[0], "metrics": metrics, "classes": list(classes),
+        "baseline": baseline,
         "simulated": simulated, "store": "ben-ge-800", "store_path": store_path, "fingerprint": fingerprint,
         "patches": {"train": 480, "validation": 140, "test": n_test},
         "scenes": {"train": 61, "validation": 24, "test": len(set(scenes))},
-        "excluded": {"no label": 17, "no Sentinel-1": 3}, "split": {"protocol": "scene", "seed": 0, "fractions": [0.6, 0.2, 0.2]},
+        "excluded": {"no label": 17, "no Sentinel-1": 3},
+        "split": {"protocol": "scene", "seed": 0, "fractions": [0.6, 0.2, 0.2]},
         "leakage": [
             {"protocol": "random", "test_patches": n_test, "sharing_scene": n_test - 2, "adjacent": n_test // 3},
             {"protocol": "scene", "test_patches": n_test, "sharing_scene": 0, "adjacent": n_test // 40},
@@ -162,8 +165,10 @@ def write_study(
         "warnings": list(warnings), "seconds": 263.4, "energy_joules": None, "recipe": RECIPE,
         "command": "eofuse study demo.yaml data.store=demo.store",
         "variants": [
-            {"name": name, "role": role, "strategy": strategy, "inputs": inputs, "encoder": "" if role == "constant" else "resnet10t",
-            "parameters": 0 if role == "constant" else 5_012_345 * max(len(inputs), 1), "learning_rate": None if role == "constant" else 1e-3}
+            {"name": name, "role": role, "strategy": strategy, "inputs": inputs,
+            "encoder": "" if role == "constant" else "resnet10t",
+            "parameters": 0 if role == "constant" else 5_012_345 * max(len(inputs), 1),
+            "learning_rate": None if role == "constant" else 1e-3}
             for name, role, strategy, inputs, _ in contestants
         ],
     }  # fmt: skip
@@ -196,8 +201,20 @@ def _curves(name: str, seed: int, score: float, random: np.random.Generator) -> 
     for step in range(30, 301, 30):
         loss = 1.8 * np.exp(-step / 110) + 0.25 + 0.05 * random.normal()
         value = score * (1 - np.exp(-step / 60)) + 0.02 * random.normal()
-        for split, metric, number in (("train", "loss", loss), ("validation", "macro_f1", value), ("validation", "mAP", value)):
+        for split, metric, number in (
+            ("train", "loss", loss),
+            ("validation", "macro_f1", value),
+            ("validation", "mAP", value),
+        ):
             rows.append(
-                {"variant": name, "seed": seed, "fold": 0, "step": step, "split": split, "metric": metric, "value": number}
+                {
+                    "variant": name,
+                    "seed": seed,
+                    "fold": 0,
+                    "step": step,
+                    "split": split,
+                    "metric": metric,
+                    "value": number,
+                }
             )
     return rows

@@ -120,7 +120,7 @@ def _fraction_warnings(source: Source, row: int, codes: Raster, warn: Callable[.
         column = f"worldcover_fraction.{category.name}"
         if column not in source.index.columns:
             return []
-        listed, counted = float(source.index[column].iat[row]), float((codes == category.code).mean())
+        listed, counted = source.index[column].to_numpy(dtype=float)[row], float((codes == category.code).mean())
         if abs(listed - counted) > FRACTION_TOLERANCE:
             what = f"the table says {listed:.3f} {category.name}, the map {counted:.3f}"
             return [warn(what, column, "correct the table, or fetch the map again")]

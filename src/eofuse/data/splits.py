@@ -162,13 +162,15 @@ def spatial_blocks(index: pd.DataFrame, block_km: float) -> pd.Series:
 def _deal(
     groups: npt.NDArray[np.int64], fractions: tuple[float, ...], generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Part of each patch: groups in random order, each to the part that lacks most of its share."""
+    """Part of each patch: groups in random order, each to the part that lacks most of its share and has room for it."""
     sizes = np.bincount(groups)
     part_of_group = np.empty(len(sizes), dtype=np.int64)
     wanted = np.asarray(fractions) * len(groups)
     filled = np.zeros(len(fractions))
     for group in generator.permutation(len(sizes)):
-        part = int(np.argmax((wanted - filled) / wanted))
+        room = wanted - filled
+        share = np.where(room >= sizes[group], room / wanted, -1.0)
+        part = int(np.argmax(share if share.max() >= 0 else room))
         part_of_group[group] = part
         filled[part] += sizes[group]
     return part_of_group[groups]

@@ -108,7 +108,7 @@ def land_cover_fractions(store: Store) -> npt.NDArray[np.float64]:
     columns = [FRACTION + name for name in names]
     fractions = np.full((len(store), len(names)), np.nan)
     if set(columns) <= set(store.index.columns):
-        fractions = store.index[columns].to_numpy(dtype=float)
+        fractions = store.index[columns].to_numpy(dtype=float, copy=True)
     if WORLDCOVER.name in store.modalities:
         for row in np.flatnonzero(np.isnan(fractions).any(axis=1) & store.present(WORLDCOVER.name)):
             counts = np.bincount(store.read(WORLDCOVER.name, [row]).ravel(), minlength=256)

@@ -248,6 +248,6 @@ def _restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fa
         module.load_state_dict(content["module"])
         optimizer.load_state_dict(content["optimizer"])
         return State(**content["state"])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # damaged files make torch raise many kinds
         fix = "delete it to start this run anew"
         raise DataError(f"the checkpoint can't be read: {error}", where=path, fix=fix) from None

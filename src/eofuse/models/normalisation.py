@@ -73,14 +73,19 @@ class Normaliser(nn.Module):
             float32 of the same shapes; one-hot (B, K, H, W) and (B, K) for codes.
 
         Raises:
-            UsageError: if a modality is missing or has another shape.
+            UsageError: if a modality is missing or has another shape, or rasters differ in size.
         """
-        normalised = {}
+        normalised: dict[str, Tensor] = {}
+        first: Modality | None = None
         for modality in self.modalities:
             values = inputs.get(modality.name)
             if values is None:
                 raise UsageError("the model needs this input", where=modality.name, fix="add it to the batch")
             _check_shape(modality, values)
+            if modality.kind is Kind.RASTER:
+                if first is not None:
+                    _check_same_size(modality, values, first, normalised[first.name])
+                first = first or modality
             normalise = self._one_hot if modality.is_categorical else self._standardise
             normalised[modality.name] = normalise(modality, values)
         return normalised
@@ -146,4 +151,14 @@ def _check_shape(modality: Modality, values: Tensor) -> None:
             f"has the shape {tuple(values.shape)} where the model expects {expected}",
             where=modality.name,
             fix=f"give its channels in this order: {names}",
+        )
+
+
+def _check_same_size(modality: Modality, values: Tensor, other: Modality, others: Tensor) -> None:
+    if values.shape[-2:] != others.shape[-2:]:
+        height, width = values.shape[-2:]
+        raise UsageError(
+            f"has {height}×{width} pixels where {other.name} has {others.shape[-2]}×{others.shape[-1]}",
+            where=modality.name,
+            fix="bring all rasters to one grid",
         )

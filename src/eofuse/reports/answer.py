@@ -11,12 +11,13 @@ from eofuse.studies.results import StudyResults
 
 FEW_PATCHES = 100
 FEW_SEEDS = 3
+MOST_NAMES = 3
 
 
 def answer(results: StudyResults) -> Markup:
     """The answer in one paragraph: who ranks first, whether that can be told from the baseline, and the controls.
 
-    A difference counts as distinguishable if its 95 % interval excludes zero and its Holm-corrected p value is below 0.05.
+    A difference counts as distinguishable if its 95 % interval excludes zero and its Holm-corrected p is below 0.05.
     """
     rows = leaderboard_rows(results)
     variants = [row for row in rows if row.role == "variant"]
@@ -71,7 +72,11 @@ def _lower_is_better(results: StudyResults) -> bool:
 
 
 def _first_place(results: StudyResults, top: LeaderboardRow, variants: int) -> Markup:
-    interval = f"95 % interval {number(top.low)} to {number(top.high)}" if not math.isnan(top.low) else "no interval can be given"
+    interval = (
+        f"95 % interval {number(top.low)} to {number(top.high)}"
+        if not math.isnan(top.low)
+        else "no interval can be given"
+    )
     measured = (
         f"{number(top.mean)} ({interval}), the mean of "
         f"{plural(top.n_seeds, 'seed')} on {plural(top.n_test, 'test patch', 'test patches')} from "
@@ -126,7 +131,8 @@ def _others(rows: list[LeaderboardRow], *, lower_is_better: bool) -> Markup:
         (open_question, "not distinguishable from the baseline"),
     ):
         if names:
-            parts.append(f"{listing(names)} {'is' if len(names) == 1 else 'are'} {words}")
+            who = listing(names) if len(names) <= MOST_NAMES else f"{len(names)} variants"
+            parts.append(f"{who} {'is' if len(names) == 1 else 'are'} {words}")
     return Markup("Of the others, {}.").format("; ".join(parts))
 
 

@@ -37,9 +37,10 @@ class Example:
 def choose_examples(results: StudyResults, variant: str, number: int = 4) -> tuple[list[Example], list[Example]]:
     """The most confident right and the most confident wrong test patches of a variant.
 
-    Probabilities are means over seeds. Single label: by the probability of the predicted class. Several labels: right are the
-    patches of least cross-entropy whose labels are all right, wrong those of most. At most one patch for each true class (or
-    set of labels) is taken until there are no further classes, so that one easy class does not fill the page.
+    Probabilities are means over seeds. Single label: by the probability of the predicted class. Several labels: right
+    are the patches of least cross-entropy whose labels are all right, wrong those of most with a label that is not. At
+    most one patch for each true class (or set of labels) is taken until there are no further ones, so that an easy
+    class does not fill the page.
 
     Returns:
         (right, wrong), at most `number` each, the most extreme first.
@@ -83,9 +84,10 @@ def _take(
     *,
     wanted: bool,
 ) -> list[Example]:
-    candidates = [position for position in np.argsort(order, kind="stable") if right[position] == wanted]
+    candidates = [int(position) for position in np.argsort(order, kind="stable") if right[position] == wanted]
     seen: set[bytes] = set()
-    fresh, repeated = [], []
+    fresh: list[int] = []
+    repeated: list[int] = []
     for position in candidates:
         key = truth[position].tobytes()
         (repeated if key in seen else fresh).append(position)
@@ -96,10 +98,16 @@ def _take(
 
 
 def _example(
-    patch: pd.Series, truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, right: bool
+    patch: pd.Series,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    right: bool,
 ) -> Example:
-    ranked = sorted(np.flatnonzero(predicted), key=lambda position: -probabilities[position])
-    true = np.flatnonzero(truth)
+    ranked = sorted(np.flatnonzero(predicted).tolist(), key=lambda position: -float(probabilities[position]))
+    true = np.flatnonzero(truth).tolist()
     return Example(
         patch_id=str(patch["patch_id"]),
         row=int(patch["row"]),

@@ -1,6 +1,6 @@
 """The report of a study: one HTML file that needs no network, no script and no other file.
 
-`write_report` builds it: answer, leaderboard, differences, curves, classes, patches, data, method, cost, how to reproduce.
+`write_report` builds it: answer, leaderboard, differences, curves, classes, patches, data, method, cost, recipe.
 """
 
 from collections.abc import Sequence
@@ -146,7 +146,9 @@ def _leaderboard_picture(results: StudyResults, rows: Sequence[LeaderboardRow], 
     return _picture(wide, f"Dots with intervals, best first, controls last: {scores}.", narrow)
 
 
-def _differences_picture(results: StudyResults, rows: Sequence[LeaderboardRow], ranked: Sequence[str]) -> Picture | None:
+def _differences_picture(
+    results: StudyResults, rows: Sequence[LeaderboardRow], ranked: Sequence[str]
+) -> Picture | None:
     compared = [row for row in rows if row.difference is not None]
     if not compared:
         return None
@@ -196,7 +198,9 @@ def _per_class_picture(results: StudyResults, ranked: Sequence[str]) -> Picture 
     shown, metric, classes = ranked[: len(VARIANT_COLOURS)], _class_metric(results), results.summary["classes"]
     wide, narrow = (per_class_figure(results.per_class, classes, metric, shown, width) for width in (WIDE, NARROW))
     title = wording.metric_words(metric).title
-    return _picture(wide, f"{title} of each class under each variant, and the number of test patches of the class.", narrow)
+    return _picture(
+        wide, f"{title} of each class under each variant, and the number of test patches of the class.", narrow
+    )
 
 
 def _class_table(results: StudyResults, variant: str) -> list[dict[str, Any]]:
@@ -205,7 +209,8 @@ def _class_table(results: StudyResults, variant: str) -> list[dict[str, Any]]:
     if chosen.empty:
         return []
     scores = chosen.pivot_table(index="class", columns="metric", values="value", aggfunc="mean", dropna=False)
-    support = class_support(chosen).sort_values(ascending=False, kind="stable")
+    support = class_support(chosen).reindex(results.summary["classes"]).fillna(0)
+    support = support.sort_values(ascending=False, kind="stable")
     columns = ("f1", "precision", "recall", "average_precision")
     return [
         {"class": name, "support": count}
@@ -220,7 +225,8 @@ def _examples(
     right, wrong = choose_examples(results, variant)
     note = ""
     if store is None:
-        note = f"The store ({results.summary['store_path']}) was not at hand when this report was written, so there are no pictures."
+        place = results.summary["store_path"]
+        note = f"The store ({place}) was not at hand when this report was written, so there are no pictures."
     elif store.fingerprint != results.summary["fingerprint"]:
         note = "The store has changed since the study ran (its fingerprint differs), so there are no pictures."
     shown = None if note else store
@@ -261,17 +267,23 @@ def _places_picture(results: StudyResults, store: Store | None) -> Picture | Non
         return None
     rows = results.predictions["row"].unique().astype(int)
     figure = places_figure(store.index, rows)
-    return None if figure is None else _picture(figure, "Map of the patches by longitude and latitude; test patches in colour.")
+    return (
+        None
+        if figure is None
+        else _picture(figure, "Map of the patches by longitude and latitude; test patches in colour.")
+    )
 
 
 def _leakage_picture(results: StudyResults) -> Picture | None:
     leakage = results.summary["leakage"]
     if not leakage:
         return None
-    wide, narrow = (leakage_figure(leakage, results.summary["split"].get("protocol", ""), width) for width in (WIDE, NARROW))
+    wide, narrow = (
+        leakage_figure(leakage, results.summary["split"].get("protocol", ""), width) for width in (WIDE, NARROW)
+    )
     words = "; ".join(
-        f"{entry['protocol']}: {wording.share(entry['sharing_scene'], entry['test_patches'])} share a scene with training, "
-        f"{wording.share(entry['adjacent'], entry['test_patches'])} lie next to a training patch"
+        f"{entry['protocol']}: {wording.share(entry['sharing_scene'], entry['test_patches'])} share a scene with "
+        f"training, {wording.share(entry['adjacent'], entry['test_patches'])} lie next to a training patch"
         for entry in leakage
     )
     return _picture(wide, f"Bars by split protocol. {words}.", narrow)

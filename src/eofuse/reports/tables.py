@@ -121,7 +121,7 @@ def final_cells(results: StudyResults, variant: str) -> pd.DataFrame:
 def _row(results: StudyResults, line: dict[Any, Any], rank: int | None) -> LeaderboardRow:
     summary = results.summary
     name = line["variant"]
-    described = next((entry for entry in summary["variants"] if entry["name"] == name), {})
+    described: dict[str, Any] = next((entry for entry in summary["variants"] if entry["name"] == name), {})
     others = results.leaderboard[results.leaderboard["variant"] == name].set_index("metric")["mean"]
     cells = final_cells(results, name)
     learning_rate = described.get("learning_rate")
@@ -140,7 +140,9 @@ def _row(results: StudyResults, line: dict[Any, Any], rank: int | None) -> Leade
         n_seeds=int(line["n_seeds"]),
         n_test=int(line["n_test"]),
         n_scenes=int(line["n_scenes"]),
-        other_metrics={key: float(others[key]) for key in summary["metrics"] if key in others and key != line["metric"]},
+        other_metrics={
+            key: float(others[key]) for key in summary["metrics"] if key in others and key != line["metric"]
+        },
         difference=differences(results, line["metric"]).get(name),
         is_baseline=name == summary["baseline"],
         parameters=float("nan") if parameters is None else float(parameters),

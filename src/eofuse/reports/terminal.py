@@ -13,7 +13,12 @@ def leaderboard_table(results: StudyResults) -> Table:
     """Variants by rank with intervals and paired differences to the baseline, and the controls below a rule."""
     words = metric_words(results.summary["metric"])
     simulated = " (simulated data)" if results.summary["simulated"] else ""
-    table = Table(title=Text(f"{results.summary['title']}{simulated}"), box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(
+        title=Text(f"{results.summary['title']}{simulated}"),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+    )
     table.caption = Text(
         "Means over seeds; 95 % intervals by bootstrap over test scenes. "
         f"Differences are paired, to the baseline {results.summary['baseline']}; p after Holm's correction.",
@@ -21,12 +26,12 @@ def leaderboard_table(results: StudyResults) -> Table:
     )
     table.caption_justify = "left"
     table.add_column("#", justify="right")
-    table.add_column(Text("variant\nstrategy: inputs"), overflow="fold", min_width=20)
-    table.add_column(Text(f"{words.title}\n95 % interval"), justify="right")
-    table.add_column(Text("difference\n95 % interval"), justify="right")
+    table.add_column(Text("variant\nstrategy: inputs"), overflow="fold", min_width=16)
+    table.add_column(Text(f"{words.title}\ninterval"), justify="right")
+    table.add_column(Text("difference\ninterval"), justify="right", no_wrap=True)
     table.add_column("p", justify="right", min_width=7)
-    for heading in ("seeds", "params", "s/run"):
-        table.add_column(heading, justify="right")
+    table.add_column("seeds", justify="right")
+    table.add_column(Text("params\ntime/run"), justify="right", no_wrap=True)
     rows = leaderboard_rows(results)
     for position, row in enumerate(rows):
         is_last_variant = row.role == "variant" and position + 1 < len(rows) and rows[position + 1].role != "variant"
@@ -52,8 +57,7 @@ def _cells(row: LeaderboardRow) -> list[Text]:
         difference,
         Text(p),
         Text(str(row.n_seeds)),
-        Text(millions(row.parameters)),
-        Text(duration(row.seconds)),
+        _two_lines(millions(row.parameters), duration(row.seconds)),
     ]
 
 

@@ -16,7 +16,9 @@ class MetricWords:
 
 
 METRICS = {
-    "macro_f1": MetricWords("macro F1", "the mean of the classes' F1 scores, so that a rare class counts as much as a common one"),
+    "macro_f1": MetricWords(
+        "macro F1", "the mean of the classes' F1 scores, so that a rare class counts as much as a common one"
+    ),
     "micro_f1": MetricWords("micro F1", "F1 over all decisions, so that common classes weigh most"),
     "accuracy": MetricWords("accuracy", "the share of test patches whose class is right"),
     "balanced_accuracy": MetricWords("balanced accuracy", "the mean of the classes' recalls"),
@@ -47,23 +49,23 @@ def metric_words(name: str) -> MetricWords:
     return METRICS.get(name, MetricWords(name.replace("_", " "), ""))
 
 
-def is_missing(value: object) -> bool:
-    """Whether a value is None or not a number."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
 def number(value: float | None, digits: int = 3) -> str:
     """A number with a fixed count of decimals and a true minus sign; a dash where there is none."""
     if value is None or math.isnan(value):
         return MISSING
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{_rounded(value, digits):.{digits}f}".replace("-", "−")
+
+
+def _rounded(value: float, digits: int) -> float:
+    return round(value, digits) + 0.0  # -0.0 becomes 0.0
 
 
 def signed(value: float | None, digits: int = 3) -> str:
     """A number with its sign."""
     if value is None or math.isnan(value):
         return MISSING
-    return f"{value:+.{digits}f}".replace("-", "−")
+    rounded = _rounded(value, digits)
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{rounded:.{digits}f}"
 
 
 def p_value(value: float | None) -> str:

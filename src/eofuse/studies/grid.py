@@ -179,7 +179,7 @@ def final_cells(plan: StudyPlan, learning_rates: Mapping[str, float]) -> list[Ce
                 here = options.model_copy(update={"seed": seed, "split": split})
                 cells.append(Cell(name, "variant", _with_train(here, {"learning_rate": learning_rates[name]})))
                 if plan.axes.controls:
-                    cells.append(Cell(name, "frozen_random", here))
+                    cells.append(Cell(f"{name} (frozen random)", "frozen_random", here))
             if plan.axes.controls:
                 baseline = plan.variants[plan.axes.baseline]
                 split = baseline.split.model_copy(update={"fold": fold})

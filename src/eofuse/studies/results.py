@@ -126,7 +126,9 @@ def read_results(folder: str | Path) -> StudyResults:
 
 def _read_summary(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise DataError("the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again")
+        raise DataError(
+            "the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again"
+        )
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -137,18 +139,24 @@ def _read_summary(path: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"lacks {', '.join(missing)}", where=path, fix="run the study again with this version")
     if summary["task_kind"] not in TASK_KINDS:
-        raise DataError(f"unknown task kind '{summary['task_kind']}'", where=path, fix=f"known: {', '.join(TASK_KINDS)}")
+        raise DataError(
+            f"unknown task kind '{summary['task_kind']}'", where=path, fix=f"known: {', '.join(TASK_KINDS)}"
+        )
     return summary
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
-        raise DataError("the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again")
+        raise DataError(
+            "the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again"
+        )
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"is damaged: {reason}", where=path, fix="run the study again; finished runs are kept") from None
+        raise DataError(
+            f"is damaged: {reason}", where=path, fix="run the study again; finished runs are kept"
+        ) from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise DataError(f"lacks column {', '.join(missing)}", where=path, fix="run the study again with this version")

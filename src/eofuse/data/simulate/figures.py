@@ -1,19 +1,22 @@
 """Rounded figures of surfaces as Sentinel-2 and Sentinel-1 see them: the only thing here that was measured.
 
-How they were got: pixels of two public sets were grouped by their labels and by simple spectral rules (NDVI, near infrared and
-red limits), and the mean and the two leading principal components (eigenvector × standard deviation) of the 12 bands, and the
-mean of VV and VH, were taken per group and rounded to two or three digits. No pixel is kept.
+How they were got: pixels of two public sets were grouped by their labels and by simple spectral rules (NDVI, near
+infrared and red limits), and the mean and the two leading principal components (eigenvector × standard deviation) of
+the 12 bands, and the mean of VV and VH, were taken per group and rounded to two or three digits. No pixel is kept.
 
-- BigEarthNet (CDLA-Permissive-1.0), from 40 patches of 14,400 pixels: conifers (18,570 pixels, summer; 12,978, spring), broad
-  leaves (22,329), pasture (13,634, June; 10,029, February), growing crop (26,126), bare field (11,527, June and August; 3,730,
-  February), dry grass and stubble (13,231), agroforest (1,130), heath (11,683), open sea (57,600), lakes (10,032), young forest
-  (8,322), leafless mixed land (9,560), open snow (13,091), snow under trees (34,320), cloud (3,768).
+- BigEarthNet (CDLA-Permissive-1.0), from 40 patches of 14,400 pixels: conifers (18,570 pixels, summer; 12,978,
+  spring), broad leaves (22,329), pasture (13,634, June; 10,029, February), growing crop (26,126), bare field (11,527,
+  June and August; 3,730, February), dry grass and stubble (13,231), agroforest (1,130), heath (11,683), open sea
+  (57,600), lakes (10,032), young forest (8,322), leafless mixed land (9,560), open snow (13,091), snow under trees
+  (34,320), cloud (3,768).
 - TerraMesh (CC-BY-SA-4.0), from 4 sites of 50,176 pixels with the 9-class land cover map (1 water, 2 trees, 3 flooded
-  vegetation, 4 crops, 5 built, 6 bare, 7 snow and ice, 9 rangeland): built (11,742), bare sand (3,316), flooded vegetation (90),
-  permanent snow (50,176). One site's reflectances carried the offset of +1000 of newer processing, which was taken off.
+  vegetation, 4 crops, 5 built, 6 bare, 7 snow and ice, 9 rangeland): built (11,742), bare sand (3,316), flooded
+  vegetation (90), permanent snow (50,176). One site's reflectances carried the offset of +1000 of newer processing,
+  which was taken off.
 
-Not measured, because neither set shows them alone: lichen and bare rock (set between sand, dry grass and heath), river (a turbid
-lake), and the backscatter of dense buildings and roads (above and below the mean of built pixels). Speckle: 4.4 looks, the number of the Sentinel-1 GRD product in interferometric wide swath.
+Not measured, because neither set shows them alone: lichen and bare rock (set between sand, dry grass and heath),
+river (a turbid lake), and the backscatter of dense buildings and roads (above and below the mean of built pixels).
+Speckle: 4.4 looks, the number of the Sentinel-1 GRD product in interferometric wide swath.
 """
 
 import numpy as np
@@ -203,8 +206,10 @@ def spectra() -> np.ndarray:
 
 
 def components() -> np.ndarray:
-    """Spectral variation of each surface, reflectance × 10,000 per standard deviation, (2, 18 surfaces, 12 bands), float32."""
-    return np.array([[COMPONENTS[APPEARANCE[name][3]][axis] for name in SURFACES] for axis in range(2)], np.float32) * 10
+    """Components of each surface, reflectance × 10,000 a standard deviation, (2, 18 surfaces, 12 bands), float32."""
+    return (
+        np.array([[COMPONENTS[APPEARANCE[name][3]][axis] for name in SURFACES] for axis in range(2)], np.float32) * 10
+    )
 
 
 def backscatter() -> np.ndarray:

@@ -1,7 +1,8 @@
 """Writes one small array as an uncompressed GeoTIFF: one strip, UTM, 10 to 60 m.
 
-A patch of BigEarthNet is 18 small files; GDAL takes about 1 ms to create each, this about 0.1. The tags are those of TIFF 6.0
-and of the OGC GeoTIFF standard 1.1 (model pixel scale, tie point, and the three geographic keys of a projected grid).
+A patch of BigEarthNet is 18 small files; GDAL takes about 1 ms to create each, this about 0.1. The tags are those of
+TIFF 6.0 and of the OGC GeoTIFF standard 1.1 (model pixel scale, tie point, and the three geographic keys of a
+projected grid).
 """
 
 import struct
@@ -58,9 +59,7 @@ def geotiff_bytes(array: np.ndarray, epsg: int, ulx: float, uly: float, resoluti
     return header + bytes(directory) + bytes(4) + bytes(extra) + data.tobytes()
 
 
-def write_geotiff(
-    path: str | Path, array: np.ndarray, epsg: int, ulx: float, uly: float, resolution_m: float
-) -> None:
+def write_geotiff(path: str | Path, array: np.ndarray, epsg: int, ulx: float, uly: float, resolution_m: float) -> None:
     """Writes `geotiff_bytes` to a file."""
     with open(path, "wb") as file:  # noqa: PTH123 - a str path keeps 18 Path objects a patch off the clock
         file.write(geotiff_bytes(array, epsg, ulx, uly, resolution_m))

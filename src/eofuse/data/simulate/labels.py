@@ -1,4 +1,4 @@
-"""CORINE-like labels of a patch: what an interpreter with a minimum mapping unit of 25 ha would write, with mistakes."""
+"""CORINE-like labels of a patch: what an interpreter with a coarse mapping unit would write, with mistakes."""
 
 import numpy as np
 
@@ -36,7 +36,8 @@ def land_labels(scene: Scene, surface: np.ndarray, parcel: np.ndarray, rng: np.r
         "Broad-leaved forest": share[f.BROADLEAF],
         "Mixed forest": 1.4 * min(share[f.CONIFER], share[f.BROADLEAF]),
         "Transitional woodland/shrub": share[f.YOUNG_FOREST] + (0 if dry else 0.4 * share[f.SHRUB]),
-        "Sclerophyllous vegetation" if dry else "Moors and heathland": share[f.SHRUB] + (0 if dry else 0.5 * share[f.LICHEN]),
+        "Sclerophyllous vegetation" if dry else "Moors and heathland": share[f.SHRUB]
+        + (0 if dry else 0.5 * share[f.LICHEN]),
         "Natural grassland": share[f.NATURAL_GRASS],
         "Pastures": share[f.PASTURE],
         "Permanently irrigated land": share[f.SUMMER_CROP] if dry else 0.0,

@@ -1,9 +1,9 @@
 """The ground of a block of adjacent patches: heights, what covers each pixel, and the map that people made of it.
 
-Terrain is multi-scale noise with valleys along a winding line, the zero level of another noise. Water lies low, settlements on
-gentle ground, fields in parcels of rotated strips; what is left is the most suitable of the natural covers, whose suitability
-depends on climate normals, height, slope and correlated noise. The land cover map is this ground with mistakes: shifted edges,
-parcels taken for others, and ground that has changed.
+Terrain is multi-scale noise with valleys along a winding line, the zero level of another noise. Water lies low,
+settlements on gentle ground, fields in parcels of rotated strips; what is left is the most suitable of the natural
+covers, whose suitability depends on climate normals, height, slope and correlated noise. The land cover map is this
+ground with mistakes: shifted edges, parcels taken for others, and ground that has changed.
 """
 
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ def _terrain(
     angle = rng.uniform(0, 2 * np.pi)
     row, column = np.mgrid[: shape[0], : shape[1]]
     inland = (np.cos(angle) * (row - shape[0] / 2) + np.sin(angle) * (column - shape[1] / 2)) / 60
-    inland = inland + rng.normal(0.0, 2.5) + 0.8 * smooth_noise(rng, shape, (60, 24, 10, 4), 0.5)
+    inland = inland + rng.normal(-0.3, 3.2) + 0.8 * smooth_noise(rng, shape, (60, 24, 10, 4), 0.5)
     sea = inland < 0
     rise = np.clip(inland, 0, 3) / 3
     return np.where(sea, 0.0, 1 + np.maximum(height, 3) * rise**0.8).astype(np.float32), sea
@@ -146,15 +146,17 @@ def _natural(
     warmest = mean + normals.swing
     too_cold = np.clip(11.0 - warmest, -3, 12)
     dry = normals.dry_summer
-    maritime = max(0.0, 9 - normals.swing) / 3
-    forest = scene.region.forest + 1.3 * composition + 0.6 * detail + 1.5 * np.minimum(slope, 0.6) - 1.5 * (too_cold + 1.5)
+    maritime = normals.maritime
+    forest = (
+        scene.region.forest + 1.3 * composition + 0.6 * detail + 1.5 * np.minimum(slope, 0.6) - 1.5 * (too_cold + 1.5)
+    )
     needles = np.clip((7.0 - mean) * 0.35, -2, 3) + 1.3 * patchwork - 0.5 * maritime
     suitability = np.stack(
         [
             forest + np.minimum(needles, 0),
             forest - np.maximum(needles, 0),
             forest - 1.1 + 0.9 * patchwork - 0.6 * detail,
-            -0.4 + 1.8 * dry + 0.4 * maritime - 0.9 * patchwork + 0.7 * detail - 0.35 * np.maximum(too_cold, 0),
+            -0.4 + 2.4 * dry + 0.4 * maritime - 0.9 * patchwork + 0.7 * detail - 0.35 * np.maximum(too_cold, 0),
             0.3 - 0.7 * composition + 0.8 * patchwork - 0.7 * np.maximum(too_cold - 1, 0),
             -2.3 + 3.0 * slope + 0.9 * np.maximum(too_cold - 1.5, 0) + 0.8 * detail + 0.5 * dry,
             np.where(warmest < 4.5, 1.0 + 1.2 * (4.5 - warmest) - 1.5 * slope + 0.4 * detail, -9.0),
@@ -165,7 +167,7 @@ def _natural(
     order = np.array(
         [f.CONIFER, f.BROADLEAF, f.YOUNG_FOREST, f.SHRUB, f.NATURAL_GRASS, f.BARE, f.ICE, f.WETLAND, f.LICHEN], np.int64
     )
-    return order[suitability.argmax(0)]
+    return np.asarray(order[suitability.argmax(0)])
 
 
 def _fields(
@@ -183,7 +185,7 @@ def _fields(
     fitness = -2.0 * composition - 9 * slope - 0.0012 * np.maximum(elevation - 300, 0)
     fitness = np.bincount(parcel.ravel(), fitness.ravel(), minlength=count) / pixels
     farmed = scene.region.farming + fitness + rng.normal(0, 0.5, count) + rng.normal(0, 0.5) > 0
-    maritime = max(0.0, 9 - normals.swing) / 2.4
+    maritime = 1.25 * normals.maritime
     cold = max(0.0, 8 - normals.mean) / 4
     weights = {
         f.PASTURE: 0.0 + 1.1 * maritime * (1 - normals.dry_summer) + 1.0 * cold,
@@ -203,7 +205,7 @@ def _settle(surface: np.ndarray, scene: Scene, allowed: np.ndarray, rng: np.rand
     height, width = surface.shape
     towns = rng.poisson(1.8 * scene.region.settlements * height * width / 1e4)
     for _ in range(int(towns)):
-        radius = float(np.clip(9 * np.exp(rng.normal(0, 0.9)), 4, 75))
+        radius = float(np.clip(10 * np.exp(rng.normal(0, 1.0)), 4, 110))
         middle = rng.uniform((0, 0), (height, width))
         top, left = (max(0, int(place - 1.6 * radius)) for place in middle)
         bottom, right = (min(end, int(p + 1.6 * radius) + 1) for p, end in zip(middle, (height, width), strict=True))
@@ -226,7 +228,9 @@ def _road(surface: np.ndarray, composition: np.ndarray, allowed: np.ndarray, rng
     """A road, about a pixel wide, through the fields."""
     row, column = np.mgrid[: surface.shape[0], : surface.shape[1]]
     angle = rng.uniform(0, np.pi)
-    line = np.cos(angle) * (row - rng.uniform(0, surface.shape[0])) + np.sin(angle) * (column - rng.uniform(0, surface.shape[1]))
+    line = np.cos(angle) * (row - rng.uniform(0, surface.shape[0])) + np.sin(angle) * (
+        column - rng.uniform(0, surface.shape[1])
+    )
     line = line + 14 * ndimage.uniform_filter(composition, 41)
     surface[(np.abs(line) < 0.7) & allowed] = f.ROAD
 
@@ -248,7 +252,7 @@ def _water(
     if scene.region.lakes and rng.random() < min(1.0, 8 * scene.region.lakes):
         share = scene.region.lakes * float(rng.exponential(1.0))
         hollow = -(elevation - elevation.mean()) / (elevation.std() + 1) - 0.8 * patchwork + 0.3 * detail
-        lake = ndimage.binary_opening(hollow > np.quantile(hollow, 1 - min(share, 0.6)), iterations=2)
+        lake = ndimage.binary_opening(hollow > np.quantile(hollow, 1 - min(share, 0.6)), iterations=2) & ~sea
         number, count = ndimage.label(lake)
         if count:
             level = ndimage.minimum(elevation, number, np.arange(count + 1)).astype(np.float32)
@@ -283,4 +287,4 @@ def _map(
     codes[((mistaken > 0.8)[parcel]) & (surface == f.ORCHARD)] = 10
     shifted = codes.copy()
     shifted[1:, 1:] = codes[:-1, :-1]
-    return np.where(detail > 0.3, shifted, codes).astype(np.uint8)
+    return np.asarray(np.where(detail > 0.3, shifted, codes), np.uint8)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from eofuse.data.simulate import figures as f
 from eofuse.data.simulate.geotiff import write_geotiff
@@ -31,7 +31,17 @@ from eofuse.modalities import WEATHER, WORLDCOVER
 SIZE = 120
 """Side of a patch in pixels of 10 m."""
 
-_META = ("patch_id", "patch_id_s1", "timestamp_s2", "timestamp_s1", "season_s2", "season_s1", "lon", "lat", "climatezone")
+_META = (
+    "patch_id",
+    "patch_id_s1",
+    "timestamp_s2",
+    "timestamp_s1",
+    "season_s2",
+    "season_s1",
+    "lon",
+    "lat",
+    "climatezone",
+)
 _FOLDERS = ("dem", "esaworldcover", "sentinel-1", "sentinel-2", "splits")
 _SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 _WATER_ONLY = 0
@@ -48,8 +58,8 @@ def simulate(
 ) -> Path:
     """Writes a simulated ben-ge; see `eofuse.data.simulate` for what it is and what it is not for.
 
-    The files are the same, bit for bit, for the same number of patches and seed, whatever the number of workers. They are
-    written beside the folder and moved there at the end, so that a broken run leaves nothing half done.
+    The files are the same, bit for bit, for the same number of patches and seed, whatever the number of workers. They
+    are written beside the folder and moved there at the end, so that a broken run leaves nothing half done.
 
     Args:
         folder: where to; its name becomes the dataset's. It must not exist, or be empty.
@@ -76,7 +86,7 @@ def simulate(
     scenes = plan_scenes(patches, seed)
     partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
     try:
-        for name in (folder.name, *_FOLDERS):
+        for name in _FOLDERS:
             (partial / name).mkdir(parents=True)
         rows: list[Row] = []
         for scene_rows in _run(scenes, partial, seed, workers or len(os.sched_getaffinity(0))):
@@ -217,9 +227,9 @@ def _write_tables(folder: Path, name: str, rows: list[Row], seed: int) -> None:
     ids = ("patch_id", "patch_id_s1")
     weather_names = WEATHER.channel_names
     classes = tuple(category.name for category in WORLDCOVER.categories)
-    _write_csv(folder / name / f"{name}_meta.csv", _META, rows)
-    _write_csv(folder / name / f"{name}_era-5.csv", (*ids, *weather_names), rows)
-    _write_csv(folder / name / f"{name}_esaworldcover.csv", ("patch_id", "filename", *classes), rows)
+    _write_csv(folder / f"{name}_meta.csv", _META, rows)
+    _write_csv(folder / f"{name}_era-5.csv", (*ids, *weather_names), rows)
+    _write_csv(folder / f"{name}_esaworldcover.csv", ("patch_id", "filename", *classes), rows)
     order = [rows[i]["patch_id"] for i in rng.permutation(len(rows))]
     start = 0
     for split, end in zip(_SPLITS, np.cumsum(list(_SPLITS.values())), strict=True):

@@ -1,8 +1,8 @@
 """Plans the scenes: which place, which day, which weather, and which patches on the tile's 1.2 km grid.
 
-The plan is small and drawn in one go from the seed; everything that costs time happens per scene, later, from seeds of its own.
-Regions and months are drawn by systematic sampling, so that with a few hundred patches every frequent climate zone has several
-scenes.
+The plan is small and drawn in one go from the seed; everything that costs time happens per scene, later, from seeds
+of its own. Regions and months are drawn by systematic sampling, so that with a few hundred patches every frequent
+climate zone has several scenes.
 """
 
 import math
@@ -16,6 +16,8 @@ from eofuse.data.simulate.places import REGIONS, Climate, Region, climate_of, ep
 PATCH_M = 1200
 """Side of a patch in metres."""
 
+_GOLDEN = 0.6180339887498949
+"""Steps of this share of a year spread the scenes of each region over the year."""
 _CELL = 5
 _CELLS = 18
 _SHAPES = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (3, 3))
@@ -107,14 +109,15 @@ class Scene:
 
 
 def plan_scenes(patches: int, seed: int) -> list[Scene]:
-    """Plans scenes of 8 to 32 patches each (fewer patches each when there are few in all)."""
+    """Plans scenes of 8 to 24 patches each (fewer patches each when there are few in all)."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
-    count = min(patches, max(6, round(patches / 19)))
+    count = min(patches, max(6, round(patches / 16)))
     sizes = _sizes(patches, count, rng)
     shares = np.cumsum([region.share for region in REGIONS])
     draws = (rng.permutation(count) + rng.random()) / count * shares[-1]
     regions = [REGIONS[min(int(np.searchsorted(shares, draw)), len(REGIONS) - 1)] for draw in draws]
-    days = ((rng.permutation(count) + rng.random(count)) / count * 365).astype(int)
+    turn = rng.random() + np.argsort(np.argsort(draws)) * _GOLDEN + rng.normal(0, 0.02, count)
+    days = (turn % 1 * 365).astype(int)
     used: set[str] = set()
     taken: dict[str, set[int]] = {}
     scenes = []
@@ -124,7 +127,7 @@ def plan_scenes(patches: int, seed: int) -> list[Scene]:
 
 
 def _sizes(patches: int, count: int, rng: np.random.Generator) -> list[int]:
-    weights = rng.uniform(8, 30, count)
+    weights = rng.uniform(10, 30, count)
     ideal = weights / weights.sum() * patches
     sizes = np.maximum(1, np.floor(ideal)).astype(int)
     while sizes.sum() != patches:
@@ -162,11 +165,12 @@ def _scene(
     hour = (17.9 if ascending else 6.4) - lon / 15 + rng.normal(0, 0.1)
     time_s1 = _overpass(day + int(rng.integers(-2, 3)), hour, rng)
     winter = 0.5 + 0.5 * math.cos(2 * math.pi * (time_s2.timetuple().tm_yday - 20) / 365)
-    spread = 2.2 + 2.2 * winter
+    spread = 1.6 + 1.8 * winter
     anomaly = rng.normal(0, spread)
-    wind = rng.normal((1.2, 0.6), 2.6)
-    dry = climate_of(lon, lat, elevation).dry_summer * (1 - winter)
-    wetness = float(np.clip(rng.beta(2.5, 2.5) + 0.25 * winter - 0.45 * dry, 0, 1))
+    normals = climate_of(lon, lat, elevation)
+    wind = rng.normal((0.6 + 3.0 * normals.maritime, 0.4 + 1.2 * normals.maritime), 2.0)
+    dry = normals.dry_summer * (1 - winter)
+    wetness = float(np.clip(0.15 + 0.7 * rng.beta(4, 4) + 0.25 * winter + 0.2 * normals.maritime - 0.5 * dry, 0, 1))
     return Scene(
         number=number,
         region=region,
@@ -177,7 +181,7 @@ def _scene(
         lon=lon,
         lat=lat,
         elevation_m=elevation,
-        climate_anomaly=float(rng.normal(0, 0.7)),
+        climate_anomaly=float(rng.normal(0, 0.3)),
         satellite_s2=mission,
         satellite_s1=("S1A", "S1B")[int(rng.random() < 0.5)],
         time_s2=time_s2,
@@ -189,7 +193,7 @@ def _scene(
         wind_s2=(float(wind[0]), float(wind[1])),
         wind_s1=(float(wind[0] + rng.normal(0, 1.5)), float(wind[1] + rng.normal(0, 1.5))),
         wetness=wetness,
-        haze=float(rng.gamma(1.2, 0.16)),
+        haze=float(rng.gamma(1.2, 0.12)),
         cloudiness=float(rng.uniform(0.1, 0.5) if rng.random() < 0.15 else 0.0),
         blocks=_blocks(size, taken.setdefault(tile, set()), rng),
     )

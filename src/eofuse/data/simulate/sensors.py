@@ -1,9 +1,10 @@
 """What Sentinel-2 and Sentinel-1 measure over a patch of ground.
 
-Reflectance: the mean of the surface in its seasonal state, plus its two leading components scaled by random numbers per parcel,
-per place and per pixel, snow, sunlight on the slope, cloud and its shadow, haze, and the scene's radiometric gain; then a blur of
-about a pixel, and means over 2 × 2 and 6 × 6 pixels for the coarser bands. Backscatter: mean and spread of the surface in dB,
-moisture, frost, wind over water, the slope towards the radar, and speckle as a gamma variable in linear power.
+Reflectance: the mean of the surface in its seasonal state, plus its two leading components scaled by random numbers
+per parcel, per place and per pixel, snow, sunlight on the slope, cloud and its shadow, haze, and the scene's
+radiometric gain; then a blur of about a pixel, and means over 2 × 2 and 6 × 6 pixels for the coarser bands.
+Backscatter: mean and spread of the surface in dB, moisture, frost, wind over water, the slope towards the radar, and
+speckle as a gamma variable in linear power.
 """
 
 import math
@@ -15,9 +16,11 @@ from eofuse.data.simulate.noise import smooth_noise
 from eofuse.data.simulate.scenes import Scene
 from eofuse.data.simulate.sky import State, sun
 
-NATIVE_FACTOR = {band: 1 for band in ("B02", "B03", "B04", "B08")} | {
-    band: 2 for band in ("B05", "B06", "B07", "B8A", "B11", "B12")
-} | {band: 6 for band in ("B01", "B09")}
+NATIVE_FACTOR = (
+    dict.fromkeys(("B02", "B03", "B04", "B08"), 1)
+    | dict.fromkeys(("B05", "B06", "B07", "B8A", "B11", "B12"), 2)
+    | dict.fromkeys(("B01", "B09"), 6)
+)
 """How many 10 m pixels a pixel of each band spans."""
 
 _COMPONENTS = f.components()
@@ -43,7 +46,7 @@ def slope_towards(elevation_m: np.ndarray, azimuth: float) -> np.ndarray:
 
 def scene_gain(rng: np.random.Generator) -> np.ndarray:
     """Radiometric gain of a scene by band, (12,)."""
-    return np.asarray(np.exp(rng.normal(0, 0.06) + rng.normal(0, 0.025, 12)), np.float32)
+    return np.asarray(np.exp(rng.normal(0, 0.045) + rng.normal(0, 0.02, 12)), np.float32)
 
 
 def reflectance(
@@ -155,7 +158,11 @@ def backscatter(
     """VV and VH of a patch, dB float32 (H, W); arguments as in `reflectance`, with the fourth of the traits."""
     shape = surface.shape
     water = _WATER[surface]
-    shared = 0.9 * traits[parcel, 3] * _PARCEL_WEIGHT[surface] + 0.7 * smooth_noise(rng, shape, (20, 6), 0.8) + np.float32(rng.normal(0, 0.4))
+    shared = (
+        0.9 * traits[parcel, 3] * _PARCEL_WEIGHT[surface]
+        + 0.7 * smooth_noise(rng, shape, (20, 6), 0.8)
+        + np.float32(rng.normal(0, 0.4))
+    )
     shared = np.where(water, 0.25 * shared, shared)
     moist = scene.wetness * (1 - 0.7 * state.frozen)
     green = state.greenness[surface] * _CROPS[surface]
@@ -166,12 +173,24 @@ def backscatter(
     relief = np.clip(9 * facing, -6, 6)
     frost = np.where(water, 0, -2.5 * state.frozen).astype(np.float32)
     corner = np.where(surface == f.BUILT, rng.standard_exponential(shape, np.float32) * 2.6 - 2.0, np.float32(0))
+    woods = np.isin(surface, (f.CONIFER, f.BROADLEAF, f.YOUNG_FOREST))
+    biomass = np.where(woods, np.float32(np.clip(0.1 * (scene.climate(scene.elevation_m).mean - 8), -1, 0.6)), 0)
     bands = {}
     for position, name in enumerate(("VV", "VH")):
         level = _BACKSCATTER[:, position][surface] + _BACKSCATTER[:, 2][surface] * (moist - 0.4) * (1 - 0.4 * position)
         own = 0.5 * smooth_noise(rng, shape, (30, 8), 0.8)
         growth = (1.3 * position - 0.4) * (green - 0.5) * _CROPS[surface]
-        level = level + shared * (1 + 0.15 * position) + own + growth + relief + frost + corner + roughness * (1 - 0.45 * position)
+        level = (
+            level
+            + shared * (1 + 0.15 * position)
+            + own
+            + growth
+            + relief
+            + frost
+            + corner
+            + biomass
+            + roughness * (1 - 0.45 * position)
+        )
         power = 10 ** (level / 10) * rng.standard_gamma(f.LOOKS, shape, np.float32) / np.float32(f.LOOKS)
         floor = 10 ** (-3.1) * rng.standard_gamma(f.LOOKS, shape, np.float32) / np.float32(f.LOOKS)
         bands[name] = (10 * np.log10(power + floor)).astype(np.float32)

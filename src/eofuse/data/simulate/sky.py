@@ -11,6 +11,12 @@ from eofuse.data.simulate.scenes import Scene
 
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _SPECTRA = f.spectra()
+_WARMTH = np.array([0.015, 0.02, 0.025, 0.035, 0.03, 0.015, 0.012, 0.012, 0.014, 0.012, 0.032, 0.035])
+"""Brightening by band for each kelvin of yearly mean: paler, redder soils and thinner stands towards the south."""
+_FROST = 14.0
+"""Frost levels off towards this many degrees below zero: harder frosts do not occur in ben-ge."""
+_EARTHY = np.ones(len(f.SURFACES))
+_EARTHY[[f.SEA, f.LAKE, f.RIVER, f.ICE, f.BUILT, f.ROAD]] = 0.0
 _LEVELS = (1000, 975, 950, 925, 900, 875, 850, 825, 800, 775, 750, 700, 650, 600)
 
 
@@ -31,7 +37,8 @@ def temperature(scene: Scene, time: datetime, anomaly: float, elevation_m: float
     day = time.timetuple().tm_yday
     hour = time.hour + time.minute / 60 + scene.lon / 15
     daily = (1.5 + 3.0 * season(time)) * math.cos(2 * math.pi * (hour - 14.5) / 24)
-    return scene.climate(elevation_m).temperature(day) + daily + anomaly
+    warmth = scene.climate(elevation_m).temperature(day) + daily + anomaly
+    return warmth if warmth > 0 else -_FROST * math.tanh(-warmth / _FROST)
 
 
 def weather(scene: Scene, elevation_m: float, rng: np.random.Generator) -> dict[str, float]:
@@ -121,6 +128,8 @@ def surface_state(scene: Scene, elevation_m: float, rng: np.random.Generator) ->
     rest = (1 - dry)[:, None] * figures[1] + dry[:, None] * figures[2]
     green = np.clip(green + rng.normal(0, 0.05, len(green)), 0, 1) * (1 - 0.7 * dry)
     mean = green[:, None] * figures[0] + (1 - green)[:, None] * rest
+    warmth = float(np.clip(normals.mean - 8, -10, 10))
+    mean *= np.exp(warmth * np.outer(_EARTHY, _WARMTH))
     cold = normals.temperature(day - 10) + 0.7 * scene.anomaly_s2
     depth = _rise(-cold, 2.6, 1.1) * float(rng.uniform(0.2, 1.1) if rng.random() < 0.75 else 0.0)
     depth = min(depth, 1.0)

@@ -41,7 +41,8 @@ class BenGeSource:
 
     def __init__(self, layout: Layout, modalities: Sequence[Modality]) -> None:
         problems: list[Problem] = []
-        index = build_index(layout, problems)
+        wanted = {modality.name for modality in modalities}
+        index = build_index(layout, wanted, problems)
         self._layout = layout
         self.name = layout.name
         self.simulated = layout.simulated

@@ -97,7 +97,7 @@ def _is_clock(clock: int) -> bool:
 
 def _iso_time(day: str, digits: str) -> str | None:
     try:
-        midnight = datetime.strptime(day, "%Y%m%d")
+        midnight = datetime(int(day[:4]), int(day[4:6]), int(day[6:]))
     except ValueError:
         return None
     clock = timedelta(hours=int(digits[:2]), minutes=int(digits[2:4]), seconds=int(digits[4:]))

@@ -3,7 +3,7 @@
 Nothing here opens a raster; the columns are those of `eofuse.data.store`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
 import numpy as np
@@ -14,30 +14,23 @@ from eofuse.data.problems import Problem
 from eofuse.data.sources.identifiers import PatchName, parse_patch_id, parse_patch_id_s1, season_of
 from eofuse.data.sources.layout import Layout
 from eofuse.data.sources.patch_json import PatchJson, check_labels_19, read_patch_json
+from eofuse.data.sources.patch_list import check_pairs, read_meta, read_reben
 from eofuse.data.sources.tables import read_ids, read_table, split_column, texts, to_numbers
 from eofuse.errors import DataError
-from eofuse.modalities import CLIMATE_ZONE, SEASON, WEATHER, WORLDCOVER
+from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER
 
-_META_COLUMNS = (
-    "timestamp_s2",
-    "timestamp_s1",
-    "season_s2",
-    "season_s1",
-    "lon",
-    "lat",
-    "climatezone",
-)
-_REBEN_COLUMNS = ("labels", "split", "s1_name", "s2v1_name", "contains_seasonal_snow", "contains_cloud_or_shadow")
+_PLACE_TOLERANCE_DEGREES = 0.05
 _SEASON_TOLERANCE = 1e-4
 _LATE_DECEMBER_TOLERANCE = 0.16
 """From 22 December the formula dips below 0; whether the published values do is not known."""
 
 
-def build_index(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
+def build_index(layout: Layout, wanted: Collection[str], problems: list[Problem]) -> pd.DataFrame:
     """Reads the tables and label files of a dataset.
 
     Args:
         layout: where they lie.
+        wanted: names of the modalities that matter; what is missing of others is no problem.
         problems: what is wrong is added here.
 
     Returns:
@@ -46,23 +39,22 @@ def build_index(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
     Raises:
         DataError: if a table can't be read or has no patch ids.
     """
-    reben = _read_reben(layout, problems)
-    meta = _read_meta(layout, reben, problems)
+    reben = read_reben(layout, problems)
+    meta = read_meta(layout, reben, problems)
     patch_ids = [str(patch_id) for patch_id in meta.index]
     names = [parse_patch_id(patch_id) for patch_id in patch_ids]
     _note_unknown_names(patch_ids, names, layout, problems)
-    described = [
-        _described(layout.s2, patch_id, name, problems) for patch_id, name in zip(patch_ids, names, strict=True)
-    ]
     index = pd.DataFrame({"patch_id": texts(patch_ids), "patch_id_s1": texts(_column(meta, "patch_id_s1"))})
-    s1_names = [None if patch_id is None else parse_patch_id_s1(patch_id) for patch_id in index["patch_id_s1"]]
+    pairs = list(zip(patch_ids, index["patch_id_s1"], names, strict=True))
+    described = [_described(layout, *pair, problems) for pair in pairs]
+    s1_names = [None if patch_id_s1 is None else parse_patch_id_s1(patch_id_s1) for _, patch_id_s1, _ in pairs]
     _add_names(index, names, s1_names)
-    _add_place(index, meta, described)
+    _add_place(index, meta, described, layout, problems)
     _add_times(index, meta, names, s1_names, layout, problems)
     index["split"] = _splits(layout, reben, patch_ids, problems)
-    _add_presence(index, layout, problems)
+    _add_presence(index, layout, wanted, problems)
     _add_season(index, meta, layout, problems)
-    _add_weather(index, layout, problems)
+    _add_weather(index, layout, wanted, problems)
     _add_climate_zone(index, meta, layout, problems)
     _add_fractions(index, layout, problems)
     _add_labels(index, described, reben, layout, problems)
@@ -72,87 +64,6 @@ def build_index(layout: Layout, problems: list[Problem]) -> pd.DataFrame:
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
     return table[name] if name in table.columns else pd.Series([None] * len(table), index=table.index, dtype=object)
-
-
-def _read_reben(layout: Layout, problems: list[Problem]) -> pd.DataFrame | None:
-    """ReBEN's metadata, with those of the patches that it leaves out for snow, cloud or shadow, if they are there."""
-    parts = [
-        read_table(layout.tables[purpose], (), _REBEN_COLUMNS, problems)
-        for purpose in ("reben", "reben_unclear")
-        if purpose in layout.tables
-    ]
-    if not parts:
-        return None
-    table = pd.concat(parts)
-    return table[~table.index.duplicated()]
-
-
-def _read_meta(layout: Layout, reben: pd.DataFrame | None, problems: list[Problem]) -> pd.DataFrame:
-    """The meta table, or one made of the patch folders and what pairs them."""
-    if "meta" in layout.tables:
-        path = layout.tables["meta"]
-        required = ("patch_id_s1",) if layout.s1 else ()
-        meta = read_table(path, required, (*_META_COLUMNS, *(() if required else ("patch_id_s1",))), problems)
-        if meta.empty:
-            problems.append(Problem("error", "the table has no rows", str(path), fix="fetch it again"))
-        known = set(meta.index)
-        strangers = [patch_id for patch_id in layout.s2 if patch_id not in known]
-        for patch_id in sorted(strangers):
-            problems.append(
-                Problem("error", "a patch folder that the meta table does not list", layout.s2[patch_id], patch_id,
-                        "add its row to the table, or remove the folder")
-            )  # fmt: skip
-        return meta
-    pairs = _pairs_without_meta(layout, reben, problems)
-    patch_ids = _patches_without_meta(layout, reben, pairs, problems)
-    return pd.DataFrame(
-        {"patch_id_s1": texts(map(pairs.get, patch_ids)).to_numpy()}, index=pd.Index(patch_ids, dtype=object)
-    )
-
-
-def _patches_without_meta(
-    layout: Layout, reben: pd.DataFrame | None, pairs: dict[str, str], problems: list[Problem]
-) -> list[str]:
-    if reben is None:
-        return sorted({*layout.s2, *pairs} or {*layout.elevation, *layout.worldcover})
-    where = str(layout.tables.get("reben", layout.tables.get("reben_unclear")))
-    listed = [patch_id for patch_id in reben.index if patch_id in layout.s2]
-    strangers = sorted(set(layout.s2) - set(listed))
-    if len(listed) < len(reben):
-        what = f"{len(reben) - len(listed)} of the {len(reben)} patches listed have no folder"
-        problems.append(Problem("warning", what, where, fix="fetch them, if they should be there"))
-    for patch_id in strangers:
-        what = "a patch folder that the metadata do not list: its labels are not known"
-        problems.append(Problem("warning", what, where, patch_id))
-    return listed + strangers
-
-
-def _pairs_without_meta(layout: Layout, reben: pd.DataFrame | None, problems: list[Problem]) -> dict[str, str]:
-    """The Sentinel-1 patch of each Sentinel-2 patch, by reBEN's metadata or by the Sentinel-1 label files."""
-    pairs: dict[str, str] = {}
-    if reben is not None and "s1_name" in reben.columns:
-        pairs = {str(i): name for i, name in zip(reben.index, texts(reben["s1_name"]), strict=True) if name is not None}
-        return pairs
-    unpaired = 0
-    for patch_id_s1, folder in sorted(layout.s1.items()):
-        try:
-            content = read_patch_json(folder, patch_id_s1)
-        except DataError as error:
-            problems.append(Problem.from_error(error, patch_id_s1))
-            continue
-        partner = None if content is None else content.corresponding_s2_patch
-        if partner is None:
-            unpaired += 1
-        elif partner in pairs:
-            what = f"two Sentinel-1 patches name it: {pairs[partner]} and {patch_id_s1}"
-            problems.append(Problem("error", what, folder, partner, "keep one of them"))
-        else:
-            pairs[partner] = patch_id_s1
-    if unpaired:
-        what = f"{unpaired} Sentinel-1 patches do not say which Sentinel-2 patch they belong to, and are left out"
-        fix = "add their _labels_metadata.json, or a meta table"
-        problems.append(Problem("warning", what, "corresponding_s2_patch", fix=fix))
-    return pairs
 
 
 def _note_unknown_names(
@@ -165,12 +76,16 @@ def _note_unknown_names(
 
 
 def _described(
-    folders: dict[str, str], patch_id: str, name: PatchName | None, problems: list[Problem]
+    layout: Layout, patch_id: str, patch_id_s1: str | None, name: PatchName | None, problems: list[Problem]
 ) -> PatchJson | None:
-    if patch_id not in folders:
+    """What the label file of the Sentinel-2 patch says, or that of the Sentinel-1 patch where only that is there."""
+    owner, folder = patch_id, layout.s2.get(patch_id)
+    if folder is None and patch_id_s1 is not None:
+        owner, folder = patch_id_s1, layout.s1.get(patch_id_s1)
+    if folder is None:
         return None
     try:
-        return read_patch_json(folders[patch_id], patch_id, is_v2=name is not None and name.tile is not None)
+        return read_patch_json(folder, owner, is_v2=name is not None and name.tile is not None)
     except DataError as error:
         problems.append(Problem.from_error(error, patch_id))
         return None
@@ -187,18 +102,32 @@ def _add_names(index: pd.DataFrame, names: Sequence[PatchName | None], s1_names:
     index["row"] = [-1 if name is None else name.row for name in names]
 
 
-def _add_place(index: pd.DataFrame, meta: pd.DataFrame, described: Sequence[PatchJson | None]) -> None:
+def _add_place(
+    index: pd.DataFrame,
+    meta: pd.DataFrame,
+    described: Sequence[PatchJson | None],
+    layout: Layout,
+    problems: list[Problem],
+) -> None:
     """Corner and coordinate system by the label files; longitude and latitude by the meta table, else by the corner."""
     boxes = np.array([[np.nan] * 4 if content is None else content.box for content in described]).reshape(-1, 4)
-    lon_lat = np.array([pd.to_numeric(_column(meta, name), errors="coerce") for name in ("lon", "lat")], dtype=float)
     crs = texts(None if content is None else content.crs for content in described)
+    centres = np.full((len(index), 2), np.nan)
     for system in crs.dropna().unique():
-        rows = np.flatnonzero((crs == system) & np.isnan(lon_lat).any(axis=0) & ~np.isnan(boxes).any(axis=1))
-        if len(rows):
-            left, top, right, bottom = boxes[rows].T
-            transformer = Transformer.from_crs(system, "EPSG:4326", always_xy=True)
-            lon_lat[:, rows] = transformer.transform((left + right) / 2, (top + bottom) / 2)
-    index["lon"], index["lat"] = lon_lat
+        rows = np.flatnonzero((crs == system) & ~np.isnan(boxes).any(axis=1))
+        left, top, right, bottom = boxes[rows].T
+        transformer = Transformer.from_crs(system, "EPSG:4326", always_xy=True)
+        centres[rows] = np.stack(transformer.transform((left + right) / 2, (top + bottom) / 2), axis=-1)
+    given = np.full((len(index), 2), np.nan)
+    if {"lon", "lat"} <= set(meta.columns):
+        given = to_numbers(meta[["lon", "lat"]], layout.tables["meta"], problems).to_numpy()
+    for row in np.flatnonzero((np.abs(given - centres) > _PLACE_TOLERANCE_DEGREES).any(axis=1)):
+        what = "lon and lat ({:.3f}, {:.3f}) are not those of its corner ({:.3f}, {:.3f})".format(
+            *given[row], *centres[row]
+        )
+        where = str(layout.tables["meta"])
+        problems.append(Problem("warning", what, where, str(index["patch_id"].iat[int(row)]), "correct lon and lat"))
+    index["lon"], index["lat"] = np.where(np.isnan(given).any(axis=1, keepdims=True), centres, given).T
     index["crs"] = crs
     index["ulx"], index["uly"] = boxes[:, 0], boxes[:, 1]
 
@@ -233,14 +162,12 @@ def _add_times(
 
 
 def _iso(text: str | None) -> str | None:
+    """ISO 8601 to the second, None if the text is no time."""
     try:
-        return (
-            None
-            if text is None
-            else datetime.fromisoformat(text.strip()).replace(tzinfo=None).isoformat(timespec="seconds")
-        )
+        time = datetime.fromisoformat((text or "").strip())
     except ValueError:
         return None
+    return time.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def _splits(layout: Layout, reben: pd.DataFrame | None, patch_ids: list[str], problems: list[Problem]) -> pd.Series:
@@ -251,7 +178,7 @@ def _splits(layout: Layout, reben: pd.DataFrame | None, patch_ids: list[str], pr
     return texts(names.get(str(by_id.get(patch_id)).lower()) for patch_id in patch_ids)
 
 
-def _add_presence(index: pd.DataFrame, layout: Layout, problems: list[Problem]) -> None:
+def _add_presence(index: pd.DataFrame, layout: Layout, wanted: Collection[str], problems: list[Problem]) -> None:
     """Which rasters each patch has, and the patches that should have some and do not."""
     index["has_s2"] = index["patch_id"].isin(layout.s2.keys())
     index["has_s1"] = index["patch_id_s1"].isin(layout.s1.keys())
@@ -263,35 +190,13 @@ def _add_presence(index: pd.DataFrame, layout: Layout, problems: list[Problem]) 
         problems.append(
             Problem("error", "listed, but no raster of it is there", where, patch_id, "fetch it, or remove its row")
         )
-    if layout.s2:
+    if layout.s2 and SENTINEL2.name in wanted:
         for patch_id in index.loc[~bare & ~index["has_s2"], "patch_id"]:
             problems.append(
                 Problem("error", "its Sentinel-2 folder is missing", where, patch_id, "fetch it, or remove its row")
             )
-    if not layout.s1:
-        return
-    for patch_id, patch_id_s1, has in zip(index["patch_id"], index["patch_id_s1"], index["has_s1"], strict=True):
-        if has and "meta" in layout.tables:
-            _check_pair(patch_id, patch_id_s1, layout, problems)
-        elif patch_id_s1 is not None and not has:
-            what = f"its Sentinel-1 folder {patch_id_s1} is missing"
-            problems.append(Problem("error", what, where, patch_id, "fetch it, or clear patch_id_s1 if there is none"))
-    shared = index["patch_id_s1"].notna() & index["patch_id_s1"].duplicated()
-    for patch_id, patch_id_s1 in zip(index.loc[shared, "patch_id"], index.loc[shared, "patch_id_s1"], strict=True):
-        what = f"the Sentinel-1 patch {patch_id_s1} belongs to another patch already"
-        problems.append(Problem("error", what, where, patch_id, "correct patch_id_s1"))
-
-
-def _check_pair(patch_id: str, patch_id_s1: str, layout: Layout, problems: list[Problem]) -> None:
-    try:
-        content = read_patch_json(layout.s1[patch_id_s1], patch_id_s1, is_v2="_N" in patch_id)
-    except DataError as error:
-        problems.append(Problem.from_error(error, patch_id))
-        return
-    partner = None if content is None else content.corresponding_s2_patch
-    if partner is not None and partner != patch_id:
-        what = f"paired with {patch_id_s1}, whose label file names {partner}"
-        problems.append(Problem("error", what, str(layout.tables["meta"]), patch_id, "correct patch_id_s1"))
+    if layout.s1 and SENTINEL1.name in wanted:
+        check_pairs(index, layout, where, problems)
 
 
 def _add_season(index: pd.DataFrame, meta: pd.DataFrame, layout: Layout, problems: list[Problem]) -> None:
@@ -317,7 +222,9 @@ def _add_season(index: pd.DataFrame, meta: pd.DataFrame, layout: Layout, problem
     index["has_season"] = index[[f"season.{name}" for name in SEASON.channel_names]].notna().all(axis=1)
 
 
-def _add_weather(index: pd.DataFrame, layout: Layout, problems: list[Problem]) -> None:
+def _add_weather(index: pd.DataFrame, layout: Layout, wanted: Collection[str], problems: list[Problem]) -> None:
+    if WEATHER.name not in wanted:
+        return
     columns = WEATHER.channel_names
     values = _joined(index, layout, "weather", columns, problems)
     for column in columns:

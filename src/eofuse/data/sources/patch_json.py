@@ -1,4 +1,4 @@
-"""Reads the `_labels_metadata.json` of a BigEarthNet patch: labels, corner, coordinate system and the paired patch."""
+"""Reads the `_labels_metadata.json` of a BigEarthNet patch: labels, corner, coordinate system, and the paired patch."""
 
 import functools
 import json
@@ -24,37 +24,29 @@ class PatchJson:
         labels_19: its classes of the 19, None if unknown.
         crs: coordinate system (`EPSG:32633`), None if not given.
         box: left, top, right and bottom in that system, NaN where not given.
-        corresponding_s2_patch: the Sentinel-2 patch that a Sentinel-1 file names, None otherwise.
     """
 
     labels_43: list[str] | None
     labels_19: list[str] | None
     crs: str | None
     box: tuple[float, float, float, float]
-    corresponding_s2_patch: str | None
 
 
 def read_patch_json(folder: str, patch_id: str, *, is_v2: bool = False) -> PatchJson | None:
     """Reads the label file in a patch's folder; None if there is none.
 
     Args:
-        folder: the patch's folder.
-        patch_id: its id.
+        folder: the folder of the Sentinel-2 or Sentinel-1 patch.
+        patch_id: the id by which the folder is called.
         is_v2: whether the patch is of reBEN, whose labels are of the 19 classes.
 
     Raises:
         DataError: if the file is no such JSON, or names an unknown class.
     """
-    path = os.path.join(folder, f"{patch_id}_labels_metadata.json")  # noqa: PTH118 (590,000 times)
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            content = json.load(file)
-    except FileNotFoundError:
+    path = _path(folder, patch_id)
+    content = _load(path)
+    if content is None:
         return None
-    except (OSError, ValueError) as error:
-        raise DataError("not valid JSON", where=path, fix="fetch the file again") from error
-    if not isinstance(content, dict):
-        raise DataError("not a JSON object", where=path, fix="fetch the file again")
     labels_43, labels_19 = _labels(content, path, is_v2)
     try:
         coordinates = content.get("coordinates") or {}
@@ -64,10 +56,18 @@ def read_patch_json(folder: str, patch_id: str, *, is_v2: bool = False) -> Patch
         left, top, right, bottom = (nan if value is None else float(value) for value in corners)
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError("'coordinates' are no numbers", where=path, fix="fetch the file again") from error
-    pair = content.get("corresponding_s2_patch")
-    return PatchJson(
-        labels_43, labels_19, _crs(content), (left, top, right, bottom), None if pair is None else str(pair)
-    )
+    return PatchJson(labels_43, labels_19, _crs(content), (left, top, right, bottom))
+
+
+def read_corresponding_s2_patch(folder: str, patch_id_s1: str) -> str | None:
+    """The Sentinel-2 patch that the label file of a Sentinel-1 patch names; None if it names none or is not there.
+
+    Raises:
+        DataError: if the file is no JSON object.
+    """
+    content = _load(_path(folder, patch_id_s1)) or {}
+    name = content.get("corresponding_s2_patch")
+    return None if name is None else str(name)
 
 
 def check_labels(labels: Any, valid: frozenset[str], where: object) -> list[str]:
@@ -92,6 +92,24 @@ def check_labels_19(labels: Any, where: object) -> list[str]:
     """
     names = check_labels(labels, _CLC19, where)
     return [name for name in CLC19 if name in names]
+
+
+def _path(folder: str, owner: str) -> str:
+    return os.path.join(folder, f"{owner}_labels_metadata.json")  # noqa: PTH118 (a str, for speed)
+
+
+def _load(path: str) -> dict[str, Any] | None:
+    """The JSON object in a file, None if there is no file."""
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            content = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError("not valid JSON", where=path, fix="fetch the file again") from error
+    if not isinstance(content, dict):
+        raise DataError("not a JSON object", where=path, fix="fetch the file again")
+    return content
 
 
 def _labels(content: dict[str, Any], path: str, is_v2: bool) -> tuple[list[str] | None, list[str] | None]:

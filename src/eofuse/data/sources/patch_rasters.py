@@ -1,8 +1,8 @@
 """Reads the rasters of one BigEarthNet or ben-ge patch: Sentinel-2, Sentinel-1, elevation and land cover.
 
-`READERS` has a function a modality. Each takes the modality's files (one a channel), the patch's id and the size that its
-10 m grid must have (None: any), gives (channels, height, width) with the band whose grid that is, or raises a `DataError`
-naming patch, band and file. Call them within `raster_environment()`.
+`READERS` has a function a modality. Each takes the modality's files (one a channel), the patch's id and the size that
+its 10 m grid must have (None: any). It gives (channels, height, width) with the band whose grid that is, or raises a
+`DataError` naming patch, band and file. Call them within `raster_environment()`.
 """
 
 from collections import defaultdict

@@ -75,7 +75,7 @@ def read_ids(path: Path) -> list[str]:
 
 def to_numbers(table: pd.DataFrame, path: Path, problems: list[Problem]) -> pd.DataFrame:
     """All columns as float64; what is no number becomes NaN and an error, what is absent stays NaN."""
-    numbers = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    numbers: pd.DataFrame = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
     wrong = (numbers.isna() | np.isinf(numbers)) & table.notna()
     for patch_id, column in _true_cells(wrong):
         what = f"column '{column}' holds {table.at[patch_id, column]!r}, which is no number"
@@ -94,7 +94,8 @@ def split_column(splits: dict[str, Path], patch_ids: Sequence[str], problems: li
     known = set(patch_ids)
     found: dict[str, str] = {}
     doubled: set[str] = set()
-    for split, path in splits.items():
+    for split in sorted(splits, key=("train", "validation", "test").index):
+        path = splits[split]
         ids = read_ids(path)
         if not ids:
             problems.append(Problem("error", "the list is empty", str(path), fix="fetch it again, or remove it"))

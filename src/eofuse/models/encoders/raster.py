@@ -5,7 +5,6 @@ in the middle needs; `_Tokens` (vision transformers) gives maps of tokens; `_Who
 """
 
 import difflib
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -190,18 +189,14 @@ def _build_tokens(name: str, in_channels: int, sizes: FeatureSizes) -> _Tokens:
 
 def _create(name: str, in_channels: int, **arguments: Any) -> Any:
     """Builds the network, free to take rasters of any size where it has an option for that."""
-    any_size: tuple[dict[str, Any], ...] = (
-        {"dynamic_img_size": True, "dynamic_img_pad": True},
-        {"strict_img_size": False},
-    )
-    for options in any_size:
+    vision_transformer: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True}
+    swin: dict[str, Any] = {"strict_img_size": False}
+    for options in (vision_transformer, swin):
         try:
             return timm.create_model(name, pretrained=False, in_chans=in_channels, **options, **arguments)
         except TypeError:
             continue
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)
+    return timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)
 
 
 def _efficientnet_modules(network: Any) -> tuple[list[tuple[str, nn.Module]], set[str]]:

@@ -13,7 +13,7 @@ Limits = tuple[float, float]
 
 
 def validation_metric(curves: pd.DataFrame, ranking_metric: str) -> str | None:
-    """The metric that was followed on the validation patches: the ranking one if there, else the first that is no loss."""
+    """The metric that was followed on the validation patches: the ranking one, else the first that is no loss."""
     names = [str(name) for name in curves[curves["split"] == "validation"]["metric"].unique()]
     if ranking_metric in names:
         return ranking_metric

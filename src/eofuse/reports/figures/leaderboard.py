@@ -41,7 +41,7 @@ def leaderboard_figure(
     controls = [position for position, row in enumerate(rows) if row.role != "variant"]
     if controls and controls[0] > 0:
         axes.axhline(controls[0] - (0.62 if narrow else 0.5), color=RULE, linewidth=1.2)
-    labels = [_label(row) for row in rows]
+    labels = [_label(row, narrow=narrow) for row in rows]
     _name_rows(axes, labels, narrow=narrow, bold={position for position, row in enumerate(rows) if row.is_baseline})
     values = [f"{number(row.mean)}  ({number(row.low, 2)}–{number(row.high, 2)})" for row in rows]
     _write_values(axes, values, narrow=narrow)
@@ -77,14 +77,14 @@ def differences_figure(
         )
         fill = colour if difference.distinguishable else "white"
         axes.plot([difference.value], [position], "o", markersize=7.5, color=colour, mfc=fill, mew=1.6, zorder=4)
-    _name_rows(axes, [_label(row) for row in rows], narrow=narrow, bold=set())
+    _name_rows(axes, [_label(row, narrow=narrow) for row in rows], narrow=narrow, bold=set())
     _write_values(axes, [signed(row.difference.value) if row.difference else "" for row in rows], narrow=narrow)
     axes.set_xlabel(f"difference in {metric_words(metric).title} to {shorten(baseline, 30)}")
     return figure
 
 
-def _label(row: LeaderboardRow) -> str:
-    name = shorten(row.variant, 34)
+def _label(row: LeaderboardRow, *, narrow: bool) -> str:
+    name = shorten(row.variant, 26 if narrow else 44)
     if row.role == "variant":
         return f"{name} (baseline)" if row.is_baseline else name
     return f"{name} ({ROLES.get(row.role, 'control').split(':')[0]})"

@@ -148,9 +148,7 @@ def _text(figure: Figure, left: float, top: float, text: str, **style: Any) -> N
 def _axes(figure: Figure, left: float, top: float, axes_width: float, axes_height: float) -> Axes:
     """Axes at a place in inches from the figure's upper left corner."""
     width, height = figure.get_size_inches()
-    return figure.add_axes(
-        (left / width, 1 - (top + axes_height) / height, axes_width / width, axes_height / height)
-    )
+    return figure.add_axes((left / width, 1 - (top + axes_height) / height, axes_width / width, axes_height / height))
 
 
 def _write(figure: Figure, lines: list[tuple[str, str]], left: float, top: float) -> None:

@@ -27,14 +27,16 @@ def places_figure(index: pd.DataFrame, test_rows: np.ndarray, width: float = 5.2
     is_test[test_rows] = True
     spread = np.maximum(np.ptp(places[known], axis=0), 0.2)
     stretch = 1 / max(float(np.cos(np.deg2rad(places[known][:, 1].mean()))), 0.1)
-    height = float(np.clip(width * stretch * spread[1] / spread[0], 0.45 * width, 1.1 * width)) + 0.5
+    height = float(np.clip(width * stretch * spread[1] / spread[0], 0.45 * width, 0.85 * width)) + 0.5
     figure = new_figure(width, height)
     axes = figure.add_subplot()
     for chosen, colour, size, label in (
         (known & ~is_test, OTHERS, 10, "other patches of the store"),
         (known & is_test, TEST, 16, "test patches"),
     ):
-        axes.scatter(*places[chosen].T, s=size, color=colour, linewidths=0.3, edgecolors="white", label=label)
+        axes.scatter(
+            places[chosen, 0], places[chosen, 1], s=size, color=colour, linewidths=0.3, edgecolors="white", label=label
+        )
     axes.set_aspect(stretch, adjustable="datalim")
     axes.grid()
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}° {'E' if value >= 0 else 'W'}")

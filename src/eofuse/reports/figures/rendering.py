@@ -1,7 +1,8 @@
 """From the values of a raster modality to pixels that a person can read: colours, stretch, legend.
 
-What a modality looks like follows from its channels' names and units: red, green and blue bands give true colour, VV and VH a
-radar composite, one channel in metres a shaded relief, codes their legend's colours, anything else a robust grey stretch.
+What a modality looks like follows from its channels' names and units: red, green and blue bands give true colour, VV
+and VH a radar composite, one channel in metres a shaded relief, codes their legend's colours, anything else a robust
+stretch.
 """
 
 from dataclasses import dataclass
@@ -71,7 +72,10 @@ def raster_panels(modality: Modality, values: np.ndarray | None) -> list[Panel]:
         composites = [(f"{title} true colour", TRUE_COLOUR)]
         if _has(modality, FALSE_COLOUR):
             composites.append((f"{title} near infrared", FALSE_COLOUR))
-        return [Panel(name, None) if values is None else _reflectance(modality, values, name, bands) for name, bands in composites]
+        return [
+            Panel(name, None) if values is None else _reflectance(modality, values, name, bands)
+            for name, bands in composites
+        ]
     if values is None:
         return [Panel(title, None)]
     if _has(modality, ("VV", "VH")):
@@ -89,9 +93,9 @@ def _has(modality: Modality, names: tuple[str, ...]) -> bool:
 def _physical(modality: Modality, values: np.ndarray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Values in physical units, and where all channels hold data."""
     physical = values.astype(np.float64) * modality.scale + modality.offset
-    valid = np.isfinite(physical).all(axis=0)
+    valid = np.asarray(np.isfinite(physical).all(axis=0))
     if modality.nodata is not None:
-        valid &= ~(values == modality.nodata).all(axis=0)
+        valid &= ~np.asarray((values == modality.nodata).all(axis=0))
     return physical, valid
 
 
@@ -103,7 +107,7 @@ def _paint(unit_values: FloatArray, valid: npt.NDArray[np.bool_]) -> Pixels:
 
 
 def _reflectance(modality: Modality, values: np.ndarray, title: str, bands: tuple[str, ...]) -> Panel:
-    """A composite of reflectances with gamma: 0 to 0.3 as a rule, further for bright patches, less far for dark ones."""
+    """A composite of reflectances with gamma: 0 to 0.3 as a rule, more for bright patches, less for dark ones."""
     chosen = [modality.channel_index(band) for band in bands]
     physical, valid = _physical(modality, values[chosen])
     shown = physical[:, valid]
@@ -129,7 +133,7 @@ def _radar(modality: Modality, values: np.ndarray, title: str) -> Panel:
 
 
 def _relief(modality: Modality, values: np.ndarray, title: str) -> Panel:
-    """Height as colour, lit from the north-west; a flat patch keeps a range of at least 20 units so that it looks flat."""
+    """Height as colour, lit from the north-west; the range is at least 20 units, so that a flat patch looks flat."""
     physical, valid = _physical(modality, values[None])
     height = physical[0]
     if not valid.any():
@@ -179,7 +183,9 @@ def _categories(modality: Modality, codes: np.ndarray, title: str) -> Panel:
             percent = 100 * where.mean()
             occurring.append((percent, category.colour, category.name.replace("_", " ")))
     occurring.sort(key=lambda entry: -entry[0])
-    legend = tuple((colour, f"{name} {percent:.0f} %" if percent >= 1 else f"{name} < 1 %") for percent, colour, name in occurring)
+    legend = tuple(
+        (colour, f"{name} {percent:.0f} %" if percent >= 1 else f"{name} < 1 %") for percent, colour, name in occurring
+    )
     return Panel(title, pixels, "", legend)
 
 
@@ -192,4 +198,6 @@ def _generic(modality: Modality, values: np.ndarray, title: str) -> Panel:
         low, high = np.percentile(layer[valid], (2, 98)) if valid.any() else (0.0, 1.0)
         layers.append((layer - low) / max(float(high - low), 1e-12))
     names = ", ".join(modality.channel_names[:count])
-    return Panel(title, _paint(np.stack(layers if count == 3 else layers * 3), valid), f"{names}; 2nd to 98th percentile")
+    return Panel(
+        title, _paint(np.stack(layers if count == 3 else layers * 3), valid), f"{names}; 2nd to 98th percentile"
+    )

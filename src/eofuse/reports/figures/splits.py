@@ -29,7 +29,11 @@ def leakage_figure(leakage: Sequence[dict[str, Any]], chosen: str, width: float 
             percent = 100 * entry[key] / whole if whole and entry[key] is not None else 0.0
             axes.barh(position + shift, percent, height=0.34, color=colour)
             axes.annotate(
-                "unknown" if entry[key] is None else share(entry[key], whole), (percent, position + shift), xytext=(4, 0), textcoords="offset points", va="center"
+                "unknown" if entry[key] is None else share(entry[key], whole),
+                (percent, position + shift),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
             )
     axes.set_yticks(range(len(leakage)), [shorten(str(entry["protocol"]), 28) for entry in leakage])
     for label, entry in zip(axes.get_yticklabels(), leakage, strict=True):

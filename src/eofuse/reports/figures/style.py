@@ -1,4 +1,4 @@
-"""The look of all pictures: colours that colour-blind people can tell apart, one font, quiet axes; and their encoding."""
+"""The look of all pictures: colours that colour-blind people can tell apart, one font, quiet axes; their encoding."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ VARIANT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
     "font.size": 9.5,
@@ -78,7 +78,9 @@ def variant_colours(variants: Sequence[str]) -> dict[str, str]:
 def variant_markers(variants: Sequence[str]) -> dict[str, str]:
     """A marker for each variant; with the colours, 49 can be told apart."""
     size = len(VARIANT_COLOURS)
-    return {name: MARKERS[(position % size + position // size) % len(MARKERS)] for position, name in enumerate(variants)}
+    return {
+        name: MARKERS[(position % size + position // size) % len(MARKERS)] for position, name in enumerate(variants)
+    }
 
 
 def quiet_rows(axes: Axes) -> None:
@@ -92,14 +94,16 @@ def quiet_rows(axes: Axes) -> None:
 def svg_data_uri(figure: Figure) -> str:
     """The figure as an SVG in a `data:` address; the same figure gives the same text."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    metadata: Any = {"Date": None, "Creator": None}
+    figure.savefig(stream, format="svg", metadata=metadata)
     return _data_uri("image/svg+xml", stream.getvalue())
 
 
 def png_data_uri(pixels: np.ndarray) -> str:
     """(H, W, 3) bytes as a PNG in a `data:` address."""
     stream = io.BytesIO()
-    image.imsave(stream, np.ascontiguousarray(pixels), format="png", metadata={"Software": None})
+    metadata: Any = {"Software": None}
+    image.imsave(stream, np.ascontiguousarray(pixels), format="png", metadata=metadata)
     return _data_uri("image/png", stream.getvalue())
 
 

@@ -1,0 +1,33 @@
+# make demo: environment, simulated ben-ge, study of five fusion strategies, report.   make test: environment, all tests.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+
+.PHONY: install demo test lint bench clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: install
+	test -d $(DEMO)/ben-ge-simulated || $(BIN)/eofuse simulate $(DEMO)/ben-ge-simulated --patches 480
+	$(BIN)/eofuse pack $(DEMO)/ben-ge-simulated $(DEMO)/ben-ge-simulated.store
+	$(BIN)/eofuse study recipes/demo.yaml --store $(DEMO)/ben-ge-simulated.store --to $(DEMO)/study
+
+test: install
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python benchmarks/data_path.py
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf $(DEMO) build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

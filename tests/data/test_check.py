@@ -1,0 +1,188 @@
+"""The check reads everything, says all that is wrong or odd, and goes on after an error."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from eofuse.data.check import check_source
+from eofuse.data.problems import Problem, errors_first
+from eofuse.data.sources.ben_ge import open_ben_ge
+from eofuse.errors import DataError
+from fake_ben_ge import edit_table, write_ben_ge
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pristine") / "ben-ge-800"
+    write_ben_ge(folder, patches=4)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, pristine):
+    return Path(shutil.copytree(pristine, tmp_path / "ben-ge-800"))
+
+
+def check(folder, **options):
+    return check_source(open_ben_ge(folder), **options)
+
+
+def change(path, function, **profile):
+    with rasterio.open(path) as dataset:
+        values, old = dataset.read(), dataset.profile
+    with rasterio.open(path, "w", **{**old, **profile}) as dataset:
+        dataset.write(function(values))
+
+
+def first(folder, pattern):
+    return sorted(folder.glob(pattern))[0]
+
+
+def test_a_good_dataset_has_no_problem(pristine):
+    assert check(pristine) == []
+
+
+def test_forty_real_patches_have_no_error(ben_real_40):
+    assert [str(p) for p in check(ben_real_40) if p.severity == "error"] == []
+
+
+def test_every_bad_patch_is_found_not_only_the_first(folder):
+    for number, path in enumerate(sorted(folder.glob("sentinel-2/*/*_B05.tif"))):
+        if number != 2:
+            path.unlink()
+    found = check(folder)
+    assert len(found) == 3
+    assert all(p.severity == "error" and p.patch_id and "B05" in p.where and p.fix for p in found)
+
+
+def test_every_bad_band_of_a_patch_is_found(folder):
+    patch = first(folder, "sentinel-2/*")
+    for band in ("B01", "B02", "B09"):
+        (patch / f"{patch.name}_{band}.tif").unlink()
+    change(folder / "esaworldcover" / f"{patch.name}_esaworldcover.tif", lambda values: values * 0 + 33)
+    found = check(folder)
+    assert {p.patch_id for p in found} == {patch.name}
+    assert [next(band for band in ("B01", "B02", "B09", "worldcover") if band in p.where) for p in found] == [
+        "B02",
+        "B01",
+        "B09",
+        "worldcover",
+    ]
+
+
+def test_a_dataset_without_any_readable_raster_is_checked_to_the_end(folder):
+    for path in folder.rglob("*.tif"):
+        path.write_bytes(b"")
+    found = check(folder)
+    assert len(found) == 4 * 16
+    assert len({p.where for p in found}) == len(found)
+
+
+def test_problems_of_tables_come_along(folder):
+    (folder / "splits/ben-ge-800_train.csv").write_text("")
+    edit_table(folder / "ben-ge-800_meta.csv", lambda rows: rows.assign(season_s2="0.5"))
+    found = check(folder)
+    assert [p.severity for p in found] == ["error", *["warning"] * 4]
+    assert "does not fit the date" in found[1].what
+
+
+def test_errors_come_before_warnings(folder):
+    change(first(folder, "sentinel-2/*/*_B08.tif"), lambda values: values * 0 + 5)
+    sorted(folder.glob("sentinel-2/*/*_B08.tif"))[-1].unlink()
+    assert [p.severity for p in check(folder)] == ["error", "warning"]
+
+
+def test_a_constant_band_is_a_warning(folder):
+    change(first(folder, "sentinel-2/*/*_B08.tif"), lambda values: values * 0 + 5)
+    (found,) = check(folder)
+    assert (found.severity, found.what, found.where) == ("warning", "every pixel is 5", "s2, band B08")
+
+
+def test_a_band_that_is_mostly_zero_is_a_warning(folder):
+    mask = (np.arange(24) >= 20).astype(np.uint16)
+    change(first(folder, "sentinel-2/*/*_B03.tif"), lambda values: values * mask)
+    (found,) = check(folder)
+    assert (found.severity, found.what) == ("warning", "83% of the pixels are 0")
+
+
+@pytest.mark.parametrize("decibel", [-75, 31])
+def test_backscatter_outside_the_plausible_range_is_a_warning(folder, decibel):
+    def put(values):
+        values[0, 0, 0] = decibel
+        return values
+
+    change(first(folder, "sentinel-1/*/*_VV.tif"), put)
+    (found,) = check(folder)
+    assert "expected -60 to 20 dB" in found.what
+    assert found.where == "s1, band VV"
+
+
+def test_linear_backscatter_is_a_warning(folder):
+    change(first(folder, "sentinel-1/*/*_VV.tif"), lambda values: 10 ** (values / 10) * 1000)
+    assert "expected -60 to 20 dB" in check(folder)[0].what
+
+
+def test_an_impossible_height_is_a_warning(folder):
+    change(first(folder, "dem/*.tif"), lambda values: values * 0 + 9000)
+    (found,) = check(folder)
+    assert "expected -430 to 8850 m" in found.what
+
+
+def test_a_flat_sea_is_no_problem(folder):
+    change(first(folder, "dem/*.tif"), lambda values: values * 0)
+    assert check(folder) == []
+
+
+def test_a_raster_on_another_corner_is_a_warning(folder):
+    path = first(folder, "dem/*.tif")
+    with rasterio.open(path) as dataset:
+        old = dataset.transform
+    change(path, lambda values: values, transform=rasterio.Affine(10, 0, old.c + 30, 0, -10, old.f))
+    (found,) = check(folder)
+    assert (found.severity, found.where) == ("warning", "elevation")
+    assert "30 m east" in found.what
+
+
+def test_fractions_that_are_not_those_of_the_map_are_a_warning(folder):
+    edit_table(folder / "ben-ge-800_esaworldcover.csv", lambda rows: rows.assign(tree_cover="0.987"))
+    found = check(folder)
+    assert len(found) == 4
+    assert all("the table says 0.987 tree_cover" in p.what for p in found)
+
+
+def test_patches_without_a_modality_are_counted_in_one_warning(tmp_path):
+    write_ben_ge(tmp_path, patches=4, absent={"worldcover": [0, 2], "weather": [1]})
+    found = check(tmp_path)
+    assert [(p.where, p.what) for p in found] == [
+        ("worldcover", "2 of 4 patches lack this modality"),
+        ("weather", "1 of 4 patches lack this modality"),
+    ]
+
+
+def test_progress_ends_with_all_patches(pristine):
+    calls = []
+    check(pristine, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (4, 4)
+
+
+def test_several_workers_find_the_same(tmp_path):
+    write_ben_ge(tmp_path, patches=40, modalities=["s1", "elevation"])
+    for path in sorted(tmp_path.glob("sentinel-1/*/*_VH.tif"))[::7]:
+        path.unlink()
+    one = check(tmp_path)
+    assert len(one) == 6
+    assert check(tmp_path, workers=2) == one
+
+
+def test_a_problem_reads_as_one_line():
+    problem = Problem.from_error(DataError("file missing", where="patch a, band B01, x.tif", fix="restore it"), "a")
+    assert str(problem) == "error: patch a, band B01, x.tif: file missing; restore it"
+    assert str(Problem("warning", "odd", "meta.csv", "b")) == "warning: patch b: meta.csv: odd"
+
+
+def test_sorting_keeps_the_order_within_a_severity():
+    problems = [Problem(s, w, "") for s, w in [("warning", "1"), ("error", "2"), ("warning", "3"), ("error", "4")]]
+    assert [problem.what for problem in errors_first(problems)] == ["2", "4", "1", "3"]

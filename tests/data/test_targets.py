@@ -1,0 +1,104 @@
+"""Targets: labels from index and maps, what is known, and which modalities they derive from."""
+
+import numpy as np
+import pytest
+from fake_source import MODALITIES, FakeSource
+
+from eofuse.data.pack import pack_source
+from eofuse.data.sources.clc import CLC19, CLC43
+from eofuse.data.targets import make_target
+from eofuse.errors import DataError, UsageError
+from eofuse.modalities import WORLDCOVER
+
+FRACTIONS = [f"worldcover_fraction.{category.name}" for category in WORLDCOVER.categories]
+
+
+class LandCoverSource(FakeSource):
+    """Half cropland and half water, but patch 2, which is moss; patch 1 is in no table, patch 3 nowhere."""
+
+    def plant(self):
+        self.index[FRACTIONS] = 0.0
+        self.index["worldcover_fraction.cropland"] = 0.52
+        self.index["worldcover_fraction.permanent_water_bodies"] = 0.45
+        self.index["worldcover_fraction.built-up"] = 0.03
+        self.index.loc[[1, 2, 3], FRACTIONS] = np.nan
+        labels: list[list[str] | None] = [["Pastures", "Sea and ocean"], ["Airports"], [], None, *[["Pastures"]] * 16]
+        self.index["labels_43"] = labels
+        self.index["labels_19"] = [["Pastures", "Marine waters"], [], [], None, *[["Pastures"]] * 16]
+
+    def signal(self, modality, row, raster):
+        if modality.name == "worldcover":
+            return np.full_like(raster, 100 if row == 2 else 95)
+        return raster
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    source = LandCoverSource(patches=20, modalities=(*MODALITIES, WORLDCOVER), absent={"worldcover": {3}})
+    return pack_source(source, tmp_path_factory.mktemp("targets") / "fake.store", workers=1)
+
+
+def test_dominant_land_cover_is_the_largest_fraction(store):
+    target = make_target(store, "dominant_land_cover")
+    assert target.classes[target.values[0]] == "cropland"
+
+
+def test_land_cover_comes_from_the_map_where_the_table_is_silent(store):
+    target = make_target(store, "dominant_land_cover")
+    assert [target.classes[target.values[row]] for row in (1, 2)] == ["mangroves", "moss_and_lichen"]
+
+
+def test_a_patch_with_neither_table_nor_map_has_no_land_cover(store):
+    assert np.flatnonzero(~make_target(store, "dominant_land_cover").known).tolist() == [3]
+
+
+def test_land_cover_derives_from_the_land_cover_map(store):
+    assert make_target(store, "dominant_land_cover").sources == ("worldcover",)
+    assert make_target(store, "worldcover_fraction.cropland").sources == ("worldcover",)
+
+
+@pytest.mark.parametrize(("threshold", "classes"), [(0.05, {"cropland", "permanent_water_bodies"}), (0.5, {"cropland"})])
+def test_land_cover_above_a_fraction_has_several_labels(store, threshold, classes):
+    target = make_target(store, "land_cover_above", threshold)
+    assert {name for name, value in zip(target.classes, target.values[0], strict=True) if value} == classes
+
+
+def test_climate_zones_are_numbered_by_their_codes(store):
+    target = make_target(store, "climate_zone")
+    codes = store.index["climate_zone.climatezone"]
+    assert len(target.classes) == 12
+    assert set(target.values[codes == 15]) == {target.classes.index("Cfb warm summer")}
+    assert target.sources == ("climate_zone",)
+
+
+def test_a_column_of_the_index_is_a_target(store):
+    target = make_target(store, "label")
+    assert target.classes == ("0", "1")
+    assert (target.values == store.index["label"]).all()
+
+
+def test_clc_labels_are_indicators(store):
+    target = make_target(store, "clc43")
+    assert (len(CLC43), len(CLC19)) == (43, 19)
+    assert {target.classes[number] for number in np.flatnonzero(target.values[0])} == {"Pastures", "Sea and ocean"}
+
+
+def test_a_patch_whose_labels_are_outside_the_nineteen_is_unknown_there(store):
+    assert make_target(store, "clc43").known[:4].tolist() == [True, True, False, False]
+    assert make_target(store, "clc19").known[:4].tolist() == [True, False, False, False]
+
+
+def test_counts_are_of_labelled_patches_only(store):
+    counts = make_target(store, "clc19").counts(np.arange(20))
+    assert counts[CLC19.index("Pastures")] == 17
+
+
+def test_an_unknown_target_names_the_nearest(store):
+    with pytest.raises(UsageError, match="did you mean 'climate_zone'"):
+        make_target(store, "climatezone")
+
+
+def test_a_target_that_no_patch_has_is_an_error(tmp_path):
+    store = pack_source(FakeSource(patches=5), tmp_path / "fake.store", workers=1)
+    with pytest.raises(DataError, match="no patch has the target 'clc19'"):
+        make_target(store, "clc19")

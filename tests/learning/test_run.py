@@ -1,0 +1,217 @@
+"""A run: learns, resumes to the same bits, refuses what would cheat, and says what it left out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_source import FakeSource
+
+from eofuse import recipe as recipes
+from eofuse.config import merge, parse_options
+from eofuse.data.pack import pack_source
+from eofuse.errors import DataError, UsageError
+from eofuse.learning import run as runs
+from eofuse.learning.evaluate import evaluate
+from eofuse.learning.preparation import RunOptions, prepare
+
+
+def outcome(folder) -> dict[str, bytes]:
+    names = ["model/model.safetensors", "losses.csv", "evaluations.csv", "test.json", "predictions.parquet"]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture
+def trained(recipe, tmp_path):
+    return recipes.train(recipe, to=tmp_path / "run")
+
+
+def test_a_run_learns_what_is_planted(trained):
+    assert trained.test["accuracy"] > 0.95
+
+
+def test_the_training_loss_falls(trained):
+    losses = pd.read_csv(trained.folder / "losses.csv")["loss"]
+    assert len(losses) == 30
+    assert losses.tail(5).mean() < 0.7 * losses.head(5).mean()
+
+
+def test_a_run_folder_tells_everything(trained):
+    data = json.loads((trained.folder / "data.json").read_text())
+    assert sum(data["patches"].values()) == 120
+    assert data["leakage"] == {"test_patches": data["patches"]["test"], "sharing_scene": 0, "adjacent": 0}
+    assert json.loads((trained.folder / "environment.json").read_text())["torch"]
+    assert list((trained.folder / "tensorboard").iterdir())
+    assert len(trained.predictions()) == data["patches"]["test"]
+
+
+def test_the_same_seed_gives_the_same_bits(recipe, trained, tmp_path):
+    again = recipes.train(recipe, to=tmp_path / "again")
+    assert outcome(again.folder) == outcome(trained.folder)
+
+
+def test_another_seed_gives_another_model(recipe, trained, tmp_path):
+    other = recipes.train(recipe, to=tmp_path / "other", overrides=["seed=1"])
+    assert outcome(other.folder)["losses.csv"] != outcome(trained.folder)["losses.csv"]
+
+
+class Interrupted(BaseException):
+    """Stands for a kill at some step."""
+
+
+@pytest.mark.parametrize("step", [3, 6, 17, 30])
+def test_an_interrupted_run_goes_on_to_the_same_bits(recipe, trained, tmp_path, step):
+    def stop(done, total, words):
+        if done == step:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        recipes.train(recipe, to=tmp_path / "again", progress=stop)
+    assert outcome(recipes.resume(tmp_path / "again").folder) == outcome(trained.folder)
+
+
+def test_a_run_killed_twice_goes_on_to_the_same_bits(recipe, trained, tmp_path):
+    """kill −9 of the whole process, in the middle of training."""
+    folder = tmp_path / "killed"
+    runs.start_run(parse_options(RunOptions, recipe), folder)
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom eofuse.learning.run import train_run\n"
+        "train_run(Path(sys.argv[1]), lambda done, total, words: time.sleep(0.05))\n"
+    )
+    for wanted in (1, 3):
+        process = subprocess.Popen([sys.executable, "-c", code, str(folder)])
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            evaluations = folder / "evaluations.csv"
+            if evaluations.exists() and len(evaluations.read_text().splitlines()) > wanted:
+                break
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (folder / "result.json").exists()
+    assert outcome(recipes.resume(folder).folder) == outcome(trained.folder)
+
+
+def test_training_a_finished_recipe_again_only_reads_it(recipe, trained):
+    before = (trained.folder / "result.json").stat().st_mtime_ns
+    assert recipes.train(recipe, to=trained.folder).test == trained.test
+    assert (trained.folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_run_is_left_alone(recipe, trained):
+    with pytest.raises(UsageError, match="holds something else"):
+        recipes.train(recipe, to=trained.folder, overrides=["seed=1"])
+
+
+def test_resuming_on_changed_data_is_refused(recipe, trained, tmp_path):
+    (trained.folder / "result.json").unlink()
+    data = json.loads((trained.folder / "data.json").read_text())
+    (trained.folder / "data.json").write_text(json.dumps({**data, "fingerprint": "other"}))
+    with pytest.raises(DataError, match="not the one with which this run began"):
+        recipes.resume(trained.folder)
+
+
+def test_a_damaged_checkpoint_is_one_clear_error(recipe, trained):
+    (trained.folder / "result.json").unlink()
+    (trained.folder / "checkpoint.pt").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="the checkpoint can't be read"):
+        recipes.resume(trained.folder)
+
+
+def test_early_stopping_keeps_the_best_weights(recipe, tmp_path):
+    run = recipes.train(recipe, to=tmp_path / "run", overrides=["train.steps=200", "train.evaluations=50", "train.patience=3"])
+    assert run.result["stopped_early"]
+    assert run.result["steps"] < 200
+    scores = pd.read_csv(run.folder / "evaluations.csv")
+    best = scores.loc[scores["step"] == run.result["best_step"], "macro_f1"].item()
+    assert best == pytest.approx(scores["macro_f1"].max())
+
+
+def test_scores_of_the_saved_model_are_those_reported(trained, planted_store):
+    from eofuse.inference.predict import predict_store
+
+    table = predict_store(trained.folder / "model", planted_store).set_index("patch_id")
+    test = trained.predictions().set_index("patch_id")
+    spread = table.loc[test.index, ["label.p.0", "label.p.1"]].to_numpy()
+    np.testing.assert_allclose(spread, np.array(test["probabilities"].tolist()), atol=1e-6)
+
+
+def test_normalisation_comes_from_training_patches_only(trained, planted_store):
+    prepared = prepare(planted_store, trained.options)
+    expected = planted_store.read("s1", prepared.rows["train"]).mean(axis=(0, 2, 3), dtype=np.float64)
+    np.testing.assert_allclose(trained.model().spec.statistics.mean["s1"], expected, rtol=1e-5)
+
+
+def test_evaluate_gives_intervals_and_the_constant_predictor(trained):
+    scores = evaluate(trained.folder, replicates=200).set_index(["predictor", "metric"])
+    row = scores.loc[("run", "accuracy")]
+    assert row["low"] <= row["value"] <= row["high"]
+    assert row["value"] == pytest.approx(trained.test["accuracy"])
+    assert scores.loc[("constant", "accuracy"), "value"] < 0.8
+
+
+@pytest.mark.parametrize("change", [{"inputs": ["s1", "climate_zone"], "fusion": {"strategy": "late"}}, {"inputs": ["climate_zone"]}])
+def test_a_target_that_derives_from_an_input_is_refused(recipe, planted_store, change):
+    options = parse_options(RunOptions, merge({**recipe, "task": {"target": "climate_zone"}}, change))
+    with pytest.raises(UsageError, match="derives from the input 'climate_zone'"):
+        prepare(planted_store, options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": ["s1", "s3"]}, "unknown modality 's3'"),
+        ({"inputs": {"s2": ["B99"]}}, "unknown channel 'B99'"),
+        ({"task": {"target": "labell"}}, "did you mean 'label'"),
+        ({"task": {"metric": "acuracy"}}, "did you mean 'accuracy'"),
+        ({"fusion": {"encoder": "test_resnett"}}, "did you mean 'test_resnet'|test_resnet"),
+    ],
+)
+def test_misuse_is_found_before_training(recipe, tmp_path, change, message):
+    values = merge(recipe, change)
+    values["inputs"] = change.get("inputs", recipe["inputs"])
+    with pytest.raises(UsageError, match=message):
+        recipes.train(values, to=tmp_path / "run")
+
+
+def test_patches_without_input_or_label_are_left_out_and_counted(recipe, tmp_path):
+    source = FakeSource(patches=120, absent={"s1": set(range(10))})
+    source.index["label"] = source.index["label"].astype(object)
+    source.index.loc[[20, 21, 22], "label"] = None
+    store = pack_source(source, tmp_path / "gaps.store", workers=1)
+    prepared = prepare(store, parse_options(RunOptions, recipe))
+    assert prepared.excluded == {"lacks an input modality": 10, "has no label (label)": 3}
+    used = np.concatenate(list(prepared.rows.values()))
+    assert not set(used) & {*range(10), 20, 21, 22}
+
+
+def test_a_class_that_training_never_shows_is_said(recipe, tmp_path):
+    source = FakeSource(patches=120)
+    test_scenes = (source.index["split"] == "test").to_numpy()
+    source.index["label"] = np.where(test_scenes & (np.arange(120) % 5 == 0), "rare", source.index["label"].astype(str))
+    store = pack_source(source, tmp_path / "rare.store", workers=1)
+    prepared = prepare(store, parse_options(RunOptions, merge(recipe, {"split": {"protocol": "published"}})))
+    assert any("no training patch shows" in warning and "rare (6)" in warning for warning in prepared.warnings)
+
+
+def test_training_patches_of_one_class_only_are_an_error(recipe, tmp_path):
+    source = FakeSource(patches=60)
+    source.index["label"] = np.where(source.index["split"] == "train", "a", "b")
+    store = pack_source(source, tmp_path / "one.store", workers=1)
+    with pytest.raises(DataError, match="fewer than two classes"):
+        prepare(store, parse_options(RunOptions, merge(recipe, {"split": {"protocol": "published"}})))
+
+
+def test_a_loss_that_explodes_stops_the_run_with_advice(recipe, tmp_path):
+    with pytest.raises(DataError, match=r"training loss is .*lower train\.learning_rate"):
+        recipes.train(recipe, to=tmp_path / "run", overrides=["train.learning_rate=1e30", "train.clip_norm=null"])
+
+
+@pytest.mark.parametrize("balance", ["class_weights", "sampling"])
+def test_rare_classes_can_be_balanced(recipe, tmp_path, balance):
+    assert recipes.train(recipe, to=tmp_path / "run", overrides=[f"task.balance={balance}"]).test["accuracy"] > 0.9

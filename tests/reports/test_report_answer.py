@@ -1,0 +1,119 @@
+"""The answer in words follows from the numbers, also when it is that nothing can be told."""
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_study import write_study
+from markupsafe import Markup
+
+from eofuse.reports.answer import answer, cautions
+from eofuse.reports.tables import leaderboard_rows
+from eofuse.studies.results import StudyResults, read_results
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    return read_results(write_study(tmp_path_factory.mktemp("study") / "study", n_test=120))
+
+
+def words(results: StudyResults) -> str:
+    return Markup(answer(results)).striptags()
+
+
+def with_comparison(results: StudyResults, variant: str, **values: float) -> StudyResults:
+    table = results.comparisons.copy()
+    chosen = (table["variant"] == variant) & (table["metric"] == "macro_f1")
+    for name, value in values.items():
+        table.loc[chosen, name] = value
+    return dataclasses.replace(results, comparisons=table)
+
+
+def with_mean(results: StudyResults, variant: str, mean: float) -> StudyResults:
+    table = results.leaderboard.copy()
+    table.loc[(table["variant"] == variant) & (table["metric"] == "macro_f1"), "mean"] = mean
+    return dataclasses.replace(results, leaderboard=table)
+
+
+def test_names_the_winner_with_n_seeds_and_interval(study: StudyResults) -> None:
+    top = leaderboard_rows(study)[0]
+    assert top.variant == "late, separate: s2 + s1"
+    assert f"{top.variant} ranks first with the highest macro F1: {top.mean:.3f} (95 % interval" in words(study)
+    assert "the mean of 2 seeds on 120 test patches from 24 scenes" in words(study)
+
+
+def test_a_clear_difference_is_called_distinguishable(study: StudyResults) -> None:
+    results = with_comparison(study, "late, separate: s2 + s1", difference=0.1, low=0.05, high=0.15, p_holm=0.004)
+    assert "+0.100 (95 % interval +0.050 to +0.150, Holm-corrected p = 0.004), is distinguishable" in words(results)
+
+
+@pytest.mark.parametrize("values", [{"low": -0.01, "p_holm": 0.001}, {"low": 0.01, "p_holm": 0.2}])
+def test_a_difference_needs_both_interval_and_corrected_p(study: StudyResults, values: dict[str, float]) -> None:
+    results = with_comparison(study, "late, separate: s2 + s1", difference=0.1, high=0.2, **values)
+    assert "is not distinguishable from zero: these data do not show that it is better" in words(results)
+
+
+def test_says_when_the_baseline_itself_is_first(study: StudyResults) -> None:
+    text = words(with_mean(study, "s2", 0.99))
+    assert "s2 ranks first" in text
+    assert "It is the baseline itself. Of the others," in text
+
+
+def test_many_others_are_counted_not_named(study: StudyResults) -> None:
+    table = study.leaderboard
+    copies = [table.assign(variant=table["variant"] + f" {i}") for i in range(3)]
+    others = [study.comparisons.assign(variant=study.comparisons["variant"] + f" {i}") for i in range(3)]
+    many = dataclasses.replace(
+        study, leaderboard=pd.concat([table, *copies]), comparisons=pd.concat([study.comparisons, *others])
+    )
+    assert "4 variants are distinguishably worse than the baseline" in words(many)
+
+
+def test_says_when_a_control_is_not_beaten(study: StudyResults) -> None:
+    assert "does not beat" not in words(study)
+    assert "does not beat random encoder: s2" in words(with_mean(study, "random encoder: s2", 0.999))
+
+
+def test_less_is_better_for_errors(tmp_path: Path) -> None:
+    results = read_results(write_study(tmp_path / "study", n_test=40))
+    renamed = {
+        name: getattr(results, name).replace({"metric": {"macro_f1": "log_loss"}})
+        for name in ("results", "leaderboard", "comparisons")
+    }
+    results = dataclasses.replace(results, **renamed, summary=results.summary | {"metric": "log_loss"})
+    assert leaderboard_rows(results)[0].variant == "s1"
+    assert "with the lowest log loss" in words(results)
+
+
+def test_one_scene_gives_no_interval(study: StudyResults) -> None:
+    nan = float("nan")
+    results = with_comparison(study, "late, separate: s2 + s1", low=nan, high=nan, p=nan, p_holm=nan)
+    results = dataclasses.replace(results, leaderboard=results.leaderboard.assign(low=nan, high=nan))
+    assert words(results).count("(no interval can be given)") == 2
+    assert "nan" not in words(results).lower()
+
+
+def test_no_comparison_is_said(study: StudyResults) -> None:
+    results = dataclasses.replace(study, comparisons=study.comparisons.iloc[:0])
+    assert "It was not compared with the baseline s2" in words(results)
+
+
+def test_the_leaderboard_ranks_variants_and_puts_controls_last(study: StudyResults) -> None:
+    rows = leaderboard_rows(with_mean(study, "constant", 0.999))
+    assert [row.rank for row in rows] == [1, 2, 3, 4, 5, None, None]
+    assert [row.role for row in rows[-2:]] == ["constant", "frozen_random"]
+    assert rows[0].mean == max(row.mean for row in rows[:5])
+
+
+def test_few_seeds_are_warned_of_once(study: StudyResults) -> None:
+    found = cautions(study)
+    assert len([text for text in found if text.startswith("Only 2 seeds")]) == 1
+    repeated = dataclasses.replace(study, summary=study.summary | {"warnings": found})
+    assert cautions(repeated) == found
+
+
+def test_empty_tables_do_not_fail(study: StudyResults) -> None:
+    empty = {name: getattr(study, name).iloc[:0] for name in ("leaderboard", "results", "comparisons")}
+    assert isinstance(study.leaderboard, pd.DataFrame)
+    assert words(dataclasses.replace(study, **empty)) == "The study holds no scores of variants."

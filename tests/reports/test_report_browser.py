@@ -1,0 +1,71 @@
+"""The report in a real browser: no console message, no request, no sideways scrolling on a phone."""
+
+import os
+import re
+import shutil
+import subprocess
+from html import escape
+from pathlib import Path
+from typing import cast
+
+import pytest
+from fake_store import FakeStore
+from fake_study import VARIANTS, write_study
+
+from eofuse.data.store import Store
+from eofuse.reports.html import write_report
+from eofuse.studies.results import read_results
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
+    "--v=0",
+)  # fmt: skip
+
+if BROWSER is None and os.environ.get("CI") != "true":
+    pytest.skip("chromium is not installed", allow_module_level=True)
+
+
+# the window of a headless browser can't be as narrow as a phone, a frame in it can
+FRAME = """<!DOCTYPE html><body><iframe id="frame" width="{width}" height="800" srcdoc="{page}"></iframe>
+<p id="found"></p><script>frame.onload = () => {{ const root = frame.contentDocument.documentElement;
+found.textContent = "widths " + root.scrollWidth + " " + root.clientWidth; }}</script></body></html>"""
+
+
+def opened(page: Path, profile: Path) -> tuple[str, list[str]]:
+    """The document and the console messages of a page that is opened in a fresh browser."""
+    assert BROWSER, "CI needs chromium"
+    command = [BROWSER, *OPTIONS, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "</html>" in done.stdout
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    results = read_results(write_study(folder / "study", n_test=30, variants=VARIANTS[:2], seeds=(0,)))
+    ids = results.predictions.drop_duplicates("patch_id")["patch_id"].tolist()
+    return write_report(results, cast(Store, FakeStore(ids)), folder / "report.html")
+
+
+def test_no_console_message(page: Path, tmp_path: Path) -> None:
+    assert opened(page, tmp_path / "profile")[1] == []
+
+
+def test_a_request_to_elsewhere_would_be_refused_and_seen(page: Path, tmp_path: Path) -> None:
+    broken = page.read_text(encoding="utf-8").replace("</body>", '<img src="https://example.org/x.png"></body>')
+    (tmp_path / "broken.html").write_text(broken, encoding="utf-8")
+    messages = opened(tmp_path / "broken.html", tmp_path / "profile")[1]
+    assert any("Content Security Policy" in line for line in messages)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_does_not_scroll_sideways(page: Path, tmp_path: Path, width: int) -> None:
+    inner = re.sub(r"<meta http-equiv=[^>]*>", "", page.read_text(encoding="utf-8"))
+    (tmp_path / "measured.html").write_text(FRAME.format(width=width, page=escape(inner)), encoding="utf-8")
+    found = re.search(r"widths (\d+) (\d+)", opened(tmp_path / "measured.html", tmp_path / "profile")[0])
+    assert found
+    assert width - 40 < int(found[2]) <= width
+    assert int(found[1]) == int(found[2])

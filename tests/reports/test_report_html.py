@@ -1,0 +1,216 @@
+"""The report: self-contained, well-formed, complete, escaped, and honest about what it lacks."""
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from fake_store import DRONE, FakeStore
+from fake_study import VARIANTS, write_study
+
+from eofuse.data.store import Store
+from eofuse.modalities import BEN_GE_MODALITIES
+from eofuse.reports.html import write_report
+from eofuse.studies.results import StudyResults, read_results
+
+VOID = {"meta", "link", "img", "source", "br"}
+BANNER = "Simulated data: these numbers say nothing about the real world."
+SECTIONS = ("leaderboard", "differences", "curves", "classes", "patches", "data", "method", "cost", "reproduce")
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on tags that do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.pieces).split())
+
+    def attributes(self, tag: str, name: str) -> list[str]:
+        return [attributes[name] or "" for found, attributes in self.tags if found == tag and name in attributes]
+
+
+def store_of(results: StudyResults, **options: Any) -> Store:
+    ids = results.predictions.drop_duplicates("patch_id").sort_values("row")["patch_id"].tolist()
+    return cast(Store, FakeStore(ids, **options))
+
+
+def report(folder: Path, task_kind: str = "single_label", with_store: bool = False, **options: Any) -> str:
+    """A report without pictures of patches on two variants and one seed, unless told otherwise: quick to draw."""
+    options = {"variants": VARIANTS[:2], "seeds": (0,), "n_test": 30} | options
+    results = read_results(write_study(folder / "study", task_kind, **options))
+    path = write_report(results, store_of(results) if with_store else None, folder / "report.html")
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=["single_label", "multi_label"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("whole")
+    return request.param, report(folder, request.param, with_store=True, n_test=60, variants=VARIANTS[:3], seeds=(0, 1))
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn for the whole report only; the other tests are about words."""
+    monkeypatch.setattr("eofuse.reports.html.svg_data_uri", lambda figure: "data:,")
+
+
+def test_is_well_formed_and_has_every_section(whole: tuple[str, str]) -> None:
+    page = Page(whole[1])
+    assert [name for name in page.attributes("section", "id") if name in SECTIONS] == list(SECTIONS)
+    assert {f"#{name}" for name in SECTIONS} <= set(page.attributes("a", "href"))
+
+
+def test_refers_to_nothing_outside_itself(whole: tuple[str, str]) -> None:
+    page = Page(whole[1])
+    sources = [
+        value
+        for tag, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "srcset", "href")
+    ]
+    assert sources
+    assert all(str(value).startswith(("data:", "#")) for value in sources)
+    assert "@import" not in whole[1]
+    assert not re.search(r"url\(", whole[1])
+    assert not page.attributes("script", "src")
+    assert not any(tag in ("script", "iframe", "object", "embed") for tag, _ in page.tags)
+
+
+def test_is_accessible(whole: tuple[str, str]) -> None:
+    page = Page(whole[1])
+    assert page.attributes("html", "lang") == ["en"]
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert images
+    assert all(image.get("alt") for image in images)
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert headings.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(headings))
+
+
+def test_stays_small(whole: tuple[str, str]) -> None:
+    assert len(whole[1]) < 5_000_000
+
+
+def test_confusion_matrices_are_for_single_label_only(whole: tuple[str, str]) -> None:
+    task_kind, html = whole
+    matrices = [alt for alt in Page(html).attributes("img", "alt") if alt.startswith("Confusion matrix")]
+    assert len(matrices) == (3 if task_kind == "single_label" else 0)
+
+
+def test_shows_patches_right_and_wrong_with_every_modality(whole: tuple[str, str]) -> None:
+    page = Page(whole[1])
+    assert sum("card" in name for name in page.attributes("article", "class")) == 8
+    pictures = [alt for alt in page.attributes("img", "alt") if " of patch " in alt]
+    for title in ("Sentinel-2 L2A true colour", "Sentinel-1 GRD", "Elevation", "ESA WorldCover"):
+        assert any(alt.startswith(title) for alt in pictures)
+
+
+def test_names_leakage_cost_and_recipe(whole: tuple[str, str]) -> None:
+    text = Page(whole[1]).text
+    assert "Share a scene with training" in text
+    assert "9 final runs and 9 further runs" in text
+    assert "eofuse study demo.yaml" in text
+    assert "strategies: [single, early, late_separate, late_shared]" in text
+    assert "0a1b2c3d4e5f" in text
+
+
+def test_simulated_data_get_a_banner(tmp_path: Path) -> None:
+    assert BANNER in report(tmp_path, simulated=True)
+
+
+def test_real_data_get_no_banner(whole: tuple[str, str]) -> None:
+    assert BANNER not in whole[1]
+
+
+def test_without_the_store_it_says_that_there_are_no_pictures(tmp_path: Path) -> None:
+    page = Page(report(tmp_path))
+    assert "was not at hand when this report was written, so there are no pictures" in page.text
+    assert not any(" of patch " in alt for alt in page.attributes("img", "alt"))
+
+
+def test_a_store_that_changed_is_not_pictured(tmp_path: Path) -> None:
+    results = read_results(write_study(tmp_path / "study", n_test=30, variants=VARIANTS[:1], seeds=(0,)))
+    store = store_of(results, fingerprint="another")
+    page = Page(write_report(results, store, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "The store has changed since the study ran" in page.text
+    assert not any(" of patch " in alt for alt in page.attributes("img", "alt"))
+
+
+def test_a_tiny_test_set_is_warned_of(tmp_path: Path) -> None:
+    text = Page(report(tmp_path, n_test=12, n_scenes=3, warnings=("One run did not converge.",))).text
+    assert "One run did not converge." in text
+    assert "The test set is small: 12 patches from 3 scenes. Numbers from so few prove nothing" in text
+
+
+def test_a_large_test_set_with_many_seeds_is_not_warned_of(tmp_path: Path) -> None:
+    assert "Before you trust this" not in report(tmp_path, n_test=120, n_scenes=30, seeds=(0, 1, 2))
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    evil = "<script>alert('x')</script> & \"co\""
+    variants = ((evil, "single", ["<s2>"], 0.0), ("b", "early", ["s2"], 0.3))
+    html = report(
+        tmp_path, n_test=30, title=evil, variants=variants, classes=("<b>forest", "a&b", "water"), warnings=(evil,),
+        patch_ids=[f"<i>patch {i}" for i in range(30)],
+        changes={"recipe": evil, "command": evil, "excluded": {evil: 3}},
+    )  # fmt: skip
+    page = Page(html)
+    assert not any(tag in ("script", "b", "i", "s2") for tag, _ in page.tags)
+    assert evil in page.text
+    assert "<b>forest" in page.text
+
+
+def test_modalities_of_other_sensors_are_pictured(tmp_path: Path) -> None:
+    results = read_results(write_study(tmp_path / "study", n_test=8, variants=VARIANTS[:1], seeds=(0,)))
+    store = store_of(results, modalities=(DRONE, BEN_GE_MODALITIES[0]), size=360)
+    page = Page(write_report(results, store, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert any(alt.startswith("<Drone> & co of patch") for alt in page.attributes("img", "alt"))
+
+
+def test_an_unknown_neighbourhood_is_called_unknown(tmp_path: Path) -> None:
+    leakage = [{"protocol": "scene", "test_patches": 30, "sharing_scene": 0, "adjacent": None}]
+    assert "0 (0 %)unknown" in Page(report(tmp_path, changes={"leakage": leakage})).text
+
+
+def test_a_study_of_one_variant_and_one_seed_is_reported(tmp_path: Path) -> None:
+    text = Page(report(tmp_path, variants=VARIANTS[:1])).text
+    assert "It is the only variant; nothing was compared." in text
+
+
+def test_the_same_study_gives_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert report(tmp_path / "a") == report(tmp_path / "b")
+
+
+def test_an_older_report_is_replaced(tmp_path: Path) -> None:
+    results = read_results(write_study(tmp_path / "study", n_test=20, variants=VARIANTS[:1], seeds=(0,)))
+    target = tmp_path / "deep" / "report.html"
+    target.parent.mkdir()
+    target.write_text("old")
+    assert write_report(results, None, target) == target
+    assert target.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert [path.name for path in target.parent.iterdir()] == ["report.html"]

@@ -1,0 +1,92 @@
+"""Recipes are strict: what is misspelt, doubled or of the wrong kind is named with its path."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from eofuse.config import Options, apply_overrides, merge, parse_options, parse_yaml, read_yaml, write_yaml
+from eofuse.errors import UsageError
+
+
+class Inner(Options):
+    strategy: str = "early"
+    steps: int = Field(default=1, ge=1)
+
+
+class Outer(Options):
+    fusion: Inner = Inner()
+    named: dict[str, Inner] = {}
+
+
+def test_an_unknown_key_names_its_path_and_the_nearest():
+    with pytest.raises(UsageError, match=r"recipe\.yaml: fusion\.stratgy: unknown key; did you mean 'strategy'\?"):
+        parse_options(Outer, {"fusion": {"stratgy": "late"}}, "recipe.yaml")
+
+
+def test_an_unknown_key_inside_a_mapping_of_options_is_found_too():
+    with pytest.raises(UsageError, match=r"named\.a\.stepss: unknown key; did you mean 'steps'"):
+        parse_options(Outer, {"named": {"a": {"stepss": 1}}})
+
+
+def test_a_wrong_value_is_shown():
+    with pytest.raises(UsageError, match=r"fusion\.steps: .*given: 0"):
+        parse_options(Outer, {"fusion": {"steps": 0}})
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(UsageError) as caught:
+        parse_options(Outer, {"fusion": {"stratgy": "late", "steps": 0}})
+    assert "fusion.stratgy" in str(caught.value)
+    assert "fusion.steps" in str(caught.value)
+
+
+def test_a_duplicate_key_names_its_line():
+    with pytest.raises(UsageError, match="line 3: duplicate key 'seed'"):
+        parse_yaml("seed: 1\nname: a\nseed: 2\n", "recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("3.0e-4", 0.0003), ("no", "no"), ("on", "on"), ("true", True), ("12", 12), ("1.5", 1.5), ("B1", "B1")],
+)
+def test_numbers_and_words_are_read_as_people_mean_them(text, value):
+    parsed = parse_yaml(f"key: {text}")["key"]
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+def test_yaml_can_not_run_code():
+    with pytest.raises(UsageError, match="not valid YAML"):
+        parse_yaml("key: !!python/object/apply:os.getcwd []")
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.yaml: can't be read"):
+        read_yaml(tmp_path / "none.yaml")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), values, max_size=4))
+def test_what_is_written_is_read_back(content):
+    assert parse_yaml(write_yaml(content)) == content
+
+
+def test_overrides_reach_into_sections_and_keep_the_rest():
+    changed = apply_overrides({"train": {"steps": 1, "seed": 2}}, ["train.steps=500", "task.target=clc19"])
+    assert changed == {"train": {"steps": 500, "seed": 2}, "task": {"target": "clc19"}}
+
+
+def test_a_word_without_equals_is_no_override():
+    with pytest.raises(UsageError, match="write key=value"):
+        apply_overrides({}, ["steps"])
+
+
+def test_merging_replaces_lists_and_joins_mappings():
+    assert merge({"a": {"b": [1, 2], "c": 3}}, {"a": {"b": [4]}}) == {"a": {"b": [4], "c": 3}}
