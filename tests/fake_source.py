@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from eofuse.data.problems import Problem
 from eofuse.errors import DataError
 from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, Kind, Modality
 
@@ -63,6 +64,7 @@ class FakeSource:
         for modality in self.modalities:
             lacking = list(self.absent.get(modality.name, ()))
             self.index[f"has_{modality.name}"] = ~np.isin(np.arange(count), lacking)
+        self.problems: list[Problem] = []
         self.plant()
 
     def plant(self) -> None:
@@ -76,7 +78,9 @@ class FakeSource:
         for modality in self.modalities:
             if modality.kind is Kind.RASTER:
                 shape = (len(modality.channels), self.size, self.size)
-                raster = generator.normal(-12, 3, shape) if modality.name == "s1" else generator.uniform(100, 3000, shape)
+                raster = (
+                    generator.normal(-12, 3, shape) if modality.name == "s1" else generator.uniform(100, 3000, shape)
+                )
                 if row not in self.absent.get(modality.name, ()):
                     values[modality.name] = self.signal(modality, row, raster).astype(modality.dtype)
         return values

@@ -16,7 +16,7 @@ class Inner(Options):
 
 class Outer(Options):
     fusion: Inner = Inner()
-    named: dict[str, Inner] = {}
+    named: dict[str, Inner] = Field(default={})
 
 
 def test_an_unknown_key_names_its_path_and_the_nearest():
@@ -48,7 +48,16 @@ def test_a_duplicate_key_names_its_line():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-3", 0.001), ("3.0e-4", 0.0003), ("no", "no"), ("on", "on"), ("true", True), ("12", 12), ("1.5", 1.5), ("B1", "B1")],
+    [
+        ("1e-3", 0.001),
+        ("3.0e-4", 0.0003),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("12", 12),
+        ("1.5", 1.5),
+        ("B1", "B1"),
+    ],
 )
 def test_numbers_and_words_are_read_as_people_mean_them(text, value):
     parsed = parse_yaml(f"key: {text}")["key"]

@@ -8,7 +8,9 @@ from eofuse.errors import DataError, EofuseError, UsageError, did_you_mean
 
 
 def test_an_error_reads_place_problem_advice():
-    assert str(DataError("is truncated", where="B02.tif", fix="fetch it again")) == "B02.tif: is truncated; fetch it again"
+    assert (
+        str(DataError("is truncated", where="B02.tif", fix="fetch it again")) == "B02.tif: is truncated; fetch it again"
+    )
 
 
 @pytest.mark.parametrize("kind", [EofuseError, DataError, UsageError])

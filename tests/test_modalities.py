@@ -5,7 +5,16 @@ import json
 import pytest
 
 from eofuse.errors import UsageError
-from eofuse.modalities import BEN_GE_MODALITIES, CLIMATE_ZONE, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER, Modality, find_modality
+from eofuse.modalities import (
+    BEN_GE_MODALITIES,
+    CLIMATE_ZONE,
+    SENTINEL1,
+    SENTINEL2,
+    WEATHER,
+    WORLDCOVER,
+    Modality,
+    find_modality,
+)
 
 
 @pytest.mark.parametrize("modality", BEN_GE_MODALITIES, ids=lambda modality: modality.name)

@@ -42,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=function)
         return added
 
-    add = command("simulate", _simulate, "write a simulated ben-ge folder, for first use and teaching, never for claims")
+    add = command(
+        "simulate", _simulate, "write a simulated ben-ge folder, for first use and teaching, never for claims"
+    )
     add.add_argument("folder", metavar="DIR", type=Path, help="the folder to be made")
     add.add_argument("--patches", type=int, default=800, help="number of patches (default: 800)")
     add.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
@@ -65,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
     _workers(add)
 
-    add = command("describe", _describe, "say what is in a store: counts, statistics, classes, scenes, leakage of splits")
+    add = command(
+        "describe", _describe, "say what is in a store: counts, statistics, classes, scenes, leakage of splits"
+    )
     add.add_argument("store", metavar="STORE", type=Path)
 
     add = command("show", _show, "draw all modalities of a patch side by side")
@@ -86,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     add = command("predict", _predict, "predict every patch of a store, with or without labels")
     add.add_argument("run", metavar="RUN", type=Path)
     add.add_argument("store", metavar="STORE", type=Path)
-    add.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("predictions.parquet"), help=".parquet or .csv")
+    add.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, default=Path("predictions.parquet"), help=".parquet or .csv"
+    )
 
     add = command("study", _study, "compare variants over seeds: leaderboard, tables, report")
     _recipe(add)
@@ -121,7 +127,11 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
     with progress_bar("simulating", "patches") as progress:
         folder = simulate(
-            arguments.folder, arguments.patches, arguments.seed, arguments.workers, lambda done, total: progress(done, total)
+            arguments.folder,
+            arguments.patches,
+            arguments.seed,
+            arguments.workers,
+            lambda done, total: progress(done, total),
         )
     print(f"{folder}: {arguments.patches} simulated patches (for first use and teaching, never for claims)")
     return 0
@@ -150,9 +160,8 @@ def _check(arguments: argparse.Namespace) -> int:
         problems = check_path(arguments.path, arguments.workers, progress)
     errors = [problem for problem in problems if problem.severity == "error"]
     for problem in problems:
-        style = "bold red" if problem.severity == "error" else "yellow"
-        console().print(f"[{style}]{problem.severity}[/] ", end="")
-        console().print(str(problem), markup=False, highlight=False, soft_wrap=True)
+        style = "red" if problem.severity == "error" else "yellow"
+        console().print(str(problem), style=style, markup=False, highlight=False, soft_wrap=True)
     print(f"{arguments.path}: {len(errors)} errors, {len(problems) - len(errors)} warnings")
     return 1 if errors else 0
 
@@ -228,7 +237,9 @@ def _tell(run: "Run") -> int:
     metric = run.result["metric"]
     for warning in run.warnings():
         print(f"note: {warning}")
-    print(f"validation {metric} {run.result['validation'][metric]:.3f} (step {run.result['best_step']}), test {run.test[metric]:.3f}")
+    print(
+        f"validation {metric} {run.result['validation'][metric]:.3f} (step {run.result['best_step']}), test {run.test[metric]:.3f}"
+    )
     print(f"{run.folder}: for all scores with intervals, eofuse evaluate {run.folder}")
     return 0
 

@@ -58,7 +58,9 @@ class Study:
             names = ", ".join(self.results.summary["metrics"])
             raise UsageError(f"the study has no metric '{metric}'", fix=f"it has {names}")
         comparisons = self.results.comparisons
-        chosen = comparisons.loc[comparisons["metric"] == metric, ["variant", "difference", "p_holm"]].assign(role="variant")
+        chosen = comparisons.loc[comparisons["metric"] == metric, ["variant", "difference", "p_holm"]].assign(
+            role="variant"
+        )
         merged = table.merge(chosen, on=["variant", "role"], how="left")
         return merged.sort_values("mean", ascending=False, ignore_index=True)
 
@@ -69,7 +71,9 @@ class Study:
         return write_report(self.results, store, self.folder / REPORT_FILE)
 
 
-def load_recipe(recipe: AnyPath | Mapping[str, Any], store: AnyPath | Store | None, overrides: Sequence[str]) -> dict[str, Any]:
+def load_recipe(
+    recipe: AnyPath | Mapping[str, Any], store: AnyPath | Store | None, overrides: Sequence[str]
+) -> dict[str, Any]:
     """The values of a recipe, with overrides and the store's path in place.
 
     Raises:

@@ -35,7 +35,14 @@ def progress_bar(what: str, unit: str) -> Iterator[Report]:
     """A progress bar on the error stream, with the time that remains; silent where there is no terminal."""
     count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     words_column = TextColumn("{task.fields[words]}", style="dim")
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TextColumn(unit), TimeRemainingColumn(), words_column)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        count,
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        words_column,
+    )
     target = Console(stderr=True)
     with Progress(*columns, console=target, disable=not target.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=None, words="")
@@ -49,8 +56,13 @@ def progress_bar(what: str, unit: str) -> Iterator[Report]:
 def description_tables(store: Store, description: Description) -> Iterator[Table | Text]:
     """A store's description, table by table."""
     mark = " · simulated data" if store.simulated else ""
-    yield Text(f"{store.name}: {len(store)} patches of {store.patch_size[0]} × {store.patch_size[1]} pixels{mark}", style="bold")
-    yield _table("Modalities", description.modalities.assign(share=description.modalities["share"].map("{:.0%}".format)))
+    yield Text(
+        f"{store.name}: {len(store)} patches of {store.patch_size[0]} × {store.patch_size[1]} pixels{mark}",
+        style="bold",
+    )
+    yield _table(
+        "Modalities", description.modalities.assign(share=description.modalities["share"].map("{:.0%}".format))
+    )
     channels = description.channels
     numbers = {name: channels[name].map("{:.4g}".format) for name in ("mean", "std", "minimum", "maximum")}
     yield _table("Channels, in physical units", channels.assign(**numbers))
@@ -61,7 +73,9 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
     yield Text(f"{scenes['scenes']} scenes, {sizes}")
     parts = ", ".join(f"{count} {name}" for name, count in description.splits.items())
     yield Text(f"published split: {parts or 'none'}")
-    table = Table("split", "test patches", "share a scene with training", "next to a training patch", box=box.SIMPLE_HEAD)
+    table = Table(
+        "split", "test patches", "share a scene with training", "next to a training patch", box=box.SIMPLE_HEAD
+    )
     table.title, table.title_justify = "How leaky each split protocol is", "left"
     for protocol, leak in description.leakage.items():
         adjacent = "?" if leak.adjacent is None else f"{leak.adjacent} ({leak.adjacent / leak.test_patches:.0%})"
@@ -73,9 +87,10 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
 def scores_table(scores: pd.DataFrame) -> Table:
     """Scores with their intervals."""
     table = Table("predictor", "metric", "value", "95 % interval over scenes", "patches", "scenes", box=box.SIMPLE_HEAD)
-    for row in scores.itertuples():
-        interval = f"{row.low:.3f} – {row.high:.3f}"
-        table.add_row(row.predictor, row.metric, f"{row.value:.3f}", interval, str(row.n_test), str(row.n_scenes))
+    for row in scores.to_dict("records"):
+        interval = f"{row['low']:.3f} – {row['high']:.3f}"
+        words = (row["predictor"], row["metric"], f"{row['value']:.3f}", interval, row["n_test"], row["n_scenes"])
+        table.add_row(*(str(word) for word in words))
     return table
 
 

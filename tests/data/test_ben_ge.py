@@ -122,9 +122,19 @@ def test_reben_without_metadata_still_opens(tmp_path):
 def test_reben_patches_without_a_folder_are_left_out_with_one_warning(tmp_path):
     fakes = write_ben_ge(tmp_path, patches=3, layout="v2")
     shutil.rmtree(next(tmp_path.glob(f"BigEarthNet-S2/*/{fakes[1].patch_id}")))
+    assert [p.what for p in open_ben_ge(tmp_path).problems] == ["its Sentinel-2 folder is missing"]
+    shutil.rmtree(next(tmp_path.glob(f"BigEarthNet-S1/*/{fakes[1].patch_id_s1}")))
     source = open_ben_ge(tmp_path)
-    assert len(source.index) == 2
-    assert [str(p) for p in source.problems if "1 of the 3 patches listed have no folder" in p.what]
+    assert list(source.index["patch_id"]) == [fakes[0].patch_id, fakes[2].patch_id]
+    assert [(p.severity, p.what) for p in source.problems] == [("warning", "1 of the 3 patches listed have no folder")]
+
+
+def test_reben_sentinel1_alone_can_be_opened(tmp_path):
+    fakes = write_ben_ge(tmp_path, patches=2, layout="v2", modalities=["s1"])
+    source = open_ben_ge(tmp_path, ["s1"])
+    assert source.problems == []
+    assert list(source.index["patch_id"]) == [fake.patch_id for fake in fakes]
+    assert source.read(1)["s1"].shape == (2, 24, 24)
 
 
 def test_the_patch_folder_itself_can_be_opened(tmp_path):
@@ -679,6 +689,21 @@ def test_a_damaged_label_file_is_an_error(folder, content):
     found = problems(folder, "error")
     assert [p.patch_id for p in found] == [label_file.parent.name]
     assert str(label_file) in found[0].where
+
+
+@pytest.mark.parametrize("system", [{"epsg": 99999}, {"projection": "EPSG:99999"}, {"projection": "PROJCS[1"}])
+def test_a_coordinate_system_that_does_not_exist_is_an_error(folder, system):
+    label_file = tif(folder, "sentinel-2/*/*.json")
+    label_file.write_text(json.dumps({**json.loads(label_file.read_text()), **system}))
+    assert expect(folder, "no coordinate system: ").patch_id == label_file.parent.name
+
+
+@pytest.mark.parametrize("system", [{"epsg": 32634}, {"epsg": "32634"}, {"projection": "EPSG:32634"}])
+def test_a_coordinate_system_may_be_given_by_its_code(tmp_path, system):
+    write_ben_ge(tmp_path, patches=1, layout="v1")
+    label_file = tif(tmp_path, "BigEarthNet-v1.0/*/*.json")
+    label_file.write_text(json.dumps({**json.loads(label_file.read_text()), **system}))
+    assert open_ben_ge(tmp_path).index["crs"][0] == "EPSG:32634"
 
 
 def test_a_damaged_sentinel1_label_file_is_an_error(folder):

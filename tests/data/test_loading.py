@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from fake_source import FakeSource
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from eofuse.data.pack import pack_source
 from eofuse.data.statistics import channel_moments
 from eofuse.data.targets import make_target
 from eofuse.errors import UsageError
+from fake_source import FakeSource
 
 
 @pytest.fixture(scope="module")

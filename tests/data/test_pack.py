@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_source import FakeSource
 
 from eofuse.data import pack as packing
 from eofuse.data.pack import pack, pack_source
 from eofuse.errors import DataError, UsageError
+from fake_source import FakeSource
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -155,7 +155,9 @@ def test_a_full_disk_is_one_clear_error_and_the_rerun_goes_on(tmp_path, monkeypa
         pack_source(FakeSource(patches=40), tmp_path / "fake.store", workers=1)
     assert not (tmp_path / "fake.store").exists()
     whole = pack_source(FakeSource(patches=40), tmp_path / "whole.store", workers=1)
-    assert contents(pack_source(FakeSource(patches=40), tmp_path / "fake.store", workers=1).path) == contents(whole.path)
+    assert contents(pack_source(FakeSource(patches=40), tmp_path / "fake.store", workers=1).path) == contents(
+        whole.path
+    )
 
 
 def test_too_little_space_is_said_before_anything_is_read(tmp_path, monkeypatch):

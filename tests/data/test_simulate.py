@@ -78,7 +78,8 @@ def test_geotiff_reads_back_with_crs_and_transform(array, zone, corner, resoluti
 
 def test_folder_has_the_layout_of_ben_ge(folder, meta):
     assert {path.name for path in folder.iterdir()} == {
-        *(f"{NAME}_{table}.csv" for table in ("meta", "era-5", "esaworldcover")), "dem", "esaworldcover", "sentinel-1", "sentinel-2", "splits", "simulation.json"
+        *(f"{NAME}_{table}.csv" for table in ("meta", "era-5", "esaworldcover")),
+        "dem", "esaworldcover", "sentinel-1", "sentinel-2", "splits", "simulation.json",
     }  # fmt: skip
     for patch_id, patch_id_s1 in zip(meta.patch_id, meta.patch_id_s1, strict=True):
         assert {path.name for path in (folder / "sentinel-2" / patch_id).iterdir()} == {

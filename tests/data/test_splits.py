@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fake_source import FakeSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from eofuse.config import parse_options
 from eofuse.data.leakage import protocol_leakage
 from eofuse.data.splits import Split, SplitOptions, leakage, make_split
 from eofuse.errors import DataError, UsageError
+from fake_source import FakeSource
 
 INDEX = FakeSource(patches=200).index
 GROUPED = st.sampled_from(["scene", "blocks", "random"])

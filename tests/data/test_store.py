@@ -5,7 +5,6 @@ import pickle
 
 import numpy as np
 import pytest
-from fake_source import FakeSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from eofuse.data import pack as packing
 from eofuse.data.pack import pack_source
 from eofuse.data.store import Window, open_store
 from eofuse.errors import DataError, UsageError
+from fake_source import FakeSource
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,9 @@ def test_rows_cross_shards(tmp_path, monkeypatch):
     small = pack_source(FakeSource(patches=23), tmp_path / "small.store", workers=1)
     assert len(list((small.path / "s2").iterdir())) == 5
     source = FakeSource(patches=23)
-    np.testing.assert_array_equal(small.read("s2", [22, 4, 5]), np.stack([source.read(row)["s2"] for row in (22, 4, 5)]))
+    np.testing.assert_array_equal(
+        small.read("s2", [22, 4, 5]), np.stack([source.read(row)["s2"] for row in (22, 4, 5)])
+    )
 
 
 def test_a_shard_is_a_plain_npy_file(store):

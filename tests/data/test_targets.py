@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from fake_source import MODALITIES, FakeSource
 
 from eofuse.data.pack import pack_source
 from eofuse.data.sources.clc import CLC19, CLC43
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import WORLDCOVER
+from fake_source import MODALITIES, FakeSource
 
 FRACTIONS = [f"worldcover_fraction.{category.name}" for category in WORLDCOVER.categories]
 
@@ -57,7 +57,9 @@ def test_land_cover_derives_from_the_land_cover_map(store):
     assert make_target(store, "worldcover_fraction.cropland").sources == ("worldcover",)
 
 
-@pytest.mark.parametrize(("threshold", "classes"), [(0.05, {"cropland", "permanent_water_bodies"}), (0.5, {"cropland"})])
+@pytest.mark.parametrize(
+    ("threshold", "classes"), [(0.05, {"cropland", "permanent_water_bodies"}), (0.5, {"cropland"})]
+)
 def test_land_cover_above_a_fraction_has_several_labels(store, threshold, classes):
     target = make_target(store, "land_cover_above", threshold)
     assert {name for name, value in zip(target.classes, target.values[0], strict=True) if value} == classes

@@ -16,7 +16,9 @@ def control(function, recipe, folder):
 
 
 def test_the_constant_is_the_class_frequency_of_the_training_patches(recipe, tmp_path):
-    probabilities = np.array(control(constant_control, recipe, tmp_path / "run").predictions()["probabilities"].tolist())
+    probabilities = np.array(
+        control(constant_control, recipe, tmp_path / "run").predictions()["probabilities"].tolist()
+    )
     assert (probabilities == probabilities[0]).all()
     assert probabilities[0].sum() == pytest.approx(1)
 

@@ -28,7 +28,9 @@ def test_the_last_step_is_always_evaluated(steps, evaluations):
     assert len(chosen) <= evaluations
 
 
-@pytest.mark.parametrize(("options", "budget"), [({}, 1000), ({"steps": 7}, 7), ({"epochs": 2.5, "batch_size": 10}, 25)])
+@pytest.mark.parametrize(
+    ("options", "budget"), [({}, 1000), ({"steps": 7}, 7), ({"epochs": 2.5, "batch_size": 10}, 25)]
+)
 def test_the_budget_is_in_steps_with_epochs_as_a_convenience(options, budget):
     assert TrainOptions(**options).budget(patches=100) == budget
 

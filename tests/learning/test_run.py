@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from fake_source import FakeSource
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
@@ -19,6 +18,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
 from eofuse.learning.preparation import RunOptions, prepare
+from fake_source import FakeSource
 
 
 def outcome(folder) -> dict[str, bytes]:
@@ -124,7 +124,9 @@ def test_a_damaged_checkpoint_is_one_clear_error(recipe, trained):
 
 
 def test_early_stopping_keeps_the_best_weights(recipe, tmp_path):
-    run = recipes.train(recipe, to=tmp_path / "run", overrides=["train.steps=200", "train.evaluations=50", "train.patience=3"])
+    run = recipes.train(
+        recipe, to=tmp_path / "run", overrides=["train.steps=200", "train.evaluations=50", "train.patience=3"]
+    )
     assert run.result["stopped_early"]
     assert run.result["steps"] < 200
     scores = pd.read_csv(run.folder / "evaluations.csv")
@@ -155,7 +157,9 @@ def test_evaluate_gives_intervals_and_the_constant_predictor(trained):
     assert scores.loc[("constant", "accuracy"), "value"] < 0.8
 
 
-@pytest.mark.parametrize("change", [{"inputs": ["s1", "climate_zone"], "fusion": {"strategy": "late"}}, {"inputs": ["climate_zone"]}])
+@pytest.mark.parametrize(
+    "change", [{"inputs": ["s1", "climate_zone"], "fusion": {"strategy": "late"}}, {"inputs": ["climate_zone"]}]
+)
 def test_a_target_that_derives_from_an_input_is_refused(recipe, planted_store, change):
     options = parse_options(RunOptions, merge({**recipe, "task": {"target": "climate_zone"}}, change))
     with pytest.raises(UsageError, match="derives from the input 'climate_zone'"):

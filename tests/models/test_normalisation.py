@@ -60,6 +60,12 @@ def test_a_constant_channel_becomes_its_distance_from_the_mean():
     assert normalise(SEASON, torch.tensor([[0.75, 0.5]])).tolist() == [[1.0, 0.0]]
 
 
+def test_a_channel_that_is_constant_but_for_rounding_is_not_blown_up():
+    statistics = ChannelStatistics({"elevation": [300.0]}, {"elevation": [1e-6]})
+    result = Normaliser([ELEVATION], statistics)({"elevation": torch.full((1, 1, 1, 1), 302, dtype=torch.int16)})
+    assert result["elevation"].item() == 2.0
+
+
 def test_nodata_becomes_the_mean():
     values = torch.tensor([-32768, 500], dtype=torch.int16).view(1, 1, 1, 2)
     assert normalise(ELEVATION, values).flatten().tolist() == pytest.approx([0.0, 1.0])

@@ -106,6 +106,28 @@ def test_the_leaderboard_ranks_variants_and_puts_controls_last(study: StudyResul
     assert rows[0].mean == max(row.mean for row in rows[:5])
 
 
+def test_of_several_random_encoders_the_best_is_named(study: StudyResults) -> None:
+    table = study.leaderboard
+    other = table[table["role"] == "frozen_random"].assign(variant="random encoder: s1", mean=0.01)
+    text = words(dataclasses.replace(study, leaderboard=pd.concat([table, other])))
+    best = table[(table["role"] == "frozen_random") & (table["metric"] == "macro_f1")]["mean"].iloc[0]
+    assert f"the best of 2 random encoders that are never trained reaches {best:.3f}" in text
+
+
+def test_too_few_patches_are_warned_of_once(study: StudyResults) -> None:
+    warning = "40 patches from 2 scenes prove nothing: the run shows that the data can be used."
+    summary = study.summary | {"patches": {"test": 40}, "scenes": {"test": 2}}
+    silent = dataclasses.replace(study, summary=summary)
+    warned = dataclasses.replace(study, summary=summary | {"warnings": [warning]})
+    for results in (silent, warned):
+        assert len([text for text in cautions(results) if "prove nothing" in text]) == 1
+
+
+def test_warnings_are_sentences(study: StudyResults) -> None:
+    results = dataclasses.replace(study, summary=study.summary | {"warnings": ["only 2 test scenes"]})
+    assert cautions(results)[0] == "Only 2 test scenes."
+
+
 def test_few_seeds_are_warned_of_once(study: StudyResults) -> None:
     found = cautions(study)
     assert len([text for text in found if text.startswith("Only 2 seeds")]) == 1

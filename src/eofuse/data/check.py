@@ -1,16 +1,19 @@
 """Checks a source: its tables, then every raster of every patch, without stopping at the first problem."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.problems import Problem, errors_first
 from eofuse.data.sources import Source
-from eofuse.data.sources.ben_ge import BenGeSource
+from eofuse.data.sources.ben_ge import BenGeSource, open_ben_ge
+from eofuse.data.store import STORE_FILE, open_store
 from eofuse.errors import DataError
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Modality
 
@@ -20,10 +23,27 @@ FRACTION_TOLERANCE = 0.01
 CORNER_TOLERANCE_PIXELS = 0.5
 _ROWS_AT_ONCE = 16
 
+Progress = Callable[[int, int], None]
 Raster = npt.NDArray[np.generic]
 
 
-def check_source(source: Source, progress: Callable[[int, int], None] | None = None, workers: int = 1) -> list[Problem]:
+def check_path(path: Path, workers: int | None = None, progress: Progress | None = None) -> list[Problem]:
+    """Everything that is wrong with a dataset's folder or a packed store, or looks odd.
+
+    Args:
+        path: of the folder or store.
+        workers: processes that read, one a core by default.
+        progress: called with (patches or files done, all).
+
+    Raises:
+        DataError: if nothing known is there.
+    """
+    if (path / STORE_FILE).is_file():
+        return open_store(path).verify(progress)
+    return check_source(open_ben_ge(path), progress, workers or os.cpu_count() or 1)
+
+
+def check_source(source: Source, progress: Progress | None = None, workers: int = 1) -> list[Problem]:
     """Everything that is wrong with a source, or looks odd.
 
     Args:
@@ -34,7 +54,7 @@ def check_source(source: Source, progress: Callable[[int, int], None] | None = N
     Returns:
         Errors before warnings; within each, the index's problems, then those of the patches in their order.
     """
-    problems = [*getattr(source, "problems", []), *_lacking(source)]
+    problems = [*source.problems, *_lacking(source)]
     total = len(source.index)
     chunks = [range(start, min(start + _ROWS_AT_ONCE, total)) for start in range(0, total, _ROWS_AT_ONCE)]
     for chunk, found in zip(chunks, _check_chunks(source, chunks, workers), strict=True):

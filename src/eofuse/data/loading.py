@@ -49,7 +49,9 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; on its own device, itself."""
         groups = (self.inputs, self.present, self.targets, self.known)
-        return Batch(self.rows, *({name: t.to(device, non_blocking=True) for name, t in group.items()} for group in groups))
+        return Batch(
+            self.rows, *({name: t.to(device, non_blocking=True) for name, t in group.items()} for group in groups)
+        )
 
 
 class Loader:
@@ -93,7 +95,8 @@ class Loader:
 
     def complete(self) -> npt.NDArray[np.bool_]:
         """Which patches of the store have every input modality, (patches,)."""
-        return np.logical_and.reduce([*self._present.values(), np.ones(len(self.store), dtype=bool)])
+        everywhere = np.ones(len(self.store), dtype=bool)
+        return np.asarray(np.logical_and.reduce([everywhere, *self._present.values()]))
 
     def read(self, rows: Rows) -> Batch:
         """Reads one batch."""
@@ -146,7 +149,7 @@ def shuffled_rows(rows: Rows, batch_size: int, seed: int, step: int) -> Rows:
     epochs = positions // len(rows)
     order = {epoch: _permutation(len(rows), seed, epoch) for epoch in np.unique(epochs).tolist()}
     chosen = [order[epoch][place] for epoch, place in zip(epochs.tolist(), positions % len(rows), strict=True)]
-    return rows[np.array(chosen)]
+    return np.asarray(rows[np.array(chosen)])
 
 
 @lru_cache(maxsize=4)
@@ -164,5 +167,5 @@ def balancing_weights(target: Target, rows: Rows) -> npt.NDArray[np.float64]:
     rarity = 1 / np.maximum(target.counts(rows), 1)
     values = target.values[rows]
     if target.kind == "single_label":
-        return rarity[values]
-    return np.maximum((values * rarity).max(axis=1), rarity.min())
+        return np.asarray(rarity[values])
+    return np.asarray(np.maximum((values * rarity).max(axis=1), rarity.min()))

@@ -24,13 +24,12 @@ import pandas as pd
 from numpy.lib import format as npy_format
 
 from eofuse import __version__
-from eofuse.data.problems import errors_first
 from eofuse.data.sources import Source
 from eofuse.data.sources.ben_ge import open_ben_ge
 from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE, Store, open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256, write_text
-from eofuse.modalities import Kind, Modality, find_modality
+from eofuse.modalities import Kind, Modality
 
 CHUNK = 16
 SHARD_BYTES = 2 * 1024**3
@@ -88,7 +87,9 @@ def pack_source(
         if _is_done(store, job):
             return open_store(store)
         if not overwrite:
-            raise UsageError("exists and holds something else", where=store, fix="choose another name or pass --overwrite")
+            raise UsageError(
+                "exists and holds something else", where=store, fix="choose another name or pass --overwrite"
+            )
     chunks = _chunks(source, skip_bad)
     writer = _Writer.open(store.with_name(f"{store.name}.partial"), source, job)
     try:
@@ -118,11 +119,12 @@ def _is_done(store: Path, job: str) -> bool:
 
 def _chunks(source: Source, skip_bad: bool) -> list[list[int]]:
     """Rows to pack, in order; the index's errors stop here unless bad patches are to be skipped."""
-    errors = [problem for problem in getattr(source, "problems", []) if problem.severity == "error"]
+    errors = [problem for problem in source.problems if problem.severity == "error"]
     if errors and not skip_bad:
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        fix = "see them all with `eofuse check`, or pass --skip-bad to set bad patches aside"
-        raise DataError(f"{errors_first(errors)[0]}{more}", fix=fix)
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more problems)" if len(errors) > 1 else ""
+        fix = "see all with `eofuse check`, or pass --skip-bad to set bad patches aside"
+        raise DataError(f"{first.what}{more}", where=first.where or first.patch_id, fix=fix)
     bad = {problem.patch_id for problem in errors if problem.patch_id}
     rows = [row for row, patch_id in enumerate(source.index["patch_id"]) if patch_id not in bad]
     if not rows:
@@ -310,9 +312,7 @@ class _Writer:
         source.index.iloc[rows].reset_index(drop=True).to_parquet(self.folder / INDEX_FILE, index=False)
         files.append(self.folder / INDEX_FILE)
         set_aside = [
-            (problem.patch_id, str(problem))
-            for problem in getattr(source, "problems", [])
-            if problem.severity == "error" and skip_bad
+            (problem.patch_id, str(problem)) for problem in source.problems if problem.severity == "error" and skip_bad
         ] + [tuple(entry) for entry in self.journal["bad"]]
         if set_aside:
             pd.DataFrame(set_aside, columns=["patch_id", "reason"]).to_csv(self.folder / SET_ASIDE_FILE, index=False)

@@ -145,7 +145,9 @@ def spatial_blocks(index: pd.DataFrame, block_km: float) -> pd.Series:
     band = np.floor(index["lat"] * KM_PER_DEGREE / block_km)
     width = KM_PER_DEGREE * np.cos(np.radians((band + 0.5) * block_km / KM_PER_DEGREE))
     column = np.floor(index["lon"] * width / block_km)
-    blocks = ("b" + band.astype("Int64").astype("string") + "_" + column.astype("Int64").astype("string")).astype(object)
+    blocks = ("b" + band.astype("Int64").astype("string") + "_" + column.astype("Int64").astype("string")).astype(
+        object
+    )
     per_block = max(1, round(block_km / PATCH_KM))
     in_tile = index["tile"].notna() & (index["column"] >= 0) & (index["row"] >= 0)
     by_tile = (
@@ -156,7 +158,8 @@ def spatial_blocks(index: pd.DataFrame, block_km: float) -> pd.Series:
         + (index["row"] // per_block).astype("string")
     )
     placed = index["lat"].notna() & index["lon"].notna()
-    return pd.Series(np.where(placed, blocks, np.where(in_tile, by_tile, None)), index=index.index, dtype=object)
+    labels: pd.Series = blocks.where(placed, by_tile.astype(object).where(in_tile, None))
+    return labels
 
 
 def _deal(

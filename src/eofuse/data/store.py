@@ -15,7 +15,7 @@ Index columns: `patch_id`, `patch_id_s1`, `scene`, `tile`, `column`, `row` (−1
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -200,14 +200,22 @@ class Store:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(open_store(state["path"]).__dict__)
 
-    def verify(self) -> list[Problem]:
-        """Compares every file with its checksum: an error for each that is missing or has changed, if only by a bit."""
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
+        """Compares every file with its checksum: an error for each that is missing or has changed, if only by a bit.
+
+        Args:
+            progress: called with (files done, files in all).
+        """
         problems = []
-        for file, expected in self._files.items():
+        for number, (file, expected) in enumerate(self._files.items()):
+            if progress:
+                progress(number, len(self._files))
             if not (self.path / file).is_file():
                 problems.append(Problem("error", "is missing", file, fix="pack again"))
             elif sha256(self.path / file) != expected:
-                problems.append(Problem("error", "has changed since it was packed (checksum differs)", file, fix="pack again"))
+                problems.append(
+                    Problem("error", "has changed since it was packed (checksum differs)", file, fix="pack again")
+                )
         return problems
 
 
@@ -221,7 +229,9 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     file = folder / STORE_FILE
     if not file.is_file():
         fix = "pack a folder into one with `eofuse pack DIR STORE`"
-        raise DataError("is no store (it has no store.json)" if folder.exists() else "does not exist", where=folder, fix=fix)
+        raise DataError(
+            "is no store (it has no store.json)" if folder.exists() else "does not exist", where=folder, fix=fix
+        )
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
         version = description["schema_version"]
@@ -236,5 +246,3 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         found = f"index.parquet has {len(index)} rows where store.json says {description['patches']}"
         raise DataError(found, where=folder, fix="run `eofuse pack` again")
     return store
-
-

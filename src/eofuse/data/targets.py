@@ -45,8 +45,9 @@ class Target:
         """Number of labelled patches among `rows` that carry each class."""
         values = self.values[rows[self.known[rows]]]
         if self.kind == "single_label":
-            return np.bincount(values, minlength=len(self.classes))
-        return values.sum(axis=0).astype(np.int64)
+            return np.bincount(values, minlength=len(self.classes)).astype(np.int64)
+        counts: npt.NDArray[np.int64] = values.sum(axis=0).astype(np.int64)
+        return counts
 
 
 def make_target(store: Store, name: str, threshold: float = 0.05) -> Target:
@@ -93,10 +94,14 @@ def _category(store: Store, modality: Modality) -> Target:
 def _column(store: Store, name: str) -> Target:
     column = store.index[name]
     if column.map(np.ndim).any():
-        raise UsageError(f"the column '{name}' holds lists", where="task.target", fix="choose a column with one value a row")
+        raise UsageError(
+            f"the column '{name}' holds lists", where="task.target", fix="choose a column with one value a row"
+        )
     numbers, classes = pd.factorize(column, sort=True)
     if len(classes) > 1000:
-        raise UsageError(f"the column '{name}' has {len(classes)} different values", where="task.target", fix="choose classes")
+        raise UsageError(
+            f"the column '{name}' has {len(classes)} different values", where="task.target", fix="choose classes"
+        )
     modality = "worldcover" if name.startswith(FRACTION) else name.partition(".")[0]
     sources = (modality,) if modality in store.modalities else ()
     return Target(name, "single_label", tuple(map(str, classes)), np.maximum(numbers, 0), numbers >= 0, sources)
@@ -110,7 +115,7 @@ def land_cover_fractions(store: Store) -> npt.NDArray[np.float64]:
     if set(columns) <= set(store.index.columns):
         fractions = store.index[columns].to_numpy(dtype=float, copy=True)
     if WORLDCOVER.name in store.modalities:
-        for row in np.flatnonzero(np.isnan(fractions).any(axis=1) & store.present(WORLDCOVER.name)):
+        for row in np.flatnonzero(np.isnan(fractions).any(axis=1) & store.present(WORLDCOVER.name)).tolist():
             counts = np.bincount(store.read(WORLDCOVER.name, [row]).ravel(), minlength=256)
             by_class = counts[[category.code for category in WORLDCOVER.categories]]
             if by_class.sum():
@@ -128,7 +133,7 @@ def _dominant_land_cover(store: Store) -> Target:
 
 def _land_cover_above(store: Store, threshold: float) -> Target:
     fractions = land_cover_fractions(store)
-    known = ~np.isnan(fractions).any(axis=1)
+    known = np.asarray(~np.isnan(fractions).any(axis=1))
     classes = tuple(category.name for category in WORLDCOVER.categories)
     values = (np.nan_to_num(fractions) > threshold).astype(np.float32)
     return Target("land_cover_above", "multi_label", classes, values, known, (WORLDCOVER.name,))
@@ -147,4 +152,4 @@ def _clc(store: Store, name: str) -> Target:
             for label in labels:
                 if label in number:
                     values[row, number[label]] = 1
-    return Target(name, "multi_label", classes, values, values.any(axis=1))
+    return Target(name, "multi_label", classes, values, np.asarray(values.any(axis=1)))

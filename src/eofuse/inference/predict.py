@@ -74,9 +74,13 @@ def _loader(model: Model, store: Store) -> Loader:
     height, width = model.spec.patch_size
     crop = None if (height, width) == store.patch_size else min(height, width)
     try:
-        return Loader(store, {name: None if name in categorical else names for name, names in inputs.items()}, crop=crop)
+        return Loader(
+            store, {name: None if name in categorical else names for name, names in inputs.items()}, crop=crop
+        )
     except UsageError as error:
-        raise DataError(f"does not fit the model: {error}", where=store.path, fix="pack the modalities it needs") from None
+        raise DataError(
+            f"does not fit the model: {error}", where=store.path, fix="pack the modalities it needs"
+        ) from None
 
 
 def _add_target(

@@ -36,7 +36,9 @@ def constant_control(folder: Path) -> None:
     started = time.perf_counter()
     prepared = _prepare(folder)
     constant = prepared.task.constant_prediction(prepared.rows["train"])
-    _finish(folder, prepared, {name: np.tile(constant, (len(rows), 1)) for name, rows in prepared.rows.items()}, started, 0)
+    _finish(
+        folder, prepared, {name: np.tile(constant, (len(rows), 1)) for name, rows in prepared.rows.items()}, started, 0
+    )
 
 
 def frozen_random_control(folder: Path) -> None:
@@ -71,7 +73,10 @@ def _prepare(folder: Path) -> Prepared:
 def _features(model: Model, loader: Loader, rows: Rows, device: torch.device) -> list[Array]:
     """Feature vectors of each head's input, (patches, width)."""
     model.eval()
-    batches = [[f.vector.cpu().numpy() for f in model.features(loader.read(part).to(device).inputs)] for part in in_order(rows, 64)]
+    batches = [
+        [f.vector.cpu().numpy() for f in model.features(loader.read(part).to(device).inputs)]
+        for part in in_order(rows, 64)
+    ]
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 

@@ -134,7 +134,7 @@ def fit(
     seed: int,
     folder: Path,
     fabric: Fabric,
-    save_best: Callable[[], None],
+    save_best: Callable[[], object],
     curves: Curves,
     progress: Progress | None = None,
 ) -> State:

@@ -36,7 +36,7 @@ class DataOptions(Options):
 
     store: str
     crop: int | None = Field(default=None, ge=8)
-    require: list[str] = []
+    require: tuple[str, ...] = ()
 
 
 class RunOptions(Options):
@@ -132,7 +132,9 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
         store.modality(name)
     task = make_task(store, options.task)
     refuse_leaking_inputs(task, options.inputs)
-    complete = np.logical_and.reduce([store.present(name) for name in {**options.inputs, **dict.fromkeys(options.data.require)}])
+    complete = np.logical_and.reduce(
+        [store.present(name) for name in {**options.inputs, **dict.fromkeys(options.data.require)}]
+    )
     split = make_split(store.index, options.split)
     in_split = np.zeros(len(store), dtype=bool)
     for rows in split.parts().values():
@@ -147,12 +149,19 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
     for name, rows in parts.items():
         if not len(rows):
             reasons = ", ".join(f"{count} {reason}" for reason, count in excluded.items() if count)
-            raise DataError(f"no {name} patch is left ({reasons})", where=store.path, fix="choose other inputs, target or split")
+            raise DataError(
+                f"no {name} patch is left ({reasons})", where=store.path, fix="choose other inputs, target or split"
+            )
     used = type(split)(**parts)
     task.weigh_classes(used.train)
     return Prepared(
-        store, task, parts, usable, {reason: count for reason, count in excluded.items() if count},
-        leakage(store.index, used), _warnings(store, task, parts),
+        store,
+        task,
+        parts,
+        usable,
+        {reason: count for reason, count in excluded.items() if count},
+        leakage(store.index, used),
+        _warnings(store, task, parts),
     )
 
 
@@ -175,12 +184,18 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
     if (train > 0).sum() < 2:
         present = ", ".join(name for name, count in zip(task.classes, train, strict=True) if count) or "none"
         fix = "choose another target or split"
-        raise DataError(f"training patches show fewer than two classes of '{task.name}' ({present})", where=store.path, fix=fix)
+        raise DataError(
+            f"training patches show fewer than two classes of '{task.name}' ({present})", where=store.path, fix=fix
+        )
     unseen = [
-        f"{name} ({after})" for name, before, after in zip(task.classes, train, test, strict=True) if after and not before
+        f"{name} ({after})"
+        for name, before, after in zip(task.classes, train, test, strict=True)
+        if after and not before
     ]
     if unseen:
-        found.append(f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}.")
+        found.append(
+            f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."
+        )
     scenes = store.index["scene"].iloc[rows["test"]].nunique()
     if len(rows["test"]) < FEW_PATCHES or scenes < FEW_SCENES:
         total = sum(map(len, rows.values()))
@@ -200,7 +215,8 @@ def model_spec(prepared: Prepared, options: RunOptions) -> ModelSpec:
         fusion=options.fusion,
         heads={prepared.task.name: prepared.task.head()},
         statistics=ChannelStatistics(
-            mean={name: m.mean.tolist() for name, m in moments.items()}, std={name: m.std.tolist() for name, m in moments.items()}
+            mean={name: m.mean.tolist() for name, m in moments.items()},
+            std={name: m.std.tolist() for name, m in moments.items()},
         ),
         patch_size=loader.patch_size,
     )

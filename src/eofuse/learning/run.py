@@ -15,6 +15,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def read_options(folder: Path) -> RunOptions:
         UsageError: if it is no run folder.
     """
     if not (folder / RECIPE_FILE).is_file():
-        raise UsageError("is no run folder (it has no recipe.yaml)", where=folder, fix="give the folder that `eofuse train` made")
+        raise UsageError(
+            "is no run folder (it has no recipe.yaml)", where=folder, fix="give the folder that `eofuse train` made"
+        )
     return parse_options(RunOptions, read_yaml(folder / RECIPE_FILE), where=folder / RECIPE_FILE)
 
 
@@ -117,7 +120,11 @@ def start_run(options: RunOptions, folder: Path) -> None:
     if file.is_file() and file.read_text(encoding="utf-8") == recipe:
         return
     if folder.exists() and any(folder.iterdir()):
-        fix = f"choose another folder, or go on with it by `eofuse resume {folder}`" if file.is_file() else "choose another folder"
+        fix = (
+            f"choose another folder, or go on with it by `eofuse resume {folder}`"
+            if file.is_file()
+            else "choose another folder"
+        )
         raise UsageError("exists and holds something else", where=folder, fix=fix)
     write_text(file, recipe)
 
@@ -161,7 +168,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         seed=options.seed,
         folder=folder,
         fabric=fabric,
-        save_best=lambda: save_model(model, folder / MODEL_FOLDER),
+        save_best=partial(save_model, model, folder / MODEL_FOLDER),
         curves=curves,
         progress=progress,
     )

@@ -119,7 +119,7 @@ def _one_hot_table(modality: Modality) -> Tensor:
 
 
 def _check_statistics(modality: Modality, statistics: ChannelStatistics) -> tuple[Tensor, Tensor]:
-    """Mean and deviation as tensors, with 1 for a deviation of 0."""
+    """Mean and deviation as tensors, with 1 for the deviation of a channel that is constant but for rounding."""
     if modality.name not in statistics.mean or modality.name not in statistics.std:
         raise UsageError("there are no channel statistics", where=modality.name, fix="compute them on training patches")
     mean, std = statistics.mean[modality.name], statistics.std[modality.name]
@@ -134,7 +134,9 @@ def _check_statistics(modality: Modality, statistics: ChannelStatistics) -> tupl
             raise UsageError(
                 f"mean {centre} and deviation {deviation} can't be used", where=f"{modality.name}.{channel}"
             )
-    return torch.tensor(mean), torch.tensor([deviation if deviation > 0 else 1.0 for deviation in std])
+    resolution = torch.finfo(torch.float32).eps
+    varies = [deviation > resolution * abs(centre) for centre, deviation in zip(mean, std, strict=True)]
+    return torch.tensor(mean), torch.tensor([value if true else 1.0 for value, true in zip(std, varies, strict=True)])
 
 
 def _check_shape(modality: Modality, values: Tensor) -> None:

@@ -4,12 +4,12 @@ import math
 
 from markupsafe import Markup
 
-from eofuse.evaluation.statistics import few_scenes_warning
 from eofuse.reports.tables import Difference, LeaderboardRow, leaderboard_rows
 from eofuse.reports.wording import listing, metric_words, number, p_value, plural, signed
 from eofuse.studies.results import StudyResults
 
 FEW_PATCHES = 100
+FEW_SCENES = 10
 FEW_SEEDS = 3
 MOST_NAMES = 3
 
@@ -39,10 +39,11 @@ def answer(results: StudyResults) -> Markup:
 
 def cautions(results: StudyResults) -> list[str]:
     """Warnings: those of the study itself, then what its size forbids to conclude."""
-    found = [str(warning) for warning in results.summary["warnings"]]
+    found = [_sentence(str(warning)) for warning in results.summary["warnings"]]
     patches = int(results.summary["patches"].get("test", 0))
     scenes = int(results.summary["scenes"].get("test", 0))
-    if patches < FEW_PATCHES or few_scenes_warning(scenes):
+    is_said = any("prove nothing" in warning for warning in found)
+    if not is_said and (patches < FEW_PATCHES or scenes < FEW_SCENES):
         found.append(
             f"The test set is small: {plural(patches, 'patch', 'patches')} from {plural(scenes, 'scene')}. "
             "Numbers from so few prove nothing; read them as a check that everything runs."
@@ -65,6 +66,11 @@ def difference_words(difference: Difference) -> str:
         f"{signed(difference.value)} (95 % interval {signed(difference.low)} to {signed(difference.high)}, "
         f"Holm-corrected p {p if p.startswith('<') else '= ' + p})"
     )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _lower_is_better(results: StudyResults) -> bool:
@@ -139,14 +145,26 @@ def _others(rows: list[LeaderboardRow], *, lower_is_better: bool) -> Markup:
 def _controls(top: LeaderboardRow, controls: list[LeaderboardRow], *, lower_is_better: bool) -> list[Markup]:
     if not controls:
         return []
-    words = {"constant": "always giving the same answer", "frozen_random": "a random encoder that is never trained"}
-    scores = [f"{words.get(row.role, row.variant)} reaches {number(row.mean)}" for row in controls]
-    sentences = [Markup("For comparison, {}.").format(listing(scores))]
+    sentences = [Markup("For comparison, {}.").format(listing(_control_scores(controls)))]
     unbeaten = [row for row in controls if (row.mean <= top.mean if lower_is_better else row.mean >= top.mean)]
     if unbeaten:
+        names = listing([row.variant for row in unbeaten])
         sentences.append(
-            Markup("<strong>The best variant does not beat {}</strong>: the training achieved nothing here.").format(
-                "that control" if len(controls) == 1 else listing([row.variant for row in unbeaten])
-            )
+            Markup(
+                "<strong>The best variant does not beat {}</strong>: training its encoder gained nothing here."
+            ).format(names)
         )
     return sentences
+
+
+def _control_scores(controls: list[LeaderboardRow]) -> list[str]:
+    """What each kind of control reaches; of several random encoders, the best (they come best first)."""
+    scores = []
+    random = [row for row in controls if row.role == "frozen_random"]
+    if random:
+        who = f"the best of {len(random)} random encoders" if len(random) > 1 else "a random encoder"
+        scores.append(f"{who} that {'are' if len(random) > 1 else 'is'} never trained reaches {number(random[0].mean)}")
+    for row in controls:
+        if row.role == "constant":
+            scores.append(f"always giving the same answer reaches {number(row.mean)}")
+    return scores

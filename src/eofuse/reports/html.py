@@ -131,7 +131,9 @@ def _context(results: StudyResults, store: Store | None) -> dict[str, Any]:
         "places": _places_picture(results, store),
         "leakage": _leakage_picture(results),
         "cost": _cost(results, rows),
-        "split_options": {key: value for key, value in results.summary["split"].items() if key != "protocol"},
+        "split_options": {
+            key: value for key, value in results.summary["split"].items() if key != "protocol" and value is not None
+        },
     }
 
 
@@ -193,7 +195,7 @@ def _class_metric(results: StudyResults) -> str:
 
 
 def _per_class_picture(results: StudyResults, ranked: Sequence[str]) -> Picture | None:
-    if results.per_class.empty or not ranked:
+    if not ranked or not (results.per_class["support"] > 0).any():
         return None
     shown, metric, classes = ranked[: len(VARIANT_COLOURS)], _class_metric(results), results.summary["classes"]
     wide, narrow = (per_class_figure(results.per_class, classes, metric, shown, width) for width in (WIDE, NARROW))

@@ -74,7 +74,9 @@ class AxesOptions(Options):
     @model_validator(mode="after")
     def _baseline_is_a_variant(self) -> "AxesOptions":
         if self.baseline not in self.variants:
-            raise ValueError(f"the baseline '{self.baseline}' is no variant; {did_you_mean(self.baseline, self.variants)}")
+            raise ValueError(
+                f"the baseline '{self.baseline}' is no variant; {did_you_mean(self.baseline, self.variants)}"
+            )
         return self
 
 
@@ -145,9 +147,13 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
         for section in ("split", "task"):
             if getattr(options, section) != getattr(first, section):
                 raise UsageError(f"differs in '{section}': variants must share it", where=f"study.variants.{name}")
-    needed = sorted({modality for options in variants.values() for modality in [*options.inputs, *options.data.require]})
+    needed = sorted(
+        {modality for options in variants.values() for modality in [*options.inputs, *options.data.require]}
+    )
     variants = {
-        name: options.model_copy(update={"name": name, "data": options.data.model_copy(update={"require": needed})})
+        name: options.model_copy(
+            update={"name": name, "data": options.data.model_copy(update={"require": tuple(needed)})}
+        )
         for name, options in variants.items()
     }
     return StudyPlan(str(base.get("name", "study")), axes, variants)

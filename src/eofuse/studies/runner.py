@@ -63,7 +63,7 @@ def run_study(
     write_text(folder / STUDY_FILE, write_yaml(recipe))
     started, energy = time.perf_counter(), read_energy_joules()
     searches = search_cells(plan)
-    learning_rates = {name: plan.axes.search.learning_rates[0] for name in plan.variants}
+    learning_rates = dict.fromkeys(plan.variants, plan.axes.search.learning_rates[0])
     total = len(searches) + len(final_cells(plan, learning_rates))
     folders = _run_cells(searches, folder, store.fingerprint, workers, _shifted(progress, 0, total))
     learning_rates = best_learning_rates([(cell, folders[cell.identity(store.fingerprint)]) for cell in searches])
@@ -71,7 +71,14 @@ def run_study(
     folders |= _run_cells(finals, folder, store.fingerprint, workers, _shifted(progress, len(searches), total))
     _add_cost(folder, time.perf_counter() - started, energy)
     cost = json.loads((folder / COST_FILE).read_text(encoding="utf-8"))
-    collect(plan, recipe, folder, [(cell, folders[cell.identity(store.fingerprint)]) for cell in searches + finals], cost, command)
+    collect(
+        plan,
+        recipe,
+        folder,
+        [(cell, folders[cell.identity(store.fingerprint)]) for cell in searches + finals],
+        cost,
+        command,
+    )
     return read_results(folder)
 
 
@@ -93,8 +100,8 @@ def _run_cells(
     cells: Sequence[Cell], folder: Path, fingerprint: str, workers: int | None, progress: Progress | None
 ) -> dict[str, Path]:
     """Runs cells that are not done yet; returns the folder of each, by identity, in their order."""
-    folders = {cell.identity(fingerprint): folder / "cells" / cell.identity(fingerprint) for cell in cells}
     by_identity = {cell.identity(fingerprint): cell for cell in cells}
+    folders = {identity: folder / "cells" / identity for identity in by_identity}
     for identity, cell in by_identity.items():
         if not (folders[identity] / RECIPE_FILE).is_file():
             start_run(cell.options, folders[identity])
@@ -114,7 +121,9 @@ def _run_cells(
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
         context.set_forkserver_preload(["eofuse.studies.worker"])
-    with ProcessPoolExecutor(min(workers, len(by_identity)), mp_context=context, initializer=_ignore_interrupts) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(by_identity)), mp_context=context, initializer=_ignore_interrupts
+    ) as pool:
         waiting = {pool.submit(_run_cell, cell.role, folders[identity]): cell for identity, cell in by_identity.items()}
         try:
             for finished in as_completed(waiting):
@@ -135,7 +144,11 @@ def _ignore_interrupts() -> None:
 
 
 def _words(cell: Cell) -> str:
-    what = {"search": f"learning rate {cell.options.train.learning_rate:g}", "frozen_random": "frozen random", "constant": "control"}
+    what = {
+        "search": f"learning rate {cell.options.train.learning_rate:g}",
+        "frozen_random": "frozen random",
+        "constant": "control",
+    }
     return f"{cell.variant}, {what.get(cell.role, f'seed {cell.options.seed}')}"
 
 
@@ -148,7 +161,9 @@ def _run_cell(role: str, folder: Path) -> None:
 def _add_cost(folder: Path, seconds: float, energy_before: float | None) -> None:
     """Adds this stretch of work to the study's cost over all interruptions."""
     file = folder / COST_FILE
-    cost = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"seconds": 0.0, "energy_joules": None}
+    cost: dict[str, Any] = {"seconds": 0.0, "energy_joules": None}
+    if file.is_file():
+        cost = json.loads(file.read_text(encoding="utf-8"))
     energy_now = read_energy_joules()
     if energy_before is not None and energy_now is not None and energy_now >= energy_before:
         cost["energy_joules"] = (cost["energy_joules"] or 0.0) + energy_now - energy_before

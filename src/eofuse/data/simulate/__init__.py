@@ -5,8 +5,8 @@ method is better. Every folder carries `simulation.json`, by which readers know 
 
 How a patch comes about: a scene has a place in Europe (hence climate normals, hence a climate zone), a day, an hour and
 weather. Blocks of adjacent patches share one landscape: height, parcels, what covers the ground. From these follow the
-land cover map, labels, reflectance and backscatter. Class means and band components are rounded from real pixels
-(`figures`); everything else was chosen to look plausible.
+land cover map, labels, reflectance and backscatter. Most class means and band components are rounded from real
+pixels (`figures` says which); everything else was chosen to look plausible.
 
 What each modality knows about each target, because of that construction:
 

@@ -1,6 +1,6 @@
 """Writes one small array as an uncompressed GeoTIFF: one strip, UTM, 10 to 60 m.
 
-A patch of BigEarthNet is 18 small files; GDAL takes about 1 ms to create each, this about 0.1. The tags are those of
+A patch of BigEarthNet is 18 small files; GDAL takes about 1 ms to create each, this about 0.3. The tags are those of
 TIFF 6.0 and of the OGC GeoTIFF standard 1.1 (model pixel scale, tie point, and the three geographic keys of a
 projected grid).
 """

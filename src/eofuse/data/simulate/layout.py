@@ -89,7 +89,7 @@ def simulate(
         for name in _FOLDERS:
             (partial / name).mkdir(parents=True)
         rows: list[Row] = []
-        for scene_rows in _run(scenes, partial, seed, workers or len(os.sched_getaffinity(0))):
+        for scene_rows in _run(scenes, partial, seed, workers or _cores()):
             rows += scene_rows
             if progress is not None:
                 progress(len(rows), patches)
@@ -110,6 +110,11 @@ def _run(scenes: Sequence[Scene], folder: Path, seed: int, workers: int) -> Iter
     method = "fork" if sys.platform == "linux" else "spawn"
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method)) as pool:
         yield from pool.map(_write_scene, jobs)
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:

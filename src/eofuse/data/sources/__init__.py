@@ -3,32 +3,53 @@
 `Source` is what `eofuse.data.pack` takes.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from eofuse.data.problems import Problem
 from eofuse.modalities import Modality
 
 
 class Source(Protocol):
-    """A foreign dataset, indexed: a row a patch, rasters read on demand.
+    """A foreign dataset, indexed: a row a patch, rasters read on demand."""
 
-    Attributes:
-        name: name of the dataset.
-        simulated: whether its pixels are simulated.
-        modalities: the modalities that at least one patch has.
-        patch_size: (height, width) of every raster in pixels.
-        fingerprint: digest of what would be packed; the same for the same files.
-        index: a row a patch, in the order of the dataset's own table (columns: see `eofuse.data.store`).
-    """
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        ...
 
-    name: str
-    simulated: bool
-    modalities: tuple[Modality, ...]
-    patch_size: tuple[int, int]
-    fingerprint: str
-    index: pd.DataFrame
+    @property
+    def simulated(self) -> bool:
+        """Whether its pixels are simulated."""
+        ...
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities that at least one patch has."""
+        ...
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """(height, width) of every raster in pixels."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what would be packed; the same for the same files."""
+        ...
+
+    @property
+    def index(self) -> pd.DataFrame:
+        """A row a patch, in the order of the dataset's own table (columns: see `eofuse.data.store`)."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What indexing found wrong."""
+        ...
 
     def read(self, row: int) -> dict[str, np.ndarray]:
         """The rasters that a patch has, by modality: (channels, height, width) in native dtype.

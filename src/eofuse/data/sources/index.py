@@ -122,9 +122,8 @@ def _add_place(
     if {"lon", "lat"} <= set(meta.columns):
         given = to_numbers(meta[["lon", "lat"]], layout.tables["meta"], problems).to_numpy()
     for row in np.flatnonzero((np.abs(given - centres) > _PLACE_TOLERANCE_DEGREES).any(axis=1)):
-        what = "lon and lat ({:.3f}, {:.3f}) are not those of its corner ({:.3f}, {:.3f})".format(
-            *given[row], *centres[row]
-        )
+        stated, found = (", ".join(f"{degrees:.3f}" for degrees in pair) for pair in (given[row], centres[row]))
+        what = f"lon and lat {stated} are not those of its corner, {found}"
         where = str(layout.tables["meta"])
         problems.append(Problem("warning", what, where, str(index["patch_id"].iat[int(row)]), "correct lon and lat"))
     index["lon"], index["lat"] = np.where(np.isnan(given).any(axis=1, keepdims=True), centres, given).T

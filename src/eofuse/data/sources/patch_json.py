@@ -3,9 +3,11 @@
 import functools
 import json
 import os
-import re
 from dataclasses import dataclass
 from typing import Any
+
+from pyproj import CRS
+from pyproj.exceptions import ProjError
 
 from eofuse.data.sources.clc import CLC19, CLC43, group_labels
 from eofuse.errors import DataError, did_you_mean
@@ -56,7 +58,7 @@ def read_patch_json(folder: str, patch_id: str, *, is_v2: bool = False) -> Patch
         left, top, right, bottom = (nan if value is None else float(value) for value in corners)
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError("'coordinates' are no numbers", where=path, fix="fetch the file again") from error
-    return PatchJson(labels_43, labels_19, _crs(content), (left, top, right, bottom))
+    return PatchJson(labels_43, labels_19, _crs(content, path), (left, top, right, bottom))
 
 
 def read_corresponding_s2_patch(folder: str, patch_id_s1: str) -> str | None:
@@ -126,15 +128,18 @@ def _labels(content: dict[str, Any], path: str, is_v2: bool) -> tuple[list[str] 
     return labels_43, grouped
 
 
-def _crs(content: dict[str, Any]) -> str | None:
-    if content.get("epsg"):
-        return f"EPSG:{content['epsg']}"
-    projection = content.get("projection")
-    return _crs_of_wkt(projection) if isinstance(projection, str) and projection else None
+def _crs(content: dict[str, Any], path: str) -> str | None:
+    """The coordinate system by its EPSG code (reBEN's way) or its projection, a WKT."""
+    given = content.get("epsg") or content.get("projection")
+    if not given:
+        return None
+    try:
+        return _epsg_name(given if isinstance(given, int) else str(given))
+    except ProjError:
+        raise DataError(f"no coordinate system: {str(given)[:40]}", where=path, fix="fetch the file again") from None
 
 
 @functools.lru_cache(maxsize=256)
-def _crs_of_wkt(wkt: str) -> str | None:
-    """The EPSG code at the end of a WKT, that of the whole system."""
-    match = re.search(r'AUTHORITY\["EPSG","(\d+)"\]\]\s*$', wkt)
-    return f"EPSG:{match.group(1)}" if match else None
+def _epsg_name(system: str | int) -> str | None:
+    code = CRS.from_user_input(system).to_epsg()
+    return None if code is None else f"EPSG:{code}"

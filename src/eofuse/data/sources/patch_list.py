@@ -93,7 +93,7 @@ def _pairs_without_meta(layout: Layout, reben: pd.DataFrame | None, problems: li
 
 
 def check_pairs(index: pd.DataFrame, layout: Layout, where: str, problems: list[Problem]) -> None:
-    """Adds pairs whose Sentinel-1 folder is missing or belongs to another patch to the problems; `where` is their table."""
+    """Notes Sentinel-1 folders that are missing or belong to another patch; `where` is the table of the pairs."""
     for patch_id, patch_id_s1, has in zip(index["patch_id"], index["patch_id_s1"], index["has_s1"], strict=True):
         if has and "meta" in layout.tables:
             _check_pair(patch_id, patch_id_s1, layout, problems)

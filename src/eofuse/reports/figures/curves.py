@@ -11,6 +11,9 @@ from eofuse.reports.wording import metric_words, shorten
 
 Limits = tuple[float, float]
 
+MOST_POINTS = 100
+"""Points of a curve; of longer runs, neighbouring steps are averaged."""
+
 
 def validation_metric(curves: pd.DataFrame, ranking_metric: str) -> str | None:
     """The metric that was followed on the validation patches: the ranking one, else the first that is no loss."""
@@ -80,12 +83,24 @@ def _draw(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     if rows.empty:
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color=QUIET)
         return
+    rows = _thinned(rows)
     runs = [run.sort_values("step") for _, run in rows.groupby(["seed", "fold"], dropna=False)]
     for run in runs:
         axes.plot(run["step"], run["value"], color=colour, linewidth=0.8, alpha=0.45)
     by_step = rows.groupby("step")["value"].agg(["mean", "count"])
     complete = by_step[by_step["count"] == len(runs)]
     axes.plot(complete.index, complete["mean"], color=colour, linewidth=2.1)
+
+
+def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean of every few steps, so that a long run gives at most `MOST_POINTS` points."""
+    steps = rows["step"].nunique()
+    if steps <= MOST_POINTS:
+        return rows
+    width = (rows["step"].max() - rows["step"].min() + 1) / MOST_POINTS
+    bins = (rows["step"] - rows["step"].min()) // width
+    middle = (rows["step"].min() + (bins + 0.5) * width).rename("step")
+    return rows.groupby(["seed", "fold", middle], dropna=False)["value"].mean().reset_index()
 
 
 def _mark_best(axes: Axes, rows: pd.DataFrame, cells: pd.DataFrame, colour: str) -> None:

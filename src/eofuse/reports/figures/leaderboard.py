@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from eofuse.reports.figures.style import CONTROL, INK, QUIET, RULE, new_figure, quiet_rows, styled, variant_colours
 from eofuse.reports.tables import LeaderboardRow
-from eofuse.reports.wording import ROLES, metric_words, number, shorten, signed
+from eofuse.reports.wording import metric_words, number, shorten, signed
 
 NARROW = 5.0
 """Below this width in inches the names stand above their rows."""
@@ -42,7 +42,7 @@ def leaderboard_figure(
     if controls and controls[0] > 0:
         axes.axhline(controls[0] - (0.62 if narrow else 0.5), color=RULE, linewidth=1.2)
     labels = [_label(row, narrow=narrow) for row in rows]
-    _name_rows(axes, labels, narrow=narrow, bold={position for position, row in enumerate(rows) if row.is_baseline})
+    _name_rows(axes, labels, narrow=narrow, fonts=_fonts(rows))
     values = [f"{number(row.mean)}  ({number(row.low, 2)}–{number(row.high, 2)})" for row in rows]
     _write_values(axes, values, narrow=narrow)
     axes.set_xlabel(f"{metric_words(metric).title} on the test patches")
@@ -77,7 +77,7 @@ def differences_figure(
         )
         fill = colour if difference.distinguishable else "white"
         axes.plot([difference.value], [position], "o", markersize=7.5, color=colour, mfc=fill, mew=1.6, zorder=4)
-    _name_rows(axes, [_label(row, narrow=narrow) for row in rows], narrow=narrow, bold=set())
+    _name_rows(axes, [_label(row, narrow=narrow) for row in rows], narrow=narrow, fonts=_fonts(rows))
     _write_values(axes, [signed(row.difference.value) if row.difference else "" for row in rows], narrow=narrow)
     axes.set_xlabel(f"difference in {metric_words(metric).title} to {shorten(baseline, 30)}")
     return figure
@@ -85,12 +85,10 @@ def differences_figure(
 
 def _label(row: LeaderboardRow, *, narrow: bool) -> str:
     name = shorten(row.variant, 26 if narrow else 44)
-    if row.role == "variant":
-        return f"{name} (baseline)" if row.is_baseline else name
-    return f"{name} ({ROLES.get(row.role, 'control').split(':')[0]})"
+    return f"{name} (baseline)" if row.is_baseline else name
 
 
-def _name_rows(axes: Axes, labels: Sequence[str], *, narrow: bool, bold: set[int]) -> None:
+def _name_rows(axes: Axes, labels: Sequence[str], *, narrow: bool, fonts: Sequence[tuple[str, str]]) -> None:
     axes.set_ylim(len(labels) - 0.45, -0.75 if narrow else -0.55)
     axes.set_yticks(range(len(labels)))
     quiet_rows(axes)
@@ -104,12 +102,19 @@ def _name_rows(axes: Axes, labels: Sequence[str], *, narrow: bool, bold: set[int
                 label,
                 transform=axes.get_yaxis_transform(),
                 va="bottom",
-                weight="bold" if position in bold else "normal",
+                weight=fonts[position][0],
+                color=fonts[position][1],
             )
         return
     axes.set_yticklabels(labels)
-    for position in bold:
-        axes.get_yticklabels()[position].set_fontweight("bold")
+    for text, (weight, colour) in zip(axes.get_yticklabels(), fonts, strict=True):
+        text.set_fontweight(weight)
+        text.set_color(colour)
+
+
+def _fonts(rows: Sequence[LeaderboardRow]) -> list[tuple[str, str]]:
+    """Weight and colour of each name: the baseline bold, controls quiet."""
+    return [("bold" if row.is_baseline else "normal", INK if row.role == "variant" else QUIET) for row in rows]
 
 
 def _write_values(axes: Axes, values: Sequence[str], *, narrow: bool) -> None:

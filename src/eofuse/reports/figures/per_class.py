@@ -34,7 +34,7 @@ def class_support(per_class: pd.DataFrame) -> pd.Series:
 def per_class_figure(
     per_class: pd.DataFrame, classes: Sequence[str], metric: str, variants: Sequence[str], width: float = 7.6
 ) -> Figure:
-    """A row a class, most frequent first: its score under each variant, and its support as a bar.
+    """A row a class that occurs, most frequent first: its score under each variant, and its support as a bar.
 
     Args:
         per_class: `StudyResults.per_class`.
@@ -44,7 +44,7 @@ def per_class_figure(
         width: in inches.
     """
     support = class_support(per_class).reindex(list(classes)).fillna(0)
-    support = support.sort_values(ascending=False, kind="stable")
+    support = support[support > 0].sort_values(ascending=False, kind="stable")
     scores = class_scores(per_class, metric, variants).reindex(support.index)
     narrow = width < 5
     legend_rows = -(-len(variants) // (2 if narrow else 3))
