@@ -58,9 +58,8 @@ def main() -> None:
     print(f"eofuse             {1000 * statistics.median(ours):8.1f} ms a step (median)")
     print(f"ratio              {statistics.median(ours) / statistics.median(bare):8.3f}")
     ratios = sorted(mine / other for mine, other in zip(ours, bare, strict=False))
-    print(
-        f"ratio, pair by pair: median {statistics.median(ratios):.3f}, quartiles {ratios[len(ratios) // 4]:.3f} – {ratios[-len(ratios) // 4]:.3f}"
-    )
+    low, high = ratios[len(ratios) // 4], ratios[-len(ratios) // 4]
+    print(f"ratio, pair by pair: median {statistics.median(ratios):.3f}, quartiles {low:.3f} – {high:.3f}")
 
 
 def measure(options: RunOptions, store, folder: Path) -> tuple[list[float], list[float]]:

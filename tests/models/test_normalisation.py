@@ -76,6 +76,12 @@ def test_values_that_are_no_numbers_become_the_mean(value):
     assert normalise(SENTINEL1, torch.tensor([value, -11.0]).view(1, 2, 1, 1)).flatten().tolist() == [0.0, 1.0]
 
 
+def test_gradients_reach_the_values_but_not_through_nodata():
+    values = torch.tensor([-32768.0, 500.0]).view(1, 1, 1, 2).requires_grad_()
+    normalise(ELEVATION, values).sum().backward()
+    assert values.grad.flatten().tolist() == pytest.approx([0.0, 1 / 200])
+
+
 class TestCodes:
     def test_categories_become_one_hot_and_never_codes(self):
         codes = torch.tensor([category.code for category in CLIMATE_ZONE.categories], dtype=torch.uint8)

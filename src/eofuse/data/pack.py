@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.lib import format as npy_format
+from threadpoolctl import threadpool_limits
 
 from eofuse import __version__
 from eofuse.data.sources import Source
@@ -145,8 +146,11 @@ _source: Source | None = None
 
 
 def _start_worker(source: Source) -> None:
+    """Keeps the source, and one thread: with small matrices, more would only get in each other's way."""
     global _source
     _source = source
+    threadpool_limits(1)
+
 
 
 def _read_chunk(rows: list[int], skip_bad: bool) -> _Chunk:
@@ -175,9 +179,10 @@ def _read_chunk(rows: list[int], skip_bad: bool) -> _Chunk:
 def _read_chunks(source: Source, chunks: Sequence[list[int]], skip_bad: bool, workers: int) -> Iterator[_Chunk]:
     """Chunks in their order; with several workers a few are read ahead."""
     if workers == 1 or len(chunks) <= 1:
-        _start_worker(source)
-        for rows in chunks:
-            yield _read_chunk(rows, skip_bad)
+        with threadpool_limits(None):  # restores the number of threads at its end
+            _start_worker(source)
+            for rows in chunks:
+                yield _read_chunk(rows, skip_bad)
         return
     context = get_context("fork" if "fork" in get_all_start_methods() else "spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(source,)) as pool:

@@ -98,7 +98,8 @@ class Normaliser(nn.Module):
         x = values.float()  # first of all: torch can do next to nothing with unsigned 16-bit integers
         result = torch.addcmul(shift, x, factor)
         if modality.nodata is not None:
-            result.masked_fill_(x == modality.nodata, 0.0)
+            # zeros and ones in float: a boolean mask takes three times as long
+            result.mul_(torch.ne(x.detach(), modality.nodata, out=torch.empty_like(x)))
         return result.nan_to_num_(0.0, 0.0, 0.0) if values.is_floating_point() else result
 
     def _one_hot(self, modality: Modality, codes: Tensor) -> Tensor:

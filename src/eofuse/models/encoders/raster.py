@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from eofuse.errors import UsageError
 from eofuse.models.features import Features, FeatureSizes
 
-DEFAULT_ENCODER = "mobilenetv3_small_100"
-"""The network used where none is named: the best of the small ones in `benchmarks/encoders.py`."""
+DEFAULT_ENCODER = "test_resnet"
+"""The network used where none is named: a small residual one, which learns fast from scratch; see `benchmarks/encoders.py`."""
 
 
 class RasterEncoder(nn.Module):
