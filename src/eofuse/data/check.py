@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from eofuse.data.problems import Problem, errors_first
 from eofuse.data.sources import Source
@@ -151,8 +152,10 @@ _source: Source | None = None
 
 
 def _start_worker(source: Source) -> None:
+    """Keeps the source, and one thread: with small matrices, more would only get in each other's way."""
     global _source
     _source = source
+    threadpool_limits(1)
 
 
 def _check_chunk(rows: range) -> list[Problem]:

@@ -152,7 +152,6 @@ def _start_worker(source: Source) -> None:
     threadpool_limits(1)
 
 
-
 def _read_chunk(rows: list[int], skip_bad: bool) -> _Chunk:
     assert _source is not None
     rasters = [modality for modality in _source.modalities if modality.kind is Kind.RASTER]

@@ -195,6 +195,7 @@ def _summary(
         {"protocol": protocol, **asdict(found)}
         for protocol, found in protocol_leakage(prepared.store.index, baseline.split, prepared.usable).items()
     ]
+    facts["class_counts"] = {part: prepared.task.target.counts(rows).tolist() for part, rows in prepared.rows.items()}
     variants = []
     finals = {(cell.variant, cell.role): (cell, run) for cell, run in reversed(runs) if cell.role != "search"}
     for (variant, role), (cell, run) in reversed(finals.items()):

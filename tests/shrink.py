@@ -1,0 +1,17 @@
+"""Makes a shipped recipe small enough to run in a test, without changing what it does."""
+
+from pathlib import Path
+from typing import Any
+
+from eofuse.config import merge, read_yaml
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def shrunk(name: str) -> dict[str, Any]:
+    """The recipe with two steps a run, one learning rate, its own seeds cut to one, and small crops."""
+    values = read_yaml(RECIPES / name)
+    values = merge(values, {"data": {"crop": 32}, "train": {"steps": 2, "batch_size": 4, "evaluations": 1}})
+    if "study" in values:
+        values = merge(values, {"study": {"seeds": [0], "replicates": 100, "search": {"learning_rates": [0.001]}}})
+    return values

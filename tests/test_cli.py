@@ -1,0 +1,261 @@
+"""The command line: every command on a small dataset, and one clear message with the right exit code for what is wrong."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+
+from eofuse.cli import main
+from eofuse.config import write_yaml
+from fake_ben_ge import write_ben_ge
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """40 patches of 24 pixels in the ben-ge layout."""
+    folder = tmp_path_factory.mktemp("cli") / "tiny"
+    write_ben_ge(folder, patches=40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    path = folder.with_suffix(".store")
+    assert main(["pack", str(folder), str(path), "--workers", "1"]) == 0
+    return path
+
+
+@pytest.fixture
+def recipe(store, tmp_path):
+    values = {
+        "name": "tiny",
+        "data": {"store": str(store)},
+        "inputs": ["s1", "s2"],
+        "split": {"protocol": "random"},
+        "task": {"target": "clc19"},
+        "fusion": {"encoder": "test_resnet"},
+        "train": {"steps": 4, "batch_size": 8, "evaluations": 2},
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(write_yaml(values))
+    return path
+
+
+@pytest.fixture
+def run(recipe, tmp_path, capsys):
+    assert main(["train", str(recipe), "--to", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    return tmp_path / "run"
+
+
+def fails(capsys, code, *words):
+    """The command ends with this exit code and one line on the error stream; gives the line."""
+    assert main([str(word) for word in words]) == code
+    error = capsys.readouterr().err.strip()
+    assert "Traceback" not in error
+    assert len(error.splitlines()) == 1
+    return error
+
+
+def test_check_of_a_good_folder_finds_no_error(folder, capsys):
+    assert main(["check", str(folder), "--workers", "1"]) == 0
+    assert "0 errors" in capsys.readouterr().out
+
+
+def test_check_of_a_good_store_finds_no_error(store, capsys):
+    assert main(["check", str(store)]) == 0
+    assert "0 errors" in capsys.readouterr().out
+
+
+def test_check_tells_a_broken_band_and_ends_with_1(tmp_path, capsys):
+    write_ben_ge(tmp_path / "tiny", patches=6)
+    band = next((tmp_path / "tiny").glob("sentinel-2/*/*_B05.tif"))
+    band.write_bytes(band.read_bytes()[:100])
+    assert main(["check", str(tmp_path / "tiny"), "--workers", "1"]) == 1
+    assert band.name in capsys.readouterr().out.replace("\n", "")
+
+
+def test_check_of_a_store_finds_a_flipped_bit(tmp_path, capsys):
+    write_ben_ge(tmp_path / "tiny", patches=6)
+    assert main(["pack", str(tmp_path / "tiny"), str(tmp_path / "tiny.store"), "--workers", "1"]) == 0
+    shard = tmp_path / "tiny.store" / "s2" / "00000.npy"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    assert main(["check", str(tmp_path / "tiny.store")]) == 1
+    assert "s2/00000.npy" in capsys.readouterr().out
+
+
+def test_describe_tells_modalities_classes_and_leakage(store, capsys):
+    assert main(["describe", str(store)]) == 0
+    told = capsys.readouterr().out
+    for word in ("40 patches", "worldcover", "B8A", "clc19", "How leaky each split protocol is", "random"):
+        assert word in told
+
+
+def test_show_draws_a_patch(store, tmp_path, capsys):
+    patch_id = pd.read_parquet(store / "index.parquet")["patch_id"][3]
+    assert main(["show", str(store), patch_id, "-o", str(tmp_path / "patch.png")]) == 0
+    assert (tmp_path / "patch.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_tells_scores_and_where_the_run_is(recipe, tmp_path, capsys):
+    assert main(["train", str(recipe), "train.steps=2", "--to", str(tmp_path / "run")]) == 0
+    assert re.search(r"validation mAP \d\.\d{3} .* test \d\.\d{3}", capsys.readouterr().out)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 2
+
+
+def test_resume_of_a_finished_run_reads_it(run, capsys):
+    assert main(["resume", str(run)]) == 0
+    assert "validation mAP" in capsys.readouterr().out
+
+
+def test_evaluate_tells_intervals(run, capsys):
+    assert main(["evaluate", str(run)]) == 0
+    assert "constant" in capsys.readouterr().out
+    assert (run / "evaluation.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "predictions.csv"])
+def test_predict_writes_a_row_a_patch(run, store, tmp_path, name):
+    assert main(["predict", str(run), str(store), "-o", str(tmp_path / name)]) == 0
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    table = read(tmp_path / name)
+    assert len(table) == 40
+    assert table["predicted"].all()
+
+
+def test_predict_works_on_patches_without_labels_and_tells_missing_inputs(run, tmp_path, capsys):
+    write_ben_ge(tmp_path / "new", patches=6, absent={"s1": [2]})
+    for file in (tmp_path / "new").rglob("*_labels_metadata.json"):
+        file.unlink()
+    assert main(["pack", str(tmp_path / "new"), str(tmp_path / "new.store"), "--workers", "1"]) == 0
+    assert main(["predict", str(run), str(tmp_path / "new.store"), "-o", str(tmp_path / "p.parquet")]) == 0
+    assert "1 patches lack an input" in capsys.readouterr().out
+    table = pd.read_parquet(tmp_path / "p.parquet")
+    assert table["predicted"].tolist() == [True, True, False, True, True, True]
+    assert table["clc19.confidence"].isna().tolist() == [False, False, True, False, False, False]
+
+
+def test_study_tells_leaderboard_and_report_and_report_writes_it_again(recipe, tmp_path, capsys):
+    axes = {
+        "baseline": "a",
+        "seeds": [0],
+        "replicates": 100,
+        "search": {"learning_rates": [0.001]},
+        "variants": {"a": {"inputs": ["s2"], "fusion": {"strategy": "single"}}, "b": {}},
+    }
+    recipe.write_text(recipe.read_text() + write_yaml({"study": axes}))
+    assert main(["study", str(recipe), "--to", str(tmp_path / "study"), "--workers", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "prove nothing" in told
+    report = tmp_path / "study" / "report.html"
+    assert f"report: {report}" in told
+    report.unlink()
+    assert main(["report", str(tmp_path / "study")]) == 0
+    assert report.exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.stepps=3", "did you mean 'steps'"),
+        ("fusion.strategy=erly", "did you mean 'early'"),
+        ("fusion.encoder=resnet1", "resnet"),
+        ("inputs=[s1,s4]", "unknown modality 's4'"),
+        ("task.target=clc_19", "did you mean 'clc19'"),
+        ("train.steps=0", "train.steps"),
+        ("seed", "write key=value"),
+        ("data.store=nowhere", "does not exist"),
+        ("split.protocol=tutorial", "800 patches"),
+    ],
+)
+def test_misuse_of_a_recipe_is_one_clear_line(recipe, tmp_path, capsys, override, message):
+    code = 1 if "store" in override else 2
+    assert message in fails(capsys, code, "train", recipe, override, "--to", tmp_path / "run")
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_duplicate_key_in_a_recipe_is_misuse(recipe, capsys):
+    recipe.write_text(recipe.read_text() + "name: again\n")
+    assert "duplicate key 'name'" in fails(capsys, 2, "train", recipe)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "none.yaml"], ["resume", "none"], ["evaluate", "none"], ["report", "none"], ["download", "ben-ge-80"]],
+)
+def test_what_does_not_exist_is_misuse(words, capsys):
+    fails(capsys, 2, *words)
+
+
+@pytest.mark.parametrize("command", ["describe", "check"])
+def test_a_folder_that_is_neither_dataset_nor_store_is_bad_data(tmp_path, capsys, command):
+    fails(capsys, 1, command, tmp_path)
+
+
+def test_an_unknown_patch_names_the_nearest(store, tmp_path, capsys):
+    assert "did you mean" in fails(capsys, 2, "show", store, "S2A_MSIL2A_2017", "-o", tmp_path / "p.png")
+
+
+def spoil_band(folder):
+    next(folder.glob("sentinel-2/*/*_B05.tif")).unlink()
+
+
+def spoil_tiff(folder):
+    next(folder.glob("sentinel-1/*/*_VV.tif")).write_text("this is no TIFF")
+
+
+def spoil_shape(folder):
+    path = next(folder.glob("dem/*.tif"))
+    with rasterio.open(path) as file:
+        profile, values = file.profile, file.read()
+    with rasterio.open(path, "w", **{**profile, "height": 5}) as file:
+        file.write(values[:, :5])
+
+
+def spoil_nan(folder):
+    path = next(folder.glob("sentinel-1/*/*_VH.tif"))
+    with rasterio.open(path, "r+") as file:
+        values = file.read(1)
+        values[3, 4] = np.nan
+        file.write(values, 1)
+
+
+def spoil_id(folder):
+    table = next(folder.glob("*_meta.csv"))
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines, lines[1]]) + "\n")
+
+
+@pytest.mark.parametrize("spoil", [spoil_band, spoil_tiff, spoil_shape, spoil_nan, spoil_id])
+def test_bad_data_stops_packing_with_one_line_and_leaves_no_store(tmp_path, capsys, spoil):
+    write_ben_ge(tmp_path / "tiny", patches=6)
+    spoil(tmp_path / "tiny")
+    fails(capsys, 1, "pack", tmp_path / "tiny", tmp_path / "tiny.store", "--workers", "1")
+    assert not (tmp_path / "tiny.store").exists()
+
+
+@pytest.mark.parametrize("spoil", [spoil_band, spoil_tiff, spoil_shape, spoil_nan])
+def test_skip_bad_sets_the_patch_aside_in_a_list(tmp_path, capsys, spoil):
+    write_ben_ge(tmp_path / "tiny", patches=6)
+    spoil(tmp_path / "tiny")
+    assert main(["pack", str(tmp_path / "tiny"), str(tmp_path / "tiny.store"), "--workers", "1", "--skip-bad"]) == 0
+    assert "5 patches" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "tiny.store" / "set_aside.csv")) == 1
+
+
+def test_no_command_is_misuse(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+
+
+def test_the_installed_command_answers():
+    done = subprocess.run([sys.executable, "-m", "eofuse.cli", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("eofuse ")

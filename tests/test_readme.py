@@ -1,0 +1,90 @@
+"""Every command of the README and the documentation's Python runs, at a small size, in the order in which it stands there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import eofuse
+from eofuse.cli import main
+from eofuse.config import write_yaml
+from eofuse.data import download as downloading
+from shrink import RECIPES, shrunk
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks(README, "bash") for line in block.splitlines() if line.startswith("eofuse ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.fixture
+def newcomer(tmp_path, monkeypatch):
+    """A folder with the shipped recipes, shrunk, and an archive that gives a simulated ben-ge-800."""
+    (tmp_path / "recipes").mkdir()
+    for path in RECIPES.glob("*.yaml"):
+        (tmp_path / "recipes" / path.name).write_text(write_yaml(shrunk(path.name)))
+    monkeypatch.chdir(tmp_path)
+
+    def give(name, to, base_url, progress):
+        return eofuse.simulate(Path(to) / name, patches=60, workers=1)
+
+    monkeypatch.setattr(downloading, "download", give)
+    return tmp_path
+
+
+def test_the_commands_of_the_readme_run(newcomer):
+    assert len(commands()) >= 9
+    for words in commands():
+        if words[0] == "show":  # the id stands for one of the user's own
+            words[2] = eofuse.open_store(words[1]).index["patch_id"][0]
+        assert main(words) == 0, words
+    assert (newcomer / "studies" / "tutorial_fusion" / "report.html").exists()
+    assert (newcomer / "preds.parquet").exists()
+
+
+def test_the_python_of_the_readme_and_of_the_documentation_runs(newcomer, capsys):
+    eofuse.simulate("ben-ge-800", patches=60, workers=1)
+    data = (PROJECT / "docs" / "data.md").read_text(encoding="utf-8")
+    for code in [*blocks(README, "python"), *blocks(data, "python")]:
+        exec(compile(code, "README", "exec"), {})
+    assert "report.html" in capsys.readouterr().out
+
+
+def test_the_recipe_of_the_readme_is_valid():
+    from eofuse.config import parse_options, parse_yaml
+    from eofuse.learning.preparation import RunOptions
+
+    for block in blocks(README, "yaml"):
+        parse_options(RunOptions, parse_yaml(block))
+
+
+def test_the_make_targets_of_the_readme_exist():
+    makefile = (PROJECT / "Makefile").read_text()
+    for target in set(re.findall(r"make ([a-z]+)", README)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_files_that_the_readme_links_to_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (PROJECT / target).exists(), target
+
+
+def test_every_option_is_documented():
+    from eofuse.learning.preparation import RunOptions
+    from eofuse.studies.grid import AxesOptions
+
+    text = (PROJECT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    groups = [
+        field.annotation for field in RunOptions.model_fields.values() if hasattr(field.annotation, "model_fields")
+    ]
+    for group in [*groups, AxesOptions]:
+        for name in group.model_fields:
+            assert f"`{name}`" in text, f"{group.__name__}.{name}"

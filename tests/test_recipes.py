@@ -1,0 +1,55 @@
+"""Every recipe that ships runs."""
+
+import pytest
+
+import eofuse
+from eofuse.config import read_yaml
+from shrink import RECIPES, shrunk
+
+
+@pytest.fixture(scope="module")
+def simulated_store(tmp_path_factory):
+    folder = eofuse.simulate(tmp_path_factory.mktemp("recipes") / "simulated", patches=90, workers=1)
+    return eofuse.pack(folder, folder.with_suffix(".store"), workers=1)
+
+
+@pytest.fixture(scope="module")
+def real_store(ben_real_40, tmp_path_factory):
+    return eofuse.pack(ben_real_40, tmp_path_factory.mktemp("recipes") / "ben-real-40.store", workers=1)
+
+
+def names(is_study: bool) -> list[str]:
+    return sorted(path.name for path in RECIPES.glob("*.yaml") if ("study" in read_yaml(path)) is is_study)
+
+
+@pytest.mark.parametrize("name", names(is_study=True))
+def test_a_study_recipe_runs_to_its_report(name, simulated_store, real_store, tmp_path):
+    store = real_store if "real" in name else simulated_store
+    study = eofuse.study(shrunk(name), store=store, to=tmp_path / "study", workers=1)
+    variants = set(read_yaml(RECIPES / name)["study"]["variants"])
+    assert variants <= set(study.leaderboard()["variant"])
+    assert (study.folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", names(is_study=False))
+def test_a_run_recipe_runs(name, simulated_store, tmp_path):
+    assert eofuse.train(shrunk(name), store=simulated_store, to=tmp_path / "run").test
+
+
+def test_the_report_on_forty_real_patches_says_that_they_prove_nothing(real_store, tmp_path):
+    study = eofuse.study(shrunk("ben_real_40.yaml"), store=real_store, to=tmp_path / "study", workers=1)
+    assert "prove nothing" in study.report().read_text()
+
+
+def test_the_tutorials_lab_is_whole():
+    axes = read_yaml(RECIPES / "tutorial_fusion.yaml")["study"]
+    strategies = [
+        (tuple(v["inputs"]), v["fusion"]["strategy"], v["fusion"].get("weights")) for v in axes["variants"].values()
+    ]
+    assert strategies == [
+        (("s2",), "single", None),
+        (("s1", "s2"), "early", None),
+        (("s1", "s2", "season"), "early", None),
+        (("s1", "s2"), "late", "separate"),
+        (("s1", "s2"), "late", "shared"),
+    ]
