@@ -1,6 +1,6 @@
 """How fast patches come from disk: eofuse beside the alternatives, in one run.
 
-    python benchmarks/data_path.py [--patches 512] [--repeats 7]
+    python benchmarks/data_path.py [--patches 512] [--repeats 15]
 
 Reads the Sentinel-2 (12 bands) and Sentinel-1 (2 bands) of random patches of 120 × 120 pixels, warm, in one process and one thread:
 
@@ -10,7 +10,8 @@ Reads the Sentinel-2 (12 bands) and Sentinel-1 (2 bands) of random patches of 12
 - a bare gather from the store's memory maps into a preallocated batch: the limit
 - eofuse: `Store.read`, and the `Loader` that training uses (targets and presence included)
 
-The fast ones are interleaved and the best of several repeats counts, because machines are noisy; what matters are the ratios.
+The fast ones are interleaved in changing order and the best of several repeats counts, because machines are noisy; what matters
+are the ratios.
 """
 
 import argparse
@@ -44,7 +45,7 @@ Gather = Callable[[np.ndarray], object]
 def main() -> None:
     parser = argparse.ArgumentParser(description="Reading speed, side by side.")
     parser.add_argument("--patches", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -77,8 +78,9 @@ def main() -> None:
                 "eofuse Loader": Loader(store, dict.fromkeys(SENSORS)).read,
             }
             best = dict.fromkeys(fast, 0.0)
-            for _ in range(options.repeats):
-                for title, gather in fast.items():
+            for repeat in range(options.repeats):
+                for title in np.random.default_rng(repeat).permutation(list(fast)):  # what ran before matters: caches
+                    gather = fast[title]
                     best[title] = max(best[title], rate(gather, len(store), size, max(len(store), 2 * size)))
             for title, value in best.items():
                 rows.setdefault(title, []).append(value)

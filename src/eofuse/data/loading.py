@@ -5,6 +5,7 @@ have seen. A batch is one gather a modality into a preallocated buffer, in nativ
 current one is used.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ class Batch:
 class Loader:
     """Reads batches of chosen modalities and targets from a store.
 
-    The tensors of a batch are views of buffers that are used again `BUFFERS` batches later; use one loader for one loop.
+    The tensors of a batch are views of buffers that the next `read`, or the batch after the next of `batches`, fills again;
+    use one loader for one loop.
 
     Args:
         store: the store.
@@ -65,8 +67,6 @@ class Loader:
         targets: targets wanted.
         crop: side of the square in the middle of each patch that is read, the whole patch by default.
     """
-
-    BUFFERS = 4
 
     def __init__(
         self,
@@ -85,8 +85,7 @@ class Loader:
             self._channels[name] = [modality.channel_index(channel) for channel in channels] if channels else None
             self.modalities[name] = modality.select(channels) if channels else modality
         self._present = {name: store.present(name) for name in self.modalities}
-        self._buffers: list[dict[str, npt.NDArray[np.generic]]] = [{} for _ in range(self.BUFFERS)]
-        self._turn = 0
+        self._buffers: tuple[dict[str, npt.NDArray[np.generic]], ...] = ({}, {})
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -98,12 +97,11 @@ class Loader:
         everywhere = np.ones(len(self.store), dtype=bool)
         return np.asarray(np.logical_and.reduce([everywhere, *self._present.values()]))
 
-    def read(self, rows: Rows) -> Batch:
-        """Reads one batch."""
-        self._turn = (self._turn + 1) % self.BUFFERS
+    def read(self, rows: Rows, buffer: int = 0) -> Batch:
+        """Reads one batch into the first or the second buffer."""
         inputs, present = {}, {}
         for name in self.modalities:
-            out = self._buffer(name, len(rows))
+            out = self._buffer(name, len(rows), buffer)
             self.store.read(name, rows, out, channels=self._channels[name], window=self.window)
             inputs[name] = torch.from_numpy(out)
             present[name] = torch.from_numpy(self._present[name][rows])
@@ -111,8 +109,8 @@ class Loader:
         known = {name: torch.from_numpy(target.known[rows]) for name, target in self.targets.items()}
         return Batch(rows, inputs, present, targets, known)
 
-    def _buffer(self, name: str, count: int) -> npt.NDArray[np.generic]:
-        buffers = self._buffers[self._turn]
+    def _buffer(self, name: str, count: int, number: int) -> npt.NDArray[np.generic]:
+        buffers = self._buffers[number]
         buffer = buffers.get(name)
         if buffer is None or len(buffer) < count:
             window = self.window if self.modalities[name].kind is Kind.RASTER else None
@@ -122,7 +120,7 @@ class Loader:
 
     def batches(self, batches_of_rows: Iterable[Rows]) -> Iterator[Batch]:
         """Batches in order, each read while the one before it is used."""
-        return read_ahead(self.read, batches_of_rows)
+        return read_ahead(lambda turn: self.read(*turn), zip(batches_of_rows, itertools.cycle((0, 1)), strict=False))
 
 
 def read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

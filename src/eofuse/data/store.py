@@ -158,6 +158,10 @@ class Store:
         if out is None:
             out = np.empty((len(rows), *self.shape(name, channels, window)), dtype=modality.dtype)
         shards = self._open_shards(modality)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise UsageError(f"rows go from 0 to {len(self) - 1}", where=self.path)
+        if len(shards) == 1 and channels is None and window is None:
+            return np.take(shards[0], rows, axis=0, out=out, mode="clip")
         rows_per_shard = self._rows_per_shard[name]
         area = (slice(None), slice(None))
         if window:
