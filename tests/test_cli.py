@@ -259,3 +259,14 @@ def test_no_command_is_misuse(capsys):
 def test_the_installed_command_answers():
     done = subprocess.run([sys.executable, "-m", "eofuse.cli", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("eofuse ")
+
+
+def test_real_patches_are_checked_packed_described_and_shown(ben_real_40, tmp_path, capsys):
+    store = tmp_path / "real.store"
+    assert main(["check", str(ben_real_40)]) == 0
+    assert main(["pack", str(ben_real_40), str(store)]) == 0
+    assert main(["describe", str(store)]) == 0
+    assert "40 patches of 120 × 120 pixels" in capsys.readouterr().out
+    patch_id = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_27_55"
+    assert main(["show", str(store), patch_id, "-o", str(tmp_path / "patch.png")]) == 0
+    assert (tmp_path / "patch.png").stat().st_size > 50_000
