@@ -105,7 +105,7 @@ def test_show_draws_a_patch(store, tmp_path, capsys):
 
 
 def test_train_tells_scores_and_where_the_run_is(recipe, tmp_path, capsys):
-    assert main(["train", str(recipe), "train.steps=2", "--to", str(tmp_path / "run")]) == 0
+    assert main(["train", str(recipe), "seed=1", "--to", str(tmp_path / "run"), "train.steps=2"]) == 0
     assert re.search(r"validation mAP \d\.\d{3} .* test \d\.\d{3}", capsys.readouterr().out)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 2
 
@@ -248,6 +248,14 @@ def test_skip_bad_sets_the_patch_aside_in_a_list(tmp_path, capsys, spoil):
     assert main(["pack", str(tmp_path / "tiny"), str(tmp_path / "tiny.store"), "--workers", "1", "--skip-bad"]) == 0
     assert "5 patches" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "tiny.store" / "set_aside.csv")) == 1
+
+
+@pytest.mark.parametrize("words", [["describe", "a.store", "b.store"], ["train", "a.yaml", "--stroe", "b"]])
+def test_words_too_many_are_misuse(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "unrecognized arguments" in capsys.readouterr().err
 
 
 def test_no_command_is_misuse(capsys):
