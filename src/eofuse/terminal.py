@@ -1,6 +1,6 @@
 """What the terminal shows: progress bars and tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Protocol
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eofuse.data.describe import Description
+from eofuse.data.splits import Leakage
 from eofuse.data.store import Store
 
 
@@ -56,16 +57,11 @@ def progress_bar(what: str, unit: str) -> Iterator[Report]:
 def description_tables(store: Store, description: Description) -> Iterator[Table | Text]:
     """A store's description, table by table."""
     mark = " · simulated data" if store.simulated else ""
-    yield Text(
-        f"{store.name}: {len(store)} patches of {store.patch_size[0]} × {store.patch_size[1]} pixels{mark}",
-        style="bold",
-    )
-    yield _table(
-        "Modalities", description.modalities.assign(share=description.modalities["share"].map("{:.0%}".format))
-    )
-    channels = description.channels
-    numbers = {name: channels[name].map("{:.4g}".format) for name in ("mean", "std", "minimum", "maximum")}
-    yield _table("Channels, in physical units", channels.assign(**numbers))
+    height, width = store.patch_size
+    yield Text(f"{store.name}: {len(store)} patches of {height} × {width} pixels{mark}", style="bold")
+    modalities = description.modalities.drop(columns="title")
+    yield _table("Modalities", modalities.assign(share=modalities["share"].map("{:.0%}".format)))
+    yield _table("Channels, in physical units", _channels(description.channels))
     classes = description.classes
     yield _table("Classes", classes.assign(share=classes["share"].map("{:.1%}".format)))
     scenes = description.scenes
@@ -73,15 +69,25 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
     yield Text(f"{scenes['scenes']} scenes, {sizes}")
     parts = ", ".join(f"{count} {name}" for name, count in description.splits.items())
     yield Text(f"published split: {parts or 'none'}")
-    table = Table(
-        "split", "test patches", "share a scene with training", "next to a training patch", box=box.SIMPLE_HEAD
-    )
-    table.title, table.title_justify = "How leaky each split protocol is", "left"
-    for protocol, leak in description.leakage.items():
-        adjacent = "?" if leak.adjacent is None else f"{leak.adjacent} ({leak.adjacent / leak.test_patches:.0%})"
-        sharing = f"{leak.sharing_scene} ({leak.sharing_scene / leak.test_patches:.0%})"
-        table.add_row(protocol, str(leak.test_patches), sharing, adjacent)
-    yield table
+    yield _table("How leaky each split protocol is: test patches that", _leakage(description.leakage))
+
+
+def _channels(channels: pd.DataFrame) -> pd.DataFrame:
+    names = {"minimum": "min", "maximum": "max"}
+    numbers = channels[["mean", "std", "minimum", "maximum"]].map("{:.4g}".format).rename(columns=names)
+    return channels[["modality", "channel", "unit"]].join(numbers)
+
+
+def _leakage(leakage: Mapping[str, Leakage]) -> pd.DataFrame:
+    rows = []
+    for protocol, found in leakage.items():
+        counts = {"share a scene with training": found.sharing_scene, "lie next to training": found.adjacent}
+        shown = {
+            name: "unknown" if count is None else f"{count} of {found.test_patches} ({count / found.test_patches:.0%})"
+            for name, count in counts.items()
+        }
+        rows.append({"split": protocol, **shown})
+    return pd.DataFrame(rows)
 
 
 def scores_table(scores: pd.DataFrame) -> Table:
@@ -95,7 +101,10 @@ def scores_table(scores: pd.DataFrame) -> Table:
 
 
 def _table(title: str, values: pd.DataFrame) -> Table:
-    table = Table(*values.columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, column in values.items():
+        is_number = pd.api.types.is_numeric_dtype(column) or name in ("mean", "std", "min", "max", "share")
+        table.add_column(str(name), justify="right" if is_number else "left", overflow="fold")
     for row in values.itertuples(index=False):
         table.add_row(*(Text(str(value)) for value in row))
     return table

@@ -1,7 +1,9 @@
 """Scores of a trained run on its test patches, with intervals over scenes, beside the constant predictor."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,27 +29,44 @@ def evaluate(run_folder: str | os.PathLike[str], replicates: int = 2000) -> pd.D
     """
     run = test_run(Path(run_folder))
     prepared = prepare(open_store(run.options.data.store), run.options)
-    table = run.predictions()
-    truth = np.array(table["truth"].tolist())
-    constant = np.tile(prepared.task.constant_prediction(prepared.rows["train"]), (len(table), 1))
+    predictions = to_predictions(run.predictions(), run.options.seed, run.options.split.fold)
+    frequencies = prepared.task.constant_prediction(prepared.rows["train"])
+    constant = replace(predictions, probabilities=np.tile(frequencies, (len(predictions.truth), 1)))
     bootstrap = Bootstrap(prepared.task.score, replicates)
-    rows = []
-    for predictor, probabilities in (("run", np.array(table["probabilities"].tolist())), ("constant", constant)):
-        scenes, patch_ids = table["scene"].to_numpy(dtype=str), table["patch_id"].to_numpy(dtype=str)
-        predictions = Predictions(truth, probabilities, scenes, patch_ids, seed=run.options.seed)
-        for metric, summary in bootstrap.summarise([predictions]).items():
-            rows.append(
-                {
-                    "predictor": predictor,
-                    "metric": metric,
-                    "value": summary.mean,
-                    "low": summary.low,
-                    "high": summary.high,
-                    "n_test": summary.n_test,
-                    "n_scenes": summary.n_scenes,
-                }
-            )
-    scores = pd.DataFrame(rows)
+    scores = pd.DataFrame(
+        [
+            {"predictor": predictor, **row}
+            for predictor, said in (("run", predictions), ("constant", constant))
+            for row in score_rows(said, bootstrap)
+        ]
+    )
     with replacing(run.folder / EVALUATION_FILE) as temporary:
         scores.to_csv(temporary, index=False)
     return scores
+
+
+def to_predictions(table: pd.DataFrame, seed: int, fold: int) -> Predictions:
+    """A run's table of test patches as the statistics take it."""
+    return Predictions(
+        truth=np.array(table["truth"].tolist()),
+        probabilities=np.array(table["probabilities"].tolist(), dtype=np.float64),
+        scenes=table["scene"].to_numpy(dtype=str),
+        patch_ids=table["patch_id"].to_numpy(dtype=str),
+        seed=seed,
+        fold=fold,
+    )
+
+
+def score_rows(predictions: Predictions, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """A row a metric for one run: metric, value, low, high, n_test, n_scenes."""
+    return [
+        {
+            "metric": metric,
+            "value": summary.mean,
+            "low": summary.low,
+            "high": summary.high,
+            "n_test": summary.n_test,
+            "n_scenes": summary.n_scenes,
+        }
+        for metric, summary in bootstrap.summarise([predictions]).items()
+    ]

@@ -21,6 +21,7 @@ from eofuse.evaluation.statistics import Bootstrap, Predictions, holm
 from eofuse.files import replacing, write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.evaluate import score_rows, to_predictions
 from eofuse.learning.preparation import Prepared, prepare
 from eofuse.learning.run import Run, open_run
 from eofuse.studies.grid import Cell, StudyPlan
@@ -74,32 +75,17 @@ def _labels(cell: Cell) -> dict[str, Any]:
 
 
 def _predictions(cell: Cell, table: pd.DataFrame) -> Predictions:
-    return Predictions(
-        truth=np.array(table["truth"].tolist()),
-        probabilities=np.array(table["probabilities"].tolist(), dtype=np.float64),
-        scenes=table["scene"].to_numpy(dtype=str),
-        patch_ids=table["patch_id"].to_numpy(dtype=str),
-        seed=cell.options.seed,
-        fold=cell.options.split.fold,
-    )
+    return to_predictions(table, cell.options.seed, cell.options.split.fold)
 
 
 def _results(tested: Sequence[tuple[Cell, Run, pd.DataFrame]], bootstrap: Bootstrap) -> pd.DataFrame:
-    rows = []
-    for cell, _, table in tested:
-        for metric, summary in bootstrap.summarise([_predictions(cell, table)]).items():
-            rows.append(
-                {
-                    **_labels(cell),
-                    "metric": metric,
-                    "value": summary.mean,
-                    "low": summary.low,
-                    "high": summary.high,
-                    "n_test": summary.n_test,
-                    "n_scenes": summary.n_scenes,
-                }
-            )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            {**_labels(cell), **row}
+            for cell, _, table in tested
+            for row in score_rows(_predictions(cell, table), bootstrap)
+        ]
+    )
 
 
 def _leaderboard(
