@@ -194,6 +194,16 @@ def test_patches_without_input_or_label_are_left_out_and_counted(recipe, tmp_pat
     assert not set(used) & {*range(10), 20, 21, 22}
 
 
+def test_flagged_patches_can_be_left_out(recipe, tmp_path):
+    source = FakeSource(patches=60)
+    source.index["seasonal_snow"] = np.arange(60) < 7
+    store = pack_source(source, tmp_path / "snow.store", workers=1)
+    prepared = prepare(store, parse_options(RunOptions, merge(recipe, {"data": {"exclude": ["seasonal_snow"]}})))
+    assert prepared.excluded == {"flagged (seasonal_snow)": 7}
+    with pytest.raises(UsageError, match="did you mean 'seasonal_snow'"):
+        prepare(store, parse_options(RunOptions, merge(recipe, {"data": {"exclude": ["seasonal_show"]}})))
+
+
 def test_a_class_that_training_never_shows_is_said(recipe, tmp_path):
     source = FakeSource(patches=120)
     test_scenes = (source.index["split"] == "test").to_numpy()

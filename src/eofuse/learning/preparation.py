@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from pydantic import Field, field_validator
 
 from eofuse.config import Options
@@ -14,7 +15,7 @@ from eofuse.data.loading import Loader, Rows
 from eofuse.data.splits import Leakage, SplitOptions, leakage, make_split
 from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store
-from eofuse.errors import DataError, UsageError
+from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.learning.loop import TrainOptions
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import ModelSpec
@@ -32,11 +33,13 @@ class DataOptions(Options):
         store: path of the packed store.
         crop: side in pixels of the square in the middle of each patch that is used; the whole patch by default.
         require: modalities that a patch must have, besides the inputs; a study needs it to use the same patches for all.
+        exclude: columns of the index that are true for patches to be left out, as `cloud_or_shadow` and `seasonal_snow`.
     """
 
     store: str
     crop: int | None = Field(default=None, ge=8)
     require: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 class RunOptions(Options):
@@ -139,12 +142,16 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
     in_split = np.zeros(len(store), dtype=bool)
     for rows in split.parts().values():
         in_split[rows] = True
-    usable = complete & task.target.known
-    excluded = {
-        "not in the split": int((~in_split).sum()),
-        "lacks an input modality": int((in_split & ~complete).sum()),
-        f"has no label ({task.name})": int((in_split & complete & ~task.target.known).sum()),
-    }
+    wanted = ~_flagged(store, options.data.exclude)
+    excluded, usable = {}, np.ones(len(store), dtype=bool)
+    for reason, fits in {
+        "not in the split": in_split,
+        f"flagged ({', '.join(options.data.exclude)})": wanted,
+        "lacks an input modality": complete,
+        f"has no label ({task.name})": task.target.known,
+    }.items():
+        excluded[reason] = int((usable & ~fits).sum())  # counted once, for the first reason
+        usable &= fits
     parts = {name: rows[usable[rows]] for name, rows in split.parts().items()}
     for name, rows in parts.items():
         if not len(rows):
@@ -163,6 +170,21 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
         leakage(store.index, used),
         _warnings(store, task, parts),
     )
+
+
+def _flagged(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Patches for which one of these columns of the index is true, (patches,).
+
+    Raises:
+        UsageError: if there is no such column of true and false.
+    """
+    flags = [name for name, dtype in store.index.dtypes.items() if pd.api.types.is_bool_dtype(dtype)]
+    flagged = np.zeros(len(store), dtype=bool)
+    for column in columns:
+        if column not in flags:
+            raise UsageError(f"no flag '{column}'", where="data.exclude", fix=did_you_mean(column, map(str, flags)))
+        flagged |= store.index[column].fillna(False).to_numpy(dtype=bool)
+    return flagged
 
 
 def refuse_leaking_inputs(task: Task, inputs: Mapping[str, Sequence[str] | None]) -> None:
