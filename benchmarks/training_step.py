@@ -105,7 +105,7 @@ def bare_step(prepared, options: RunOptions):
     labels = batch.targets[prepared.task.name].clone()
     spec = model_spec(prepared, options)
     model = build_model(spec, seed=0)
-    network = torch.nn.ModuleList([model.fusion, model.heads[prepared.task.name]])
+    network = torch.nn.ModuleList([model.fusion, model.heads[0]])
     optimizer = make_optimizer(network, TrainOptions())
     scales = {modality.name: modality.scale for modality in spec.modalities}
     moments = {

@@ -136,7 +136,7 @@ def test_predict_works_on_patches_without_labels_and_tells_missing_inputs(run, t
         file.unlink()
     assert main(["pack", str(tmp_path / "new"), str(tmp_path / "new.store"), "--workers", "1"]) == 0
     assert main(["predict", str(run), str(tmp_path / "new.store"), "-o", str(tmp_path / "p.parquet")]) == 0
-    assert "1 patches lack an input" in capsys.readouterr().out
+    assert "1 of 6 patches lack an input" in capsys.readouterr().out
     table = pd.read_parquet(tmp_path / "p.parquet")
     assert table["predicted"].tolist() == [True, True, False, True, True, True]
     assert table["clc19.confidence"].isna().tolist() == [False, False, True, False, False, False]
@@ -171,14 +171,20 @@ def test_study_tells_leaderboard_and_report_and_report_writes_it_again(recipe, t
         ("task.target=clc_19", "did you mean 'clc19'"),
         ("train.steps=0", "train.steps"),
         ("seed", "write key=value"),
-        ("data.store=nowhere", "does not exist"),
+        ("data.store=nowhere", "no such store"),
+        ("train.device=cuda", "no CUDA device"),
+        ("train.batch_size=1", "greater than or equal to 2"),
+        ("seed=99999999999", "less than"),
+        ("task=clc19", "must be a section of keys"),
+        ("task.target=lon", "holds numbers, not classes"),
+        ("task.target=patch_id", "different values"),
+        ("inputs={s2: [B04, B4]}", "named twice"),
         ("split.protocol=tutorial", "800 patches"),
     ],
 )
 def test_misuse_of_a_recipe_is_one_clear_line(recipe, tmp_path, capsys, override, message):
-    code = 1 if "store" in override else 2
-    assert message in fails(capsys, code, "train", recipe, override, "--to", tmp_path / "run")
-    assert not (tmp_path / "run" / "result.json").exists()
+    assert message in fails(capsys, 2, "train", recipe, override, "--to", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_duplicate_key_in_a_recipe_is_misuse(recipe, capsys):
@@ -246,7 +252,9 @@ def test_skip_bad_sets_the_patch_aside_in_a_list(tmp_path, capsys, spoil):
     write_ben_ge(tmp_path / "tiny", patches=6)
     spoil(tmp_path / "tiny")
     assert main(["pack", str(tmp_path / "tiny"), str(tmp_path / "tiny.store"), "--workers", "1", "--skip-bad"]) == 0
-    assert "5 patches" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "5 patches" in told
+    assert "1 bad patch was set aside" in told
     assert len(pd.read_csv(tmp_path / "tiny.store" / "set_aside.csv")) == 1
 
 

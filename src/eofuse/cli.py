@@ -167,7 +167,8 @@ def _check(arguments: argparse.Namespace) -> int:
     for problem in problems:
         style = "red" if problem.severity == "error" else "yellow"
         console().print(str(problem), style=style, markup=False, highlight=False, soft_wrap=True)
-    print(f"{arguments.path}: {len(errors)} errors, {len(problems) - len(errors)} warnings")
+    counts = {"error": len(errors), "warning": len(problems) - len(errors)}
+    print(f"{arguments.path}: " + ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items()))
     return 1 if errors else 0
 
 
@@ -187,9 +188,12 @@ def _pack(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     aside = store.provenance["set_aside"]
-    print(f"{store.path}: {len(store)} patches, {', '.join(store.modalities)}")
+    print(f"{arguments.store}: {len(store)} patches, {', '.join(store.modalities)}")
     if aside:
-        print(f"{aside} bad patches were set aside: see {store.path / 'set_aside.csv'}")
+        patches = "1 bad patch was" if aside == 1 else f"{aside} bad patches were"
+        print(f"{patches} set aside: see {arguments.store / 'set_aside.csv'}")
+    for problem in store.provenance["other_problems"]:
+        print(f"not packed because of an {problem}")
     return 0
 
 
@@ -240,7 +244,7 @@ def _resume(arguments: argparse.Namespace) -> int:
 def _tell(run: "Run") -> int:
     assert run.test is not None
     metric = run.result["metric"]
-    for warning in run.warnings():
+    for warning in run.notes():
         print(f"note: {warning}")
     print(
         f"validation {metric} {run.result['validation'][metric]:.3f} (step {run.result['best_step']}), test {run.test[metric]:.3f}"
@@ -268,7 +272,9 @@ def _predict(arguments: argparse.Namespace) -> int:
         table = predict_store(run.folder / MODEL_FOLDER, open_store(arguments.store), progress=progress)
     write_predictions(table, arguments.output)
     missing = int((~table["predicted"]).sum())
-    without = f"; {missing} patches lack an input and have no prediction" if missing else ""
+    if run.is_simulated:
+        print("note: the model was trained on simulated data: its predictions say nothing about the Earth")
+    without = f"; {missing} of {len(table)} patches lack an input and have no prediction" if missing else ""
     print(f"{arguments.output}: {len(table) - missing} predictions{without}")
     return 0
 

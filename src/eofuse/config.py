@@ -120,8 +120,12 @@ def apply_overrides(values: Mapping[str, Any], words: Sequence[str]) -> dict[str
         UsageError: if a word has no `=` or its path runs through something that is no mapping.
     """
     result = dict(values)
+    given: set[str] = set()
     for word in words:
         path, equals, text = word.partition("=")
+        if path in given:
+            raise UsageError(f"'{path}' is given twice", fix="keep one")
+        given.add(path)
         if not equals or not path:
             raise UsageError(f"'{word}' is no override", fix="write key=value, for example train.steps=500")
         change: Any = parse_yaml(text, word) if text else None
@@ -154,6 +158,8 @@ def _explain(kind: type[Options], problem: Mapping[str, Any]) -> str:
     if problem["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"{path}: '{problem['input']}' is not valid; {did_you_mean(problem['input'], choices)}"
+    if problem["type"] == "model_type":
+        return f"{path}: must be a section of keys (given: {problem['input']!r})"
     message = str(problem["msg"]).removeprefix("Value error, ")
     given = problem["input"]
     shown = "" if isinstance(given, Mapping) else f" (given: {given!r})"

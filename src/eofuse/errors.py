@@ -7,6 +7,8 @@ data (a missing band, a damaged file; exit code 1). `did_you_mean` finds the nea
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMES = 15
+
 
 class EofuseError(Exception):
     """An error with a message for people: what, where and what to do.
@@ -56,4 +58,7 @@ def did_you_mean(name: object, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
-    return "valid: " + ", ".join(names) if names else "there are no valid names here"
+    if not names:
+        return "there are no valid names here"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"valid: {', '.join(names[:MOST_NAMES])}{more}"

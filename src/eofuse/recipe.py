@@ -7,17 +7,19 @@ single values.
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from eofuse.config import apply_overrides, merge, parse_options, read_yaml
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
-from eofuse.learning.preparation import RunOptions
+from eofuse.learning.preparation import RunOptions, prepare, rehearse
 from eofuse.learning.run import Run, start_run, test_run, train_run
 from eofuse.reports.html import write_report
 from eofuse.studies.grid import plan_study
@@ -114,19 +116,24 @@ def train(
     if "study" in values:
         raise UsageError("is a study", where=where, fix="run it with `eofuse study`")
     options = parse_options(RunOptions, values, where)
-    fingerprint = open_store(options.data.store).fingerprint
+    opened = open_store(options.data.store)
+    rehearse(prepare(opened, options), options)  # finds what is wrong before anything is written
+    fingerprint = opened.fingerprint
     identity = json.dumps([options.model_dump(mode="json", exclude={"data": {"store"}}), fingerprint], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     folder = Path(to) if to is not None else Path("runs") / f"{options.name}-{digest}"
     start_run(options, folder)
-    train_run(folder, progress)
-    return test_run(folder)
+    return resume(folder, progress)
 
 
 def resume(folder: AnyPath, progress: Progress | None = None) -> Run:
     """Goes on with an interrupted run, to the numbers that it would have had without the interruption."""
-    train_run(Path(folder), progress)
-    return test_run(Path(folder))
+    threads = torch.get_num_threads()
+    try:
+        train_run(Path(folder), progress)
+        return test_run(Path(folder))
+    finally:
+        torch.set_num_threads(threads)  # the recipe's number was for the run
 
 
 def study(
@@ -159,7 +166,9 @@ def study(
     words = ["eofuse", "study", where or "RECIPE.yaml", *overrides]
     if store is not None:
         words += ["--store", os.fspath(store.path if isinstance(store, Store) else store)]
-    done = Study(run_study(plan, values, folder, workers=workers, command=" ".join(words), progress=progress))
+    if to is not None:
+        words += ["--to", os.fspath(to)]
+    done = Study(run_study(plan, values, folder, workers=workers, command=shlex.join(words), progress=progress))
     done.report()
     return done
 

@@ -14,6 +14,7 @@ import pytest
 from eofuse.data import pack as packing
 from eofuse.data.pack import pack, pack_source
 from eofuse.errors import DataError, UsageError
+from fake_ben_ge import write_ben_ge
 from fake_source import FakeSource
 
 
@@ -110,7 +111,7 @@ def test_packing_the_same_again_does_nothing(tmp_path):
 
 def test_a_store_of_other_content_is_not_overwritten_unasked(tmp_path):
     pack_source(FakeSource(patches=7), tmp_path / "fake.store", workers=1)
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="holds other data"):
         pack_source(FakeSource(patches=8), tmp_path / "fake.store", workers=1)
     assert len(pack_source(FakeSource(patches=8), tmp_path / "fake.store", workers=1, overwrite=True)) == 8
 
@@ -118,7 +119,32 @@ def test_a_store_of_other_content_is_not_overwritten_unasked(tmp_path):
 def test_a_bad_patch_stops_the_packing(tmp_path):
     with pytest.raises(DataError, match="patch_5, B02: is truncated"):
         pack_source(FakeSource(patches=20, bad={5}), tmp_path / "fake.store", workers=2)
-    assert not (tmp_path / "fake.store").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_store_is_never_replaced(tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("all of it")
+    with pytest.raises(UsageError, match="is no store"):
+        pack_source(FakeSource(patches=7), precious, workers=1, overwrite=True)
+    assert (precious / "thesis.txt").read_text() == "all of it"
+
+
+def test_a_store_in_place_of_its_own_source_is_refused(tmp_path):
+    write_ben_ge(tmp_path / "tiny", patches=3)
+    for store in (tmp_path / "tiny", tmp_path, tmp_path / "tiny" / "sentinel-2"):
+        with pytest.raises(UsageError, match="must not hold the dataset"):
+            pack(tmp_path / "tiny", store, overwrite=True)
+
+
+def test_a_repaired_file_of_the_same_size_is_noticed(tmp_path):
+    write_ben_ge(tmp_path / "tiny", patches=3)
+    pack(tmp_path / "tiny", tmp_path / "tiny.store", workers=1)
+    band = next((tmp_path / "tiny").glob("sentinel-2/*/*_B02.tif"))
+    os.utime(band, ns=(0, 0))
+    with pytest.raises(UsageError, match="holds other data"):
+        pack(tmp_path / "tiny", tmp_path / "tiny.store", workers=1)
 
 
 def test_bad_patches_are_set_aside_in_a_list_if_asked(tmp_path):

@@ -54,7 +54,6 @@ def test_a_patch_with_neither_table_nor_map_has_no_land_cover(store):
 
 def test_land_cover_derives_from_the_land_cover_map(store):
     assert make_target(store, "dominant_land_cover").sources == ("worldcover",)
-    assert make_target(store, "worldcover_fraction.cropland").sources == ("worldcover",)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +76,17 @@ def test_a_column_of_the_index_is_a_target(store):
     target = make_target(store, "label")
     assert target.classes == ("0", "1")
     assert (target.values == store.index["label"]).all()
+
+
+def test_a_column_of_a_modality_derives_from_it(store):
+    target = make_target(store, "climate_zone.climatezone")
+    assert (target.classes, target.sources) == (("15", "26"), ("climate_zone",))
+
+
+@pytest.mark.parametrize(("column", "message"), [("lon", "numbers, not classes"), ("patch_id", "20 different values")])
+def test_a_column_that_holds_no_classes_is_refused(store, column, message):
+    with pytest.raises(UsageError, match=message):
+        make_target(store, column)
 
 
 def test_clc_labels_are_indicators(store):

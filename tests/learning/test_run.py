@@ -104,7 +104,7 @@ def test_training_a_finished_recipe_again_only_reads_it(recipe, trained):
 
 
 def test_a_folder_of_another_run_is_left_alone(recipe, trained):
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="holds another run"):
         recipes.train(recipe, to=trained.folder, overrides=["seed=1"])
 
 

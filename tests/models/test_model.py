@@ -73,7 +73,7 @@ def test_an_encoder_that_cannot_take_the_patches_is_refused(make_spec):
 def test_parameters_that_are_frozen_are_not_counted(make_spec):
     model = build_model(make_spec((SENTINEL1,), strategy="single"), seed=0)
     before = count_parameters(model)
-    model.heads["zone"].requires_grad_(False)
+    model.heads[1].requires_grad_(False)
     width = model.fusion.sizes[0].vector
     assert before - count_parameters(model) == 2 * (width + 1)
 
@@ -81,7 +81,7 @@ def test_parameters_that_are_frozen_are_not_counted(make_spec):
 def test_dropout_acts_in_training_only(make_spec, make_inputs):
     model = build_model(make_spec(PAIR, dropout=0.5), seed=0)
     features = model.eval().features(make_inputs(PAIR))
-    head = model.heads["zone"]
+    head = model.heads[1]
     assert torch.equal(head(features), head(features))
     head.train()
     assert not torch.equal(head(features), head(features))

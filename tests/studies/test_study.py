@@ -1,16 +1,22 @@
 """A study: fair search, controls, paired comparisons, and nothing computed twice."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from eofuse import recipe as recipes
-from eofuse.errors import UsageError
-from eofuse.studies import runner
+from eofuse.errors import DataError, UsageError
+from eofuse.files import locked
 from eofuse.studies.grid import final_cells, plan_study, search_cells
+from eofuse.studies.worker import run_cell
 
 TABLES = ("results", "leaderboard", "comparisons", "predictions", "curves", "per_class")
 
@@ -112,54 +118,98 @@ def tables(folder):
     return {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
 
 
-def test_done_runs_are_not_computed_again(done, copy, study_recipe, monkeypatch):
-    monkeypatch.setattr("eofuse.learning.run.fit", None)
+def finished(folder):
+    """Cell → when its result was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/result.json")}
+
+
+def test_done_runs_are_not_computed_again(done, copy, study_recipe):
+    before = finished(copy)
     recipes.study(study_recipe, to=copy, workers=1)
+    assert finished(copy) == before
     for name, table in tables(copy).items():
         pd.testing.assert_frame_equal(table, tables(done.folder)[name])
 
 
 class Interrupted(BaseException):
-    """Stands for a kill between or within runs."""
+    """Stands for Ctrl-C between or within runs."""
 
 
-def test_an_interrupted_study_goes_on_to_the_same_tables(done, study_recipe, tmp_path, monkeypatch):
-    original, count = runner._run_cell, [0]
-
-    def run_cell(role, folder):
-        count[0] += 1
-        if count[0] > 3:
+def test_an_interrupted_study_goes_on_to_the_same_tables(done, study_recipe, tmp_path):
+    def stop(runs, total, words):
+        if runs == 3:
             raise Interrupted
-        original(role, folder)
 
-    monkeypatch.setattr(runner, "_run_cell", run_cell)
+    started = time.monotonic()
     with pytest.raises(Interrupted):
-        recipes.study(study_recipe, to=tmp_path / "again", workers=1)
-    monkeypatch.setattr(runner, "_run_cell", original)
-    again = recipes.study(study_recipe, to=tmp_path / "again", workers=1)
-    for name, table in tables(again.folder).items():
-        pd.testing.assert_frame_equal(table, tables(done.folder)[name])
-
-
-def test_several_processes_give_the_same_tables(done, study_recipe, tmp_path):
+        recipes.study(study_recipe, to=tmp_path / "again", workers=2, progress=stop)
+    assert time.monotonic() - started < 60
     again = recipes.study(study_recipe, to=tmp_path / "again", workers=2)
     for name, table in tables(again.folder).items():
         pd.testing.assert_frame_equal(table, tables(done.folder)[name])
 
 
-def test_a_new_variant_costs_only_its_own_runs(copy, study_recipe, monkeypatch):
+def test_a_killed_study_leaves_no_process_and_goes_on_to_the_same_tables(done, study_recipe, tmp_path):
+    """kill −9; the study was started by a plain script, as in the README."""
+    script = tmp_path / "script.py"
+    script.write_text(f"import eofuse\neofuse.study({study_recipe!r}, to={str(tmp_path / 'killed')!r}, workers=2)\n")
+    process = subprocess.Popen([sys.executable, str(script)])
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None and len(finished(tmp_path / "killed")) < 2:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    again = recipes.study(study_recipe, to=tmp_path / "killed", workers=2)
+    for name, table in tables(again.folder).items():
+        pd.testing.assert_frame_equal(table, tables(done.folder)[name])
+    assert not [line for line in os.popen("ps -eo ppid,args") if "studies.worker" in line and line.split()[0] == "1"]
+
+
+def test_one_study_is_run_by_one_process(study_recipe, tmp_path):
+    with locked(tmp_path) as ours:
+        assert ours
+        (tmp_path / "study.yaml").touch()
+        with pytest.raises(UsageError, match="another process is running this study"):
+            recipes.study(study_recipe, to=tmp_path, workers=1)
+
+
+def test_a_new_variant_costs_only_its_own_runs(copy, study_recipe):
+    before = finished(copy)
     study_recipe["study"]["variants"]["radar"] = {"inputs": ["s1"], "fusion": {"strategy": "single"}}
-    trained = []
-    original = runner._run_cell
-    monkeypatch.setattr(
-        runner,
-        "_run_cell",
-        lambda role, folder: (
-            (trained.append(folder) if not (folder / "result.json").exists() else None) or original(role, folder)
-        ),
-    )
     recipes.study(study_recipe, to=copy, workers=1)
-    assert len(trained) == 5  # two of the search, one for the other seed, two frozen ones
+    assert {name: finished(copy)[name] for name in before} == before
+    assert len(finished(copy)) == len(before) + 5  # two of the search, one for the other seed, two frozen ones
+
+
+def test_a_variant_with_a_further_modality_costs_only_its_own_runs(copy, study_recipe):
+    before = finished(copy)
+    study_recipe["study"]["variants"]["season"] = {"inputs": ["s1", "season"], "fusion": {"strategy": "late"}}
+    recipes.study(study_recipe, to=copy, workers=1)
+    assert {name: finished(copy)[name] for name in before} == before
+
+
+def test_a_moved_store_is_found_again_and_a_changed_one_refused(copy, study_recipe, planted_store, tmp_path):
+    moved = shutil.copytree(planted_store.path, tmp_path / "moved.store")
+    before = finished(copy)
+    recipes.study({**study_recipe, "data": {"store": str(moved)}}, to=copy, workers=1)
+    assert finished(copy) == before
+    cell = next(copy.glob("cells/*"))
+    with pytest.raises(DataError, match="the store has changed"):
+        run_cell("variant", cell, "another fingerprint")
+
+
+def test_a_learning_rate_that_diverges_is_the_worst(study_recipe, tmp_path):
+    study_recipe["train"] |= {"steps": 6, "clip_norm": None}
+    study_recipe["study"] |= {"seeds": [0], "controls": False, "search": {"learning_rates": [1e30, 0.001]}}
+    study = recipes.study(study_recipe, to=tmp_path / "study", workers=1)
+    assert {entry["learning_rate"] for entry in study.results.summary["variants"]} == {0.001}
+
+
+def test_divergence_at_every_learning_rate_is_one_clear_error(study_recipe, tmp_path):
+    study_recipe["train"] |= {"steps": 6, "clip_norm": None}
+    study_recipe["study"] |= {"seeds": [0], "controls": False, "search": {"learning_rates": [1e30]}}
+    with pytest.raises(DataError, match="diverged at every learning rate"):
+        recipes.study(study_recipe, to=tmp_path / "study", workers=1)
 
 
 def test_folds_test_every_usable_patch_once_a_seed(study_recipe, tmp_path):
@@ -191,6 +241,8 @@ def test_the_summary_names_data_split_and_leakage(done, planted_store):
         ({"seeds": [1, 1]}, "seeds must be different"),
         ({"variantss": {}}, "did you mean 'variants'"),
         ({"variants": {"optical": {"inputs": ["s2"], "fusoin": {}}}}, "did you mean 'fusion'"),
+        ({"variants": {"optical": {"inputs": ["s2"]}, "b": {"inputs": ["s1"], "data": {"store": "x"}}}}, "data.store"),
+        ({"search": {"learning_rates": [-1]}}, "greater than 0"),
         (
             {"variants": {"optical": {"inputs": ["s2"]}, "b": {"inputs": ["s1"], "task": {"target": "x"}}}},
             "variants must share it",
@@ -218,9 +270,28 @@ def test_the_identity_of_a_cell_does_not_depend_on_names_and_paths(study_recipe)
 
 def test_cells_differ_by_seed_data_and_role(study_recipe):
     plan = plan_study(study_recipe)
-    cells = final_cells(plan, {"optical": 0.003, "both": 0.003})
+    cells = final_cells(plan, dict.fromkeys(plan.keys, 0.003))
     assert len({cell.identity("f") for cell in cells}) == len(cells) == 10
     assert cells[0].identity("f") != cells[0].identity("g")
+
+
+def test_each_fold_has_its_own_search(study_recipe):
+    study_recipe["study"] |= {"folds": 3}
+    cells = search_cells(plan_study(study_recipe))
+    assert sorted({cell.options.split.fold for cell in cells}) == [0, 1, 2]
+    assert len(cells) == 2 * 2 * 3
+
+
+def test_a_single_fold_is_searched_and_tested_alike(study_recipe):
+    plan = plan_study({**study_recipe, "split": {"folds": 5, "fold": 2}})
+    cells = [*search_cells(plan), *final_cells(plan, dict.fromkeys(plan.keys, 0.003))]
+    assert {cell.options.split.fold for cell in cells} == {2}
+
+
+def test_folds_need_a_split_that_has_them(study_recipe):
+    study_recipe["study"] |= {"folds": 3}
+    with pytest.raises(UsageError, match="published split has no folds"):
+        plan_study({**study_recipe, "split": {"protocol": "published"}})
 
 
 def test_another_metric_can_rank(done):

@@ -19,7 +19,6 @@ from eofuse.errors import DataError
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Modality
 
 PLAUSIBLE_DECIBEL = (-60.0, 20.0)
-MOSTLY_ZERO = 0.5
 FRACTION_TOLERANCE = 0.01
 CORNER_TOLERANCE_PIXELS = 0.5
 _ROWS_AT_ONCE = 16
@@ -101,7 +100,12 @@ def _lacking(source: Source) -> Iterator[Problem]:
         lacking = int((~source.index[f"has_{modality.name}"].astype(bool)).sum())
         if lacking:
             what = f"{lacking} of {len(source.index)} patches lack this modality"
-            yield Problem("warning", what, modality.name, fix="nothing, if that is meant: models handle absent inputs")
+            yield Problem(
+                "warning",
+                what,
+                modality.name,
+                fix="nothing, if that is meant: runs leave out patches that lack an input",
+            )
 
 
 def _corner_warnings(
@@ -126,8 +130,6 @@ def _raster_warnings(modality: Modality, values: Raster, warn: Callable[..., Pro
         low, high = pixels.min(), pixels.max()
         if modality.name in (SENTINEL1.name, SENTINEL2.name) and low == high:
             found.append(warn(f"every pixel is {low}", where))
-        elif modality.name == SENTINEL2.name and (pixels == 0).mean() > MOSTLY_ZERO:
-            found.append(warn(f"{(pixels == 0).mean():.0%} of the pixels are 0", where))
         limits = {SENTINEL1.name: PLAUSIBLE_DECIBEL, ELEVATION.name: ELEVATION.valid_range}.get(modality.name)
         if limits is not None and (low < limits[0] or high > limits[1]):
             unit = channel.unit

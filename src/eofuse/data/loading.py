@@ -19,6 +19,7 @@ from torch import Tensor
 
 from eofuse.data.store import Store, Window
 from eofuse.data.targets import Target
+from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 
 Rows = npt.NDArray[np.int64]
@@ -82,7 +83,10 @@ class Loader:
         self._channels: dict[str, list[int] | None] = {}
         for name, channels in inputs.items():
             modality = store.modality(name)
-            self._channels[name] = [modality.channel_index(channel) for channel in channels] if channels else None
+            positions = [modality.channel_index(channel) for channel in channels] if channels else None
+            if positions and len(set(positions)) < len(positions):
+                raise UsageError("a channel is named twice", where=f"inputs.{name}", fix="name each channel once")
+            self._channels[name] = positions
             self.modalities[name] = modality.select(channels) if channels else modality
         self._present = {name: store.present(name) for name in self.modalities}
         self._buffers: tuple[dict[str, npt.NDArray[np.generic]], ...] = ({}, {})

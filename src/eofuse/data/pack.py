@@ -13,6 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from hashlib import sha256 as sha256_of
 from multiprocessing import get_all_start_methods, get_context
@@ -29,7 +30,7 @@ from eofuse.data.sources import Source
 from eofuse.data.sources.ben_ge import open_ben_ge
 from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE, Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import sha256, write_text
+from eofuse.files import remove_temporaries, sha256, write_text
 from eofuse.modalities import Kind, Modality
 
 CHUNK = 16
@@ -37,6 +38,7 @@ SHARD_BYTES = 2 * 1024**3
 HEADER_BYTES = 128
 JOURNAL_FILE = "journal.json"
 SET_ASIDE_FILE = "set_aside.csv"
+REPLACED_FOLDER = "replaced"
 
 Progress = Callable[[int, int], None]
 
@@ -69,8 +71,12 @@ def pack(
         DataError: if the folder has errors (without `skip_bad`) or the disk is full; run again to continue.
         UsageError: if `store` exists and holds something else.
     """
+    target, origin = Path(store).resolve(), Path(folder).resolve()
+    if target == origin or target in origin.parents or origin in target.parents:
+        fix = "name a store outside the dataset's folder"
+        raise UsageError("the store must not hold the dataset, nor lie in it", where=store, fix=fix)
     source = open_ben_ge(Path(folder), modalities)
-    return pack_source(source, Path(store), skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress)
+    return pack_source(source, target, skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress)
 
 
 def pack_source(
@@ -86,22 +92,31 @@ def pack_source(
     job = _job(source, skip_bad)
     if store.exists():
         if _is_done(store, job):
+            _clear(store)
             return open_store(store)
+        if not (store / STORE_FILE).is_file():
+            raise UsageError("exists and is no store", where=store, fix="choose another name")
         if not overwrite:
-            raise UsageError(
-                "exists and holds something else", where=store, fix="choose another name or pass --overwrite"
-            )
+            raise UsageError("exists and holds other data", where=store, fix="choose another name or pass --overwrite")
     chunks = _chunks(source, skip_bad)
-    writer = _Writer.open(store.with_name(f"{store.name}.partial"), source, job)
+    writer = None
     try:
+        writer = _Writer.open(store.with_name(f"{store.name}.partial"), source, job)
         _fill(writer, source, chunks, skip_bad, workers or os.cpu_count() or 1, progress)
         writer.finish(source, [row for chunk in chunks for row in chunk], skip_bad)
         _move_into_place(writer.folder, store)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             fix = "free some space and run the same command again: it continues where it stopped"
-            raise DataError("the disk is full", where=writer.folder, fix=fix) from None
+            raise DataError("the disk is full", where=store.parent, fix=fix) from None
         raise
+    except DataError:
+        if writer and not writer.chunks_done:
+            shutil.rmtree(writer.folder)
+        raise
+    except BrokenProcessPool:
+        fix = "run the same command again: it continues where it stopped"
+        raise DataError("a process that read patches was killed", where=store, fix=fix) from None
     return open_store(store)
 
 
@@ -123,9 +138,10 @@ def _chunks(source: Source, skip_bad: bool) -> list[list[int]]:
     errors = [problem for problem in source.problems if problem.severity == "error"]
     if errors and not skip_bad:
         first = errors[0]
-        more = f" (and {len(errors) - 1} more problems)" if len(errors) > 1 else ""
-        fix = "see all with `eofuse check`, or pass --skip-bad to set bad patches aside"
-        raise DataError(f"{first.what}{more}", where=first.where or first.patch_id, fix=fix)
+        where = ", ".join([f"patch {first.patch_id}"] * bool(first.patch_id) + [first.where] * bool(first.where))
+        others = f"see it and {len(errors) - 1} more problems" if len(errors) > 1 else "see it"
+        fix = "; ".join([first.fix] * bool(first.fix) + [f"{others} with `eofuse check`, or pass --skip-bad"])
+        raise DataError(first.what, where=where, fix=fix)
     bad = {problem.patch_id for problem in errors if problem.patch_id}
     rows = [row for row, patch_id in enumerate(source.index["patch_id"]) if patch_id not in bad]
     if not rows:
@@ -230,12 +246,14 @@ class _Writer:
             journal = json.loads((folder / JOURNAL_FILE).read_text(encoding="utf-8"))
         writer = cls(folder, source, journal)
         if journal.get("job") != job or not writer._cut_to_journal():
+            remove_temporaries(folder)
+            if not journal and folder.exists() and any(folder.iterdir()):
+                raise UsageError("is in the way of the packing", where=folder, fix="move or remove it")
             shutil.rmtree(folder, ignore_errors=True)
-            for modality in writer.modalities:
-                (folder / modality.name).mkdir(parents=True)
-            folder.mkdir(exist_ok=True, parents=True)
             writer.journal = {"job": job, "chunks_done": 0, "rows_done": 0, "bad": []}
             writer._save_journal()
+            for modality in writer.modalities:
+                (folder / modality.name).mkdir()
         return writer
 
     @property
@@ -315,13 +333,15 @@ class _Writer:
                 files.append(path)
         source.index.iloc[rows].reset_index(drop=True).to_parquet(self.folder / INDEX_FILE, index=False)
         files.append(self.folder / INDEX_FILE)
-        set_aside = [
-            (problem.patch_id, str(problem)) for problem in source.problems if problem.severity == "error" and skip_bad
-        ] + [tuple(entry) for entry in self.journal["bad"]]
+        errors = [problem for problem in source.problems if problem.severity == "error" and skip_bad]
+        set_aside = [(problem.patch_id, str(problem)) for problem in errors if problem.patch_id]
+        set_aside += [tuple(entry) for entry in self.journal["bad"]]
         if set_aside:
             pd.DataFrame(set_aside, columns=["patch_id", "reason"]).to_csv(self.folder / SET_ASIDE_FILE, index=False)
             files.append(self.folder / SET_ASIDE_FILE)
         checksums = {path.relative_to(self.folder).as_posix(): sha256(path) for path in files}
+        modalities = [modality.to_dict() for modality in source.modalities]
+        content = json.dumps([checksums, modalities], sort_keys=True)
         description = {
             "format": "eofuse-store",
             "schema_version": SCHEMA_VERSION,
@@ -329,20 +349,20 @@ class _Writer:
             "simulated": source.simulated,
             "patches": len(rows),
             "patch_size": list(self.patch_size),
-            "modalities": [modality.to_dict() for modality in source.modalities],
+            "modalities": modalities,
             "rows_per_shard": {modality.name: self.rows_per_shard(modality) for modality in self.modalities},
             "files": checksums,
-            "fingerprint": sha256_of(json.dumps(checksums, sort_keys=True).encode()).hexdigest(),
+            "fingerprint": sha256_of(content.encode()).hexdigest(),
             "provenance": {
                 "source": source.name,
-                "source_fingerprint": source.fingerprint,
                 "job": self.journal["job"],
-                "set_aside": len(set_aside),
+                "set_aside": len({patch_id for patch_id, _ in set_aside}),
+                "other_problems": [str(problem) for problem in errors if not problem.patch_id],
                 "eofuse": __version__,
             },
         }
         write_text(self.folder / STORE_FILE, json.dumps(description, indent=1) + "\n")
-        (self.folder / JOURNAL_FILE).unlink()
+        remove_temporaries(self.folder)
 
 
 def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:
@@ -358,11 +378,14 @@ def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:
 
 
 def _move_into_place(partial: Path, store: Path) -> None:
-    if not store.exists():
-        partial.rename(store)
-        return
-    old = store.with_name(f"{store.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    store.rename(old)
+    """Gives a finished store its name; another store of that name is removed only then."""
+    if store.exists():
+        store.rename(partial / REPLACED_FOLDER)
     partial.rename(store)
-    shutil.rmtree(old)
+    _clear(store)
+
+
+def _clear(store: Path) -> None:
+    """Removes what only the packing needed."""
+    (store / JOURNAL_FILE).unlink(missing_ok=True)
+    shutil.rmtree(store / REPLACED_FOLDER, ignore_errors=True)

@@ -100,6 +100,11 @@ def make_split(index: pd.DataFrame, options: SplitOptions) -> Split:
     else:
         groups = _groups(index, options)
         generator = np.random.default_rng([options.split_seed, 7])
+        if options.folds and options.folds > groups.max() + 1:
+            found = (
+                f"{options.folds} folds of {groups.max() + 1} {'scenes' if options.protocol == 'scene' else 'groups'}"
+            )
+            raise DataError(f"there can't be {found}", fix="use fewer folds")
         part = _fold_parts(groups, options, generator) if options.folds else _deal(groups, options.fractions, generator)
         split = Split(*(np.flatnonzero(part == number) for number in range(3)))
     for name, rows in split.parts().items():

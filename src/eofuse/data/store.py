@@ -227,15 +227,16 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     """Opens a packed store.
 
     Raises:
-        DataError: if there is no store, it is damaged, or of a schema that this version doesn't read.
+        UsageError: if there is no such folder.
+        DataError: if it is no store, damaged, or of a schema that this version doesn't read.
     """
     folder = Path(path)
     file = folder / STORE_FILE
+    if not folder.exists():
+        raise UsageError("there is no such store", where=folder, fix="check the path")
     if not file.is_file():
         fix = "pack a folder into one with `eofuse pack DIR STORE`"
-        raise DataError(
-            "is no store (it has no store.json)" if folder.exists() else "does not exist", where=folder, fix=fix
-        )
+        raise DataError("is no store (it has no store.json)", where=folder, fix=fix)
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
         version = description["schema_version"]

@@ -73,7 +73,8 @@ def make_target(store: Store, name: str, threshold: float = 0.05) -> Target:
     elif name in store.index.columns:
         target = _column(store, name)
     else:
-        valid = ["climate_zone", "dominant_land_cover", "land_cover_above", "clc19", "clc43", *store.index.columns]
+        columns = [column for column in map(str, store.index.columns) if not column.startswith("has_")]
+        valid = ["climate_zone", "dominant_land_cover", "land_cover_above", "clc19", "clc43", *columns]
         if name == "climate_zone":
             raise DataError("no patch has a climate zone", where=store.path, fix="choose another target")
         raise UsageError(f"unknown target '{name}'", where="task.target", fix=did_you_mean(name, valid))
@@ -97,12 +98,16 @@ def _column(store: Store, name: str) -> Target:
         raise UsageError(
             f"the column '{name}' holds lists", where="task.target", fix="choose a column with one value a row"
         )
+    modality = name.partition(".")[0]
+    if name in ("column", "row") or (modality in store.modalities and store.modalities[modality].is_categorical):
+        column = column.where(column >= 0)  # -1 stands for unknown
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 != 0).any():
+        raise UsageError(f"the column '{name}' holds numbers, not classes", where="task.target", fix="choose classes")
     numbers, classes = pd.factorize(column, sort=True)
-    if len(classes) > 1000:
+    if len(classes) > max(2, (numbers >= 0).sum() / 2):
         raise UsageError(
             f"the column '{name}' has {len(classes)} different values", where="task.target", fix="choose classes"
         )
-    modality = "worldcover" if name.startswith(FRACTION) else name.partition(".")[0]
     sources = (modality,) if modality in store.modalities else ()
     return Target(name, "single_label", tuple(map(str, classes)), np.maximum(numbers, 0), numbers >= 0, sources)
 

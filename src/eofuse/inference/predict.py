@@ -12,6 +12,7 @@ from eofuse.data.loading import Loader, in_order
 from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing
+from eofuse.modalities import Modality
 from eofuse.models.artifact import load_model
 from eofuse.models.model import Model
 
@@ -71,6 +72,8 @@ def _loader(model: Model, store: Store) -> Loader:
     """Reads the model's channels, by name, in the window for which the model was trained."""
     inputs = {modality.name: list(modality.channel_names) for modality in model.spec.modalities}
     categorical = {modality.name for modality in model.spec.modalities if modality.is_categorical}
+    for modality in model.spec.modalities:
+        _check_same_values(modality, store)
     height, width = model.spec.patch_size
     crop = None if (height, width) == store.patch_size else min(height, width)
     try:
@@ -81,6 +84,16 @@ def _loader(model: Model, store: Store) -> Loader:
         raise DataError(
             f"does not fit the model: {error}", where=store.path, fix="pack the modalities it needs"
         ) from None
+
+
+def _check_same_values(modality: Modality, store: Store) -> None:
+    """Raises a `DataError` if the store's values of a modality mean something else than those of the model."""
+    stored = store.modalities.get(modality.name, modality)
+    for name in ("kind", "dtype", "scale", "offset", "nodata", "categories"):
+        expected, found = getattr(modality, name), getattr(stored, name)
+        if expected != found:
+            what = f"{name} is {found} in the store and {expected} in the model"
+            raise DataError(what, where=f"{store.path}, {modality.name}", fix="pack the data as the model's were")
 
 
 def _add_target(

@@ -6,6 +6,7 @@ regularisation chosen on validation): what the architecture is worth without lea
 """
 
 import json
+import math
 import time
 import warnings
 from pathlib import Path
@@ -19,9 +20,10 @@ from sklearn.preprocessing import StandardScaler
 from eofuse.data.loading import Loader, Rows, in_order
 from eofuse.data.store import open_store
 from eofuse.files import write_text
+from eofuse.learning.environment import describe_environment
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.preparation import Prepared, model_spec, prepare
-from eofuse.learning.run import RESULT_FILE, TEST_FILE, read_options, write_test
+from eofuse.learning.run import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE, read_options, write_test
 from eofuse.models.model import Model, build_model, count_parameters
 from eofuse.tasks.base import Array
 
@@ -53,7 +55,7 @@ def frozen_random_control(folder: Path) -> None:
     loader = prepared.loader(options)
     features = {name: _features(model, loader, rows, device) for name, rows in prepared.rows.items()}
     probabilities = {name: np.zeros(0) for name in prepared.rows}
-    best = -np.inf
+    best = -math.inf
     truth = prepared.task.target.values
     for strength in STRENGTHS:
         candidate = _linear_head(prepared, features, strength)
@@ -125,5 +127,6 @@ def _finish(folder: Path, prepared: Prepared, probabilities: dict[str, Array], s
         "seconds": time.perf_counter() - started,
         "parameters": parameters,
     }
+    write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
     write_text(folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
     write_test(folder, prepared, probabilities["test"])

@@ -6,6 +6,7 @@ was killed at any moment goes on to the same numbers as one that was not.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from eofuse.config import Options
 from eofuse.data.loading import Loader, Rows
-from eofuse.errors import DataError
+from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing
 from eofuse.learning.curves import Curves
 from eofuse.tasks.objective import Objective
@@ -37,7 +38,7 @@ class TrainOptions(Options):
     Attributes:
         steps: budget in optimiser steps.
         epochs: the same as passes over the training patches; give one of the two.
-        batch_size: patches a step.
+        batch_size: patches a step, at least the two that batch normalisation needs.
         optimizer: AdamW (Loshchilov & Hutter 2019) or SGD with momentum 0.9.
         learning_rate: at its peak, after the warm-up.
         weight_decay: of weight matrices and kernels; biases and norms have none.
@@ -52,7 +53,7 @@ class TrainOptions(Options):
 
     steps: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0)
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=2)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
@@ -67,7 +68,7 @@ class TrainOptions(Options):
     @model_validator(mode="after")
     def _check(self) -> "TrainOptions":
         if self.steps is not None and self.epochs is not None:
-            raise ValueError("give steps or epochs, not both")
+            raise ValueError("give steps or epochs, not both (steps=null takes it away)")
         return self
 
     def budget(self, patches: int) -> int:
@@ -75,6 +76,10 @@ class TrainOptions(Options):
         if self.epochs is not None:
             return max(1, math.ceil(self.epochs * patches / self.batch_size))
         return self.steps or 1000
+
+
+class DivergenceError(DataError):
+    """The training loss is no finite number any more."""
 
 
 @dataclass
@@ -106,19 +111,21 @@ def open_fabric(options: TrainOptions) -> Fabric:
     """Device and precision of the options.
 
     Raises:
-        DataError: if a CUDA device is asked for and there is none.
+        UsageError: if a CUDA device is asked for and there is none.
     """
     cuda = torch.cuda.is_available()
     if options.device == "cuda" and not cuda:
-        raise DataError("there is no CUDA device here", where="train.device", fix="use auto or cpu")
+        raise UsageError("there is no CUDA device here", where="train.device", fix="use auto or cpu")
     accelerator = "cuda" if cuda and options.device != "cpu" else "cpu"
     precision = options.precision
     if precision == "auto":
         precision = "bfloat16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     names: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
     torch.set_num_threads(options.threads)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+    if accelerator == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
     return Fabric(accelerator=accelerator, devices=1, precision=names[precision])
 
 
@@ -190,7 +197,9 @@ def fit(
         losses.clear()
         if not math.isfinite(state.losses[-1]):
             fix = "lower train.learning_rate"
-            raise DataError(f"the training loss is {state.losses[-1]} at step {state.step}", where=folder, fix=fix)
+            raise DivergenceError(
+                f"the training loss is {state.losses[-1]} at step {state.step}", where=folder, fix=fix
+            )
         scores = evaluate()
         state.evaluations.append({"step": state.step, **scores})
         state.waiting += 1

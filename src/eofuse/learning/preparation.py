@@ -1,5 +1,6 @@
 """From the options of a run to what it needs: store, task, rows of each part, and what was left out and why."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,9 +17,9 @@ from eofuse.data.splits import Leakage, SplitOptions, leakage, make_split
 from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.learning.loop import TrainOptions
+from eofuse.learning.loop import TrainOptions, open_fabric
 from eofuse.models.fusion import FusionOptions
-from eofuse.models.model import ModelSpec
+from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
 from eofuse.tasks import Task, TaskOptions, make_task
 
@@ -63,7 +64,7 @@ class RunOptions(Options):
     task: TaskOptions
     fusion: FusionOptions = FusionOptions()
     train: TrainOptions = TrainOptions()
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("inputs", mode="before")
     @classmethod
@@ -159,6 +160,10 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
             raise DataError(
                 f"no {name} patch is left ({reasons})", where=store.path, fix="choose other inputs, target or split"
             )
+    constant = np.tile(task.constant_prediction(parts["train"]), (len(parts["validation"]), 1))
+    if math.isnan(task.score(task.target.values[parts["validation"]], constant)[task.metric]):
+        found = f"{task.metric} is not defined on the validation patches: none carries a class of '{task.name}'"
+        raise DataError(found, where=store.path, fix="choose another target, threshold or split")
     used = type(split)(**parts)
     task.weigh_classes(used.train)
     return Prepared(
@@ -219,26 +224,43 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
             f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."
         )
     scenes = store.index["scene"].iloc[rows["test"]].nunique()
-    if len(rows["test"]) < FEW_PATCHES or scenes < FEW_SCENES:
-        total = sum(map(len, rows.values()))
-        found.append(
-            f"{total} patches, {len(rows['test'])} of them for testing, from {scenes} scenes, prove nothing: "
-            "the run shows that the data can be used, not which method is better."
-        )
-    return found
+    few = few_data_warning(sum(map(len, rows.values())), len(rows["test"]), scenes)
+    return [*found, few] if few else found
+
+
+def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str | None:
+    """What to say of results on few test patches or scenes, None if there are enough."""
+    if test_patches >= FEW_PATCHES and test_scenes >= FEW_SCENES:
+        return None
+    return (
+        f"{patches} patches, {test_patches} of them for testing, from {test_scenes} scenes, prove nothing: "
+        "the run shows that the data can be used, not which method is better."
+    )
+
+
+def rehearse(prepared: Prepared, options: RunOptions) -> None:
+    """Raises a `UsageError` if the model of a run can't be built, or its device is not there."""
+    open_fabric(options.train)
+    modalities = tuple(prepared.loader(options).modalities.values())
+    neutral = {modality.name: [1.0] * len(modality.channels) for modality in modalities}
+    build_model(_spec(prepared, options, ChannelStatistics(mean=neutral, std=neutral)), seed=0)
 
 
 def model_spec(prepared: Prepared, options: RunOptions) -> ModelSpec:
     """The model of a run, with channel statistics of its training patches."""
     loader = prepared.loader(options)
     moments = channel_moments(loader, prepared.rows["train"])
+    mean = {name: found.mean.tolist() for name, found in moments.items()}
+    std = {name: found.std.tolist() for name, found in moments.items()}
+    return _spec(prepared, options, ChannelStatistics(mean, std))
+
+
+def _spec(prepared: Prepared, options: RunOptions, statistics: ChannelStatistics) -> ModelSpec:
+    loader = prepared.loader(options)
     return ModelSpec(
         modalities=tuple(loader.modalities.values()),
         fusion=options.fusion,
         heads={prepared.task.name: prepared.task.head()},
-        statistics=ChannelStatistics(
-            mean={name: m.mean.tolist() for name, m in moments.items()},
-            std={name: m.std.tolist() for name, m in moments.items()},
-        ),
+        statistics=statistics,
         patch_size=loader.patch_size,
     )

@@ -24,12 +24,12 @@ import pandas as pd
 
 from eofuse.config import parse_options, read_yaml, write_yaml
 from eofuse.data.loading import Rows, balancing_weights, sampled_rows, shuffled_rows
-from eofuse.data.store import open_store
+from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import replacing, write_text
+from eofuse.files import remove_temporaries, replacing, write_text
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
-from eofuse.learning.loop import Progress, fit, open_fabric
+from eofuse.learning.loop import DivergenceError, Progress, fit, open_fabric
 from eofuse.learning.preparation import Prepared, RunOptions, model_spec, prepare
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model, build_model, count_parameters
@@ -65,9 +65,15 @@ class Run:
         """Test patches: patch_id, row, scene, truth, probabilities."""
         return pd.read_parquet(self.folder / PREDICTIONS_FILE)
 
-    def warnings(self) -> list[str]:
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it was trained on simulated data."""
+        return bool(_read_json(self.folder / DATA_FILE)["simulated"])
+
+    def notes(self) -> list[str]:
         """What a reader of the scores must know about the data."""
-        return list(_read_json(self.folder / DATA_FILE)["warnings"])
+        simulated = ["Simulated data: these numbers say nothing about the real world."] if self.is_simulated else []
+        return [*simulated, *_read_json(self.folder / DATA_FILE)["warnings"]]
 
     def model(self) -> Model:
         """The model with the best weights, on the CPU."""
@@ -109,24 +115,30 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def recipe_text(options: RunOptions) -> str:
+    """A run's recipe as it stands in its folder, with the absolute path of the store."""
+    store = str(Path(options.data.store).resolve())
+    complete = options.model_copy(update={"data": options.data.model_copy(update={"store": store})})
+    return write_yaml(complete.model_dump(mode="json"))
+
+
 def start_run(options: RunOptions, folder: Path) -> None:
-    """Makes a run folder with its recipe; one that holds this very recipe is left as it is.
+    """Makes a run folder with its recipe; one that holds this very recipe, but for the store's path, is gone on with.
 
     Raises:
         UsageError: if the folder holds something else.
     """
-    recipe = write_yaml(options.model_dump(mode="json"))
     file = folder / RECIPE_FILE
-    if file.is_file() and file.read_text(encoding="utf-8") == recipe:
-        return
-    if folder.exists() and any(folder.iterdir()):
-        fix = (
-            f"choose another folder, or go on with it by `eofuse resume {folder}`"
-            if file.is_file()
-            else "choose another folder"
-        )
-        raise UsageError("exists and holds something else", where=folder, fix=fix)
-    write_text(file, recipe)
+    if folder.exists():
+        remove_temporaries(folder)
+        if file.is_file():
+            there = read_options(folder)
+            if there.model_copy(update={"data": options.data}) != options:
+                fix = f"choose another folder, or go on with it by `eofuse resume {folder}`"
+                raise UsageError("exists and holds another run", where=folder, fix=fix)
+        elif any(folder.iterdir()):
+            raise UsageError("exists and holds something else", where=folder, fix="choose another folder")
+    write_text(file, recipe_text(options))
 
 
 def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool = True) -> Run:
@@ -139,11 +151,13 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         progress: called with (steps done, steps in all, a few words).
         tensorboard: whether TensorBoard events are written.
     """
+    options = read_options(folder)
+    store = open_store(options.data.store)
+    _check_same_data(folder, store)
     if (folder / RESULT_FILE).is_file():
         return open_run(folder)
-    options = read_options(folder)
-    prepared = prepare(open_store(options.data.store), options)
-    _check_same_data(folder, prepared)
+    prepared = prepare(store, options)
+    write_text(folder / DATA_FILE, json.dumps(prepared.summary(), indent=1) + "\n")
     write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
 
     fabric = open_fabric(options.train)
@@ -154,6 +168,8 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
 
     def evaluate() -> dict[str, float]:
         probabilities = predict_probabilities(model, evaluation_loader, validation, fabric.device)[task.name]
+        if not np.isfinite(probabilities).all():
+            raise DivergenceError("the model predicts no finite numbers", where=folder, fix="lower train.learning_rate")
         return task.score(task.target.values[validation], probabilities)
 
     curves = Curves(folder, tensorboard)
@@ -194,10 +210,11 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
 def test_run(folder: Path) -> Run:
     """Predicts the test patches with the best weights and scores them; done once."""
     run = open_run(folder)
+    store = open_store(run.options.data.store)
+    _check_same_data(folder, store)
     if run.test is not None:
         return run
-    prepared = prepare(open_store(run.options.data.store), run.options)
-    _check_same_data(folder, prepared)
+    prepared = prepare(store, run.options)
     device = open_fabric(run.options.train).device
     model = load_model(folder / MODEL_FOLDER, device)
     rows = prepared.rows["test"]
@@ -240,11 +257,16 @@ def rows_of_step(prepared: Prepared, options: RunOptions) -> Callable[[int], Row
     return lambda step: shuffled_rows(train, batch_size, options.seed, step)
 
 
-def _check_same_data(folder: Path, prepared: Prepared) -> None:
-    """Writes the facts about the data; on resuming they must be the same."""
+def _check_same_data(folder: Path, store: Store) -> None:
+    """Raises a `DataError` if the run began with other data."""
     file = folder / DATA_FILE
-    if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))["fingerprint"]
-        if before != prepared.store.fingerprint:
-            raise DataError("the store is not the one with which this run began", where=folder, fix="start a new run")
-    write_text(file, json.dumps(prepared.summary(), indent=1) + "\n")
+    if file.is_file() and _read_json(file)["fingerprint"] != store.fingerprint:
+        raise DataError("the store is not the one with which this run began", where=folder, fix="start a new run")
+
+
+def note_divergence(folder: Path) -> None:
+    """Finishes a run whose training diverged: it has no scores."""
+    task = prepare(open_store(read_options(folder).data.store), read_options(folder)).task
+    result = {"metric": task.metric, "validation": dict.fromkeys(task.metrics), "steps": 0, "budget": 0, "best_step": 0}
+    result |= {"seconds": 0.0, "parameters": 0, "diverged": True}
+    write_text(folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")

@@ -92,8 +92,8 @@ class Model(nn.Module):
         self.normaliser = Normaliser(spec.modalities, spec.statistics)
         self.fusion: Fusion = build_fusion(spec.modalities, spec.fusion)
         widths = [sizes.vector for sizes in self.fusion.sizes]
-        self.heads = nn.ModuleDict(
-            {name: ClassificationHead(widths, len(head.classes), spec.dropout) for name, head in spec.heads.items()}
+        self.heads = nn.ModuleList(
+            ClassificationHead(widths, len(head.classes), spec.dropout) for head in spec.heads.values()
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ class Model(nn.Module):
         There is one head, but with decision fusion one a modality.
         """
         features = self.features(inputs)
-        return {name: head(features) for name, head in self.heads.items()}
+        return {name: head(features) for name, head in zip(self.spec.heads, self.heads, strict=True)}
 
     def features(self, inputs: Mapping[str, Tensor]) -> list[Features]:
         """Features of a batch in native dtype: one set, but with decision fusion one a modality."""

@@ -21,7 +21,8 @@ def leaderboard_table(results: StudyResults) -> Table:
     )
     table.caption = Text(
         "Means over seeds; 95 % intervals by bootstrap over test scenes. "
-        f"Differences are paired, to the baseline {results.summary['baseline']}; p after Holm's correction.",
+        f"Differences are paired, to the baseline {results.summary['baseline']}; p after Holm's correction. "
+        "A difference is distinguishable from zero only if its interval excludes zero and p < 0.05.",
         style="dim",
     )
     table.caption_justify = "left"

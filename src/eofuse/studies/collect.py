@@ -22,8 +22,8 @@ from eofuse.files import replacing, write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.evaluate import score_rows, to_predictions
-from eofuse.learning.preparation import Prepared, prepare
-from eofuse.learning.run import Run, open_run
+from eofuse.learning.preparation import Prepared, few_data_warning, prepare
+from eofuse.learning.run import ENVIRONMENT_FILE, Run, open_run
 from eofuse.studies.grid import Cell, StudyPlan
 
 CURVE_POINTS = 200
@@ -53,7 +53,13 @@ def collect(
     for cell, _, table in tested:
         groups.setdefault((cell.variant, cell.role), []).append(_predictions(cell, table))
 
-    warnings = list(prepared.warnings)
+    warnings = [*prepared.warnings, *_mixed_environments([run for _, run in runs])]
+    if plan.axes.folds:
+        warnings = [warning for warning in warnings if "prove nothing" not in warning]
+        tested_scenes = {scene for _, _, table in tested for scene in table["scene"]}
+        patches = int(prepared.usable.sum())
+        few = few_data_warning(patches, patches, len(tested_scenes))
+        warnings += [few] if few else []
     tables = {
         "results": _results(tested, bootstrap),
         "leaderboard": _leaderboard(groups, bootstrap, warnings),
@@ -194,10 +200,10 @@ def _summary(
                 "inputs": [] if role == "constant" else list(options.inputs),
                 "encoder": "" if role == "constant" else options.fusion.encoder,
                 "parameters": run.result["parameters"],
-                "learning_rate": options.train.learning_rate if role == "variant" else None,
+                "learning_rate": _learning_rate(variant, runs) if role == "variant" else None,
             }
         )
-    steps = max(run.result["steps"] for cell, run in runs if cell.role == "variant")
+    steps = max(run.result["budget"] for cell, run in runs if cell.role == "variant")
     return {
         "name": plan.name,
         "title": plan.axes.title or plan.name.replace("_", " "),
@@ -225,6 +231,19 @@ def _summary(
         "command": command,
         "variants": variants,
     }
+
+
+def _learning_rate(variant: str, runs: Sequence[tuple[Cell, Run]]) -> float | None:
+    """The learning rate that a variant's search chose, None if it was not the same for all folds."""
+    chosen = {cell.options.train.learning_rate for cell, _ in runs if (cell.variant, cell.role) == (variant, "variant")}
+    return chosen.pop() if len(chosen) == 1 else None
+
+
+def _mixed_environments(runs: Sequence[Run]) -> list[str]:
+    """A warning for each version or machine that is not the same for all runs."""
+    environments = [json.loads((run.folder / ENVIRONMENT_FILE).read_text(encoding="utf-8")) for run in runs]
+    values = {name: sorted({str(environment.get(name)) for environment in environments}) for name in environments[0]}
+    return [f"Runs differ in {name}: {', '.join(found)}." for name, found in values.items() if len(found) > 1]
 
 
 def _strategy(cell: Cell) -> str:

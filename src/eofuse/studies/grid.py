@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,14 +30,14 @@ Role = Literal["search", "variant", "frozen_random", "constant"]
 
 
 class SearchOptions(Options):
-    """The search of the learning rate that every variant gets: the first seed and fold, scored on validation.
+    """The search of the learning rate that every variant gets on each fold: the first seed, scored on validation.
 
     Attributes:
         learning_rates: candidates.
         steps: budget of a search run; that of a full run by default, so that the winner is one of the study's runs already.
     """
 
-    learning_rates: list[float] = Field(default=[3e-4, 1e-3, 3e-3], min_length=1)
+    learning_rates: list[Annotated[float, Field(gt=0)]] = Field(default=[3e-4, 1e-3, 3e-3], min_length=1)
     steps: int | None = Field(default=None, ge=1)
 
 
@@ -67,8 +67,8 @@ class AxesOptions(Options):
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, value: list[int]) -> list[int]:
-        if len(set(value)) < len(value) or min(value) < 0:
-            raise ValueError("seeds must be different and not negative")
+        if len(set(value)) < len(value) or min(value) < 0 or max(value) >= 2**32:
+            raise ValueError("seeds must be different, from 0 to 2^32 - 1")
         return value
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class StudyPlan:
     Attributes:
         name: a few words, for files and headings.
         axes: what varies.
-        variants: the complete recipe of each variant, for the first seed.
+        variants: the complete recipe of each variant, for the first seed and fold.
     """
 
     name: str
@@ -95,9 +95,19 @@ class StudyPlan:
     variants: dict[str, RunOptions]
 
     @property
+    def options(self) -> RunOptions:
+        """The recipe of the baseline."""
+        return self.variants[self.axes.baseline]
+
+    @property
     def folds(self) -> list[int]:
-        """Numbers of the folds; [0] without folds."""
-        return list(range(self.axes.folds or 1))
+        """Numbers of the folds that are tested."""
+        return list(range(self.axes.folds)) if self.axes.folds else [self.options.split.fold]
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """Variants and folds, each with a learning rate of its own."""
+        return [(name, fold) for name in self.variants for fold in self.folds]
 
 
 @dataclass(frozen=True)
@@ -114,11 +124,30 @@ class Cell:
     role: Role
     options: RunOptions
 
-    def identity(self, fingerprint: str) -> str:
-        """Hash of recipe, data and seeds: cells of the same identity are the same run, whatever it is for."""
-        recipe = self.options.model_dump(mode="json", exclude={"name": True, "data": {"store"}, "train": {"device"}})
-        kind = self.role if self.role in ("frozen_random", "constant") else "trained"
-        return hashlib.sha256(json.dumps([kind, recipe, fingerprint], sort_keys=True).encode()).hexdigest()[:16]
+    @property
+    def key(self) -> tuple[str, int]:
+        """Variant and fold."""
+        return self.variant, self.options.split.fold
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        if self.role == "search":
+            return f"{self.variant}, learning rate {self.options.train.learning_rate:g}"
+        return f"{self.variant}, seed {self.options.seed}"
+
+    def identity(self, data: str) -> str:
+        """Hash of recipe, data and seed: cells of the same identity are the same run, whatever it is for.
+
+        Args:
+            data: digest of the store and of the patches that are used.
+        """
+        left_out: dict[str, Any] = {"name": True, "data": {"store", "require"}, "train": {"device"}}
+        kind = "trained"
+        if self.role in ("frozen_random", "constant"):
+            kind, left_out["train"] = self.role, True
+        recipe = self.options.model_dump(mode="json", exclude=left_out)
+        return hashlib.sha256(json.dumps([kind, recipe, data], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
@@ -133,27 +162,30 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
     if not isinstance(base.get("study"), Mapping):
         raise UsageError("has no section 'study'", where=where, fix="add study.variants, or run it with `eofuse train`")
     axes = parse_options(_StudySection, {"study": base.pop("study")}, where).study
+    if axes.folds:
+        given = base.get("split") or {}
+        if isinstance(given, Mapping) and {"fold", "folds"} & set(given):
+            raise UsageError("split.folds and split.fold are set by study.folds", where=where, fix="remove them")
+        base = merge(base, {"split": {"folds": axes.folds}})
     variants = {}
     for name, change in axes.variants.items():
-        merged = merge(base, change)
+        merged = merge(base, {**change, "seed": axes.seeds[0]})
         if "inputs" in change:
             merged["inputs"] = change["inputs"]
         place = f"{where}, study.variants.{name}" if where else f"study.variants.{name}"
-        options = parse_options(RunOptions, merged, place)
-        split = options.split.model_copy(update={"folds": axes.folds}) if axes.folds else options.split
-        variants[name] = options.model_copy(update={"split": split, "seed": axes.seeds[0]})
+        variants[name] = parse_options(RunOptions, merged, place)
     first = next(iter(variants.values()))
     for name, options in variants.items():
-        for section in ("split", "task"):
-            if getattr(options, section) != getattr(first, section):
+        same = {"split": options.split == first.split, "task": options.task == first.task}
+        same["data.store"] = options.data.store == first.data.store
+        same["data.exclude"] = options.data.exclude == first.data.exclude
+        for section, is_same in same.items():
+            if not is_same:
                 raise UsageError(f"differs in '{section}': variants must share it", where=f"study.variants.{name}")
-    needed = sorted(
-        {modality for options in variants.values() for modality in [*options.inputs, *options.data.require]}
-    )
+    needed = {modality for options in variants.values() for modality in [*options.inputs, *options.data.require]}
+    require = {"require": tuple(sorted(needed))}
     variants = {
-        name: options.model_copy(
-            update={"name": name, "data": options.data.model_copy(update={"require": tuple(needed)})}
-        )
+        name: options.model_copy(update={"name": name, "data": options.data.model_copy(update=require)})
         for name, options in variants.items()
     }
     return StudyPlan(str(base.get("name", "study")), axes, variants)
@@ -164,33 +196,35 @@ class _StudySection(Options):
 
 
 def search_cells(plan: StudyPlan) -> list[Cell]:
-    """The search runs: every variant with every learning rate, on the first seed and fold."""
-    cells = []
-    for name, options in plan.variants.items():
-        for learning_rate in plan.axes.search.learning_rates:
-            change: dict[str, Any] = {"learning_rate": learning_rate}
-            if plan.axes.search.steps:
-                change |= {"steps": plan.axes.search.steps, "epochs": None}
-            cells.append(Cell(name, "search", _with_train(options, change)))
-    return cells
+    """The search runs: every variant with every learning rate on each fold, with the first seed."""
+    change: dict[str, Any] = {"steps": plan.axes.search.steps, "epochs": None} if plan.axes.search.steps else {}
+    return [
+        Cell(name, "search", _with_train(_on_fold(options, fold), {**change, "learning_rate": learning_rate}))
+        for name, options in plan.variants.items()
+        for fold in plan.folds
+        for learning_rate in plan.axes.search.learning_rates
+    ]
 
 
-def final_cells(plan: StudyPlan, learning_rates: Mapping[str, float]) -> list[Cell]:
-    """The runs that are tested: every variant with its learning rate on every seed and fold, and the controls."""
+def final_cells(plan: StudyPlan, learning_rates: Mapping[tuple[str, int], float]) -> list[Cell]:
+    """The runs that are tested: every variant with its learning rates on every seed and fold, and the controls."""
     cells = []
     for seed in plan.axes.seeds:
         for fold in plan.folds:
             for name, options in plan.variants.items():
-                split = options.split.model_copy(update={"fold": fold})
-                here = options.model_copy(update={"seed": seed, "split": split})
-                cells.append(Cell(name, "variant", _with_train(here, {"learning_rate": learning_rates[name]})))
+                here = _on_fold(options, fold).model_copy(update={"seed": seed})
+                cells.append(Cell(name, "variant", _with_train(here, {"learning_rate": learning_rates[name, fold]})))
                 if plan.axes.controls:
                     cells.append(Cell(f"{name} (frozen random)", "frozen_random", here))
             if plan.axes.controls:
-                baseline = plan.variants[plan.axes.baseline]
-                split = baseline.split.model_copy(update={"fold": fold})
-                cells.append(Cell("constant", "constant", baseline.model_copy(update={"seed": seed, "split": split})))
+                cells.append(
+                    Cell("constant", "constant", _on_fold(plan.options, fold).model_copy(update={"seed": seed}))
+                )
     return cells
+
+
+def _on_fold(options: RunOptions, fold: int) -> RunOptions:
+    return options.model_copy(update={"split": options.split.model_copy(update={"fold": fold})})
 
 
 def _with_train(options: RunOptions, change: Mapping[str, Any]) -> RunOptions:

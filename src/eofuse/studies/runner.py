@@ -3,26 +3,26 @@
 A study folder holds `study.yaml`, a run folder a cell in `cells/<identity>/`, and the tables that `collect` writes.
 """
 
+import hashlib
 import json
-import multiprocessing
+import math
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from eofuse.config import write_yaml
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import write_text
-from eofuse.learning.preparation import prepare
-from eofuse.learning.run import RECIPE_FILE, open_run, start_run
+from eofuse.files import locked, remove_temporaries, write_text
+from eofuse.learning.preparation import prepare, rehearse
+from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
 from eofuse.studies.grid import Cell, StudyPlan, final_cells, search_cells
+from eofuse.studies.pool import Pool
 from eofuse.studies.results import StudyResults, read_results
 
 STUDY_FILE = "study.yaml"
@@ -46,7 +46,7 @@ def run_study(
         plan: the study, resolved.
         recipe: its recipe as written, kept for the report.
         folder: where it is run; if it holds an interrupted study, that goes on.
-        workers: processes at a time, one a core by default, each with the recipe's number of threads.
+        workers: processes at a time; by default one a core, each with the recipe's number of threads, or one on a GPU.
         command: what repeats it, for the report.
         progress: called with (runs done, runs in all, a few words).
 
@@ -55,117 +55,128 @@ def run_study(
         DataError: if the data don't fit the study.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / STUDY_FILE).is_file():
-        raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
-    baseline = plan.variants[plan.axes.baseline]
-    store = open_store(baseline.data.store)
+        remove_temporaries(folder)
+        if any(folder.iterdir()):
+            raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
+    store = open_store(plan.options.data.store)
     for options in plan.variants.values():
-        prepare(store, options)  # finds what is wrong before anything runs
-    write_text(folder / STUDY_FILE, write_yaml(recipe))
-    started, energy = time.perf_counter(), read_energy_joules()
-    searches = search_cells(plan)
-    learning_rates = dict.fromkeys(plan.variants, plan.axes.search.learning_rates[0])
-    total = len(searches) + len(final_cells(plan, learning_rates))
-    folders = _run_cells(searches, folder, store.fingerprint, workers, _shifted(progress, 0, total))
-    learning_rates = best_learning_rates([(cell, folders[cell.identity(store.fingerprint)]) for cell in searches])
-    finals = final_cells(plan, learning_rates)
-    folders |= _run_cells(finals, folder, store.fingerprint, workers, _shifted(progress, len(searches), total))
-    _add_cost(folder, time.perf_counter() - started, energy)
-    cost = json.loads((folder / COST_FILE).read_text(encoding="utf-8"))
-    collect(
-        plan,
-        recipe,
-        folder,
-        [(cell, folders[cell.identity(store.fingerprint)]) for cell in searches + finals],
-        cost,
-        command,
-    )
+        rehearse(prepare(store, options), options)  # finds what is wrong before anything runs
+    usable = prepare(store, plan.options).usable
+    data = f"{store.fingerprint} {hashlib.sha256(usable.tobytes()).hexdigest()}"
+    threads = plan.options.train.threads
+    count = workers or (1 if _uses_cuda(plan) else max(1, (os.cpu_count() or 1) // threads))
+    with locked(folder) as ours:
+        if not ours:
+            raise UsageError(
+                "another process is running this study", where=folder, fix="wait for it, or choose another folder"
+            )
+        write_text(folder / STUDY_FILE, write_yaml(recipe))
+        with _Cost(folder) as cost, Pool(count, threads, store.fingerprint) as pool:
+            searches = search_cells(plan)
+            total = len(searches) + len(final_cells(plan, dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])))
+            cells = _Cells(folder, data, pool, cost, total, progress)
+            searched = cells.run(searches)
+            tested = cells.run(final_cells(plan, best_learning_rates(searched)))
+        collect(plan, recipe, folder, searched + tested, cost.values, command)
     return read_results(folder)
 
 
-def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[str, float]:
-    """The learning rate of each variant's best search run by validation; the smaller one of equals."""
-    best: dict[str, tuple[float, float]] = {}
+def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[tuple[str, int], float]:
+    """The learning rate of the best search run by validation for each variant and fold; the smaller one of equals.
+
+    Raises:
+        DataError: if every run of a variant diverged.
+    """
+    best: dict[tuple[str, int], tuple[float, float]] = {}
     for cell, folder in searches:
         result = open_run(folder).result
-        candidate = (result["validation"][result["metric"]], -cell.options.train.learning_rate)
-        best[cell.variant] = max(best.get(cell.variant, candidate), candidate)
-    return {name: -negative for name, (_, negative) in best.items()}
+        score = result["validation"][result["metric"]]
+        candidate = (-math.inf if score is None else score, -cell.options.train.learning_rate)
+        best[cell.key] = max(best.get(cell.key, candidate), candidate)
+    for (variant, _), (score, _) in best.items():
+        if score == -math.inf:
+            fix = "add smaller ones to study.search.learning_rates"
+            raise DataError("training diverged at every learning rate", where=f"study.variants.{variant}", fix=fix)
+    return {key: -negative for key, (_, negative) in best.items()}
 
 
-def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:
-    return (lambda here, _, words: progress(done + here, total, words)) if progress else None
+def _uses_cuda(plan: StudyPlan) -> bool:
+    import torch
+
+    return plan.options.train.device != "cpu" and torch.cuda.is_available()
 
 
-def _run_cells(
-    cells: Sequence[Cell], folder: Path, fingerprint: str, workers: int | None, progress: Progress | None
-) -> dict[str, Path]:
-    """Runs cells that are not done yet; returns the folder of each, by identity, in their order."""
-    by_identity = {cell.identity(fingerprint): cell for cell in cells}
-    folders = {identity: folder / "cells" / identity for identity in by_identity}
-    for identity, cell in by_identity.items():
-        if not (folders[identity] / RECIPE_FILE).is_file():
-            start_run(cell.options, folders[identity])
-    done = len(cells) - len(by_identity)
-    if progress:
-        progress(done, len(cells), "")
-    threads = cells[0].options.train.threads
-    workers = workers or max(1, (os.cpu_count() or 1) // threads)
-    if workers == 1 or len(by_identity) == 1:
-        for identity, cell in by_identity.items():
-            _run_cell(cell.role, folders[identity])
-            done += 1
-            if progress:
-                progress(done, len(cells), _words(cell))
-        return folders
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if os.name == "posix":
-        context.set_forkserver_preload(["eofuse.studies.worker"])
-    with ProcessPoolExecutor(
-        min(workers, len(by_identity)), mp_context=context, initializer=_ignore_interrupts
-    ) as pool:
-        waiting = {pool.submit(_run_cell, cell.role, folders[identity]): cell for identity, cell in by_identity.items()}
-        try:
-            for finished in as_completed(waiting):
-                finished.result()
-                done += 1
-                if progress:
-                    progress(done, len(cells), _words(waiting[finished]))
-        except BrokenProcessPool:
-            fix = "run it again to go on, with fewer --workers if memory was short"
-            raise DataError("a process of the study was killed", where=folder, fix=fix) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-    return folders
+class _Cells:
+    """Runs cells that are not done yet.
+
+    Args:
+        folder: of the study.
+        data: digest of the data and of the patches that are used.
+        pool: that runs them.
+        cost: to which their time is added.
+        total: number of runs in all, for the progress.
+        progress: told of every run that is done.
+    """
+
+    def __init__(
+        self, folder: Path, data: str, pool: Pool, cost: "_Cost", total: int, progress: Progress | None
+    ) -> None:
+        self.folder, self.data, self.pool, self.cost, self.total, self.progress = (
+            folder,
+            data,
+            pool,
+            cost,
+            total,
+            progress,
+        )
+        self.done = 0
+
+    def run(self, cells: Sequence[Cell]) -> list[tuple[Cell, Path]]:
+        """Runs cells to their end; gives the folder of each. Cells of one identity are run once."""
+        folders = [self.folder / "cells" / cell.identity(self.data) for cell in cells]
+        by_folder = dict(zip(folders, cells, strict=True))
+        for folder, cell in by_folder.items():  # store and device may have moved since the cell began
+            remove_temporaries(folder)
+            write_text(folder / RECIPE_FILE, recipe_text(cell.options))
+        self._tell(len(cells) - len(by_folder), "")
+        for _, folder in self.pool.run([(cell.role, folder) for folder, cell in by_folder.items()]):
+            self.cost.save()
+            self._tell(1, by_folder[folder].words)
+        return list(zip(cells, folders, strict=True))
+
+    def _tell(self, more: int, words: str) -> None:
+        self.done += more
+        if self.progress:
+            self.progress(self.done, self.total, words)
 
 
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process, which ends the pool
+class _Cost:
+    """Seconds and energy of a study over all interruptions; use it in a `with` block."""
 
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / COST_FILE
+        self.before: dict[str, Any] = {"seconds": 0.0, "energy_joules": None}
+        if self.file.is_file():
+            self.before = json.loads(self.file.read_text(encoding="utf-8"))
+        self.started = time.perf_counter()
+        self.energy = read_energy_joules()
 
-def _words(cell: Cell) -> str:
-    what = {
-        "search": f"learning rate {cell.options.train.learning_rate:g}",
-        "frozen_random": "frozen random",
-        "constant": "control",
-    }
-    return f"{cell.variant}, {what.get(cell.role, f'seed {cell.options.seed}')}"
+    @property
+    def values(self) -> dict[str, Any]:
+        """`seconds`, and `energy_joules` where it is known."""
+        now, joules = read_energy_joules(), self.before["energy_joules"]
+        if self.energy is not None and now is not None and now >= self.energy:
+            joules = (joules or 0.0) + now - self.energy
+        return {"seconds": self.before["seconds"] + time.perf_counter() - self.started, "energy_joules": joules}
 
+    def save(self) -> None:
+        """Writes what it is now."""
+        write_text(self.file, json.dumps(self.values) + "\n")
 
-def _run_cell(role: str, folder: Path) -> None:
-    from eofuse.studies.worker import run_cell
+    def __enter__(self) -> "_Cost":
+        return self
 
-    run_cell(role, folder)
-
-
-def _add_cost(folder: Path, seconds: float, energy_before: float | None) -> None:
-    """Adds this stretch of work to the study's cost over all interruptions."""
-    file = folder / COST_FILE
-    cost: dict[str, Any] = {"seconds": 0.0, "energy_joules": None}
-    if file.is_file():
-        cost = json.loads(file.read_text(encoding="utf-8"))
-    energy_now = read_energy_joules()
-    if energy_before is not None and energy_now is not None and energy_now >= energy_before:
-        cost["energy_joules"] = (cost["energy_joules"] or 0.0) + energy_now - energy_before
-    cost["seconds"] += seconds
-    write_text(file, json.dumps(cost) + "\n")
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.save()

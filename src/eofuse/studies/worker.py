@@ -1,23 +1,79 @@
-"""What a process of a study does with one cell."""
+"""What a process of a study does: `python -m eofuse.studies.worker` runs the cells that it is told on its standard input.
 
+A line in is a job, a line out its outcome, both JSON. When the input ends, because the study has ended or was killed, the process
+ends at once: no cell is ever trained by two processes.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from eofuse.data.store import open_store
+from eofuse.errors import DataError, EofuseError
 from eofuse.learning.controls import constant_control, frozen_random_control
-from eofuse.learning.loop import CHECKPOINT_FILE
-from eofuse.learning.run import read_options, test_run, train_run
+from eofuse.learning.loop import CHECKPOINT_FILE, DivergenceError
+from eofuse.learning.run import note_divergence, read_options, test_run, train_run
 
 
-def run_cell(role: str, folder: Path) -> None:
-    """Runs a cell in its folder, or goes on with it; a search run never looks at the test patches."""
-    with threadpool_limits(read_options(folder).train.threads):
+def run_cell(role: str, folder: Path, fingerprint: str) -> None:
+    """Runs a cell in its folder, or goes on with it; a search run never looks at the test patches.
+
+    Raises:
+        DataError: if the store is not the one of the study.
+    """
+    options = read_options(folder)
+    if open_store(options.data.store).fingerprint != fingerprint:
+        raise DataError(
+            "the store has changed since the study began", where=options.data.store, fix="run the study again"
+        )
+    with threadpool_limits(options.train.threads):
         if role == "constant":
             constant_control(folder)
         elif role == "frozen_random":
             frozen_random_control(folder)
+        elif role == "search":
+            try:
+                train_run(folder, tensorboard=False)
+            except DivergenceError:
+                note_divergence(folder)
         else:
             train_run(folder, tensorboard=False)
-            if role == "variant":
-                test_run(folder)
-            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            test_run(folder)
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Does jobs until the input ends."""
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            jobs.put(line)
+        os._exit(1)  # the study is gone
+
+    threading.Thread(target=listen, daemon=True).start()
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may write between the answers
+    while True:
+        job = json.loads(jobs.get())
+        answers.write(json.dumps(_answer(job)) + "\n")
+        answers.flush()
+
+
+def _answer(job: dict[str, Any]) -> dict[str, Any]:
+    try:
+        run_cell(job["role"], Path(job["folder"]), job["fingerprint"])
+    except EofuseError as error:
+        kind = "data" if isinstance(error, DataError) else "usage"
+        return {"error": kind, "what": error.what, "where": error.where, "fix": error.fix}
+    return {}
+
+
+if __name__ == "__main__":
+    main()

@@ -85,7 +85,8 @@ class Task(ABC):
         Args:
             truth: (patches,) class numbers or (patches, classes) indicators.
             probabilities: (patches, classes).
-            weights: none, (patches,), or (replicates, patches) for as many values of each metric.
+            weights: none, or (replicates, patches) of a bootstrap for as many values of each metric; averages over classes
+                then go over the same classes in every replicate.
         """
 
     def constant_prediction(self, rows: Rows) -> Array:

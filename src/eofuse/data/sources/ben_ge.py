@@ -78,12 +78,12 @@ class BenGeSource:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Digest of the index and of names and sizes of the raster files; the same wherever the folder lies."""
+        """Digest of the index and of names, sizes and times of the raster files; the same wherever the folder lies."""
         digest = hashlib.sha256(repr((self.simulated, [modality.name for modality in self.modalities])).encode())
         digest.update(self.index.to_json(orient="split", double_precision=15).encode())
         for row in range(len(self.index)):
             for path in itertools.chain.from_iterable(self._band_paths(row, m) for m in self._rasters(row)):
-                digest.update(f"{os.path.relpath(path, self._layout.root)} {_size(path)}\0".encode())
+                digest.update(f"{os.path.relpath(path, self._layout.root)} {_state(path)}\0".encode())
         return digest.hexdigest()
 
     def read(self, row: int) -> dict[str, npt.NDArray[np.generic]]:
@@ -208,9 +208,10 @@ def _without_absent(index: pd.DataFrame, modalities: Sequence[Modality]) -> pd.D
     return index[columns].copy()
 
 
-def _size(path: str) -> int | None:
-    """Bytes of a file, None if there is none."""
+def _state(path: str) -> tuple[int, int] | None:
+    """Bytes of a file and when it was changed, None if there is none."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116 (a str, for speed)
+        found = os.stat(path)  # noqa: PTH116 (a str, for speed)
     except OSError:
         return None
+    return found.st_size, found.st_mtime_ns

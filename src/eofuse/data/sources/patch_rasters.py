@@ -24,6 +24,10 @@ _ELEVATION_DTYPES = ("int16", "uint8", "uint16", "int32", "uint32", "float32", "
 _WORLDCOVER_CODES = np.array([category.code for category in WORLDCOVER.categories], dtype=np.uint8)
 
 
+MOST_ZEROS = 0.01
+"""Share of pixels of a Sentinel-2 band that may be 0."""
+
+
 def band_paths(folder: str, owner: str, modality: Modality) -> list[str]:
     """The files of a patch folder, one a channel; `owner` is the id by which the folder and its files are called."""
     return [f"{folder}/{owner}_{channel.name}.tif" for channel in modality.channels]
@@ -42,6 +46,9 @@ def read_s2(paths: Sequence[str], patch_id: str, size: Size = None) -> tuple[Ras
             band = read_band(path, patch_id, channel.name, (SENTINEL2.dtype,))
         factor = round((channel.resolution_m or _FINEST_M) / _FINEST_M)
         check_shape(band, (height // factor, width // factor))
+        zeros = float((band.values == SENTINEL2.nodata).mean())
+        if MOST_ZEROS < zeros < 1:  # in L2A products 0 means no data; a band of nothing else is a matter for the check
+            raise DataError(f"{zeros:.0%} of its pixels are 0, no data", where=band.where, fix="leave the patch out")
         check_crs(band, reference)
         check_aligned(band, reference, factor)
         if factor == 1:

@@ -104,7 +104,7 @@ def check_crs(band: Band, reference: Band) -> None:
     if _crs_text(band) != _crs_text(reference) and band.crs != reference.crs:
         what = f"coordinate reference system {_crs_name(band)} differs from {_crs_name(reference)} of {reference.where}"
         raise DataError(
-            what, where=band.where, fix="reproject the file to the grid of the patch, or leave the patch out"
+            what, where=band.where, fix="see whether the file belongs to this patch; else warp it to the patch's grid"
         )
 
 

@@ -44,7 +44,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str], pro
                 problems.append(Problem("error", f"no column '{name}'", str(path), fix=fix))
             elif name in required:
                 fix = did_you_mean(name, map(str, table.columns))
-                problems.append(Problem("error", f"no column '{name}'", str(path), fix=f"add it; its columns: {fix}"))
+                problems.append(Problem("error", f"no column '{name}'", str(path), fix=fix))
     table["patch_id"] = table["patch_id"].astype("string").str.strip()
     nameless = table["patch_id"].isna()
     if nameless.any():
