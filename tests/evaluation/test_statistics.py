@@ -14,6 +14,8 @@ from eofuse.evaluation.statistics import (
     bootstrap_interval,
     cluster_weights,
     compare,
+    expanded_level,
+    expanded_p,
     few_scenes_warning,
     holm,
     seed_averaged,
@@ -157,7 +159,9 @@ def test_each_run_is_resampled_by_the_weights_of_its_own_patches() -> None:
         axis=0,
     )
     summary = bootstrap.summarise([first, second])["macro_f1"]
-    assert (summary.low, summary.high) == pytest.approx(bootstrap_interval(expected))
+    assert (summary.low, summary.high) == pytest.approx(
+        bootstrap_interval(expected, expanded_level(0.95, summary.n_scenes))
+    )
 
 
 def test_a_run_compared_with_itself_differs_by_nothing_with_p_of_one() -> None:
@@ -185,7 +189,8 @@ def test_a_strong_difference_has_a_small_p_and_an_interval_away_from_zero() -> N
     comparison = compare(better, worse, single_label_metrics, replicates=999)["macro_f1"]
     assert comparison.difference == pytest.approx(0.3, abs=0.08)
     assert comparison.low > 0.2
-    assert comparison.p == pytest.approx(2 / 1000)
+    assert comparison.p == pytest.approx(expanded_p(2 / 1000, comparison.n_scenes))
+    assert comparison.p < 0.01
     reverse = compare(worse, better, single_label_metrics, replicates=999)["macro_f1"]
     assert (reverse.difference, reverse.high) == pytest.approx((-comparison.difference, -comparison.low))
 
@@ -209,7 +214,42 @@ def test_sharing_scenes_makes_a_paired_comparison_sharper_than_two_intervals() -
     width = np.ptp([bootstrap.summarise([one])["accuracy"].low, bootstrap.summarise([one])["accuracy"].high])
     comparison = bootstrap.compare([one], [two])["accuracy"]
     assert comparison.high - comparison.low < width / 3
-    assert comparison.p < 0.01
+    assert comparison.p < 0.02
+
+
+@pytest.mark.parametrize(("clusters", "level"), [(5, 0.9981), (10, 0.9829), (100, 0.9539)])
+def test_fewer_clusters_take_a_wider_interval(clusters: int, level: float) -> None:
+    assert expanded_level(0.95, clusters) == pytest.approx(level, abs=2e-4)
+
+
+@given(p=st.floats(1e-6, 1), clusters=st.integers(2, 200))
+def test_p_is_below_one_minus_level_just_where_the_expanded_interval_excludes_zero(p: float, clusters: int) -> None:
+    # the percentile interval at a level excludes 0 just where the unexpanded p is below 1 - level
+    inside = p >= 1 - expanded_level(0.95, clusters)
+    assert (expanded_p(p, clusters) >= 0.05 - 1e-9) == inside or abs(expanded_p(p, clusters) - 0.05) < 1e-6
+
+
+@pytest.mark.parametrize("scenes", [5, 12])
+def test_the_interval_of_a_macro_average_covers_with_few_scenes(scenes: int) -> None:
+    """Eight classes of uneven frequency, mixed differently in each scene; the plain percentile interval covers .81 of 5."""
+    shares = np.array([0.35, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04, 0.02])
+
+    def draw(generator: np.random.Generator, count: int, size: int = 15) -> Predictions:
+        mixes = generator.dirichlet(shares * 3, count)
+        truth = np.concatenate([generator.choice(8, size, p=mix) for mix in mixes])
+        right = generator.random(count * size) < np.repeat(generator.beta(6, 4, count), size)
+        predicted = np.where(right, truth, generator.choice(8, count * size, p=shares))
+        rows = np.arange(count * size)
+        return Predictions(truth, np.eye(8)[predicted], np.repeat(np.arange(count), size), rows)
+
+    generator = np.random.default_rng(0)
+    population = draw(generator, 4000)
+    true = single_label_metrics(population.truth, population.probabilities)["macro_f1"]
+    covered = 0
+    for _ in range(100):
+        summary = summarise([draw(generator, scenes)], single_label_metrics, replicates=400)["macro_f1"]
+        covered += summary.low <= true <= summary.high
+    assert covered >= 88
 
 
 def test_sides_with_other_seeds_are_compared_if_they_share_the_test_patches() -> None:

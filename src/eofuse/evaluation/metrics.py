@@ -43,11 +43,9 @@ RANKING_METRIC: dict[TaskKind, str] = {kind: names[0] for kind, names in METRICS
 @overload
 def single_label_metrics(truth: ArrayLike, probabilities: ArrayLike, weights: None = None) -> dict[str, float]: ...
 @overload
+def single_label_metrics(truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike) -> dict[str, Any]: ...
 def single_label_metrics(
-    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None, *, keep_classes: bool = False
-) -> dict[str, Any]: ...
-def single_label_metrics(
-    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None, *, keep_classes: bool = False
+    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, Any]:
     """Metrics of a task with one class a row.
 
@@ -55,8 +53,6 @@ def single_label_metrics(
         truth: (N,) class numbers, 0 … K−1.
         probabilities: (N, K) probabilities, or any scores that grow with them.
         weights: None, (N,) or (R, N) for R weightings at once; not negative.
-        keep_classes: a class that a weighting leaves out keeps its value under equal weights in macro averages, which so
-            go over the same classes in every replicate of a bootstrap.
 
     Returns:
         Name → value for each name of `METRICS["single_label"]`: a float, or (R,) values for (R, N) weights.
@@ -66,8 +62,7 @@ def single_label_metrics(
         DataError: if a class number is out of range or a probability or weight is not a finite number.
     """
     truth_matrix, scores = _single_label(truth, probabilities)
-    predicted = _one_hot(_most_probable(scores), scores.shape[1])
-    return _metrics("single_label", truth_matrix, predicted, scores, weights, keep_classes)
+    return _metrics("single_label", truth_matrix, _one_hot(_most_probable(scores), scores.shape[1]), scores, weights)
 
 
 @overload
@@ -76,20 +71,10 @@ def multi_label_metrics(
 ) -> dict[str, float]: ...
 @overload
 def multi_label_metrics(
-    truth: ArrayLike,
-    probabilities: ArrayLike,
-    weights: ArrayLike | None,
-    threshold: float = 0.5,
-    *,
-    keep_classes: bool = False,
+    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike, threshold: float = 0.5
 ) -> dict[str, Any]: ...
 def multi_label_metrics(
-    truth: ArrayLike,
-    probabilities: ArrayLike,
-    weights: ArrayLike | None = None,
-    threshold: float = 0.5,
-    *,
-    keep_classes: bool = False,
+    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None, threshold: float = 0.5
 ) -> dict[str, Any]:
     """Metrics of a task with any number of labels a row.
 
@@ -98,7 +83,6 @@ def multi_label_metrics(
         probabilities: (N, K).
         weights: None, (N,) or (R, N) for R weightings at once; not negative.
         threshold: a label is predicted where its probability is at least this.
-        keep_classes: as for `single_label_metrics`.
 
     Returns:
         Name → value for each name of `METRICS["multi_label"]`: a float, or (R,) values for (R, N) weights.
@@ -108,7 +92,7 @@ def multi_label_metrics(
         DataError: if the truth is not 0 or 1 or a probability or weight is not a finite number.
     """
     truth_matrix, scores = _multi_label(truth, probabilities)
-    return _metrics("multi_label", truth_matrix, scores >= threshold, scores, weights, keep_classes)
+    return _metrics("multi_label", truth_matrix, scores >= threshold, scores, weights)
 
 
 def per_class(
@@ -196,37 +180,20 @@ def _metrics(
     predicted: NDArray[np.bool_],
     scores: FloatArray,
     weights: ArrayLike | None,
-    keep_classes: bool,
 ) -> dict[str, Any]:
     """All metrics of a kind of task from (N, K) truth, predictions and scores."""
     weight_rows, many = _weightings(weights, len(scores))
     support, found, hits = _counts(truth, predicted, weight_rows)  # (R, K) each
-    by_class = _class_values(truth, predicted, scores, weight_rows)
     occurs = support > 0
-    if keep_classes:
-        whole = _class_values(truth, predicted, scores, np.ones((1, len(scores))))
-        by_class = {name: np.where(occurs, value, whole[name]) for name, value in by_class.items()}
-        occurs = np.broadcast_to(truth.any(axis=0), occurs.shape) & (support.sum(axis=1, keepdims=True) > 0)
+    precisions = _average_precisions(truth, scores, np.ascontiguousarray(weight_rows.T)).T
     values = {
-        "macro_f1": _mean_where(by_class["f1"], occurs),
+        "macro_f1": _mean_where(_divide(2 * hits, support + found), occurs),
         "micro_f1": _divide(2 * hits.sum(axis=1), (support + found).sum(axis=1)),
-        "mAP": _mean_where(by_class["average_precision"], occurs),
-        "balanced_accuracy": _mean_where(by_class["recall"], occurs),
+        "mAP": _mean_where(precisions, occurs),
+        "balanced_accuracy": _mean_where(_divide(hits, support), occurs),
         "accuracy": _divide(hits.sum(axis=1), support.sum(axis=1)),
     }
     return {name: values[name] if many else float(values[name][0]) for name in METRICS[kind]}
-
-
-def _class_values(
-    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], scores: FloatArray, weight_rows: FloatArray
-) -> dict[str, FloatArray]:
-    """F1, recall and average precision of each class under each weighting, (R, K) each."""
-    support, found, hits = _counts(truth, predicted, weight_rows)
-    return {
-        "f1": _divide(2 * hits, support + found),
-        "recall": _divide(hits, support),
-        "average_precision": _average_precisions(truth, scores, np.ascontiguousarray(weight_rows.T)).T,
-    }
 
 
 def _counts(

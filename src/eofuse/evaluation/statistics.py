@@ -8,8 +8,8 @@ of one study should share one. `summarise` and `compare` do the same once. `clus
 What is estimated: the metric, averaged over training seeds (for one seed: the mean of its folds' metrics), on new
 scenes of the kind that were tested. Patches of one scene share date, place and sensor state, so whole scenes are drawn
 with replacement, never single patches (cluster bootstrap: Field and Welsh 2007, J. R. Stat. Soc. B 69(3)). All runs see
-the same draws, which pairs the comparisons. Intervals are percentiles; they hold the trained models fixed: what another
-seed would change is `Summary.seed_sd`.
+the same draws, which pairs the comparisons. Intervals are percentiles, expanded for the number of scenes; they hold the
+trained models fixed: what another seed would change is `Summary.seed_sd`.
 """
 
 import hashlib
@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.metrics import FloatArray
@@ -28,7 +30,7 @@ MetricFunction = Callable[[Any, Any, Any], dict[str, Any]]
 """(truth, probabilities, weights) → metric name → value, as `metrics.single_label_metrics`; weights None or (R, N)."""
 
 FEW_SCENES = 20
-"""With fewer scenes than this, intervals of the cluster bootstrap are clearly too narrow."""
+"""With fewer scenes than this, intervals and p-values of the cluster bootstrap are rough."""
 
 _ROUNDING = 1e-12  # a smaller difference comes from the order of a sum
 _CHUNK_BYTES = 100e6
@@ -145,6 +147,23 @@ def bootstrap_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, f
     return float(low), float(high)
 
 
+def expanded_level(level: float, clusters: int) -> float:
+    """Level at which a percentile interval of few clusters must be taken to cover at `level`.
+
+    The quantiles move out as those of a t distribution with clusters − 1 degrees of freedom lie outside the normal ones, and
+    by the factor √(n / (n − 1)) by which the bootstrap's spread is too small (expanded percentile interval: Hesterberg 2015,
+    What Teachers Should Know About the Bootstrap, The American Statistician 69(4)).
+    """
+    quantile = student_t.ppf((1 + level) / 2, clusters - 1) * np.sqrt(clusters / (clusters - 1))
+    return float(2 * norm.cdf(quantile) - 1)
+
+
+def expanded_p(p: float, clusters: int) -> float:
+    """The p-value that goes with `expanded_level`: below 1 − level just where that interval excludes 0."""
+    quantile = norm.isf(p / 2) * np.sqrt((clusters - 1) / clusters)
+    return float(2 * student_t.sf(quantile, clusters - 1))
+
+
 def two_sided_p(differences: ArrayLike) -> float:
     """Twice the smaller tail of replicate differences (R,) beyond 0, one replicate added to each tail, at most 1.
 
@@ -183,7 +202,7 @@ def few_scenes_warning(scenes: int) -> str | None:
         return None
     if scenes < 2:
         return f"{scenes} test scene: no interval and no p-value can be given; test on more scenes"
-    return f"only {scenes} test scenes (fewer than {FEW_SCENES}): the intervals are too narrow; test on more scenes"
+    return f"only {scenes} test scenes (fewer than {FEW_SCENES}): intervals and p values are rough; test on more scenes"
 
 
 def seed_averaged(runs: Sequence[Predictions], values: Sequence[Any]) -> FloatArray:
@@ -290,7 +309,7 @@ class Bootstrap:
                 difference=float(point - baseline_point),
                 low=low,
                 high=high,
-                p=float(np.maximum(two_sided_p(differences), fewest)) if len(scenes) > 1 else float("nan"),
+                p=max(expanded_p(two_sided_p(differences), len(scenes)), fewest) if len(scenes) > 1 else float("nan"),
                 n_seeds=len({run.seed for run in runs}),
                 n_test=_count_patches(runs),
                 n_scenes=len(scenes),
@@ -299,7 +318,9 @@ class Bootstrap:
         return result
 
     def _interval(self, values: FloatArray, scenes: tuple[str, ...]) -> tuple[float, float]:
-        return bootstrap_interval(values, self.level) if len(scenes) > 1 else (float("nan"), float("nan"))
+        if len(scenes) < 2:
+            return float("nan"), float("nan")
+        return bootstrap_interval(values, expanded_level(self.level, len(scenes)))
 
     def _metrics_of(
         self, runs: Sequence[Predictions], sharing_scenes: Sequence[Predictions]

@@ -85,8 +85,7 @@ class Task(ABC):
         Args:
             truth: (patches,) class numbers or (patches, classes) indicators.
             probabilities: (patches, classes).
-            weights: none, or (replicates, patches) of a bootstrap for as many values of each metric; averages over classes
-                then go over the same classes in every replicate.
+            weights: none, (patches,), or (replicates, patches) for as many values of each metric.
         """
 
     def constant_prediction(self, rows: Rows) -> Array:

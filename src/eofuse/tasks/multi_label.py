@@ -31,4 +31,4 @@ class MultiLabel(Task):
 
     def score(self, truth: Array, probabilities: Array, weights: Array | None = None) -> Scores:
         """Mean average precision, macro and micro F1 at a probability of 0.5."""
-        return multi_label_metrics(truth, probabilities, weights, keep_classes=weights is not None)
+        return multi_label_metrics(truth, probabilities, weights)

@@ -34,4 +34,4 @@ class SingleLabel(Task):
 
     def score(self, truth: Array, probabilities: Array, weights: Array | None = None) -> Scores:
         """Accuracy, balanced accuracy, macro and micro F1, mAP."""
-        return single_label_metrics(truth, probabilities, weights, keep_classes=weights is not None)
+        return single_label_metrics(truth, probabilities, weights)
