@@ -18,7 +18,7 @@ from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import locked, remove_temporaries, write_text
 from eofuse.learning.preparation import prepare, rehearse
-from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
+from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, TEST_FILE, open_run, recipe_text
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
 from eofuse.studies.grid import Cell, StudyPlan, final_cells, search_cells
@@ -106,6 +106,10 @@ def _uses_cuda(plan: StudyPlan) -> bool:
     return plan.options.train.device != "cpu" and torch.cuda.is_available()
 
 
+def _is_done(cell: Cell, folder: Path) -> bool:
+    return (folder / (RESULT_FILE if cell.role == "search" else TEST_FILE)).is_file()
+
+
 class _Cells:
     """Runs cells that are not done yet.
 
@@ -138,8 +142,9 @@ class _Cells:
         for folder, cell in by_folder.items():  # store and device may have moved since the cell began
             remove_temporaries(folder)
             write_text(folder / RECIPE_FILE, recipe_text(cell.options))
-        self._tell(len(cells) - len(by_folder), "")
-        for _, folder in self.pool.run([(cell.role, folder) for folder, cell in by_folder.items()]):
+        jobs = [(cell.role, folder) for folder, cell in by_folder.items() if not _is_done(cell, folder)]
+        self._tell(len(cells) - len(jobs), "")
+        for _, folder in self.pool.run(jobs):
             self.cost.save()
             self._tell(1, by_folder[folder].words)
         return list(zip(cells, folders, strict=True))
