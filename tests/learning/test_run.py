@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +11,18 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
 from eofuse.data.pack import pack_source
+from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
+from eofuse.inference.predict import predict_store
 from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
 from eofuse.learning.preparation import RunOptions, prepare
+from eofuse.modalities import WORLDCOVER
 from fake_source import FakeSource
 
 
@@ -135,8 +140,6 @@ def test_early_stopping_keeps_the_best_weights(recipe, tmp_path):
 
 
 def test_scores_of_the_saved_model_are_those_reported(trained, planted_store):
-    from eofuse.inference.predict import predict_store
-
     table = predict_store(trained.folder / "model", planted_store).set_index("patch_id")
     test = trained.predictions().set_index("patch_id")
     spread = table.loc[test.index, ["label.p.0", "label.p.1"]].to_numpy()
@@ -229,3 +232,56 @@ def test_a_loss_that_explodes_stops_the_run_with_advice(recipe, tmp_path):
 @pytest.mark.parametrize("balance", ["class_weights", "sampling"])
 def test_rare_classes_can_be_balanced(recipe, tmp_path, balance):
     assert recipes.train(recipe, to=tmp_path / "run", overrides=[f"task.balance={balance}"]).test["accuracy"] > 0.9
+
+
+def test_a_run_finds_its_store_from_any_folder(recipe, planted_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(planted_store.path.parent)
+    values = merge(recipe, {"data": {"store": planted_store.path.name}})
+    run = recipes.train(values, to=tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert len(evaluate("run", replicates=100))
+    assert recipes.train(recipe, to="run").test == run.test
+
+
+def test_a_finished_run_is_not_read_for_other_data(recipe, trained, tmp_path):
+    other = pack_source(FakeSource(patches=120, seed=9), tmp_path / "other.store", workers=1)
+    with pytest.raises(DataError, match="not the one with which this run began"):
+        recipes.train(recipe, store=other, to=trained.folder)
+
+
+def test_predicting_values_of_another_scale_is_refused(trained, planted_store, tmp_path):
+    copy = shutil.copytree(planted_store.path, tmp_path / "scaled.store")
+    description = json.loads((copy / "store.json").read_text())
+    for modality in description["modalities"]:
+        modality["offset"] = -5.0
+    (copy / "store.json").write_text(json.dumps(description))
+    with pytest.raises(DataError, match=r"offset is -5\.0 in the store and 0\.0 in the model"):
+        predict_store(trained.folder / "model", open_store(copy))
+
+
+def test_a_ranking_metric_that_validation_does_not_define_is_an_error(recipe, tmp_path):
+    source = FakeSource(patches=60)
+    names = [f"worldcover_fraction.{category.name}" for category in WORLDCOVER.categories]
+    source.index[names] = 0.0
+    for name in names[:2]:
+        source.index[name] = np.where(source.index["split"] == "validation", 0.0, 0.5)
+    store = pack_source(source, tmp_path / "empty.store", workers=1)
+    values = merge(recipe, {"split": {"protocol": "published"}, "task": {"target": "land_cover_above"}})
+    with pytest.raises(DataError, match="mAP is not defined on the validation patches"):
+        prepare(store, parse_options(RunOptions, values))
+
+
+def test_misuse_leaves_no_run_folder(recipe, tmp_path):
+    with pytest.raises(UsageError):
+        recipes.train(recipe, to=tmp_path / "run", overrides=["fusion.encoder=nonsense"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_leaves_the_number_of_threads_as_it_was(recipe, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        recipes.train(recipe, to=tmp_path / "run", overrides=["train.steps=2"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

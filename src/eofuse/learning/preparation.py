@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from pydantic import Field, field_validator
 
 from eofuse.config import Options
@@ -240,7 +241,9 @@ def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str |
 
 def rehearse(prepared: Prepared, options: RunOptions) -> None:
     """Raises a `UsageError` if the model of a run can't be built, or its device is not there."""
+    threads = torch.get_num_threads()
     open_fabric(options.train)
+    torch.set_num_threads(threads)
     modalities = tuple(prepared.loader(options).modalities.values())
     neutral = {modality.name: [1.0] * len(modality.channels) for modality in modalities}
     build_model(_spec(prepared, options, ChannelStatistics(mean=neutral, std=neutral)), seed=0)
