@@ -92,13 +92,6 @@ class Modality:
         """Number of channels that a model sees: one per channel, or one per category (one-hot)."""
         return len(self.categories) if self.categories else len(self.channels)
 
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of the `width` channels that a model sees."""
-        if self.categories:
-            return tuple(category.name for category in self.categories)
-        return self.channel_names
-
     def channel_index(self, name: str) -> int:
         """Position of a channel by its name or an alias of it.
 

@@ -47,18 +47,6 @@ def rewrite(path: Path, change=lambda values: values, **profile):
         dataset.write(values)
 
 
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pristine") / "ben-ge-800"
-    write_ben_ge(folder, patches=4)
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path, pristine):
-    return Path(shutil.copytree(pristine, tmp_path / "ben-ge-800"))
-
-
 # --- layouts
 
 

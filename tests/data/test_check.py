@@ -1,8 +1,5 @@
 """The check reads everything, says all that is wrong or odd, and goes on after an error."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 import rasterio
@@ -12,18 +9,6 @@ from eofuse.data.problems import Problem, errors_first
 from eofuse.data.sources.ben_ge import open_ben_ge
 from eofuse.errors import DataError
 from fake_ben_ge import edit_table, write_ben_ge
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pristine") / "ben-ge-800"
-    write_ben_ge(folder, patches=4)
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path, pristine):
-    return Path(shutil.copytree(pristine, tmp_path / "ben-ge-800"))
 
 
 def check(folder, **options):

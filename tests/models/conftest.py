@@ -21,7 +21,7 @@ CODES = {"worldcover": (0, 10, 95, 100), "climate_zone": (7, 29, 255)}
 def make_spec() -> Callable[..., ModelSpec]:
     """Makes a specification with a tiny encoder; keyword arguments are fusion options."""
 
-    def make(modalities: Sequence[Modality], patch_size: int = 64, dropout: float = 0.0, **fusion: object) -> ModelSpec:
+    def make(modalities: Sequence[Modality], patch_size: int = 64, **fusion: object) -> ModelSpec:
         numeric = [modality for modality in modalities if not modality.is_categorical]
         statistics = ChannelStatistics(
             mean={modality.name: [0.1] * len(modality.channels) for modality in numeric},
@@ -32,7 +32,7 @@ def make_spec() -> Callable[..., ModelSpec]:
             "zone": HeadSpec("single_label", ("north", "south")),
         }
         options = FusionOptions(**{"encoder": TINY_ENCODER, **fusion})
-        return ModelSpec(tuple(modalities), options, heads, statistics, (patch_size, patch_size), dropout)
+        return ModelSpec(tuple(modalities), options, heads, statistics, (patch_size, patch_size))
 
     return make
 

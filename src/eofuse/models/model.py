@@ -40,7 +40,6 @@ class ModelSpec:
         heads: by target name.
         statistics: by which the inputs are normalised, in physical units.
         patch_size: height and width of the rasters for which it is meant.
-        dropout: share of the feature vectors' values that the heads do not see in training.
     """
 
     modalities: tuple[Modality, ...]
@@ -48,7 +47,6 @@ class ModelSpec:
     heads: dict[str, HeadSpec]
     statistics: ChannelStatistics
     patch_size: tuple[int, int]
-    dropout: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description, the inverse of `from_dict`."""
@@ -58,7 +56,6 @@ class ModelSpec:
             "heads": {name: {"kind": head.kind, "classes": list(head.classes)} for name, head in self.heads.items()},
             "statistics": self.statistics.to_dict(),
             "patch_size": list(self.patch_size),
-            "dropout": self.dropout,
         }
 
     @classmethod
@@ -75,7 +72,6 @@ class ModelSpec:
             heads={name: HeadSpec(head["kind"], tuple(head["classes"])) for name, head in values["heads"].items()},
             statistics=ChannelStatistics.from_dict(values["statistics"]),
             patch_size=(int(height), int(width)),
-            dropout=float(values["dropout"]),
         )
 
 
@@ -93,7 +89,7 @@ class Model(nn.Module):
         self.fusion: Fusion = build_fusion(spec.modalities, spec.fusion)
         widths = [sizes.vector for sizes in self.fusion.sizes]
         self.heads = nn.ModuleList(
-            ClassificationHead(widths, len(head.classes), spec.dropout) for head in spec.heads.values()
+            ClassificationHead(widths, len(head.classes), spec.fusion.dropout) for head in spec.heads.values()
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -96,11 +96,6 @@ def leaderboard_rows(results: StudyResults) -> list[LeaderboardRow]:
     return rows
 
 
-def variant_rows(results: StudyResults) -> list[LeaderboardRow]:
-    """The leaderboard without controls."""
-    return [row for row in leaderboard_rows(results) if row.role == "variant"]
-
-
 def differences(results: StudyResults, metric: str) -> dict[str, Difference]:
     """Paired differences to the baseline on one metric, by variant."""
     table = results.comparisons

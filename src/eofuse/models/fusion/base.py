@@ -26,6 +26,7 @@ class FusionOptions(Options):
         weights: for late fusion: `separate` encoders, or a first layer each and one `shared` trunk.
         stage: for middle fusion: the encoder's stage, counted from 1, after which the maps are joined.
         encoder: timm name of the network for rasters.
+        dropout: share of the feature vectors' values that the heads do not see in training.
 
     Raises:
         UsageError: if weights are to be shared by another strategy than late fusion.
@@ -35,6 +36,7 @@ class FusionOptions(Options):
     weights: Literal["separate", "shared"] = "separate"
     stage: int = Field(default=2, ge=1)
     encoder: str = DEFAULT_ENCODER
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _only_late_fusion_shares_weights(self) -> "FusionOptions":
