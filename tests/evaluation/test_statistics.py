@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation import statistics
-from eofuse.evaluation.metrics import single_label_metrics
+from eofuse.evaluation.classification import single_label_metrics
 from eofuse.evaluation.statistics import (
     Bootstrap,
     Predictions,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eofuse.evaluation.metrics import METRICS, multi_label_metrics, per_class, single_label_metrics
+from eofuse.evaluation.classification import multi_label_metrics, per_class, single_label_metrics
+from eofuse.evaluation.metrics import METRICS
 
 SINGLE_CLASSES = ("tree_cover", "grassland", "cropland", "built-up", "permanent_water_bodies", "herbaceous_wetland")
 MULTI_CLASSES = (

@@ -24,7 +24,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.metrics import FloatArray
+from eofuse.evaluation.weighting import FloatArray
 
 MetricFunction = Callable[[Any, Any, Any], dict[str, Any]]
 """(truth, probabilities, weights) → metric name → value, as `metrics.single_label_metrics`; weights None or (R, N)."""

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from eofuse.data.store import Store
-from eofuse.evaluation.metrics import confusion_matrix
+from eofuse.evaluation.classification import confusion_matrix
 from eofuse.files import write_text
 from eofuse.reports import wording
 from eofuse.reports.answer import answer, cautions

@@ -16,7 +16,7 @@ import pandas as pd
 from eofuse.config import write_yaml
 from eofuse.data.leakage import protocol_leakage
 from eofuse.data.store import open_store
-from eofuse.evaluation.metrics import per_class
+from eofuse.evaluation.classification import per_class
 from eofuse.evaluation.statistics import Bootstrap, Predictions, holm
 from eofuse.files import replacing, write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE

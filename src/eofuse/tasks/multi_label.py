@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from eofuse.data.loading import Batch, Rows
-from eofuse.evaluation.metrics import multi_label_metrics
+from eofuse.evaluation.classification import multi_label_metrics
 from eofuse.tasks.base import Array, Scores, Task
 
 

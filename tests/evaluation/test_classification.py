@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.metrics import (
-    METRICS,
-    RANKING_METRIC,
+from eofuse.evaluation.classification import (
+    MULTI_LABEL,
+    SINGLE_LABEL,
     average_precision,
     confusion_matrix,
     multi_label_metrics,
@@ -162,9 +162,8 @@ def test_metrics_are_floats_without_weights_and_arrays_with_many() -> None:
 
 
 def test_the_names_are_those_listed_and_the_ranking_metric_is_among_them() -> None:
-    assert tuple(single_label_metrics([0, 1], np.eye(2))) == METRICS["single_label"]
-    assert tuple(multi_label_metrics(np.eye(2), np.eye(2))) == METRICS["multi_label"]
-    assert RANKING_METRIC == {"single_label": "macro_f1", "multi_label": "mAP"}
+    assert tuple(single_label_metrics([0, 1], np.eye(2))) == SINGLE_LABEL
+    assert tuple(multi_label_metrics(np.eye(2), np.eye(2))) == MULTI_LABEL
 
 
 @settings(max_examples=30, deadline=None)

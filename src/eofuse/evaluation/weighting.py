@@ -1,0 +1,33 @@
+"""Weightings of rows, and the arithmetic that every metric under many weightings shares."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eofuse.errors import DataError, UsageError
+
+FloatArray = NDArray[np.float64]
+
+
+def divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """The quotient, NaN where the denominator is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient: FloatArray = np.where(denominator > 0, numerator / denominator, np.nan)
+    return quotient
+
+
+def mean_where(values: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
+    """Means over the last axis of the chosen entries, NaN where none is chosen."""
+    sums: FloatArray = np.where(chosen, values, 0.0).sum(axis=-1)
+    return divide(sums, chosen.sum(axis=-1).astype(np.float64))
+
+
+def weightings(weights: ArrayLike | None, count: int) -> tuple[FloatArray, bool]:
+    """Weights as (R, N), and whether several were asked for."""
+    if weights is None:
+        return np.ones((1, count)), False
+    rows = np.asarray(weights, dtype=np.float64)
+    if rows.ndim not in (1, 2) or rows.shape[-1] != count:
+        raise UsageError(f"weights have the shape {rows.shape} for {count} rows", fix="give (N,) or (R, N)")
+    if not np.isfinite(rows).all() or (rows < 0).any():
+        raise DataError("weights must be finite and not negative", where="weights")
+    return np.atleast_2d(rows), rows.ndim == 2

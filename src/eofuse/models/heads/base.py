@@ -1,0 +1,93 @@
+"""What every head is (`Head`) and what it is told (`HeadSpec`)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from eofuse.models.features import Features
+
+HeadKind = Literal["single_label", "multi_label", "regression", "segmentation", "pixel_regression", "detection"]
+
+PIXEL_KINDS = ("segmentation", "pixel_regression", "detection")
+"""Kinds of heads that look at maps, not only at vectors."""
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What a head tells.
+
+    Attributes:
+        kind: `single_label`: one class a patch (softmax); `multi_label`: any number of classes a patch (sigmoid);
+            `regression`: numbers a patch; `segmentation`: one class a pixel; `pixel_regression`: numbers a pixel;
+            `detection`: boxes with classes.
+        classes: names of the classes, or of the predicted numbers, in the order of the outputs.
+        mean: of each predicted number over the training patches, in its unit.
+        std: standard deviation of each predicted number over the training patches, in its unit.
+        composition: whether the predicted numbers are shares that sum to 1.
+        network: name of the decoder or detector, for kinds that have one.
+        unit: of the predicted numbers.
+        temperature: by which log probabilities are divided before they are told.
+        margin: half width of the predictive interval of each predicted number, empty where it is not known.
+    """
+
+    kind: HeadKind
+    classes: tuple[str, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    composition: bool = False
+    network: str = ""
+    unit: str = ""
+    temperature: float = 1.0
+    margin: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description, the inverse of `from_dict`."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "HeadSpec":
+        """Builds a specification from its JSON description."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+class Head(nn.Module, ABC):
+    """Turns features into one target's output. Subclasses take (spec, sizes, dropout): see `eofuse.models.heads.build_head`.
+
+    Args:
+        spec: what it tells.
+
+    Attributes:
+        spec: what it tells.
+    """
+
+    def __init__(self, spec: HeadSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    @abstractmethod
+    def forward(
+        self, features: Sequence[Features], size: tuple[int, int], truth: Tensor | None = None
+    ) -> Tensor | dict[str, Tensor]:
+        """The raw output, which the task's loss takes.
+
+        Args:
+            features: what fusion gives: one set, but with decision fusion one a modality.
+            size: height and width of the patches in pixels.
+            truth: (B, M, 5) boxes, which detection heads need in training; other heads don't look at it.
+
+        Returns:
+            Logits (heads, B, K), standardised numbers (heads, B, D), the same with (…, H, W) for kinds with pixels; for
+            detection (B, 100, 6) boxes, or with `truth` losses by name.
+        """
+
+    @abstractmethod
+    def predict(self, output: Tensor) -> Tensor:
+        """What a raw output means.
+
+        Returns:
+            Probabilities (B, K) or (B, K, H, W); numbers in their unit (B, D) or (B, D, H, W); boxes (B, 100, 6) as rows of
+            x0, y0, x1, y1 (pixels), score, class, best first, filled up with rows of score 0 and class -1.
+        """
