@@ -7,7 +7,7 @@ import pandas as pd
 
 from eofuse.data.problems import Problem
 from eofuse.errors import DataError
-from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, Kind, Modality
+from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER, Kind, Modality
 
 MODALITIES = (SENTINEL2, SENTINEL1, ELEVATION, SEASON, CLIMATE_ZONE)
 
@@ -95,3 +95,47 @@ class PlantedSource(FakeSource):
 
     def signal(self, modality: Modality, row: int, raster: np.ndarray) -> np.ndarray:
         return raster + 6 * self.index["label"].iloc[row] if modality.name == "s1" else raster
+
+
+@dataclass
+class MappedSource(PlantedSource):
+    """A rectangle of water in the class map of each patch shows in Sentinel-1 (or another raster), and lifts the elevation.
+
+    The index has a column `value`, a number that goes with the label.
+
+    Attributes:
+        visible: the raster in which the rectangle shows; elevation shows it too unless `flat`.
+        flat: whether the elevation is noise.
+    """
+
+    visible: str = "s1"
+    flat: bool = False
+
+    def plant(self) -> None:
+        self.modalities = (*self.modalities, WORLDCOVER)
+        self.index["has_worldcover"] = True
+        self.index["value"] = 10 + 4.0 * self.index["label"] + np.random.default_rng(1).normal(0, 0.5, self.patches)
+
+    def rectangle(self, row: int) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom."""
+        generator = np.random.default_rng([self.seed, row, 7])
+        width, height = generator.integers(self.size // 4, self.size // 2 + 1, 2)
+        left, top = generator.integers(0, self.size - width + 1), generator.integers(0, self.size - height + 1)
+        return int(left), int(top), int(left + width), int(top + height)
+
+    def mask(self, row: int) -> np.ndarray:
+        left, top, right, bottom = self.rectangle(row)
+        mask = np.zeros((self.size, self.size))
+        mask[top:bottom, left:right] = 1
+        return mask
+
+    def signal(self, modality: Modality, row: int, raster: np.ndarray) -> np.ndarray:
+        if modality.name == "worldcover":
+            return np.where(self.mask(row), 80, 40)[None]
+        raster = super().signal(modality, row, raster)
+        if modality.name == "elevation" and not self.flat:
+            return 500 + raster / 100 + 100 * self.mask(row)
+        if modality.name == self.visible:
+            strength = {"s1": 12.0, "elevation": 4000.0, "s2": 4000.0}[modality.name]
+            return raster + strength * self.mask(row)
+        return raster

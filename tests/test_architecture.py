@@ -22,7 +22,7 @@ ALLOWED = {
     "studies": {"learning", "tasks", "models", "evaluation", "data", "modalities", "config", "errors", "files"},
     "reports": {"studies", "evaluation", "data", "modalities", "config", "errors", "files"},
     "inference": {"models", "data", "modalities", "config", "errors", "files"},
-    "recipe": {"studies", "reports", "learning", "data", "config", "errors", "files"},
+    "recipe": {"studies", "reports", "learning", "evaluation", "data", "config", "errors", "files"},
     "terminal": {"studies", "reports", "data"},
     "cli": {"recipe", "terminal", "studies", "reports", "inference", "learning", "data", "errors"},
 }

@@ -6,6 +6,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `simulate`       writes a simulated ben-ge folder
 `download`       fetches a published dataset
 `pack`           folder → packed store
+`cut`            scenes → packed store of patches
 `open_store`     opens a packed store
 `describe_store`  counts, statistics, classes, leakage of a store
 `show_patch`     a picture of all modalities of a patch
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from eofuse.data.cut import cut as cut
     from eofuse.data.describe import describe_store as describe_store
     from eofuse.data.download import download as download
     from eofuse.data.pack import pack as pack
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from eofuse.reports.figures.patch import show_patch as show_patch
 
 _ROOMS = {
+    "cut": "eofuse.data.cut",
     "describe_store": "eofuse.data.describe",
     "download": "eofuse.data.download",
     "evaluate": "eofuse.learning.evaluate",

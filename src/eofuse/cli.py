@@ -72,6 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
     _workers(add)
 
+    add = command("cut", _cut, "cut scenes into the patches of a store; goes on where an interrupted one stopped")
+    add.add_argument("spec", metavar="SPEC.yaml", type=Path, help="which files make which modality (see docs/data.md)")
+    add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
+    add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
+    add.add_argument("--size", metavar="PIXELS", type=_positive, default=120, help="side of a patch (default: 120)")
+    add.add_argument("--overlap", metavar="PIXELS", type=int, default=0, help="that neighbours share (default: 0)")
+    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+    _workers(add)
+
     add = command(
         "describe", _describe, "say what is in a store: counts, statistics, classes, scenes, leakage of splits"
     )
@@ -97,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("store", metavar="STORE", type=Path)
     add.add_argument(
         "-o", "--output", metavar="FILE", type=Path, default=Path("predictions.parquet"), help=".parquet or .csv"
+    )
+    add.add_argument("--maps", metavar="DIR", type=Path, help="folder for GeoTIFFs of pixels, and GeoJSON of boxes")
+    add.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        help="probability from which one of several classes counts, score from which a box counts (default: 0.5)",
     )
 
     add = command("study", _study, "compare variants over seeds: leaderboard, tables, report")
@@ -197,6 +213,32 @@ def _pack(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _cut(arguments: argparse.Namespace) -> int:
+    from eofuse.data.cut import cut
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("cutting", "patches") as progress:
+        done = cut(
+            arguments.spec,
+            arguments.store,
+            size=arguments.size,
+            overlap=arguments.overlap,
+            overrides=arguments.overrides,
+            overwrite=arguments.overwrite,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    for warning in done.warnings:
+        print(f"note: {warning}")
+    for name, scenes in done.warped.items():
+        print(f"{name}: warped to the reference's grid in {len(scenes)} scenes")
+    print(
+        f"{arguments.store}: {len(done.store)} patches of {', '.join(done.store.modalities)}; "
+        f"left out: {done.beyond_edge} that would stick out, {done.no_data} without data"
+    )
+    return 0
+
+
 def _describe(arguments: argparse.Namespace) -> int:
     from eofuse.data.describe import describe_store
     from eofuse.data.store import open_store
@@ -243,12 +285,14 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def _tell(run: "Run") -> int:
     assert run.test is not None
-    metric = run.result["metric"]
     for warning in run.notes():
         print(f"note: {warning}")
-    print(
-        f"validation {metric} {run.result['validation'][metric]:.3f} (step {run.result['best_step']}), test {run.test[metric]:.3f}"
-    )
+    for found in run.result["targets"]:
+        target, metric, unit = found["target"], found["metric"], f" {found['unit']}" if found["unit"] else ""
+        validation, test = found["validation"][metric], run.test[target][metric]
+        print(
+            f"{target}: {metric} {validation:.3f}{unit} on validation (step {run.result['best_step']}), {test:.3f}{unit} on test"
+        )
     print(f"{run.folder}: for all scores with intervals, eofuse evaluate {run.folder}")
     return 0
 
@@ -269,13 +313,21 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     run = open_run(arguments.run)
     with progress_bar("predicting", "patches") as progress:
-        table = predict_store(run.folder / MODEL_FOLDER, open_store(arguments.store), progress=progress)
+        table = predict_store(
+            run.folder / MODEL_FOLDER,
+            open_store(arguments.store),
+            maps=arguments.maps,
+            threshold=arguments.threshold,
+            progress=progress,
+        )
     write_predictions(table, arguments.output)
     missing = int((~table["predicted"]).sum())
     if run.is_simulated:
         print("note: the model was trained on simulated data: its predictions say nothing about the Earth")
     without = f"; {missing} of {len(table)} patches lack an input and have no prediction" if missing else ""
     print(f"{arguments.output}: {len(table) - missing} predictions{without}")
+    if arguments.maps:
+        print(f"{arguments.maps}: maps of {len(table) - missing} patches")
     return 0
 
 
@@ -293,7 +345,8 @@ def _study(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             progress=progress,
         )
-    console().print(leaderboard_table(done.results))
+    for target in done.results.targets:
+        console().print(leaderboard_table(done.results.of(target)))
     for warning in done.results.summary["warnings"]:
         print(f"note: {warning}")
     print(f"report: {(done.folder / REPORT_FILE).resolve()}")

@@ -19,6 +19,7 @@ import torch
 from eofuse.config import apply_overrides, merge, parse_options, read_yaml
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
+from eofuse.evaluation.metrics import LOWER_IS_BETTER
 from eofuse.learning.preparation import RunOptions, prepare, rehearse
 from eofuse.learning.run import Run, start_run, test_run, train_run
 from eofuse.reports.html import write_report
@@ -47,24 +48,27 @@ class Study:
         """Where it is."""
         return self.results.folder
 
-    def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
-        """Variants and controls from best to worst by one metric, the ranking one by default.
+    def leaderboard(self, metric: str | None = None, target: str | None = None) -> pd.DataFrame:
+        """Variants and controls from best to worst by one metric of one target; the ranking one of the first by default.
 
-        Columns: variant, role, metric, mean over seeds, seed_sd, low and high (95 % interval over scenes), n_seeds, n_test,
-        n_scenes, and difference, p_holm (to the baseline, paired; missing for controls).
+        Columns: target, variant, role, metric, mean over seeds, seed_sd, low and high (95 % interval over scenes), n_seeds,
+        n_test, n_scenes, and difference, p_holm (to the baseline, paired; missing for controls).
+
+        Raises:
+            UsageError: if the study has no such metric or target.
         """
-        metric = metric or self.results.summary["metric"]
-        table = self.results.leaderboard
+        results = self.results if target is None else self.results.of(target)
+        metric = metric or results.summary["metric"]
+        table = results.leaderboard
         table = table[table["metric"] == metric]
         if table.empty:
-            names = ", ".join(self.results.summary["metrics"])
+            names = ", ".join(results.summary["metrics"])
             raise UsageError(f"the study has no metric '{metric}'", fix=f"it has {names}")
-        comparisons = self.results.comparisons
-        chosen = comparisons.loc[comparisons["metric"] == metric, ["variant", "difference", "p_holm"]].assign(
-            role="variant"
-        )
+        comparisons = results.comparisons
+        to_baseline = (comparisons["metric"] == metric) & (comparisons["baseline"] == results.summary["baseline"])
+        chosen = comparisons.loc[to_baseline, ["variant", "difference", "p_holm"]].assign(role="variant")
         merged = table.merge(chosen, on=["variant", "role"], how="left")
-        return merged.sort_values("mean", ascending=False, ignore_index=True)
+        return merged.sort_values("mean", ascending=metric in LOWER_IS_BETTER, ignore_index=True)
 
     def report(self) -> Path:
         """Writes the report and returns its path."""

@@ -92,11 +92,15 @@ def _leakage(leakage: Mapping[str, Leakage]) -> pd.DataFrame:
 
 def scores_table(scores: pd.DataFrame) -> Table:
     """Scores with their intervals."""
-    table = Table("predictor", "metric", "value", "95 % interval over scenes", "patches", "scenes", box=box.SIMPLE_HEAD)
-    for row in scores.to_dict("records"):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="Intervals are bootstraps over test scenes.")
+    for heading in ("target", "predictor", "metric", "value", "95 % interval", "patches", "scenes"):
+        is_number = heading in ("value", "patches", "scenes")
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=heading != "target")
+    shown = scores[scores["value"].notna()]
+    for row in shown.to_dict("records"):
         interval = f"{row['low']:.3f} – {row['high']:.3f}"
-        words = (row["predictor"], row["metric"], f"{row['value']:.3f}", interval, row["n_test"], row["n_scenes"])
-        table.add_row(*(str(word) for word in words))
+        names = (row["target"], row["predictor"], row["metric"])
+        table.add_row(*names, f"{row['value']:.3f}", interval, str(row["n_test"]), str(row["n_scenes"]))
     return table
 
 

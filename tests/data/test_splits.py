@@ -144,3 +144,70 @@ def test_blocks_keep_neighbours_together():
 def test_wrong_options_are_explained(values, message):
     with pytest.raises(UsageError, match=message):
         parse_options(SplitOptions, values)
+
+
+def cut_index(scenes: int, across: int, down: int, block: int) -> pd.DataFrame:
+    """The index of scenes far from each other that were cut into patches of 640 m, with blocks."""
+    rows = [(scene, column, row) for scene in range(scenes) for row in range(down) for column in range(across)]
+    scene, column, row = np.array(rows).T
+    names = pd.Series(scene).map("scene_{}".format)
+    return pd.DataFrame(
+        {
+            "patch_id": [f"{s}_{c}_{r}" for s, c, r in rows],
+            "scene": names,
+            "tile": None,
+            "column": column,
+            "row": row,
+            "lon": 10.0 + scene + column * 0.64 / 111.2,
+            "lat": 0.05 - row * 0.64 / 111.2,
+            "side_km": 0.64,
+            "split": None,
+            "block": names + "_" + pd.Series(column // block).astype(str) + "_" + pd.Series(row // block).astype(str),
+        }
+    )
+
+
+GRIDS = {"scenes": st.integers(1, 5), "across": st.integers(3, 9), "down": st.integers(3, 9)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(**GRIDS, block=st.integers(1, 2), folds=st.sampled_from([None, 2, 4]), split_seed=st.integers(0, 100))
+def test_no_block_of_the_index_is_torn_apart(scenes, across, down, block, folds, split_seed):
+    index = cut_index(scenes, across, down, block)
+    fractions = (0.4, 0.3, 0.3)
+    options = SplitOptions(protocol="blocks", folds=folds, split_seed=split_seed, fractions=fractions)
+    parts = [set(index["block"].iloc[rows]) for rows in make_split(index, options).parts().values()]
+    assert sum(map(len, parts)) == index["block"].nunique()
+
+
+@settings(max_examples=40, deadline=None)
+@given(**GRIDS, block=st.integers(1, 2), folds=st.integers(2, 4), split_seed=st.integers(0, 100))
+def test_folds_of_blocks_are_spread_over_every_scene(scenes, across, down, block, folds, split_seed):
+    index = cut_index(scenes, across, down, block)
+    fold = {"protocol": "blocks", "folds": folds, "split_seed": split_seed, "fractions": (0.5, 0.3, 0.2)}
+    tests = [make_split(index, SplitOptions(**fold, fold=number)).test for number in range(folds)]
+    assert sorted(np.concatenate(tests).tolist()) == list(range(len(index)))
+    blocks = index.groupby("scene")["block"].nunique()
+    for test in tests:
+        in_fold = index.iloc[test].groupby("scene")["block"].nunique().reindex(blocks.index, fill_value=0)
+        assert (in_fold >= blocks // folds).all()
+
+
+def test_four_folds_of_nine_patches_a_scene_are_of_equal_size():
+    index = cut_index(scenes=4, across=3, down=3, block=1)
+    folds = [make_split(index, SplitOptions(protocol="blocks", folds=4, fold=fold)) for fold in range(4)]
+    assert [len(split.test) for split in folds] == [9, 9, 9, 9]
+    assert [leakage(index, split).adjacent for split in folds] == [9, 9, 9, 9]
+
+
+def test_a_side_of_blocks_in_kilometres_is_used_in_place_of_those_of_the_index():
+    index = cut_index(scenes=5, across=3, down=3, block=1)
+    split = make_split(index, SplitOptions(protocol="blocks", block_km=20))
+    assert leakage(index, split).adjacent == 0
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, 1), (2, 0)])
+def test_neighbours_of_smaller_patches_are_nearer(steps, expected):
+    index = cut_index(scenes=2, across=4, down=1, block=1)
+    split = Split(np.array([0]), np.array([7]), np.array([steps]))
+    assert leakage(index, split).adjacent == expected

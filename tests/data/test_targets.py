@@ -5,9 +5,10 @@ import pytest
 
 from eofuse.data.pack import pack_source
 from eofuse.data.sources.clc import CLC19, CLC43
-from eofuse.data.targets import make_target
+from eofuse.data.store import Window
+from eofuse.data.targets import TargetOptions, make_target
 from eofuse.errors import DataError, UsageError
-from eofuse.modalities import WORLDCOVER
+from eofuse.modalities import SENTINEL2, WORLDCOVER
 from fake_source import MODALITIES, FakeSource
 
 FRACTIONS = [f"worldcover_fraction.{category.name}" for category in WORLDCOVER.categories]
@@ -60,7 +61,7 @@ def test_land_cover_derives_from_the_land_cover_map(store):
     ("threshold", "classes"), [(0.05, {"cropland", "permanent_water_bodies"}), (0.5, {"cropland"})]
 )
 def test_land_cover_above_a_fraction_has_several_labels(store, threshold, classes):
-    target = make_target(store, "land_cover_above", threshold)
+    target = make_target(store, TargetOptions(target="land_cover_above", threshold=threshold))
     assert {name for name, value in zip(target.classes, target.values[0], strict=True) if value} == classes
 
 
@@ -83,10 +84,65 @@ def test_a_column_of_a_modality_derives_from_it(store):
     assert (target.classes, target.sources) == (("15", "26"), ("climate_zone",))
 
 
-@pytest.mark.parametrize(("column", "message"), [("lon", "numbers, not classes"), ("patch_id", "20 different values")])
-def test_a_column_that_holds_no_classes_is_refused(store, column, message):
-    with pytest.raises(UsageError, match=message):
-        make_target(store, column)
+def test_a_column_that_holds_no_classes_is_refused(store):
+    with pytest.raises(UsageError, match="20 different values"):
+        make_target(store, "patch_id")
+
+
+def test_a_column_of_fractions_is_predicted_as_a_number(store):
+    target = make_target(store, "lon")
+    assert (target.kind, target.classes) == ("regression", ("lon",))
+    assert target.values[:, 0] == pytest.approx(store.index["lon"])
+
+
+def test_a_column_of_whole_numbers_is_a_number_if_the_recipe_says_so(store):
+    target = make_target(store, TargetOptions(target="label", kind="regression"))
+    assert (target.values[:, 0] == store.index["label"]).all()
+    with pytest.raises(UsageError, match="holds no numbers"):
+        make_target(store, TargetOptions(target="patch_id", kind="regression"))
+
+
+def test_a_vector_modality_is_predicted_as_its_numbers(store):
+    target = make_target(store, "season")
+    assert target.classes == ("season_s2", "season_s1")
+    assert target.values == pytest.approx(store.index[["season.season_s2", "season.season_s1"]].to_numpy())
+    assert target.sources == ("season",)
+
+
+def test_land_cover_fractions_sum_to_one(store):
+    target = make_target(store, "land_cover_fractions")
+    assert target.composition
+    assert target.values[target.known].sum(axis=1) == pytest.approx(1)
+    assert not target.known[3]
+
+
+def test_mean_elevation_is_in_metres(store):
+    target = make_target(store, "mean_elevation")
+    assert target.values[4, 0] == pytest.approx(store.read("elevation", [4]).mean(), rel=1e-5)
+    assert (target.unit, target.sources) == ("m", ("elevation",))
+
+
+def test_a_class_map_is_read_as_class_numbers_in_the_window(store):
+    target = make_target(store, "worldcover")
+    window = Window(3, 5, 4, 6)
+    rows = np.array([2, 3, 0])
+    found = target.read(rows, window)
+    assert found.shape == (3, 4, 6)
+    assert (found[0] == target.classes.index("moss_and_lichen")).all()
+    assert (found[1] == 255).all()  # the patch has no map
+    assert not target.known[3]
+
+
+def test_a_raster_is_read_in_its_unit(store):
+    target = make_target(store, "s2.B08")
+    native = store.read("s2", [1, 2], channels=[SENTINEL2.channel_index("B08")])
+    assert target.read(np.array([1, 2])) == pytest.approx(native * 1e-4)
+    assert make_target(store, "elevation").unit == "m"
+
+
+def test_a_channel_that_is_not_there_names_the_nearest(store):
+    with pytest.raises(UsageError, match="unknown channel 'B80'"):
+        make_target(store, "s2.B80")
 
 
 def test_clc_labels_are_indicators(store):

@@ -24,6 +24,14 @@ from eofuse.evaluation.statistics import (
 )
 
 
+def said(truth, probabilities, scenes, patch_ids, seed=0, fold=0) -> Predictions:
+    return Predictions({"truth": truth, "probabilities": probabilities}, scenes, patch_ids, seed, fold)
+
+
+def metrics(evidence, weights):
+    return single_label_metrics(evidence["truth"], evidence["probabilities"], weights)
+
+
 def make_run(
     accuracy: float, *, seed: int = 0, fold: int = 0, scenes: int = 20, patches: int = 10, truth_seed: int = 0
 ) -> Predictions:
@@ -34,7 +42,7 @@ def make_run(
     predicted = np.where(wrong, (truth + 1) % 3, truth)
     names = np.repeat([f"scene-{fold}-{number:03d}" for number in range(scenes)], patches)
     identifiers = [f"{scene}-{number}" for number, scene in enumerate(names)]
-    return Predictions(truth, np.eye(3)[predicted], names, np.array(identifiers), seed, fold)
+    return said(truth, np.eye(3)[predicted], names, np.array(identifiers), seed, fold)
 
 
 def test_cluster_weights_are_multiplicities_shared_within_a_scene() -> None:
@@ -56,9 +64,9 @@ def test_cluster_weights_depend_on_the_seed_only() -> None:
 
 def test_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(0.7)
-    whole = summarise([run], single_label_metrics, replicates=50)
+    whole = summarise([run], metrics, replicates=50)
     monkeypatch.setattr(statistics, "_CHUNK_BYTES", 8 * 6 * 200 * 7)  # seven replicates at a time
-    chunked = summarise([run], single_label_metrics, replicates=50)
+    chunked = summarise([run], metrics, replicates=50)
     for name, summary in chunked.items():
         assert (summary.low, summary.high) == pytest.approx((whole[name].low, whole[name].high))
 
@@ -97,7 +105,8 @@ def test_the_interval_covers_the_truth_where_patches_of_a_scene_resemble_each_ot
     repetitions, scenes, patches, mean = 200, 30, 10, 0.7
     covered = {"by scene": 0, "by patch": 0}
 
-    def accuracy(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None) -> dict[str, np.ndarray]:
+    def accuracy(evidence: dict, weights: np.ndarray | None) -> dict[str, np.ndarray]:
+        truth, probabilities = evidence["truth"], evidence["probabilities"]
         right = (probabilities.argmax(1) == truth).astype(float)
         return {"accuracy": right.mean() if weights is None else weights @ right / weights.sum(axis=1)}
 
@@ -107,7 +116,7 @@ def test_the_interval_covers_the_truth_where_patches_of_a_scene_resemble_each_ot
         right = generator.random(scenes * patches) < np.repeat(of_scene, patches)
         rows = np.arange(len(right))
         for kind, groups in (("by scene", names), ("by patch", rows)):
-            run = Predictions(np.ones(len(right), int), np.eye(2)[right.astype(int)], groups, rows)
+            run = said(np.ones(len(right), int), np.eye(2)[right.astype(int)], groups, rows)
             summary = summarise([run], accuracy, replicates=300)["accuracy"]
             covered[kind] += summary.low <= mean <= summary.high
     assert 0.88 <= covered["by scene"] / repetitions <= 0.99
@@ -116,8 +125,8 @@ def test_the_interval_covers_the_truth_where_patches_of_a_scene_resemble_each_ot
 
 def test_summary_averages_over_seeds_and_reports_their_spread() -> None:
     runs = [make_run(0.7, seed=seed) for seed in range(3)]
-    values = [single_label_metrics(run.truth, run.probabilities)["accuracy"] for run in runs]
-    summary = summarise(runs, single_label_metrics, replicates=200)["accuracy"]
+    values = [metrics(run.evidence, None)["accuracy"] for run in runs]
+    summary = summarise(runs, metrics, replicates=200)["accuracy"]
     assert summary.mean == pytest.approx(np.mean(values))
     assert summary.seed_sd == pytest.approx(np.std(values, ddof=1))
     assert summary.low < summary.mean < summary.high
@@ -125,15 +134,15 @@ def test_summary_averages_over_seeds_and_reports_their_spread() -> None:
 
 
 def test_a_single_seed_has_no_spread() -> None:
-    assert np.isnan(summarise([make_run(0.7)], single_label_metrics, replicates=20)["accuracy"].seed_sd)
+    assert np.isnan(summarise([make_run(0.7)], metrics, replicates=20)["accuracy"].seed_sd)
 
 
 def test_the_metric_of_a_seed_is_the_mean_of_its_folds() -> None:
     runs = [make_run(0.9, seed=0, fold=0), make_run(0.5, seed=0, fold=1), make_run(0.6, seed=1, fold=0)]
-    values = [single_label_metrics(run.truth, run.probabilities)["accuracy"] for run in runs]
+    values = [metrics(run.evidence, None)["accuracy"] for run in runs]
     expected = (np.mean(values[:2]) + values[2]) / 2
     assert float(seed_averaged(runs, values)) == pytest.approx(expected)
-    summary = summarise(runs, single_label_metrics, replicates=50)["accuracy"]
+    summary = summarise(runs, metrics, replicates=50)["accuracy"]
     assert summary.mean == pytest.approx(expected)
     assert (summary.n_seeds, summary.n_test, summary.n_scenes) == (2, 400, 40)
 
@@ -143,18 +152,18 @@ def test_a_fold_without_a_scene_in_a_replicate_is_left_out_of_the_mean() -> None
     averaged = seed_averaged(runs, [np.array([0.9, np.nan, np.nan]), np.array([0.5, 0.5, np.nan])])
     np.testing.assert_allclose(averaged, [0.7, 0.5, np.nan])
     tiny = [make_run(0.9, fold=fold, scenes=1) for fold in range(3)]
-    summary = summarise(tiny, single_label_metrics, replicates=100)["accuracy"]
+    summary = summarise(tiny, metrics, replicates=100)["accuracy"]
     assert np.isfinite([summary.low, summary.high]).all()
 
 
 def test_each_run_is_resampled_by_the_weights_of_its_own_patches() -> None:
     first, second = make_run(0.9, fold=0, scenes=5), make_run(0.5, fold=1, scenes=7)
-    bootstrap = Bootstrap(single_label_metrics, replicates=40, seed=3)
+    bootstrap = Bootstrap(metrics, replicates=40, seed=3)
     weights = cluster_weights(np.concatenate([first.scenes, second.scenes]), 40, seed=3)
     expected = np.nanmean(
         [
-            single_label_metrics(first.truth, first.probabilities, weights[:, :50])["macro_f1"],
-            single_label_metrics(second.truth, second.probabilities, weights[:, 50:])["macro_f1"],
+            metrics(first.evidence, weights[:, :50])["macro_f1"],
+            metrics(second.evidence, weights[:, 50:])["macro_f1"],
         ],
         axis=0,
     )
@@ -166,32 +175,33 @@ def test_each_run_is_resampled_by_the_weights_of_its_own_patches() -> None:
 
 def test_a_run_compared_with_itself_differs_by_nothing_with_p_of_one() -> None:
     runs = [make_run(0.7, seed=seed) for seed in range(2)]
-    for comparison in compare(runs, runs, single_label_metrics, replicates=100).values():
+    for comparison in compare(runs, runs, metrics, replicates=100).values():
         assert (comparison.difference, comparison.low, comparison.high, comparison.p) == (0, 0, 0, 1)
 
 
 def test_rounding_in_sums_over_rows_in_another_order_is_no_difference() -> None:
-    def mean_probability(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None) -> dict[str, object]:
+    def mean_probability(evidence: dict, weights: np.ndarray | None) -> dict[str, object]:
+        truth, probabilities = evidence["truth"], evidence["probabilities"]
         weights = np.ones(len(truth)) if weights is None else weights
         return {"mean": weights @ probabilities[:, 0] / weights.sum(axis=-1)}
 
     generator = np.random.default_rng(0)
     probabilities, scenes, rows = generator.random((200, 2)), np.repeat(np.arange(20), 10), np.arange(200)
     shuffled = generator.permutation(200)
-    run = Predictions(rows, probabilities, scenes, rows)
-    other = Predictions(rows, probabilities[shuffled], scenes[shuffled], rows[shuffled])
+    run = said(rows, probabilities, scenes, rows)
+    other = said(rows, probabilities[shuffled], scenes[shuffled], rows[shuffled])
     comparison = compare([run], [other], mean_probability, replicates=100)["mean"]
     assert (comparison.low, comparison.high, comparison.p) == (0, 0, 1)
 
 
 def test_a_strong_difference_has_a_small_p_and_an_interval_away_from_zero() -> None:
     better, worse = [make_run(0.9, seed=s) for s in range(3)], [make_run(0.6, seed=s) for s in range(3)]
-    comparison = compare(better, worse, single_label_metrics, replicates=999)["macro_f1"]
+    comparison = compare(better, worse, metrics, replicates=999)["macro_f1"]
     assert comparison.difference == pytest.approx(0.3, abs=0.08)
     assert comparison.low > 0.2
     assert comparison.p == pytest.approx(expanded_p(2 / 1000, comparison.n_scenes))
     assert comparison.p < 0.01
-    reverse = compare(worse, better, single_label_metrics, replicates=999)["macro_f1"]
+    reverse = compare(worse, better, metrics, replicates=999)["macro_f1"]
     assert (reverse.difference, reverse.high) == pytest.approx((-comparison.difference, -comparison.low))
 
 
@@ -199,7 +209,7 @@ def test_without_a_difference_p_is_seldom_small() -> None:
     small = 0
     for repetition in range(100):
         one, two = (make_run(0.7, seed=1000 * repetition + side, truth_seed=repetition) for side in (0, 1))
-        small += compare([one], [two], single_label_metrics, replicates=199)["accuracy"].p <= 0.05
+        small += compare([one], [two], metrics, replicates=199)["accuracy"].p <= 0.05
     assert small <= 13
 
 
@@ -208,9 +218,9 @@ def test_sharing_scenes_makes_a_paired_comparison_sharper_than_two_intervals() -
     truth, scenes, rows = np.zeros(400, int), np.repeat(np.arange(40), 10), np.arange(400)
     hard = np.repeat(generator.random(40) < 0.4, 10)  # whole scenes that both get wrong
     wrong = hard & (rows % 10 > 0)
-    one = Predictions(truth, np.eye(2)[wrong.astype(int)], scenes, rows)
-    two = Predictions(truth, np.eye(2)[(wrong | (rows % 10 == 1)).astype(int)], scenes, rows)
-    bootstrap = Bootstrap(single_label_metrics, 300)
+    one = said(truth, np.eye(2)[wrong.astype(int)], scenes, rows)
+    two = said(truth, np.eye(2)[(wrong | (rows % 10 == 1)).astype(int)], scenes, rows)
+    bootstrap = Bootstrap(metrics, 300)
     width = np.ptp([bootstrap.summarise([one])["accuracy"].low, bootstrap.summarise([one])["accuracy"].high])
     comparison = bootstrap.compare([one], [two])["accuracy"]
     assert comparison.high - comparison.low < width / 3
@@ -240,21 +250,21 @@ def test_the_interval_of_a_macro_average_covers_with_few_scenes(scenes: int) -> 
         right = generator.random(count * size) < np.repeat(generator.beta(6, 4, count), size)
         predicted = np.where(right, truth, generator.choice(8, count * size, p=shares))
         rows = np.arange(count * size)
-        return Predictions(truth, np.eye(8)[predicted], np.repeat(np.arange(count), size), rows)
+        return said(truth, np.eye(8)[predicted], np.repeat(np.arange(count), size), rows)
 
     generator = np.random.default_rng(0)
     population = draw(generator, 4000)
-    true = single_label_metrics(population.truth, population.probabilities)["macro_f1"]
+    true = metrics(population.evidence, None)["macro_f1"]
     covered = 0
     for _ in range(100):
-        summary = summarise([draw(generator, scenes)], single_label_metrics, replicates=400)["macro_f1"]
+        summary = summarise([draw(generator, scenes)], metrics, replicates=400)["macro_f1"]
         covered += summary.low <= true <= summary.high
     assert covered >= 88
 
 
 def test_sides_with_other_seeds_are_compared_if_they_share_the_test_patches() -> None:
     variants = [make_run(0.9, seed=seed) for seed in range(3)]
-    comparison = compare(variants, [make_run(0.6, seed=9)], single_label_metrics, replicates=50)["accuracy"]
+    comparison = compare(variants, [make_run(0.6, seed=9)], metrics, replicates=50)["accuracy"]
     assert comparison.n_seeds == 3
     assert comparison.difference > 0.2
 
@@ -263,21 +273,21 @@ def test_folds_and_seeds_with_other_test_sets_are_compared_if_both_sides_have_th
     def side(accuracy: float) -> list[Predictions]:
         return [make_run(accuracy, seed=seed, fold=2 * seed + fold) for seed in range(2) for fold in range(2)]
 
-    comparison = compare(side(0.9), side(0.6), single_label_metrics, replicates=50)["accuracy"]
+    comparison = compare(side(0.9), side(0.6), metrics, replicates=50)["accuracy"]
     assert (comparison.n_seeds, comparison.n_test, comparison.n_scenes) == (2, 800, 80)
     with pytest.raises(UsageError, match="same patches"):
-        compare(side(0.9), side(0.6)[:3], single_label_metrics, replicates=50)
+        compare(side(0.9), side(0.6)[:3], metrics, replicates=50)
 
 
 def test_runs_on_other_patches_are_not_compared() -> None:
     with pytest.raises(UsageError, match="same patches"):
-        compare([make_run(0.9)], [make_run(0.9, scenes=19)], single_label_metrics, replicates=10)
+        compare([make_run(0.9)], [make_run(0.9, scenes=19)], metrics, replicates=10)
 
 
 def test_few_scenes_are_warned_about_and_never_look_certain() -> None:
     assert few_scenes_warning(20) is None
     better, worse = make_run(1.0, scenes=4), make_run(0.1, scenes=4)
-    comparison = compare([better], [worse], single_label_metrics, replicates=999)["accuracy"]
+    comparison = compare([better], [worse], metrics, replicates=999)["accuracy"]
     assert comparison.p == pytest.approx(2 / 2**4)
     assert comparison.warning is not None
     assert "only 4 test scenes" in comparison.warning
@@ -285,8 +295,8 @@ def test_few_scenes_are_warned_about_and_never_look_certain() -> None:
 
 def test_a_single_scene_has_neither_interval_nor_p() -> None:
     run, other = make_run(0.9, scenes=1), make_run(0.5, scenes=1)
-    summary = summarise([run], single_label_metrics, replicates=10)["accuracy"]
-    comparison = compare([run], [other], single_label_metrics, replicates=10)["accuracy"]
+    summary = summarise([run], metrics, replicates=10)["accuracy"]
+    comparison = compare([run], [other], metrics, replicates=10)["accuracy"]
     assert np.isnan([summary.low, summary.high, comparison.low, comparison.high, comparison.p]).all()
     assert summary.warning is not None
     assert summary.warning.startswith("1 test scene:")
@@ -295,9 +305,9 @@ def test_a_single_scene_has_neither_interval_nor_p() -> None:
 def test_a_bootstrap_computes_each_run_once() -> None:
     calls = []
 
-    def counted(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None) -> dict[str, object]:
+    def counted(evidence: dict, weights: np.ndarray | None) -> dict[str, object]:
         calls.append(weights is None)
-        return single_label_metrics(truth, probabilities, weights)
+        return metrics(evidence, weights)
 
     runs, baseline = [make_run(0.9)], [make_run(0.6)]
     bootstrap = Bootstrap(counted, replicates=20)
@@ -309,10 +319,10 @@ def test_a_bootstrap_computes_each_run_once() -> None:
 
 def test_predictions_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="truth has 2 rows, patch_ids 3"):
-        Predictions(np.zeros(2), np.zeros((3, 2)), np.zeros(3), np.arange(3))
+        said(np.zeros(2), np.zeros((3, 2)), np.zeros(3), np.arange(3))
     with pytest.raises(DataError, match=r"seed 4, fold 0.*patch a occurs more than once"):
-        Predictions(np.zeros(2), np.zeros((2, 2)), np.zeros(2), np.array(["a", "a"]), seed=4)
+        said(np.zeros(2), np.zeros((2, 2)), np.zeros(2), np.array(["a", "a"]), seed=4)
     with pytest.raises(UsageError, match="no runs"):
-        summarise([], single_label_metrics)
+        summarise([], metrics)
     with pytest.raises(UsageError, match="2 runs have seed 0 and fold 0"):
-        summarise([make_run(0.9), make_run(0.8)], single_label_metrics)
+        summarise([make_run(0.9), make_run(0.8)], metrics)

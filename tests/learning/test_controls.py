@@ -5,6 +5,7 @@ import pytest
 
 from eofuse.config import merge, parse_options
 from eofuse.learning.controls import constant_control, frozen_random_control
+from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import RunOptions
 from eofuse.learning.run import open_run, start_run
 
@@ -27,16 +28,18 @@ def test_the_constant_is_the_class_frequency_of_the_training_patches(recipe, tmp
 def test_a_frozen_random_encoder_shows_a_strong_signal(recipe, tmp_path, strategy):
     values = merge(recipe, {"fusion": {"strategy": strategy}})
     run = control(frozen_random_control, {**values, "inputs": ["s1", "s2", "season"]}, tmp_path / "run")
-    assert run.test["accuracy"] > 0.7
+    assert run.test["label"]["accuracy"] > 0.7
 
 
 def test_a_frozen_random_encoder_of_what_holds_no_signal_stays_at_chance(recipe, tmp_path):
-    assert control(frozen_random_control, {**recipe, "inputs": ["s2"]}, tmp_path / "run").test["accuracy"] < 0.7
+    assert (
+        control(frozen_random_control, {**recipe, "inputs": ["s2"]}, tmp_path / "run").test["label"]["accuracy"] < 0.7
+    )
 
 
 def test_a_control_is_the_same_each_time(recipe, tmp_path):
     first, again = (control(frozen_random_control, recipe, tmp_path / name) for name in ("first", "again"))
-    assert (first.folder / "predictions.parquet").read_bytes() == (again.folder / "predictions.parquet").read_bytes()
+    assert predictions_file(first.folder, "label").read_bytes() == predictions_file(again.folder, "label").read_bytes()
 
 
 def test_multi_label_controls_give_a_probability_for_each_class(ben_real_40, recipe, tmp_path):

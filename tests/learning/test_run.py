@@ -27,7 +27,7 @@ from fake_source import FakeSource
 
 
 def outcome(folder) -> dict[str, bytes]:
-    names = ["model/model.safetensors", "losses.csv", "evaluations.csv", "test.json", "predictions.parquet"]
+    names = ["model/model.safetensors", "losses.csv", "evaluations.csv", "test.json", "predictions/label.parquet"]
     return {name: (folder / name).read_bytes() for name in names}
 
 
@@ -37,7 +37,7 @@ def trained(recipe, tmp_path):
 
 
 def test_a_run_learns_what_is_planted(trained):
-    assert trained.test["accuracy"] > 0.95
+    assert trained.test["label"]["accuracy"] > 0.95
 
 
 def test_the_training_loss_falls(trained):
@@ -156,7 +156,7 @@ def test_evaluate_gives_intervals_and_the_constant_predictor(trained):
     scores = evaluate(trained.folder, replicates=200).set_index(["predictor", "metric"])
     row = scores.loc[("run", "accuracy")]
     assert row["low"] <= row["value"] <= row["high"]
-    assert row["value"] == pytest.approx(trained.test["accuracy"])
+    assert row["value"] == pytest.approx(trained.test["label"]["accuracy"])
     assert scores.loc[("constant", "accuracy"), "value"] < 0.8
 
 
@@ -231,7 +231,10 @@ def test_a_loss_that_explodes_stops_the_run_with_advice(recipe, tmp_path):
 
 @pytest.mark.parametrize("balance", ["class_weights", "sampling"])
 def test_rare_classes_can_be_balanced(recipe, tmp_path, balance):
-    assert recipes.train(recipe, to=tmp_path / "run", overrides=[f"task.balance={balance}"]).test["accuracy"] > 0.9
+    assert (
+        recipes.train(recipe, to=tmp_path / "run", overrides=[f"task.balance={balance}"]).test["label"]["accuracy"]
+        > 0.9
+    )
 
 
 def test_a_run_finds_its_store_from_any_folder(recipe, planted_store, tmp_path, monkeypatch):

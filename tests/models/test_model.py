@@ -8,7 +8,9 @@ import torch
 
 from eofuse.errors import UsageError
 from eofuse.modalities import BEN_GE_MODALITIES, SENTINEL1, SENTINEL2
-from eofuse.models.model import ModelSpec, build_model, count_parameters, probabilities
+from eofuse.models.features import FeatureSizes
+from eofuse.models.heads import HeadSpec, build_head
+from eofuse.models.model import ModelSpec, build_model, count_parameters
 
 PAIR = (SENTINEL2, SENTINEL1)
 
@@ -46,7 +48,29 @@ def test_probabilities_are_the_mean_over_the_heads(strategy, make_spec, make_inp
 
 
 def test_probabilities_of_half_precision_logits_are_computed_in_full():
-    assert probabilities(torch.randn(1, 4, 3).bfloat16(), "single_label").dtype == torch.float32
+    head = build_head(HeadSpec("single_label", ("a", "b", "c")), [FeatureSizes(vector=8)])
+    assert head.predict(torch.randn(1, 4, 3).bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label"])
+def test_a_temperature_makes_probabilities_milder_and_keeps_their_order(kind):
+    logits = torch.randn(1, 50, 3) * 4
+    raw = build_head(HeadSpec(kind, ("a", "b", "c")), [FeatureSizes(vector=8)]).predict(logits)
+    mild = build_head(HeadSpec(kind, ("a", "b", "c"), temperature=3.0), [FeatureSizes(vector=8)]).predict(logits)
+    assert torch.equal(raw.argmax(1), mild.argmax(1))
+    assert mild.max() < raw.max()
+    expected = (logits[0] / 3).softmax(-1) if kind == "single_label" else (logits[0] / 3).sigmoid()
+    torch.testing.assert_close(mild, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_numbers_come_out_in_their_unit():
+    head = build_head(HeadSpec("regression", ("a", "b"), (100.0, -3.0), (20.0, 0.5)), [FeatureSizes(vector=8)])
+    assert head.predict(torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]])).tolist() == [[110.0, -2.5]]
+
+
+def test_shares_of_a_composition_sum_to_one():
+    head = build_head(HeadSpec("regression", ("a", "b", "c"), composition=True), [FeatureSizes(vector=8)])
+    torch.testing.assert_close(head.predict(torch.randn(2, 5, 3)).sum(1), torch.ones(5))
 
 
 def test_predicting_leaves_each_part_in_its_mode(make_spec, make_inputs):
@@ -82,9 +106,9 @@ def test_dropout_acts_in_training_only(make_spec, make_inputs):
     model = build_model(make_spec(PAIR, dropout=0.5), seed=0)
     features = model.eval().features(make_inputs(PAIR))
     head = model.heads[1]
-    assert torch.equal(head(features), head(features))
+    assert torch.equal(head(features, (64, 64)), head(features, (64, 64)))
     head.train()
-    assert not torch.equal(head(features), head(features))
+    assert not torch.equal(head(features, (64, 64)), head(features, (64, 64)))
 
 
 def test_two_rasters_of_different_size_are_refused(make_spec, make_inputs):

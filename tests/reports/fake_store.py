@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter
 
+from eofuse.data.store import Window
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality
 
@@ -55,8 +57,24 @@ class FakeStore:
     def present(self, name: str) -> np.ndarray:
         return self.index[f"has_{name}"].to_numpy(dtype=bool)
 
-    def read(self, name: str, rows: Any, out: np.ndarray | None = None) -> np.ndarray:
-        return self.values[name][np.asarray(rows)]
+    def modality(self, name: str) -> Modality:
+        return self.modalities[name]
+
+    def read(
+        self,
+        name: str,
+        rows: Any,
+        out: np.ndarray | None = None,
+        *,
+        channels: Any = None,
+        window: Window | None = None,
+    ) -> np.ndarray:
+        values = self.values[name][np.asarray(rows)]
+        if channels is not None:
+            values = values[:, list(channels)]
+        if window is not None:
+            values = values[..., window.top : window.top + window.height, window.left : window.left + window.width]
+        return values
 
     def row_of(self, patch_id: str) -> int:
         rows = np.flatnonzero(self.index["patch_id"] == patch_id)
@@ -88,6 +106,9 @@ def _values(modality: Modality, number: int, size: int, random: np.random.Genera
     if modality.kind is Kind.VECTOR:
         return random.uniform(0.2, 300.0, (number, len(modality.channels))).astype(np.float32)
     fields = np.kron(random.random((number, len(modality.channels), 8, 8)), np.ones((size // 8, size // 8)))
+    if modality.name in ("elevation", "worldcover"):
+        fields = gaussian_filter(fields, (0, 0, 2.5, 2.5))
+        fields = np.clip((fields - 0.2) / 0.6, 0, 0.999)
     if modality.is_categorical:
         codes = np.array([category.code for category in modality.categories])
         return codes[(fields * len(codes)).astype(int)].astype(np.uint8)

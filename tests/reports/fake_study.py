@@ -6,31 +6,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from fake_evidence import TARGETS, TEMPERATURE, UNITS, FakeTarget
 
-from eofuse.evaluation.classification import multi_label_metrics, per_class, single_label_metrics
-from eofuse.evaluation.metrics import METRICS
+from eofuse.evaluation.evidence import to_columns
+from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from eofuse.studies.results import COLUMNS
 
-SINGLE_CLASSES = ("tree_cover", "grassland", "cropland", "built-up", "permanent_water_bodies", "herbaceous_wetland")
-MULTI_CLASSES = (
-    "Arable land",
-    "Broad-leaved forest",
-    "Coniferous forest",
-    "Complex cultivation patterns",
-    "Inland waters",
-    "Land principally occupied by agriculture, with significant areas of natural vegetation",
-    "Marine waters",
-    "Mixed forest",
-    "Pastures",
-    "Transitional woodland, shrub",
-    "Urban fabric",
-)
-VARIANTS = (
+Variant = tuple[str, str, list[str], float]
+
+VARIANTS: tuple[Variant, ...] = (
     ("s2", "single", ["s2"], 0.0),
     ("s1", "single", ["s1"], -0.9),
     ("early: s2 + s1", "early", ["s2", "s1"], 0.15),
     ("late, separate: s2 + s1", "late_separate", ["s2", "s1"], 0.45),
     ("late, shared: s2 + s1 + weather", "late_shared", ["s2", "s1", "weather"], 0.1),
 )
+RANDOM = "random encoder: s2"
+CONSTANT = "constant"
+PER_PIXEL = "per pixel: s2"
 RECIPE = """study:
   name: demo
   strategies: [single, early, late_separate, late_shared]
@@ -48,9 +41,11 @@ def write_study(
     folder: Path,
     task_kind: str = "single_label",
     *,
+    kinds: tuple[str, ...] = (),
+    twins: bool = False,
     simulated: bool = False,
     title: str = "Which fusion strategy for land cover?",
-    variants: tuple[tuple[str, str, list[str], float], ...] = VARIANTS,
+    variants: tuple[Variant, ...] = VARIANTS,
     classes: tuple[str, ...] | None = None,
     patch_ids: list[str] | None = None,
     scenes: list[str] | None = None,
@@ -63,96 +58,91 @@ def write_study(
     warnings: tuple[str, ...] = (),
     changes: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes a study folder; `changes` replaces keys of the summary."""
-    random = np.random.default_rng(7)
-    classes = classes or (SINGLE_CLASSES if task_kind == "single_label" else MULTI_CLASSES)
+    """Writes a study folder.
+
+    Args:
+        folder: where.
+        task_kind: of its only target.
+        kinds: of its targets, if there are several.
+        twins: whether the first variant has a single-task twin on each target.
+        changes: replaces keys of the summary.
+    """
+    kinds = kinds or (task_kind,)
     patch_ids = patch_ids or [f"S2A_MSIL2A_20170613T101031_{i // 90}_{i % 90}" for i in range(n_test)]
-    n_test = len(patch_ids)
-    scenes = scenes or [f"S2A_20170613T10{i % n_scenes:02d}31" for i in range(n_test)]
-    size = len(classes)
-    truth: np.ndarray
-    if task_kind == "single_label":
-        truth = random.choice(size, n_test, p=np.arange(size, 0, -1) / np.arange(1, size + 1).sum())
-        one_hot = np.eye(size)[truth]
-    else:
-        truth = (random.random((n_test, size)) < np.linspace(0.45, 0.08, size)).astype(int)
-        one_hot = truth
-    measure = single_label_metrics if task_kind == "single_label" else multi_label_metrics
-    metrics = list(METRICS[task_kind])  # type: ignore[index]
-    contestants = [(name, "variant", strategy, inputs, gain) for name, strategy, inputs, gain in variants]
-    contestants.append(("random encoder: s2", "frozen_random", "single", ["s2"], -1.3))
-    contestants.append(("constant", "constant", "", [], -9.0))
-    shared_noise = random.normal(size=(n_test, size)) * 1.2
-    tables: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("results", "predictions", "per_class", "cells", "curves", "leaderboard", "comparisons")
-    }
-    for name, role, _strategy, _inputs, gain in contestants:
-        runs = (0,) if role == "constant" else seeds
-        for seed in runs:
-            strength = max(skill + gain, 0.0)
-            logits = strength * (2 * one_hot - 1) * 0.6 + shared_noise + random.normal(size=(n_test, size)) * 0.8
-            if role == "constant":
-                logits = np.tile(one_hot.mean(axis=0), (n_test, 1))
-            odds = np.exp(logits * 1.2)
-            probabilities = odds / odds.sum(1, keepdims=True) if task_kind == "single_label" else odds / (1 + odds)
-            values = measure(truth, probabilities)
-            half = 0.9 / np.sqrt(n_test)
-            for metric in metrics:
-                tables["results"].append(
-                    _run(name, role, seed) | {"metric": metric, "value": values[metric],
-                    "low": max(values[metric] - half, 0.0), "high": min(values[metric] + half, 1.0),
-                    "n_test": n_test, "n_scenes": len(set(scenes))}
-                )  # fmt: skip
-            for i, patch_id in enumerate(patch_ids):
-                tables["predictions"].append(
-                    _run(name, role, seed)
-                    | {"patch_id": patch_id, "row": i, "scene": scenes[i], "truth": truth[i].tolist(),
-                    "probabilities": probabilities[i].tolist()}
-                )  # fmt: skip
-            scores = per_class(truth, probabilities)
-            for metric in ("f1", "precision", "recall", "average_precision"):
-                for position, label in enumerate(classes):
-                    tables["per_class"].append(
-                        {"variant": name, "role": role, "seed": seed, "class": label, "metric": metric,
-                        "value": scores[metric][position], "support": scores["support"][position]}
-                    )  # fmt: skip
-            final_role = "final" if role == "variant" else role
-            tables["cells"].append(_cell(name, final_role, seed, 0 if role == "constant" else 300, random))
-            if role != "constant":
-                tables["curves"].extend(_curves(name, seed, float(values[metrics[0]]), random))
-        if role == "variant":
-            tables["cells"].extend(_cell(name, "search", 0, 100, random, rate) for rate in (1e-4, 1e-3, 1e-2))
-    results = pd.DataFrame(tables["results"])
-    for (name, role, metric), group in results.groupby(["variant", "role", "metric"], sort=False):
-        tables["leaderboard"].append(
-            {"variant": name, "role": role, "metric": metric, "mean": group["value"].mean(),
-            "seed_sd": group["value"].std(ddof=1), "low": group["low"].mean(), "high": group["high"].mean(),
-            "n_seeds": len(group), "n_test": n_test, "n_scenes": len(set(scenes))}
+    scenes = scenes or [f"S2A_20170613T10{i % n_scenes:02d}31" for i in range(len(patch_ids))]
+    random = np.random.default_rng(7)
+    controls = [(RANDOM, "frozen_random", "single", ["s2"], -1.3), (CONSTANT, "constant", "", [], -9.0)]
+    everywhere = [(name, "variant", strategy, inputs, gain) for name, strategy, inputs, gain in variants]
+    alone = {kind: f"{variants[0][0]}, {TARGETS[kind]} alone" for kind in kinds} if twins else {}
+    counts = {"n_test": len(patch_ids), "n_scenes": len(set(scenes))}
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in COLUMNS}
+    targets = []
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "predictions").mkdir(exist_ok=True)
+    for kind in kinds:
+        target = FakeTarget(kind, patch_ids, classes, random)
+        contestants = [*everywhere, *controls]
+        if kind == "segmentation":
+            contestants.append((PER_PIXEL, "per_pixel", "", ["s2"], -1.6))
+        if kind in alone:
+            _, strategy, inputs, gain = variants[0]
+            contestants.insert(len(variants), (alone[kind], "variant", strategy, inputs, gain + 0.05))
+        predictions, calibration = [], []
+        for name, role, _, _, gain in contestants:
+            for seed in (0,) if role in ("constant", "per_pixel") else seeds:
+                run = {"variant": name, "role": role, "seed": seed, "fold": 0}
+                outcome = target.predict(max(skill + gain, 0.0), role == "constant")
+                for metric, value in outcome.scores.items():
+                    low, high = _interval(metric, value, len(patch_ids))
+                    row = {"target": TARGETS[kind], "metric": metric, "value": value, "low": low, "high": high}
+                    tables["results"].append(run | row | counts)
+                patches = pd.DataFrame({"patch_id": patch_ids, "row": range(len(patch_ids)), "scene": scenes})
+                columns = to_columns(outcome.evidence) | outcome.extra
+                predictions.append(patches.assign(**run, **{key: pd.Series(value) for key, value in columns.items()}))
+                for metric, values in outcome.per_class.items():
+                    if metric != "support":
+                        tables["per_class"].extend(
+                            {"target": TARGETS[kind], "variant": name, "role": role, "seed": seed, "class": label,
+                            "metric": metric, "value": value, "support": support}
+                            for label, value, support in zip(
+                                target.classes, values, outcome.per_class["support"], strict=True
+                            )
+                        )  # fmt: skip
+                if role != "constant":
+                    ranking = METRICS[kind][0]
+                    tables["curves"].extend(
+                        _curves(TARGETS[kind], name, seed, ranking, outcome.scores[ranking], random)
+                    )
+                if role == "variant":
+                    calibration.append({"variant": name, "seed": seed, "fold": 0, "temperature": TEMPERATURE})
+                    if outcome.maps is not None:
+                        maps = folder / "cells" / _cell_name(name, "final", seed) / "maps"
+                        maps.mkdir(parents=True, exist_ok=True)
+                        np.save(maps / f"{TARGETS[kind]}.npy", outcome.maps)
+        pd.concat(predictions).to_parquet(folder / "predictions" / f"{TARGETS[kind]}.parquet")
+        targets.append(
+            {"target": TARGETS[kind], "task_kind": kind, "metric": METRICS[kind][0], "metrics": list(METRICS[kind]),
+            "classes": list(target.classes), "unit": UNITS.get(kind, ""),
+            "patches": {"train": 480, "validation": 140, "test": counts["n_test"]},
+            "scenes": {"train": 61, "validation": 24, "test": counts["n_scenes"]}, "calibration": calibration}
         )  # fmt: skip
     baseline = variants[0][0]
-    means = pd.DataFrame(tables["leaderboard"]).set_index(["variant", "metric"])["mean"]
-    for name, role, *_ in contestants:
-        if name == baseline or role == "constant":
-            continue
-        for metric in metrics:
-            difference = means[name, metric] - means[baseline, metric]
-            p = float(np.clip(np.exp(-abs(difference) * 60), 1e-4, 1))
-            tables["comparisons"].append(
-                {"variant": name, "baseline": baseline, "metric": metric, "difference": difference,
-                "low": difference - 0.04, "high": difference + 0.04, "p": p, "p_holm": min(1.0, 3 * p),
-                "n_seeds": len(seeds), "n_test": n_test, "n_scenes": len(set(scenes))}
-            )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
+    tables["leaderboard"] = _leaderboard(pd.DataFrame(tables["results"]), counts)
+    tables["comparisons"] = _comparisons(tables["leaderboard"], baseline, alone, counts, len(seeds))
+    names = [*everywhere, *((name, "variant", "single", ["s2"], 0.0) for name in alone.values()), *controls]
+    names += [(PER_PIXEL, "per_pixel", "", ["s2"], 0.0)] if "segmentation" in kinds else []
+    for name, role, *_ in names:
+        steps = 0 if role in ("constant", "per_pixel") else 300
+        for seed in seeds if steps else (0,):
+            tables["cells"].append(_cell(name, "final" if role == "variant" else role, seed, steps, random))
+        if role == "variant" and name not in alone.values():
+            tables["cells"].extend(_cell(name, "search", 0, 100, random, rate) for rate in (1e-4, 1e-3, 1e-2))
     for table, rows in tables.items():
-        frame = pd.DataFrame(rows, columns=None if rows else _EMPTY_COMPARISONS)
-        frame.to_parquet(folder / f"{table}.parquet")
+        pd.DataFrame(rows, columns=COLUMNS[table]).to_parquet(folder / f"{table}.parquet")
+    n_test = len(patch_ids)
     summary = {
-        "name": "demo", "title": title, "target": "worldcover" if task_kind == "single_label" else "labels_19",
-        "task_kind": task_kind, "metric": metrics[0], "metrics": metrics, "classes": list(classes),
-        "baseline": baseline,
+        "name": "demo", "title": title, "targets": targets, "baseline": baseline,
         "simulated": simulated, "store": "ben-ge-800", "store_path": store_path, "fingerprint": fingerprint,
-        "patches": {"train": 480, "validation": 140, "test": n_test},
-        "scenes": {"train": 61, "validation": 24, "test": len(set(scenes))},
         "excluded": {"no label": 17, "no Sentinel-1": 3},
         "split": {"protocol": "scene", "seed": 0, "fractions": [0.6, 0.2, 0.2]},
         "leakage": [
@@ -169,53 +159,85 @@ def write_study(
             {"name": name, "role": role, "strategy": strategy, "inputs": inputs,
             "encoder": "" if role == "constant" else "resnet10t",
             "parameters": 0 if role == "constant" else 5_012_345 * max(len(inputs), 1),
-            "learning_rate": None if role == "constant" else 1e-3}
-            for name, role, strategy, inputs, _ in contestants
+            "learning_rate": 1e-3 if role == "variant" else None}
+            for name, role, strategy, inputs, _ in names
         ],
+        "twins": [{"together": baseline, "alone": {TARGETS[kind]: name for kind, name in alone.items()}}] if alone else [],
     }  # fmt: skip
     summary.update(changes or {})
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     return folder
 
 
-_EMPTY_COMPARISONS = [
-    "variant", "baseline", "metric", "difference", "low", "high", "p", "p_holm", "n_seeds", "n_test", "n_scenes",
-]  # fmt: skip
+def _interval(metric: str, value: float, patches: int) -> tuple[float, float]:
+    half = 0.9 / np.sqrt(patches) * (1 if abs(value) < 1.5 else abs(value))
+    if metric in LOWER_IS_BETTER or abs(value) > 1.5:
+        return value - 0.5 * half, value + 0.5 * half
+    return max(value - half, 0.0), min(value + half, 1.0)
 
 
-def _run(name: str, role: str, seed: int) -> dict[str, Any]:
-    return {"variant": name, "role": role, "seed": seed, "fold": 0}
+def _leaderboard(results: pd.DataFrame, counts: dict[str, int]) -> list[dict[str, Any]]:
+    rows = []
+    for (target, name, role, metric), group in results.groupby(["target", "variant", "role", "metric"], sort=False):
+        rows.append(
+            {"target": target, "variant": name, "role": role, "metric": metric, "mean": group["value"].mean(),
+            "seed_sd": group["value"].std(ddof=1), "low": group["low"].mean(), "high": group["high"].mean(),
+            "n_seeds": len(group)} | counts
+        )  # fmt: skip
+    return rows
+
+
+def _comparisons(
+    leaderboard: list[dict[str, Any]], baseline: str, alone: dict[str, str], counts: dict[str, int], seeds: int
+) -> list[dict[str, Any]]:
+    """Every variant and random encoder against the baseline, every variant against constant, twins against each other."""
+    lines = {(line["target"], line["variant"], line["metric"]): line for line in leaderboard}
+    rows = []
+    for (target, name, metric), line in lines.items():
+        others = [] if line["role"] in ("constant", "per_pixel") else [baseline]
+        if line["role"] == "variant":
+            others += [CONSTANT, *([PER_PIXEL] if target == TARGETS["segmentation"] else [])]
+        if name == baseline:
+            others += [other for other in alone.values() if (target, other, metric) in lines]
+        for other in others:
+            if other == name:
+                continue
+            difference = line["mean"] - lines[target, other, metric]["mean"]
+            half = 0.04 if abs(line["mean"]) < 1.5 else 0.06 * abs(line["mean"])
+            p = float(np.clip(np.exp(-abs(difference) * 2.4 / half), 1e-4, 1))
+            rows.append(
+                {"target": target, "variant": name, "baseline": other, "metric": metric, "difference": difference,
+                "low": difference - half, "high": difference + half, "p": p, "p_holm": min(1.0, 3 * p),
+                "n_seeds": seeds} | counts
+            )  # fmt: skip
+    return rows
+
+
+def _cell_name(variant: str, role: str, seed: int, rate: float = 1e-3) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in f"{variant}-{role}-{seed}-{rate}")
 
 
 def _cell(
     name: str, role: str, seed: int, steps: int, random: np.random.Generator, rate: float = 1e-3
 ) -> dict[str, Any]:
     return {
-        "cell": f"{name}-{role}-{seed}-{rate}", "variant": name, "role": role, "seed": seed, "fold": 0,
+        "cell": _cell_name(name, role, seed, rate), "variant": name, "role": role, "seed": seed, "fold": 0,
         "learning_rate": rate, "steps": steps, "best_step": steps * 4 // 5, "seconds": 0.02 * steps + random.random(),
         "parameters": 5_012_345, "validation_score": 0.5 + 0.1 * random.random(),
     }  # fmt: skip
 
 
-def _curves(name: str, seed: int, score: float, random: np.random.Generator) -> list[dict[str, Any]]:
+def _curves(
+    target: str, name: str, seed: int, metric: str, score: float, random: np.random.Generator
+) -> list[dict[str, Any]]:
     rows = []
     for step in range(30, 301, 30):
         loss = 1.8 * np.exp(-step / 110) + 0.25 + 0.05 * random.normal()
-        value = score * (1 - np.exp(-step / 60)) + 0.02 * random.normal()
-        for split, metric, number in (
-            ("train", "loss", loss),
-            ("validation", "macro_f1", value),
-            ("validation", "mAP", value),
-        ):
+        way = np.exp(-step / 60)
+        value = score * (1 + 2 * way if metric in LOWER_IS_BETTER else 1 - way) + 0.02 * score * random.normal()
+        for split, shown, number in (("train", "loss", loss), ("validation", metric, value)):
             rows.append(
-                {
-                    "variant": name,
-                    "seed": seed,
-                    "fold": 0,
-                    "step": step,
-                    "split": split,
-                    "metric": metric,
-                    "value": number,
-                }
-            )
+                {"target": target, "variant": name, "seed": seed, "fold": 0, "step": step, "split": split,
+                "metric": shown, "value": number}
+            )  # fmt: skip
     return rows

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_study import write_study
+from fake_study import VARIANTS, write_study
 from markupsafe import Markup
 
 from eofuse.reports.answer import answer, cautions
@@ -22,9 +22,9 @@ def words(results: StudyResults) -> str:
     return Markup(answer(results)).striptags()
 
 
-def with_comparison(results: StudyResults, variant: str, **values: float) -> StudyResults:
+def with_comparison(results: StudyResults, variant: str, baseline: str = "s2", **values: float) -> StudyResults:
     table = results.comparisons.copy()
-    chosen = (table["variant"] == variant) & (table["metric"] == "macro_f1")
+    chosen = (table["variant"] == variant) & (table["metric"] == "macro_f1") & (table["baseline"] == baseline)
     for name, value in values.items():
         table.loc[chosen, name] = value
     return dataclasses.replace(results, comparisons=table)
@@ -75,22 +75,50 @@ def test_says_when_a_control_is_not_beaten(study: StudyResults) -> None:
     assert "does not beat random encoder: s2" in words(with_mean(study, "random encoder: s2", 0.999))
 
 
-def test_less_is_better_for_errors(tmp_path: Path) -> None:
-    results = read_results(write_study(tmp_path / "study", n_test=40))
-    renamed = {
-        name: getattr(results, name).replace({"metric": {"macro_f1": "log_loss"}})
-        for name in ("results", "leaderboard", "comparisons")
-    }
-    results = dataclasses.replace(results, **renamed, summary=results.summary | {"metric": "log_loss"})
-    assert leaderboard_rows(results)[0].variant == "s1"
-    assert "with the lowest log loss" in words(results)
+def test_many_unbeaten_controls_are_told_by_their_kind(study: StudyResults) -> None:
+    table = study.leaderboard
+    random = table[table["role"] == "frozen_random"].assign(mean=0.999)
+    others = [random.assign(variant=f"random encoder {number}") for number in range(3)]
+    text = words(dataclasses.replace(study, leaderboard=pd.concat([table, random.assign(variant="r"), *others])))
+    assert "does not beat 4 random encoders that are never trained:" in text
+
+
+def test_less_is_better_for_errors_and_numbers_have_their_unit(tmp_path: Path) -> None:
+    results = read_results(write_study(tmp_path / "study", "regression", n_test=40))
+    rows = leaderboard_rows(results)
+    top = rows[0]
+    assert [row.mean for row in rows[:5]] == sorted(row.mean for row in rows[:5])
+    assert f"{top.variant} ranks first with the lowest RMSE: {top.mean:.1f} m (95 % interval {top.low:.1f} to" in words(
+        results
+    )
+    assert "s1 is distinguishably worse than the baseline" in words(results)
+
+
+def test_says_by_how_much_the_constant_predictor_is_beaten(study: StudyResults) -> None:
+    top = leaderboard_rows(study)[0]
+    against = with_comparison(study, top.variant, "constant", difference=0.5, low=0.4, high=0.6, p_holm=0.002)
+    assert (
+        f"Against always giving the same answer, {top.variant} differs by +0.500 (95 % interval +0.400 to +0.600, "
+        "Holm-corrected p = 0.002): distinguishably better."
+    ) in words(against)
+    weak = with_comparison(study, top.variant, "constant", low=-0.1, high=0.6)
+    assert "Holm-corrected p < 0.001): not distinguishable." in words(weak)
+    worse = with_comparison(study, top.variant, "constant", difference=-0.5, low=-0.6, high=-0.4)
+    assert "distinguishably worse" in words(worse)
+
+
+def test_a_linear_model_on_pixels_is_named_as_what_it_is(tmp_path: Path) -> None:
+    results = read_results(write_study(tmp_path / "study", "segmentation", n_test=20, variants=VARIANTS[:2]))
+    assert "a linear model on each pixel's bands alone reaches" in words(results)
+    assert "Against a linear model on each pixel's bands alone, s2 differs by" in words(results)
 
 
 def test_one_scene_gives_no_interval(study: StudyResults) -> None:
     nan = float("nan")
     results = with_comparison(study, "late, separate: s2 + s1", low=nan, high=nan, p=nan, p_holm=nan)
+    results = with_comparison(results, "late, separate: s2 + s1", "constant", low=nan, high=nan, p=nan, p_holm=nan)
     results = dataclasses.replace(results, leaderboard=results.leaderboard.assign(low=nan, high=nan))
-    assert words(results).count("(no interval can be given)") == 2
+    assert words(results).count("(no interval can be given)") == 3
     assert "nan" not in words(results).lower()
 
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from html import escape
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from fake_store import FakeStore
@@ -45,7 +45,9 @@ def opened(page: Path, profile: Path) -> tuple[str, list[str]]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    results = read_results(write_study(folder / "study", n_test=30, variants=VARIANTS[:2], seeds=(0,)))
+    kinds = ("segmentation", "detection", "regression")
+    options: dict[str, Any] = {"twins": True, "n_test": 20, "variants": VARIANTS[:1], "seeds": (0,)}
+    results = read_results(write_study(folder / "study", kinds=kinds, **options))
     ids = results.predictions.drop_duplicates("patch_id")["patch_id"].tolist()
     return write_report(results, cast(Store, FakeStore(ids)), folder / "report.html")
 

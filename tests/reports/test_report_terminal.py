@@ -43,3 +43,14 @@ def test_names_with_markup_are_printed_as_they_are(tmp_path: Path) -> None:
 
 def test_simulated_data_are_marked(tmp_path: Path) -> None:
     assert "(simulated data)" in printed(tmp_path, 120, simulated=True)[0]
+
+
+def test_errors_are_told_in_their_unit_and_fit_too(tmp_path: Path) -> None:
+    lines = printed(tmp_path, 80, task_kind="regression")
+    assert max(len(line) for line in lines) <= 80
+    assert "…" not in "".join(lines)
+    assert any("RMSE (m)" in line for line in lines)
+
+
+def test_one_of_several_targets_is_named(tmp_path: Path) -> None:
+    assert ": mean_elevation" in printed(tmp_path, 120, kinds=("regression", "single_label"), variants=VARIANTS[:1])[0]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_study import write_study
+from fake_study import VARIANTS, write_study
 
-from eofuse.errors import DataError
+from eofuse.errors import DataError, UsageError
+from eofuse.evaluation.evidence import EVIDENCE
 from eofuse.studies.results import COLUMNS, read_results
 
 
@@ -31,12 +32,45 @@ def test_reads_the_summary_and_every_table(folder: Path) -> None:
         assert len(getattr(results, name))
 
 
+@pytest.mark.parametrize("kind", EVIDENCE)
+def test_gives_the_evidence_of_every_kind_its_shape_back(kind: str, tmp_path: Path) -> None:
+    results = read_results(write_study(tmp_path / "study", kind, n_test=5, variants=VARIANTS[:1], seeds=(0,)))
+    rows = results.predictions.iloc[3:7]
+    classes = len(results.summary["classes"])
+    found = {name: array.shape for name, array in results.evidence(rows).items()}
+    assert found == {name: (4, *shape(classes)) for name, shape in EVIDENCE[kind].items()}
+
+
+def test_each_target_has_its_own_view(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", kinds=("regression", "single_label"), n_test=12, variants=VARIANTS[:2])
+    first = read_results(folder)
+    assert first.targets == ["mean_elevation", "dominant_land_cover"]
+    assert (first.summary["target"], first.summary["unit"]) == ("mean_elevation", "m")
+    second = first.of("dominant_land_cover")
+    assert second.summary["task_kind"] == "single_label"
+    assert "probabilities" in second.predictions
+    assert first.of("mean_elevation") is first
+    for results in (first, second):
+        for name, columns in COLUMNS.items():
+            if "target" in columns:
+                assert set(getattr(results, name)["target"]) == {results.summary["target"]}
+    assert set(first.leaderboard["metric"]) > {"rmse"}
+    assert "rmse" not in set(second.leaderboard["metric"])
+
+
+def test_an_unknown_target_names_the_nearest(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"no target 'dominant_landcover'.*dominant_land_cover"):
+        read_results(folder, "dominant_landcover")
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such study folder"):
         read_results(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["summary.json", *(f"{table}.parquet" for table in COLUMNS)])
+@pytest.mark.parametrize(
+    "name", ["summary.json", "predictions/dominant_land_cover.parquet", *(f"{table}.parquet" for table in COLUMNS)]
+)
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(DataError, match=rf"{name}: the file is missing"):
@@ -60,7 +94,8 @@ def test_a_missing_key_is_named(folder: Path) -> None:
 
 
 def test_an_unknown_task_kind_is_refused(folder: Path) -> None:
-    summary = json.loads((folder / "summary.json").read_text()) | {"task_kind": "poetry"}
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["targets"][0]["task_kind"] = "poetry"
     (folder / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(DataError, match="unknown task kind 'poetry'"):
         read_results(folder)
@@ -70,4 +105,19 @@ def test_a_missing_column_is_named(folder: Path) -> None:
     table = pd.read_parquet(folder / "comparisons.parquet").drop(columns="p_holm")
     table.to_parquet(folder / "comparisons.parquet")
     with pytest.raises(DataError, match="lacks column p_holm"):
+        read_results(folder)
+
+
+def test_a_missing_key_of_a_target_is_named(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["targets"][0]["unit"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(DataError, match="lacks unit of a target"):
+        read_results(folder)
+
+
+def test_missing_evidence_is_named(folder: Path) -> None:
+    path = folder / "predictions" / "dominant_land_cover.parquet"
+    pd.read_parquet(path).drop(columns="probabilities").to_parquet(path)
+    with pytest.raises(DataError, match="lacks column probabilities"):
         read_results(folder)

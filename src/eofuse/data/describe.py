@@ -1,17 +1,19 @@
 """What is in a store: counts, presence, channel statistics, class balance, scenes, leakage of the ways to split it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eofuse.data.leakage import protocol_leakage
-from eofuse.data.loading import Loader
+from eofuse.data.loading import Loader, in_order
 from eofuse.data.splits import Leakage, SplitOptions
 from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store
-from eofuse.data.targets import make_target
+from eofuse.data.targets import Target, make_target
 from eofuse.errors import EofuseError
+from eofuse.modalities import WORLDCOVER, Kind
 
 TARGETS = ("climate_zone", "dominant_land_cover", "land_cover_above", "clc19", "clc43")
 
@@ -23,7 +25,8 @@ class Description:
     Attributes:
         modalities: modality, kind, channels, dtype, patches that have it, share.
         channels: modality, channel, unit, mean, std, minimum, maximum, constant.
-        classes: target, class, patches, scenes, share; for every target that the store knows.
+        classes: target, class, patches, scenes, share; for every target that the store knows (of
+            class maps, the share of pixels).
         scenes: patches a scene: count, smallest, median, largest.
         splits: published part → patches.
         leakage: protocol → leakage.
@@ -111,4 +114,25 @@ def _classes(store: Store) -> pd.DataFrame:
                 rows.append(
                     {"target": name, "class": label, "patches": patches, "scenes": scenes, "share": patches / labelled}
                 )
+    for modality in store.modalities.values():
+        if modality.is_categorical and modality.kind is Kind.RASTER and modality.name != WORLDCOVER.name:
+            rows += _map_classes(store, make_target(store, modality.name))
     return pd.DataFrame(rows, columns=["target", "class", "patches", "scenes", "share"])
+
+
+def _map_classes(store: Store, target: Target) -> list[dict[str, Any]]:
+    """For each class of a class map, patches and scenes that show it, and its share of the labelled pixels."""
+    pixels = np.zeros((len(store), 256), dtype=np.int64)
+    for part in in_order(np.flatnonzero(target.known), 64):
+        for row, numbers in zip(part, target.read(part), strict=True):
+            pixels[row] = np.bincount(numbers.ravel(), minlength=256)
+    pixels = pixels[:, : len(target.classes)]
+    rows = []
+    for number, label in enumerate(target.classes):
+        shows = pixels[:, number] > 0
+        if shows.any():
+            share = pixels[:, number].sum() / pixels.sum()
+            scenes = store.index.loc[shows, "scene"].nunique()
+            names = {"target": target.name, "class": label}
+            rows.append({**names, "patches": int(shows.sum()), "scenes": scenes, "share": share})
+    return rows

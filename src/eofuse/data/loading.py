@@ -35,8 +35,11 @@ class Batch:
         rows: their rows in the store, (batch,).
         inputs: by modality, native dtype: (batch, channels, height, width), (batch, channels) or (batch,) codes.
         present: by modality, which patches have it, (batch,).
-        targets: by target, (batch,) class numbers or (batch, classes) indicators.
-        known: by target, which patches have the label, (batch,).
+        targets: by target, the truth: (batch,) class numbers; (batch, classes) indicators 0 and 1; (batch, numbers) in their
+            unit; (batch, height, width) class numbers of pixels, 255 where there is no label; (batch, numbers, height,
+            width) in their unit, NaN where unknown; (batch, most, 5) boxes as x0, y0, x1, y1 in pixels and class number,
+            filled up with class -1. What stands for a patch that is not known is without meaning.
+        known: by target, which patches have it, (batch,).
     """
 
     rows: Rows
@@ -109,7 +112,7 @@ class Loader:
             self.store.read(name, rows, out, channels=self._channels[name], window=self.window)
             inputs[name] = torch.from_numpy(out)
             present[name] = torch.from_numpy(self._present[name][rows])
-        targets = {name: torch.from_numpy(target.values[rows]) for name, target in self.targets.items()}
+        targets = {name: torch.from_numpy(target.read(rows, self.window)) for name, target in self.targets.items()}
         known = {name: torch.from_numpy(target.known[rows]) for name, target in self.targets.items()}
         return Batch(rows, inputs, present, targets, known)
 
@@ -165,9 +168,12 @@ def sampled_rows(rows: Rows, weights: npt.NDArray[np.float64], batch_size: int, 
 
 
 def balancing_weights(target: Target, rows: Rows) -> npt.NDArray[np.float64]:
-    """Weight of each row for balanced sampling: one over the count of its class, or of its rarest class."""
+    """Weight of each row for balanced sampling of classes: one over the count of its class, or of its rarest class.
+
+    Rows without the label weigh as much as the commonest class.
+    """
     rarity = 1 / np.maximum(target.counts(rows), 1)
     values = target.values[rows]
     if target.kind == "single_label":
-        return np.asarray(rarity[values])
+        return np.asarray(np.where(target.known[rows], rarity[values], rarity.min()))
     return np.asarray(np.maximum((values * rarity).max(axis=1), rarity.min()))

@@ -354,6 +354,7 @@ class _Writer:
             "files": checksums,
             "fingerprint": sha256_of(content.encode()).hexdigest(),
             "provenance": {
+                **getattr(source, "provenance", {}),
                 "source": source.name,
                 "job": self.journal["job"],
                 "set_aside": len({patch_id for patch_id, _ in set_aside}),

@@ -2,7 +2,8 @@
 
 Protocols: `scene` (the default: whole acquisitions), `blocks` (spatial blocks), `random` (leaky: patches of one scene on both
 sides), `published` (the dataset's own lists) and `tutorial` (the seed-42 split of the ben-ge-800 tutorial). With `folds`, the first
-three give k folds instead: fold `fold` is the test set. A split is made over all patches of a store, whatever the task.
+three give k folds instead: fold `fold` is the test set. A split is made over all patches of a store, whatever the task. Where an index
+has a column `block`, its blocks are used, dealt out scene by scene, so that every part gets its share of every scene.
 
 Patches of one scene share date, weather, season and illumination, and neighbours share ground: a test patch that has such a
 companion in training is partly known before it is seen. `leakage` counts them.
@@ -21,6 +22,7 @@ from eofuse.errors import DataError, UsageError
 
 Protocol = Literal["scene", "blocks", "random", "published", "tutorial"]
 PATCH_KM = 1.2
+BLOCK_KM = 50.0
 EARTH_RADIUS_KM = 6371.0
 KM_PER_DEGREE = 111.2
 PARTS = ("train", "validation", "test")
@@ -37,7 +39,7 @@ class SplitOptions(Options):
         split_seed: fixes the draw of groups.
         folds: number of grouped folds in place of the test share; the validation share is taken from the other folds.
         fold: which fold is the test set.
-        block_km: side of a spatial block in kilometres.
+        block_km: side of a spatial block in kilometres; by default, the blocks are those of the index, or 50 km if it has none.
     """
 
     protocol: Protocol = "scene"
@@ -45,7 +47,7 @@ class SplitOptions(Options):
     split_seed: int = Field(default=0, ge=0)
     folds: int | None = Field(default=None, ge=2)
     fold: int = Field(default=0, ge=0)
-    block_km: float = Field(default=50.0, gt=0)
+    block_km: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check(self) -> "SplitOptions":
@@ -105,7 +107,11 @@ def make_split(index: pd.DataFrame, options: SplitOptions) -> Split:
                 f"{options.folds} folds of {groups.max() + 1} {'scenes' if options.protocol == 'scene' else 'groups'}"
             )
             raise DataError(f"there can't be {found}", fix="use fewer folds")
-        part = _fold_parts(groups, options, generator) if options.folds else _deal(groups, options.fractions, generator)
+        scenes = pd.factorize(index["scene"])[0] if _has_own_blocks(index, options) else None
+        if options.folds:
+            part = _fold_parts(groups, options, generator, scenes)
+        else:
+            part = _deal(groups, options.fractions, generator, scenes)
         split = Split(*(np.flatnonzero(part == number) for number in range(3)))
     for name, rows in split.parts().items():
         if not len(rows):
@@ -138,11 +144,20 @@ def _tutorial(patches: int) -> Split:
 def _groups(index: pd.DataFrame, options: SplitOptions) -> npt.NDArray[np.int64]:
     if options.protocol == "random":
         return np.arange(len(index))
-    labels = index["scene"] if options.protocol == "scene" else spatial_blocks(index, options.block_km)
+    if options.protocol == "scene":
+        labels = index["scene"]
+    elif _has_own_blocks(index, options):
+        labels = index["block"]
+    else:
+        labels = spatial_blocks(index, options.block_km or BLOCK_KM)
     if labels.isna().any():
         missing = index.loc[labels.isna().to_numpy(), "patch_id"].iloc[0]
         raise DataError(f"its {'scene' if options.protocol == 'scene' else 'place'} is not known", where=missing)
     return pd.factorize(labels)[0].astype(np.int64)
+
+
+def _has_own_blocks(index: pd.DataFrame, options: SplitOptions) -> bool:
+    return options.protocol == "blocks" and options.block_km is None and "block" in index.columns
 
 
 def spatial_blocks(index: pd.DataFrame, block_km: float) -> pd.Series:
@@ -168,33 +183,59 @@ def spatial_blocks(index: pd.DataFrame, block_km: float) -> pd.Series:
 
 
 def _deal(
-    groups: npt.NDArray[np.int64], fractions: tuple[float, ...], generator: np.random.Generator
+    groups: npt.NDArray[np.int64],
+    fractions: tuple[float, ...],
+    generator: np.random.Generator,
+    scenes: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Part of each patch: groups in random order, each to the part that lacks most of its share and has room for it."""
+    """Part of each patch: groups in random order, each to the part that lacks most of its share and has room for it.
+
+    With `scenes` (number of each patch's scene), the groups are dealt out scene by scene, and of those of a scene each part gets the
+    whole number that is its share before any part gets more.
+    """
     sizes = np.bincount(groups)
     part_of_group = np.empty(len(sizes), dtype=np.int64)
     wanted = np.asarray(fractions) * len(groups)
     filled = np.zeros(len(fractions))
-    for group in generator.permutation(len(sizes)):
-        room = wanted - filled
-        share = np.where(room >= sizes[group], room / wanted, -1.0)
-        part = int(np.argmax(share if share.max() >= 0 else room))
-        part_of_group[group] = part
-        filled[part] += sizes[group]
+    for hand in _hands(groups, scenes, generator):
+        owed = np.zeros(len(fractions)) if scenes is None else np.floor(len(hand) * np.asarray(fractions) + 1e-9)
+        for group in hand:
+            room = wanted - filled
+            eligible = owed > 0 if owed.any() else room >= sizes[group]
+            share = np.where(eligible, room / wanted, -np.inf)
+            part = int(np.argmax(share if eligible.any() else room))
+            part_of_group[group] = part
+            filled[part] += sizes[group]
+            owed[part] -= owed[part] > 0
     return part_of_group[groups]
 
 
+def _hands(
+    groups: npt.NDArray[np.int64], scenes: npt.NDArray[np.int64] | None, generator: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    """Groups in the order in which they are dealt out: all at once, or those of one scene after those of another."""
+    if scenes is None:
+        return [generator.permutation(groups.max() + 1)]
+    scene_of_group = scenes[np.unique(groups, return_index=True)[1]]
+    order = generator.permutation(np.unique(scene_of_group))
+    return [generator.permutation(np.flatnonzero(scene_of_group == scene)) for scene in order]
+
+
 def _fold_parts(
-    groups: npt.NDArray[np.int64], options: SplitOptions, generator: np.random.Generator
+    groups: npt.NDArray[np.int64],
+    options: SplitOptions,
+    generator: np.random.Generator,
+    scenes: npt.NDArray[np.int64] | None,
 ) -> npt.NDArray[np.int64]:
     """Part of each patch: one of k folds of about equal size is the test set, validation groups come from the others."""
     assert options.folds
-    fold = _deal(groups, (1 / options.folds,) * options.folds, generator)
+    fold = _deal(groups, (1 / options.folds,) * options.folds, generator, scenes)
     part = np.full(len(groups), 2)
     rest = np.flatnonzero(fold != options.fold)
     train, validation = options.fractions[:2]
     shares = (train / (train + validation), validation / (train + validation))
-    part[rest] = _deal(np.unique(groups[rest], return_inverse=True)[1], shares, generator)
+    groups_of_rest = np.unique(groups[rest], return_inverse=True)[1]
+    part[rest] = _deal(groups_of_rest, shares, generator, None if scenes is None else scenes[rest])
     return part
 
 
@@ -206,7 +247,7 @@ def leakage(index: pd.DataFrame, split: Split) -> Leakage:
 
 
 def _count_adjacent(index: pd.DataFrame, split: Split) -> int | None:
-    """Patches of 1.2 km are neighbours if their places differ by at most one patch in both directions."""
+    """Patches (of 1.2 km, or `side_km`) are neighbours if their places differ by at most one patch in both directions."""
     train, test = index.iloc[split.train], index.iloc[split.test]
     adjacent = np.zeros(len(test), dtype=bool)
     known = False
@@ -216,7 +257,8 @@ def _count_adjacent(index: pd.DataFrame, split: Split) -> int | None:
         from sklearn.neighbors import BallTree
 
         known = True
-        reach = 1.1 * PATCH_KM * np.sqrt(2) / EARTH_RADIUS_KM
+        side_km = test.loc[placed_test, "side_km"].to_numpy(dtype=float) if "side_km" in test.columns else PATCH_KM
+        reach = 1.1 * side_km * np.sqrt(2) / EARTH_RADIUS_KM
         tree = BallTree(np.radians(train.loc[placed_train, place].to_numpy(dtype=float)), metric="haversine")
         near = tree.query_radius(np.radians(test.loc[placed_test, place].to_numpy(dtype=float)), reach, count_only=True)
         adjacent[np.flatnonzero(placed_test)] |= near > 0

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.loading import Loader, Rows, in_order
-from eofuse.modalities import Kind
+from eofuse.modalities import Kind, Modality
 
 MOST_PATCHES = 10_000
 
@@ -33,7 +33,8 @@ class ChannelMoments:
 def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
     """Moments of every numeric modality that a loader reads, over the patches of `rows` that have it.
 
-    Of more than 10,000 patches, as many evenly spaced ones are taken. Categorical modalities have no moments.
+    Pixels without data do not count. Of more than 10,000 patches, as many evenly spaced ones are taken. Categorical
+    modalities have no moments.
     """
     if len(rows) > MOST_PATCHES:
         rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
@@ -45,24 +46,43 @@ def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
             values = read.inputs[modality.name].numpy()[read.present[modality.name].numpy()]
             if modality.kind is Kind.VECTOR:
                 values = values[:, :, None, None]
-            flat = values.reshape(*values.shape[:2], -1).astype(np.float32)
-            mean = flat.mean(axis=2, dtype=np.float64)
-            variance = np.square(flat - mean[:, :, None].astype(np.float32)).mean(axis=2, dtype=np.float64)
-            gathered[modality.name].append(np.stack([mean, variance, flat.min(axis=2), flat.max(axis=2)]))
+            gathered[modality.name].append(_of_patches(values.reshape(*values.shape[:2], -1), modality))
     moments = {}
     for modality in numeric:
-        mean, variance, low, high = np.concatenate(gathered[modality.name], axis=1)
-        if not len(mean):
+        count, mean, variance, low, high = np.concatenate(gathered[modality.name], axis=1)
+        if not len(mean) or not count.sum(axis=0).all():
             empty = np.full(len(modality.channels), np.nan)
             moments[modality.name] = ChannelMoments(empty, empty, empty, empty, 0)
             continue
-        std = np.sqrt(variance.mean(axis=0) + mean.var(axis=0))
+        weight = count / count.sum(axis=0)
+        centre = (weight * mean).sum(axis=0)
+        std = np.sqrt((weight * (variance + (mean - centre) ** 2)).sum(axis=0))
         scale, offset = modality.scale, modality.offset
         moments[modality.name] = ChannelMoments(
-            mean.mean(axis=0) * scale + offset,
+            centre * scale + offset,
             std * abs(scale),
             low.min(axis=0) * scale + offset,
             high.max(axis=0) * scale + offset,
             len(mean),
         )
     return moments
+
+
+def _of_patches(values: npt.NDArray[np.generic], modality: Modality) -> npt.NDArray[np.float64]:
+    """Count, mean, variance, minimum and maximum of what is data, (5, patches, channels), of (patches, channels, pixels)."""
+    flat = values.astype(np.float32)
+    valid = np.isfinite(flat)
+    if modality.nodata is not None:
+        valid &= values != modality.nodata
+    if valid.all():
+        count = np.full(flat.shape[:2], float(flat.shape[2]))
+        mean = flat.mean(axis=2, dtype=np.float64)
+        variance = np.square(flat - mean[:, :, None].astype(np.float32)).mean(axis=2, dtype=np.float64)
+        return np.stack([count, mean, variance, flat.min(axis=2), flat.max(axis=2)])
+    count = valid.sum(axis=2).astype(np.float64)
+    known = np.maximum(count, 1)
+    mean = np.where(valid, flat, 0).sum(axis=2, dtype=np.float64) / known
+    difference = np.where(valid, flat - mean[:, :, None].astype(np.float32), 0)
+    variance = np.square(difference).sum(axis=2, dtype=np.float64) / known
+    low, high = np.where(valid, flat, np.inf).min(axis=2), np.where(valid, flat, -np.inf).max(axis=2)
+    return np.stack([count, mean, variance, low, high])

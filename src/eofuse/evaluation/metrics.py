@@ -15,5 +15,17 @@ METRICS: dict[str, tuple[str, ...]] = {
 RANKING_METRIC: dict[str, str] = {kind: names[0] for kind, names in METRICS.items()}
 """The metric by which models of a kind of task are ranked."""
 
-LOWER_IS_BETTER = frozenset({"rmse", "mae", "expected_calibration_error", "interval_width"})
+LOWER_IS_BETTER = frozenset({"rmse", "mae", "ece", "ece_raw", "interval_width"})
 """Metrics that are better when smaller; a bias is best at 0 and ranks nothing."""
+
+
+def skill(metric: str, value: float, constant: float) -> float:
+    """How much of the way from the constant prediction to perfection a value of a metric has come: 0 to 1, down to -1 if worse.
+
+    What cannot be improved on the constant prediction, which is perfect already, has a skill of 0. Murphy 1988, Skill scores
+    based on the mean square error and their relationships to the correlation coefficient, Monthly Weather Review 116(12).
+    """
+    perfect = 0.0 if metric in LOWER_IS_BETTER else 1.0
+    if perfect == constant:
+        return 0.0
+    return max(-1.0, (value - constant) / (perfect - constant))

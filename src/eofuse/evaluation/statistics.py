@@ -14,7 +14,7 @@ trained models fixed: what another seed would change is `Summary.seed_sd`.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +26,11 @@ from scipy.stats import t as student_t
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.weighting import FloatArray
 
-MetricFunction = Callable[[Any, Any, Any], dict[str, Any]]
-"""(truth, probabilities, weights) → metric name → value, as `metrics.single_label_metrics`; weights None or (R, N)."""
+Evidence = Mapping[str, NDArray[Any]]
+"""Arrays with a row a patch, from which metrics follow (see `eofuse.evaluation.evidence`)."""
+
+MetricFunction = Callable[[Evidence, Any], dict[str, Any]]
+"""(evidence, weights) → metric name → value; weights None or (R, N)."""
 
 FEW_SCENES = 20
 """With fewer scenes than this, intervals and p-values of the cluster bootstrap are rough."""
@@ -42,16 +45,14 @@ class Predictions:
     """What one run said about its test patches.
 
     Attributes:
-        truth: (N,) class numbers or (N, K) of 0 and 1.
-        probabilities: (N, K).
+        evidence: by name, (N, …).
         scenes: (N,) scene of each patch.
         patch_ids: (N,) without repetition.
         seed: the training seed.
         fold: number of the fold of a cross-validation, 0 without one.
     """
 
-    truth: NDArray[Any]
-    probabilities: NDArray[Any]
+    evidence: Evidence
     scenes: NDArray[Any]
     patch_ids: NDArray[Any]
     seed: int = 0
@@ -59,10 +60,12 @@ class Predictions:
     test_set: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("truth", "probabilities", "scenes", "patch_ids"):
+        object.__setattr__(self, "evidence", {name: np.asarray(array) for name, array in self.evidence.items()})
+        for name in ("scenes", "patch_ids"):
             object.__setattr__(self, name, np.asarray(getattr(self, name)))
-            if len(getattr(self, name)) != len(self.patch_ids):
-                raise UsageError(f"{name} has {len(getattr(self, name))} rows, patch_ids {len(self.patch_ids)}")
+        for name, array in {**self.evidence, "scenes": self.scenes}.items():
+            if len(array) != len(self.patch_ids):
+                raise UsageError(f"{name} has {len(array)} rows, patch_ids {len(self.patch_ids)}")
         identifiers = sorted(str(identifier) for identifier in self.patch_ids.tolist())
         if len(set(identifiers)) != len(identifiers):
             twice = Counter(identifiers).most_common(1)[0][0]
@@ -235,7 +238,7 @@ class Bootstrap:
     """Resamples scenes; keeps the replicate values of each run that it has seen.
 
     Args:
-        metric_function: gives all metrics of arrays under many weightings, as `metrics.single_label_metrics`.
+        metric_function: gives all metrics of evidence under many weightings.
         replicates: how many times scenes are drawn.
         seed: of the draws.
         level: of the intervals.
@@ -329,7 +332,7 @@ class Bootstrap:
         scenes = tuple(sorted({str(scene) for run in sharing_scenes for scene in np.unique(run.scenes).tolist()}))
         for run in runs:
             if run not in self._points:
-                self._points[run] = self.metric_function(run.truth, run.probabilities, None)
+                self._points[run] = self.metric_function(run.evidence, None)
             if (run, scenes) not in self._values:
                 self._values[run, scenes] = self._replicate(run, scenes)
         return [self._points[run] for run in runs], [self._values[run, scenes] for run in runs], scenes
@@ -343,7 +346,7 @@ class Bootstrap:
         values: dict[str, list[FloatArray]] = defaultdict(list)
         for rows in _chunks(self.replicates, len(codes)):
             weights = draws[rows][:, codes].astype(np.float64)
-            for name, chunk in self.metric_function(run.truth, run.probabilities, weights).items():
+            for name, chunk in self.metric_function(run.evidence, weights).items():
                 values[name].append(np.asarray(chunk, dtype=np.float64))
         return {name: np.concatenate(chunks) for name, chunks in values.items()}
 

@@ -2,27 +2,33 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from eofuse.data.loading import Loader, in_order
+from eofuse.data.loading import Loader, Rows, in_order
 from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing
+from eofuse.inference.columns import Array, columns, decide, pixels_with_data
+from eofuse.inference.maps import MapFolder
 from eofuse.modalities import Modality
 from eofuse.models.artifact import load_model
+from eofuse.models.heads import PIXEL_KINDS
 from eofuse.models.model import Model
 
 BATCH_SIZE = 64
+BATCH_SIZE_WITH_PIXELS = 16
 
 
 def predict_store(
     model_folder: str | os.PathLike[str],
     store: Store,
     *,
+    maps: str | os.PathLike[str] | None = None,
     threshold: float = 0.5,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -32,40 +38,67 @@ def predict_store(
     Args:
         model_folder: a saved model (the folder `model` of a run).
         store: a store with the model's modalities; channels are matched by name.
-        threshold: probability from which a class of a multi-label target counts as present.
+        maps: folder for what is told of pixels: GeoTIFFs, and boxes as GeoJSON (see `eofuse.inference.maps`).
+        threshold: probability from which a class of a multi-label target counts as present; score from which a box counts.
         device: `auto`, `cpu` or `cuda`.
         progress: called with (patches done, patches in all).
 
     Returns:
         A row a patch, in the store's order: `patch_id`, `scene`, `lon`, `lat`, `predicted` (false for a patch that lacks
-        an input modality: its other values are missing), and for each target `<target>` (the class, or the list of
-        classes), `<target>.confidence` (the largest probability) and `<target>.p.<class>`.
+        an input modality: its other values are missing), and for each target
+
+        - one or several classes: `<target>` (the class, or the list of classes), `<target>.confidence` (the largest
+          probability) and `<target>.p.<class>`;
+        - numbers: `<target>.<number>`, or `<target>` if it is only one, in its unit; with `.low` and `.high`, the ends of the
+          90 % predictive interval, where the model knows it;
+        - a class a pixel: `<target>.share.<class>`, shares of the pixels; numbers a pixel: `<target>.<number>.mean`, or
+          `<target>.mean`, over the pixels. Pixels at which no raster among the inputs has a value don't count;
+        - boxes: `<target>.boxes`, how many.
 
     Raises:
+        UsageError: if `maps` is given and the model tells nothing of pixels.
         DataError: if the store lacks a modality or channel, or no patch has all inputs.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_model(model_folder, device)
     loader = _loader(model, store)
+    heads = model.spec.heads
+    writer = None if maps is None else MapFolder(Path(maps), store, heads, loader.window, threshold)
     complete = loader.complete()
     if not complete.any():
         names = ", ".join(loader.modalities)
         raise DataError(f"no patch has all of the model's inputs ({names})", where=store.path)
     rows = np.flatnonzero(complete)
-    gathered: dict[str, list[np.ndarray]] = {}
+    batch_size = BATCH_SIZE_WITH_PIXELS if any(head.kind in PIXEL_KINDS for head in heads.values()) else BATCH_SIZE
+    gathered: dict[str, list[Array]] = {}
     done = 0
-    for batch in loader.batches(in_order(rows, BATCH_SIZE)):
-        for name, probabilities in model.predict(batch.to(torch.device(device)).inputs).items():
-            gathered.setdefault(name, []).append(probabilities.cpu().numpy())
-        done += len(batch)
-        if progress:
-            progress(done, len(rows))
-    table = store.index[["patch_id", "scene", "lon", "lat"]].copy()
-    table["predicted"] = complete
-    for name, parts in gathered.items():
-        _add_target(table, model, name, rows, np.concatenate(parts), threshold)
-    return table
+    with writer or nullcontext():
+        for batch in loader.batches(in_order(rows, batch_size)):
+            with_data = pixels_with_data(loader.modalities, batch.inputs)
+            for name, prediction in model.predict(batch.to(torch.device(device)).inputs).items():
+                decided = decide(heads[name], prediction, with_data)
+                for column, values in columns(name, heads[name], decided, threshold).items():
+                    gathered.setdefault(column, []).append(values)
+                if writer:
+                    writer.add(name, batch.rows, decided)
+            done += len(batch)
+            if progress:
+                progress(done, len(rows))
+    index = store.index[["patch_id", "scene", "lon", "lat"]]
+    told = {column: _of_all_patches(np.concatenate(parts), rows, len(store)) for column, parts in gathered.items()}
+    return pd.concat([index, pd.DataFrame({"predicted": complete, **told}, index=index.index)], axis=1)
+
+
+def _of_all_patches(values: Array, rows: Rows, count: int) -> Array | pd.api.extensions.ExtensionArray:
+    """Values of some patches as a column for all, missing for the others."""
+    if values.dtype.kind == "i":
+        column = pd.array([pd.NA] * count, dtype="Int64")
+        column[rows] = values
+        return column
+    spread = np.full(count, None if values.dtype == object else np.nan, dtype=values.dtype)
+    spread[rows] = values
+    return spread
 
 
 def _loader(model: Model, store: Store) -> Loader:
@@ -94,25 +127,6 @@ def _check_same_values(modality: Modality, store: Store) -> None:
         if expected != found:
             what = f"{name} is {found} in the store and {expected} in the model"
             raise DataError(what, where=f"{store.path}, {modality.name}", fix="pack the data as the model's were")
-
-
-def _add_target(
-    table: pd.DataFrame, model: Model, name: str, rows: np.ndarray, probabilities: np.ndarray, threshold: float
-) -> None:
-    head = model.spec.heads[name]
-    classes = np.array(head.classes, dtype=object)
-    decided = np.full(len(table), None, dtype=object)
-    if head.kind == "single_label":
-        decided[rows] = classes[probabilities.argmax(axis=1)]
-    else:
-        for row, values in zip(rows, probabilities, strict=True):
-            decided[row] = classes[values >= threshold].tolist()
-    table[name] = decided
-    spread = np.full((len(table), len(classes)), np.nan, dtype=np.float32)
-    spread[rows] = probabilities
-    table[f"{name}.confidence"] = spread.max(axis=1)
-    for number, label in enumerate(head.classes):
-        table[f"{name}.p.{label}"] = spread[:, number]
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:

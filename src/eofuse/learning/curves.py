@@ -1,6 +1,6 @@
 """Training curves of a run as CSV files and TensorBoard events; rewritten so that they always fit the checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ EVALUATIONS_FILE = "evaluations.csv"
 
 
 class Curves:
-    """Writes a run's losses (a row a step) and evaluations (a row each).
+    """Writes a run's losses, with what else is logged (a row a step), and evaluations (a row each).
 
     Args:
         folder: the run folder.
@@ -32,22 +32,24 @@ class Curves:
                 old.unlink()
             self._writer = SummaryWriter(str(events))
 
-    def write(self, losses: Sequence[float], evaluations: Sequence[dict[str, float]]) -> None:
+    def write(self, losses: Mapping[str, Sequence[float]], evaluations: Sequence[dict[str, float]]) -> None:
         """Brings the files to this state."""
-        steps = pd.DataFrame({"step": range(1, len(losses) + 1), "loss": losses})
+        done = len(losses["loss"])
+        steps = pd.DataFrame({"step": range(1, done + 1), **losses})
         for name, table in ((LOSSES_FILE, steps), (EVALUATIONS_FILE, pd.DataFrame(evaluations))):
             with replacing(self.folder / name) as temporary:
                 table.to_csv(temporary, index=False)
         if self._writer is None:
             return
-        for position in range(self._losses_logged, len(losses)):
-            self._writer.add_scalar("train/loss", losses[position], position + 1)
+        for name, values in losses.items():
+            for position in range(self._losses_logged, done):
+                self._writer.add_scalar(f"train/{name}", values[position], position + 1)
         for row in evaluations[self._evaluations_logged :]:
             for name, value in row.items():
                 if name != "step":
                     self._writer.add_scalar(f"validation/{name}", value, int(row["step"]))
         self._writer.flush()
-        self._losses_logged, self._evaluations_logged = len(losses), len(evaluations)
+        self._losses_logged, self._evaluations_logged = done, len(evaluations)
 
     def close(self) -> None:
         """Closes the event file."""

@@ -1,18 +1,19 @@
 """Scores of a trained run on its test patches, with intervals over scenes, beside the constant predictor."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from eofuse.data.store import open_store
+from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.statistics import Bootstrap, Predictions
 from eofuse.files import replacing
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import test_run
+from eofuse.tasks import Task
+from eofuse.tasks.gathering import gather, predict_constant
 
 EVALUATION_FILE = "evaluation.csv"
 
@@ -25,31 +26,33 @@ def evaluate(run_folder: str | os.PathLike[str], replicates: int = 2000) -> pd.D
         replicates: of the bootstrap over scenes.
 
     Returns:
-        A row a predictor (`run`, `constant`) and metric: value, low, high (95 % scene-bootstrap interval), n_test, n_scenes.
+        A row a target, predictor (`run`, `constant`) and metric: value, low, high (95 % scene-bootstrap interval), n_test,
+        n_scenes. Besides the metrics of the task: expected calibration error before (`ece_raw`) and after temperature scaling
+        (`ece`); for numbers, `coverage` and `interval_width` of the 90 % predictive interval.
     """
     run = test_run(Path(run_folder))
     prepared = prepare(open_store(run.options.data.store), run.options)
-    predictions = to_predictions(run.predictions(), run.options.seed, run.options.split.fold)
-    frequencies = prepared.task.constant_prediction(prepared.rows["train"])
-    constant = replace(predictions, probabilities=np.tile(frequencies, (len(predictions.truth), 1)))
-    bootstrap = Bootstrap(prepared.task.score, replicates)
-    scores = pd.DataFrame(
-        [
-            {"predictor": predictor, **row}
-            for predictor, said in (("run", predictions), ("constant", constant))
-            for row in score_rows(said, bootstrap)
-        ]
-    )
+    specs = {task.name: task.head() for task in prepared.tasks}
+    loader, rows = prepared.loader(run.options), prepared.rows["test"]
+    constant = gather(predict_constant(prepared.tasks), prepared.tasks, specs, loader, rows)
+    lines = []
+    for task in prepared.tasks:
+        said = to_predictions(run.predictions(task.name), task, run.options.seed, run.options.split.fold)
+        same = Predictions(constant[task.name], said.scenes, said.patch_ids, said.seed, said.fold)
+        bootstrap = Bootstrap(task.score, replicates)
+        for predictor, predictions in (("run", said), ("constant", same)):
+            labels = {"target": task.name, "predictor": predictor}
+            lines += [{**labels, **row} for row in score_rows(predictions, bootstrap)]
+    scores = pd.DataFrame(lines)
     with replacing(run.folder / EVALUATION_FILE) as temporary:
         scores.to_csv(temporary, index=False)
     return scores
 
 
-def to_predictions(table: pd.DataFrame, seed: int, fold: int) -> Predictions:
+def to_predictions(table: pd.DataFrame, task: Task, seed: int, fold: int) -> Predictions:
     """A run's table of test patches as the statistics take it."""
     return Predictions(
-        truth=np.array(table["truth"].tolist()),
-        probabilities=np.array(table["probabilities"].tolist(), dtype=np.float64),
+        evidence=from_columns(table, task.kind, len(task.classes)),
         scenes=table["scene"].to_numpy(dtype=str),
         patch_ids=table["patch_id"].to_numpy(dtype=str),
         seed=seed,

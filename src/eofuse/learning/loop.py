@@ -89,11 +89,11 @@ class State:
     Attributes:
         step: steps done.
         best_step: the evaluation with the best score so far; 0 before the first.
-        best_score: its score; greater is better.
+        best_score: its score, turned so that greater is better.
         waiting: evaluations since then.
         stopped: whether patience ran out.
         seconds: computing time so far, over all interruptions.
-        losses: training loss of each step.
+        losses: training loss of each step, and what else the objective logs, by name.
         evaluations: `{"step": …, metric: value, …}` for each evaluation.
     """
 
@@ -103,7 +103,7 @@ class State:
     waiting: int = 0
     stopped: bool = False
     seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
+    losses: dict[str, list[float]] = field(default_factory=lambda: {"loss": []})
     evaluations: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -136,6 +136,7 @@ def fit(
     evaluate: Evaluate,
     *,
     metric: str,
+    lower_is_better: bool = False,
     options: TrainOptions,
     steps: int,
     seed: int,
@@ -152,7 +153,8 @@ def fit(
         loader: reads the batches.
         rows_of_step: rows of each step's batch; pure.
         evaluate: scores the current weights on the validation patches.
-        metric: the score that selects the best weights (greater is better).
+        metric: the score that selects the best weights.
+        lower_is_better: whether that score is better when smaller.
         options: how to train.
         steps: the budget.
         seed: fixes the randomness of the steps.
@@ -174,37 +176,39 @@ def fit(
     evaluate_at = evaluation_steps(steps, options.evaluations)
     first = state.step
     started = time.perf_counter() - state.seconds
-    losses: list[Tensor] = []
+    logged: list[dict[str, Tensor]] = []
     module.train()
     for batch in loader.batches(rows_of_step(step) for step in range(first, 0 if state.stopped else steps)):
         torch.manual_seed(seed * 1_000_003 + state.step)
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate * learning_rate_factor(state.step, steps, options.warmup)
-        loss, _ = objective.step(batch.to(fabric.device))
+        loss, logs = objective.step(batch.to(fabric.device))
         fabric.backward(loss)
         if options.clip_norm is not None:
             fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.detach())
+        logged.append({"loss": loss.detach(), **logs})
         state.step += 1
         if state.step not in evaluate_at:
             if progress:
                 progress(state.step, steps, "")
             continue
 
-        state.losses += torch.stack(losses).float().cpu().tolist()
-        losses.clear()
-        if not math.isfinite(state.losses[-1]):
+        for name in logged[0]:
+            values = torch.stack([values[name] for values in logged]).float().cpu().tolist()
+            state.losses.setdefault(name, []).extend(values)
+        logged.clear()
+        last = state.losses["loss"][-1]
+        if not math.isfinite(last):
             fix = "lower train.learning_rate"
-            raise DivergenceError(
-                f"the training loss is {state.losses[-1]} at step {state.step}", where=folder, fix=fix
-            )
+            raise DivergenceError(f"the training loss is {last} at step {state.step}", where=folder, fix=fix)
         scores = evaluate()
         state.evaluations.append({"step": state.step, **scores})
         state.waiting += 1
-        if scores[metric] > state.best_score or not state.best_step:
-            state.best_score, state.best_step, state.waiting = scores[metric], state.step, 0
+        score = -scores[metric] if lower_is_better else scores[metric]
+        if score > state.best_score or not state.best_step:
+            state.best_score, state.best_step, state.waiting = score, state.step, 0
             save_best()
         state.stopped = options.patience is not None and state.waiting >= options.patience
         state.seconds = time.perf_counter() - started

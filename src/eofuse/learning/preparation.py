@@ -1,28 +1,31 @@
 """From the options of a run to what it needs: store, task, rows of each part, and what was left out and why."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from eofuse.config import Options
 from eofuse.data.loading import Loader, Rows
 from eofuse.data.splits import Leakage, SplitOptions, leakage, make_split
 from eofuse.data.statistics import channel_moments
-from eofuse.data.store import Store
+from eofuse.data.store import Store, Window
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.learning.loop import TrainOptions, open_fabric
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
 from eofuse.tasks import Task, TaskOptions, make_task
+from eofuse.tasks.detection import Detection
+from eofuse.tasks.pixel_regression import PixelRegression
+from eofuse.tasks.regression import Regression
+from eofuse.tasks.segmentation import Segmentation
 
 FEW_PATCHES = 100
 FEW_SCENES = 20
@@ -53,6 +56,9 @@ class RunOptions(Options):
         inputs: modalities that the model sees; as a mapping, with the channels of each (null for all).
         split: how patches are divided.
         task: what is learned.
+        tasks: in place of `task`, several targets that are learned at once on the same features, by name.
+        weighting: how the losses of several tasks become one: by weights in the recipe, `uncertainty` (Kendall et al. 2018) or
+            `gradient_norm` (the same norm of each loss's gradient on the shared encoders).
         fusion: how modalities are joined, and by which encoder.
         train: how it is trained.
         seed: fixes initial weights, order and randomness.
@@ -62,7 +68,9 @@ class RunOptions(Options):
     data: DataOptions
     inputs: dict[str, list[str] | None]
     split: SplitOptions = SplitOptions()
-    task: TaskOptions
+    task: TaskOptions | None = None
+    tasks: dict[str, TaskOptions] | None = None
+    weighting: Literal["fixed", "uncertainty", "gradient_norm"] = "fixed"
     fusion: FusionOptions = FusionOptions()
     train: TrainOptions = TrainOptions()
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -83,6 +91,29 @@ class RunOptions(Options):
             raise ValueError("name at least one modality")
         return value
 
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _name_targets(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: {"target": name, **(options or {})} for name, options in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "RunOptions":
+        if (self.task is None) == (not self.tasks):
+            raise ValueError("give task, or tasks with a target or more")
+        for name, options in (self.tasks or {}).items():
+            if options.target != name:
+                raise ValueError(f"tasks.{name} has the target '{options.target}'; name it once")
+        if sum(options.balance == "sampling" for options in self.targets) > 1:
+            raise ValueError("only one of several tasks can be balanced by sampling")
+        return self
+
+    @property
+    def targets(self) -> list[TaskOptions]:
+        """What is learned: one task or several."""
+        return [self.task] if self.task is not None else list((self.tasks or {}).values())
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -90,25 +121,42 @@ class Prepared:
 
     Attributes:
         store: the store.
-        task: the task.
-        rows: rows of the store for train, validation and test: those with every input and the label.
-        usable: which patches have every input and the label, (patches,).
+        tasks: what is learned, in the order of the recipe.
+        rows: rows of the store for train, validation and test: those with every input and a target.
+        usable: which patches have every input and a target, (patches,).
         excluded: patches left out, by reason.
         leakage: of the rows used.
+        window: pixels that are used, None for all.
         warnings: what a reader of the results must know.
     """
 
     store: Store
-    task: Task
+    tasks: list[Task]
     rows: dict[str, Rows]
     usable: npt.NDArray[np.bool_]
     excluded: dict[str, int]
     leakage: Leakage
+    window: Window | None
     warnings: list[str]
 
     def loader(self, options: RunOptions) -> Loader:
-        """A loader of the run's inputs and target."""
-        return Loader(self.store, options.inputs, {self.task.name: self.task.target}, options.data.crop)
+        """A loader of the run's inputs and targets."""
+        return Loader(self.store, options.inputs, {task.name: task.target for task in self.tasks}, options.data.crop)
+
+    def only(self, task: Task) -> "Prepared":
+        """The same data for one of the tasks, with the patches that have its target."""
+        rows = {name: task.known(rows) for name, rows in self.rows.items()}
+        return replace(self, tasks=[task], rows=rows)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a patch that are used."""
+        height, width = (self.window.height, self.window.width) if self.window else self.store.patch_size
+        return height * width
+
+    def known(self, part: str) -> dict[str, Rows]:
+        """Rows of a part that have each target, by its name."""
+        return {task.name: task.known(self.rows[part]) for task in self.tasks}
 
     def summary(self) -> dict[str, Any]:
         """JSON-ready facts about the data of the run."""
@@ -135,8 +183,9 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
     """
     for name in [*options.inputs, *options.data.require]:
         store.modality(name)
-    task = make_task(store, options.task)
-    refuse_leaking_inputs(task, options.inputs)
+    tasks = [make_task(store, target) for target in options.targets]
+    for task in tasks:
+        refuse_leaking_inputs(task, options.inputs)
     complete = np.logical_and.reduce(
         [store.present(name) for name in {**options.inputs, **dict.fromkeys(options.data.require)}]
     )
@@ -150,7 +199,9 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
         "not in the split": in_split,
         f"flagged ({', '.join(options.data.exclude)})": wanted,
         "lacks an input modality": complete,
-        f"has no label ({task.name})": task.target.known,
+        f"has no label ({', '.join(task.name for task in tasks)})": np.logical_or.reduce(
+            [task.target.known for task in tasks]
+        ),
     }.items():
         excluded[reason] = int((usable & ~fits).sum())  # counted once, for the first reason
         usable &= fits
@@ -161,20 +212,27 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
             raise DataError(
                 f"no {name} patch is left ({reasons})", where=store.path, fix="choose other inputs, target or split"
             )
-    constant = np.tile(task.constant_prediction(parts["train"]), (len(parts["validation"]), 1))
-    if math.isnan(task.score(task.target.values[parts["validation"]], constant)[task.metric]):
-        found = f"{task.metric} is not defined on the validation patches: none carries a class of '{task.name}'"
-        raise DataError(found, where=store.path, fix="choose another target, threshold or split")
+    window = Window.centred(options.data.crop, store.patch_size) if options.data.crop else None
+    found = []
+    for task in tasks:
+        for name, rows in parts.items():
+            if not len(task.known(rows)):
+                what = f"no {name} patch has the target '{task.name}'"
+                raise DataError(what, where=store.path, fix="choose another target or split")
+        task.fit(parts["train"], window)
+        found += _warnings(store, task, parts)
+    scenes = store.index["scene"].iloc[parts["test"]].nunique()
+    few = few_data_warning(sum(map(len, parts.values())), len(parts["test"]), scenes)
     used = type(split)(**parts)
-    task.weigh_classes(used.train)
     return Prepared(
         store,
-        task,
+        tasks,
         parts,
         usable,
         {reason: count for reason, count in excluded.items() if count},
         leakage(store.index, used),
-        _warnings(store, task, parts),
+        window,
+        [*found, few] if few else found,
     )
 
 
@@ -202,13 +260,27 @@ def refuse_leaking_inputs(task: Task, inputs: Mapping[str, Sequence[str] | None]
 
 
 def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
-    """What limits the worth of results on these patches.
+    """What limits the worth of results on one target.
 
     Raises:
-        DataError: if the training patches show fewer than two classes.
+        DataError: if the training patches show fewer than two classes, or numbers that do not vary.
     """
-    found = []
-    train, test = task.target.counts(rows["train"]), task.target.counts(rows["test"])
+    if isinstance(task, Regression | PixelRegression):
+        if not task.varies.any():
+            found = f"'{task.name}' is the same in every training patch"
+            raise DataError(found, where=store.path, fix="choose another target or split")
+        still = [name for name, varies in zip(task.classes, task.varies, strict=True) if not varies]
+        return [f"Numbers that do not vary over the training patches: {', '.join(still)}."] if still else []
+    if isinstance(task, Detection):
+        return []
+    if isinstance(task, Segmentation):
+        train = test = task.pixels  # test maps are not read for a warning
+    else:
+        train, test = task.target.counts(rows["train"]), task.target.counts(rows["test"])
+        valid = task.target.counts(rows["validation"])
+        if not valid.any():
+            found = f"{task.metric} is not defined on the validation patches: none carries a class of '{task.name}'"
+            raise DataError(found, where=store.path, fix="choose another target, threshold or split")
     if (train > 0).sum() < 2:
         present = ", ".join(name for name, count in zip(task.classes, train, strict=True) if count) or "none"
         fix = "choose another target or split"
@@ -220,13 +292,9 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
         for name, before, after in zip(task.classes, train, test, strict=True)
         if after and not before
     ]
-    if unseen:
-        found.append(
-            f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."
-        )
-    scenes = store.index["scene"].iloc[rows["test"]].nunique()
-    few = few_data_warning(sum(map(len, rows.values())), len(rows["test"]), scenes)
-    return [*found, few] if few else found
+    if not unseen:
+        return []
+    return [f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."]
 
 
 def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str | None:
@@ -263,7 +331,7 @@ def _spec(prepared: Prepared, options: RunOptions, statistics: ChannelStatistics
     return ModelSpec(
         modalities=tuple(loader.modalities.values()),
         fusion=options.fusion,
-        heads={prepared.task.name: prepared.task.head()},
+        heads={task.name: task.head() for task in prepared.tasks},
         statistics=statistics,
         patch_size=loader.patch_size,
     )

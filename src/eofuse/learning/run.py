@@ -9,7 +9,7 @@
     model/             the best weights by validation: safetensors and JSON, all that `predict` needs
     losses.csv  evaluations.csv  tensorboard/
     result.json        best validation scores, steps, cost; its presence says that the training is finished
-    predictions.parquet  test.json   probabilities and truth of every test patch, and the scores over them
+    predictions/  maps/  test.json   what it says about the test patches, and the scores over them (see `outputs`)
 """
 
 import json
@@ -19,29 +19,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from eofuse.config import parse_options, read_yaml, write_yaml
 from eofuse.data.loading import Rows, balancing_weights, sampled_rows, shuffled_rows
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import remove_temporaries, replacing, write_text
+from eofuse.files import remove_temporaries, write_text
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
-from eofuse.learning.loop import DivergenceError, Progress, fit, open_fabric
+from eofuse.learning.loop import Progress, fit, open_fabric
+from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
 from eofuse.learning.preparation import Prepared, RunOptions, model_spec, prepare
+from eofuse.learning.validation import Validation, calibration
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model, build_model, count_parameters
-from eofuse.tasks.base import Array
-from eofuse.tasks.objective import Supervised, predict_probabilities
+from eofuse.tasks.gathering import gather, predict_with
+from eofuse.tasks.objective import Supervised
+from eofuse.tasks.weighting import WEIGHTINGS
 
 RECIPE_FILE = "recipe.yaml"
 DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
-PREDICTIONS_FILE = "predictions.parquet"
 RESULT_FILE = "result.json"
-TEST_FILE = "test.json"
 MODEL_FOLDER = "model"
 
 
@@ -52,18 +52,23 @@ class Run:
     Attributes:
         folder: where it is.
         options: its recipe.
-        result: validation scores and cost.
-        test: scores on the test patches, None before they were looked at.
+        result: validation scores by target, and cost.
+        test: scores on the test patches by target, None before they were looked at.
     """
 
     folder: Path
     options: RunOptions
     result: dict[str, Any]
-    test: dict[str, float] | None
+    test: dict[str, dict[str, float]] | None
 
-    def predictions(self) -> pd.DataFrame:
-        """Test patches: patch_id, row, scene, truth, probabilities."""
-        return pd.read_parquet(self.folder / PREDICTIONS_FILE)
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets that were predicted."""
+        return list(self.test or {})
+
+    def predictions(self, target: str | None = None) -> pd.DataFrame:
+        """Test patches that have a target (the first one by default): patch_id, row, scene, and evidence."""
+        return pd.read_parquet(predictions_file(self.folder, target or self.targets[0]))
 
     @property
     def is_simulated(self) -> bool:
@@ -104,6 +109,12 @@ def open_run(folder: Path) -> Run:
     if not (folder / RESULT_FILE).is_file():
         raise DataError("the run is not finished", where=folder, fix=f"go on with `eofuse resume {folder}`")
     test = _read_json(folder / TEST_FILE) if (folder / TEST_FILE).is_file() else None
+    if test is not None:
+        nan = float("nan")
+        test = {
+            target: {name: nan if value is None else value for name, value in scores.items()}
+            for target, scores in test.items()
+        }
     return Run(folder, options, _read_json(folder / RESULT_FILE), test)
 
 
@@ -161,24 +172,17 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
 
     fabric = open_fabric(options.train)
-    task, validation = prepared.task, prepared.rows["validation"]
     steps = options.train.budget(len(prepared.rows["train"]))
     model = build_model(model_spec(prepared, options), seed=options.seed)
-    evaluation_loader = prepared.loader(options)
-
-    def evaluate() -> dict[str, float]:
-        probabilities = predict_probabilities(model, evaluation_loader, validation, fabric.device)[task.name]
-        if not np.isfinite(probabilities).all():
-            raise DivergenceError("the model predicts no finite numbers", where=folder, fix="lower train.learning_rate")
-        return task.score(task.target.values[validation], probabilities)
-
+    validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
     curves = Curves(folder, tensorboard)
     state = fit(
-        Supervised(model, task),
+        supervised(model, prepared, options),
         prepared.loader(options),
         rows_of_step(prepared, options),
-        evaluate,
-        metric=task.metric,
+        validation.evaluate,
+        metric=validation.metric,
+        lower_is_better=validation.lower_is_better,
         options=options.train,
         steps=steps,
         seed=options.seed,
@@ -191,11 +195,9 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     curves.close()
     best = next(row for row in state.evaluations if row["step"] == state.best_step)
     result = {
-        "target": task.name,
-        "kind": task.kind,
-        "classes": list(task.classes),
-        "metric": task.metric,
-        "validation": {name: best[name] for name in task.metrics},
+        "targets": validation.describe(best),
+        "metric": validation.metric,
+        "score": state.best_score,
         "steps": state.step,
         "budget": steps,
         "best_step": state.best_step,
@@ -207,8 +209,16 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     return open_run(folder)
 
 
+def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervised:
+    """A model with the tasks of a run, as the loop takes it."""
+    names = [task.name for task in prepared.tasks]
+    by_hand = {task.name: task.options.weight for task in prepared.tasks}
+    way = options.weighting if len(names) > 1 else "fixed"
+    return Supervised(model, prepared.tasks, WEIGHTINGS[way](names, by_hand))
+
+
 def test_run(folder: Path) -> Run:
-    """Predicts the test patches with the best weights and scores them; done once."""
+    """Calibrates the best weights on validation, predicts the test patches and scores them; done once."""
     run = open_run(folder)
     store = open_store(run.options.data.store)
     _check_same_data(folder, store)
@@ -217,42 +227,24 @@ def test_run(folder: Path) -> Run:
     prepared = prepare(store, run.options)
     device = open_fabric(run.options.train).device
     model = load_model(folder / MODEL_FOLDER, device)
-    rows = prepared.rows["test"]
-    probabilities = predict_probabilities(model, prepared.loader(run.options), rows, device)[prepared.task.name]
-    write_test(folder, prepared, probabilities)
+    loader = prepared.loader(run.options)
+    model.calibrate({})
+    predict = predict_with(model, device)
+    model.calibrate(calibration(predict, prepared.tasks, loader, prepared.known("validation"), prepared.pixels))
+    save_model(model, folder / MODEL_FOLDER)
+    counts = {name: len(rows) for name, rows in prepared.known("test").items()}
+    with MapWriter(folder, counts) as maps:
+        evidence = gather(predict, prepared.tasks, model.spec.heads, loader, prepared.rows["test"], keep=maps.add)
+    write_test(folder, prepared, evidence)
     return open_run(folder)
-
-
-def write_test(folder: Path, prepared: Prepared, probabilities: Array) -> None:
-    """Writes predictions and scores of the test patches.
-
-    Args:
-        folder: the run folder.
-        prepared: the run's data.
-        probabilities: (test patches, classes).
-    """
-    rows = prepared.rows["test"]
-    index = prepared.store.index.iloc[rows]
-    truth = prepared.task.target.values[rows]
-    table = pd.DataFrame(
-        {
-            "patch_id": index["patch_id"].to_numpy(),
-            "row": rows,
-            "scene": index["scene"].to_numpy(),
-            "truth": list(truth),
-            "probabilities": list(probabilities.astype(np.float32)),
-        }
-    )
-    with replacing(folder / PREDICTIONS_FILE) as temporary:
-        table.to_parquet(temporary, index=False)
-    write_text(folder / TEST_FILE, json.dumps(prepared.task.score(truth, probabilities), indent=1) + "\n")
 
 
 def rows_of_step(prepared: Prepared, options: RunOptions) -> Callable[[int], Rows]:
     """Rows of each training step, by the options' way of sampling; a pure function of the step."""
     train, batch_size = prepared.rows["train"], options.train.batch_size
-    if options.task.balance == "sampling":
-        weights = balancing_weights(prepared.task.target, train)
+    balanced = [task for task in prepared.tasks if task.options.balance == "sampling"]
+    if balanced:
+        weights = balancing_weights(balanced[0].target, train)
         return lambda step: sampled_rows(train, weights, batch_size, options.seed, step)
     return lambda step: shuffled_rows(train, batch_size, options.seed, step)
 
@@ -266,7 +258,13 @@ def _check_same_data(folder: Path, store: Store) -> None:
 
 def note_divergence(folder: Path) -> None:
     """Finishes a run whose training diverged: it has no scores."""
-    task = prepare(open_store(read_options(folder).data.store), read_options(folder)).task
-    result = {"metric": task.metric, "validation": dict.fromkeys(task.metrics), "steps": 0, "budget": 0, "best_step": 0}
-    result |= {"seconds": 0.0, "parameters": 0, "diverged": True}
-    write_text(folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+    result: dict[str, Any] = {
+        "targets": [],
+        "score": None,
+        "steps": 0,
+        "budget": 0,
+        "best_step": 0,
+        "seconds": 0.0,
+        "parameters": 0,
+    }
+    write_text(folder / RESULT_FILE, json.dumps({**result, "diverged": True}, indent=1) + "\n")

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +13,8 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.features import Features
 from eofuse.models.fusion import Fusion, FusionOptions, build_fusion
-from eofuse.models.heads.classification import ClassificationHead
+from eofuse.models.heads import PIXEL_KINDS, Head, HeadSpec, build_head
 from eofuse.models.normalisation import ChannelStatistics, Normaliser
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """What a head decides.
-
-    Attributes:
-        kind: `single_label`: one class a patch (softmax); `multi_label`: any number of classes a patch (sigmoid).
-        classes: names of the classes, in the order of the logits.
-    """
-
-    kind: Literal["single_label", "multi_label"]
-    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +40,7 @@ class ModelSpec:
         return {
             "modalities": [modality.to_dict() for modality in self.modalities],
             "fusion": self.fusion.model_dump(),
-            "heads": {name: {"kind": head.kind, "classes": list(head.classes)} for name, head in self.heads.items()},
+            "heads": {name: head.to_dict() for name, head in self.heads.items()},
             "statistics": self.statistics.to_dict(),
             "patch_size": list(self.patch_size),
         }
@@ -69,14 +56,14 @@ class ModelSpec:
         return cls(
             modalities=tuple(Modality.from_dict(modality) for modality in values["modalities"]),
             fusion=parse_options(FusionOptions, values["fusion"], "fusion"),
-            heads={name: HeadSpec(head["kind"], tuple(head["classes"])) for name, head in values["heads"].items()},
+            heads={name: HeadSpec.from_dict(head) for name, head in values["heads"].items()},
             statistics=ChannelStatistics.from_dict(values["statistics"]),
             patch_size=(int(height), int(width)),
         )
 
 
 class Model(nn.Module):
-    """Takes batches as the sensors gave them and tells classes; build it with `build_model`.
+    """Takes batches as the sensors gave them and tells each target; build it with `build_model`.
 
     Args:
         spec: what it takes and what it tells.
@@ -86,43 +73,61 @@ class Model(nn.Module):
         super().__init__()
         self.spec = spec
         self.normaliser = Normaliser(spec.modalities, spec.statistics)
-        self.fusion: Fusion = build_fusion(spec.modalities, spec.fusion)
-        widths = [sizes.vector for sizes in self.fusion.sizes]
+        pixels = any(head.kind in PIXEL_KINDS for head in spec.heads.values())
+        self.fusion: Fusion = build_fusion(spec.modalities, spec.fusion, pixels)
         self.heads = nn.ModuleList(
-            ClassificationHead(widths, len(head.classes), spec.fusion.dropout) for head in spec.heads.values()
+            build_head(head, self.fusion.sizes, spec.fusion.dropout) for head in spec.heads.values()
         )
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Logits (heads, B, K) by target name, of a batch in native dtype as `Normaliser.forward` takes it.
+    def forward(self, inputs: Mapping[str, Tensor], truth: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Raw output by target name, of a batch in native dtype as `Normaliser.forward` takes it; see `Head.forward`.
 
-        There is one head, but with decision fusion one a modality.
+        Args:
+            inputs: by modality name.
+            truth: by target name, boxes for the targets of detection heads in training.
         """
-        features = self.features(inputs)
-        return {name: head(features) for name, head in zip(self.spec.heads, self.heads, strict=True)}
+        features, size, truth = self.features(inputs), self.size(inputs), truth or {}
+        return {
+            name: head(features, size, truth.get(name)) for name, head in zip(self.spec.heads, self.heads, strict=True)
+        }
 
     def features(self, inputs: Mapping[str, Tensor]) -> list[Features]:
         """Features of a batch in native dtype: one set, but with decision fusion one a modality."""
         features: list[Features] = self.fusion(self.normaliser(inputs))
         return features
 
+    def size(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Height and width of the rasters of a batch; of the patches for which the model is meant where it sees none."""
+        rasters = (inputs[modality.name] for modality in self.spec.modalities if modality.kind is Kind.RASTER)
+        return next(((int(raster.shape[-2]), int(raster.shape[-1])) for raster in rasters), self.spec.patch_size)
+
+    def head(self, name: str) -> Head:
+        """The head of a target."""
+        head = self.heads[list(self.spec.heads).index(name)]
+        assert isinstance(head, Head)
+        return head
+
     def predict(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Probabilities (B, K) by target name, computed in evaluation mode and without gradients."""
+        """Predictions by target name, computed in evaluation mode and without gradients; see `Head.predict`."""
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
             with torch.no_grad():
-                logits = self(inputs)
+                outputs = self(inputs)
         finally:
             for module in training:
                 module.training = True
-        return {name: probabilities(logits[name], head.kind) for name, head in self.spec.heads.items()}
+        return {name: self.head(name).predict(output) for name, output in outputs.items()}
 
-
-def probabilities(logits: Tensor, kind: str) -> Tensor:
-    """Probabilities (B, K) of logits (heads, B, K): the mean over the heads of their softmax or sigmoid."""
-    values = logits.float()
-    each = values.softmax(-1) if kind == "single_label" else values.sigmoid()
-    return each.mean(0)
+    def calibrate(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Changes temperature or margin of heads, by target name; what is not named goes back to none."""
+        heads = {
+            name: replace(head, **{"temperature": 1.0, "margin": (), **changes.get(name, {})})
+            for name, head in self.spec.heads.items()
+        }
+        self.spec = replace(self.spec, heads=heads)
+        for name, head in heads.items():
+            self.head(name).spec = head
 
 
 def build_model(spec: ModelSpec, seed: int | None = None) -> Model:

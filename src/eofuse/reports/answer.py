@@ -4,14 +4,28 @@ import math
 
 from markupsafe import Markup
 
-from eofuse.reports.tables import Difference, LeaderboardRow, leaderboard_rows
-from eofuse.reports.wording import listing, metric_words, number, p_value, plural, signed
+from eofuse.reports.tables import Difference, LeaderboardRow, differences, leaderboard_rows, words
+from eofuse.reports.wording import MetricWords, listing, p_value, plural
 from eofuse.studies.results import StudyResults
 
 FEW_PATCHES = 100
 FEW_SCENES = 10
 FEW_SEEDS = 3
 MOST_NAMES = 3
+
+CONTROL_WORDS = {
+    "frozen_random": "a random encoder that is never trained",
+    "per_pixel": "a linear model on each pixel's bands alone",
+    "constant": "always giving the same answer",
+}
+"""How a control is called in a sentence, by role."""
+
+CONTROL_PLURALS = {
+    "frozen_random": "random encoders that are never trained",
+    "per_pixel": "linear models on each pixel's bands alone",
+    "constant": "constant answers",
+}
+"""How several controls of a role are called."""
 
 
 def answer(results: StudyResults) -> Markup:
@@ -25,15 +39,16 @@ def answer(results: StudyResults) -> Markup:
     if not variants:
         return Markup("The study holds no scores of variants.")
     top = variants[0]
-    sentences = [_first_place(results, top, len(variants))]
+    metric = words(results, results.summary["metric"])
+    sentences = [_first_place(top, len(variants), metric)]
     if top.is_baseline:
-        sentences.append(_baseline_first(top, variants[1:], lower_is_better=_lower_is_better(results)))
+        sentences.append(_baseline_first(variants[1:], metric))
     else:
-        sentences.append(_difference(results, top))
+        sentences.append(_difference(results, top, metric))
         others = [row for row in variants if row is not top and not row.is_baseline and row.difference is not None]
         if others:
-            sentences.append(_others(others, lower_is_better=_lower_is_better(results)))
-    sentences.extend(_controls(top, controls, lower_is_better=_lower_is_better(results)))
+            sentences.append(_others(others, metric))
+    sentences.extend(_controls(results, top, controls, metric))
     return Markup(" ").join(sentences)
 
 
@@ -57,13 +72,14 @@ def cautions(results: StudyResults) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def difference_words(difference: Difference) -> str:
+def difference_words(difference: Difference, metric: MetricWords) -> str:
     """A difference with its interval and corrected p value."""
-    p = p_value(difference.p_holm)
+    value = f"{metric.signed(difference.value)} {metric.unit}".rstrip()
     if math.isnan(difference.low):
-        return f"{signed(difference.value)} (no interval can be given)"
+        return f"{value} (no interval can be given)"
+    p = p_value(difference.p_holm)
     return (
-        f"{signed(difference.value)} (95 % interval {signed(difference.low)} to {signed(difference.high)}, "
+        f"{value} (95 % interval {metric.signed(difference.low)} to {metric.signed(difference.high)}, "
         f"Holm-corrected p {p if p.startswith('<') else '= ' + p})"
     )
 
@@ -73,82 +89,81 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def _lower_is_better(results: StudyResults) -> bool:
-    return metric_words(results.summary["metric"]).lower_is_better
-
-
-def _first_place(results: StudyResults, top: LeaderboardRow, variants: int) -> Markup:
+def _first_place(top: LeaderboardRow, variants: int, metric: MetricWords) -> Markup:
     interval = (
-        f"95 % interval {number(top.low)} to {number(top.high)}"
+        f"95 % interval {metric.write(top.low)} to {metric.write(top.high)}"
         if not math.isnan(top.low)
         else "no interval can be given"
     )
     measured = (
-        f"{number(top.mean)} ({interval}), the mean of "
+        f"{metric.quantity(top.mean)} ({interval}), the mean of "
         f"{plural(top.n_seeds, 'seed')} on {plural(top.n_test, 'test patch', 'test patches')} from "
         f"{plural(top.n_scenes, 'scene')}."
     )
-    title = metric_words(results.summary["metric"]).title
     if variants == 1:
-        return Markup("<strong>{}</strong> reaches a {} of {}").format(top.variant, title, measured)
-    place = "lowest" if _lower_is_better(results) else "highest"
+        article = "an" if metric.title[0] in "aRM" else "a"
+        return Markup("<strong>{}</strong> reaches {} {} of {}").format(top.variant, article, metric.title, measured)
+    place = "lowest" if metric.lower_is_better else "highest"
     return Markup("Of {} variants, <strong>{}</strong> ranks first with the {} {}: {}").format(
-        variants, top.variant, place, title, measured
+        variants, top.variant, place, metric.title, measured
     )
 
 
-def _baseline_first(top: LeaderboardRow, others: list[LeaderboardRow], *, lower_is_better: bool) -> Markup:
+def _baseline_first(others: list[LeaderboardRow], metric: MetricWords) -> Markup:
     compared = [row for row in others if row.difference is not None]
     if not others:
         return Markup("It is the only variant; nothing was compared.")
     if not compared:
         return Markup("It is the baseline; no paired comparisons were made.")
-    return Markup("It is the baseline itself. {}").format(_others(compared, lower_is_better=lower_is_better))
+    return Markup("It is the baseline itself. {}").format(_others(compared, metric))
 
 
-def _difference(results: StudyResults, top: LeaderboardRow) -> Markup:
+def _difference(results: StudyResults, top: LeaderboardRow, metric: MetricWords) -> Markup:
     baseline = results.summary["baseline"]
     if top.difference is None:
         return Markup("It was not compared with the baseline <strong>{}</strong>.").format(baseline)
-    words = difference_words(top.difference)
+    told = difference_words(top.difference, metric)
     if top.difference.distinguishable:
         return Markup("Its difference to the baseline <strong>{}</strong>, {}, is distinguishable from zero.").format(
-            baseline, words
+            baseline, told
         )
     return Markup(
         "Its difference to the baseline <strong>{}</strong>, {}, is <strong>not distinguishable</strong> from zero: "
         "these data do not show that it is better."
-    ).format(baseline, words)
+    ).format(baseline, told)
 
 
-def _others(rows: list[LeaderboardRow], *, lower_is_better: bool) -> Markup:
+def _others(rows: list[LeaderboardRow], metric: MetricWords) -> Markup:
     better, worse, open_question = [], [], []
     for row in rows:
         if row.difference is None or not row.difference.distinguishable:
             open_question.append(row.variant)
-        elif (row.difference.value > 0) != lower_is_better:
+        elif row.difference.is_better(metric):
             better.append(row.variant)
         else:
             worse.append(row.variant)
     parts = []
-    for names, words in (
+    for names, phrase in (
         (better, "distinguishably better than the baseline"),
         (worse, "distinguishably worse than the baseline"),
         (open_question, "not distinguishable from the baseline"),
     ):
         if names:
             who = listing(names) if len(names) <= MOST_NAMES else f"{len(names)} variants"
-            parts.append(f"{who} {'is' if len(names) == 1 else 'are'} {words}")
+            parts.append(f"{who} {'is' if len(names) == 1 else 'are'} {phrase}")
     return Markup("Of the others, {}.").format("; ".join(parts))
 
 
-def _controls(top: LeaderboardRow, controls: list[LeaderboardRow], *, lower_is_better: bool) -> list[Markup]:
+def _controls(
+    results: StudyResults, top: LeaderboardRow, controls: list[LeaderboardRow], metric: MetricWords
+) -> list[Markup]:
     if not controls:
         return []
-    sentences = [Markup("For comparison, {}.").format(listing(_control_scores(controls)))]
-    unbeaten = [row for row in controls if (row.mean <= top.mean if lower_is_better else row.mean >= top.mean)]
+    sentences = [Markup("For comparison, {}.").format(listing(_control_scores(controls, metric)))]
+    sentences.extend(_gains(results, top, controls, metric))
+    unbeaten = [row for row in controls if (row.mean <= top.mean if metric.lower_is_better else row.mean >= top.mean)]
     if unbeaten:
-        names = listing([row.variant for row in unbeaten])
+        names = listing([row.variant for row in unbeaten] if len(unbeaten) <= MOST_NAMES else _called_by_kind(unbeaten))
         sentences.append(
             Markup(
                 "<strong>The best variant does not beat {}</strong>: training its encoder gained nothing here."
@@ -157,14 +172,46 @@ def _controls(top: LeaderboardRow, controls: list[LeaderboardRow], *, lower_is_b
     return sentences
 
 
-def _control_scores(controls: list[LeaderboardRow]) -> list[str]:
-    """What each kind of control reaches; of several random encoders, the best (they come best first)."""
+def _control_scores(controls: list[LeaderboardRow], metric: MetricWords) -> list[str]:
+    """What each kind of control reaches; of several of a kind, the best (they come best first)."""
     scores = []
-    random = [row for row in controls if row.role == "frozen_random"]
-    if random:
-        who = f"the best of {len(random)} random encoders" if len(random) > 1 else "a random encoder"
-        scores.append(f"{who} that {'are' if len(random) > 1 else 'is'} never trained reaches {number(random[0].mean)}")
-    for row in controls:
-        if row.role == "constant":
-            scores.append(f"always giving the same answer reaches {number(row.mean)}")
+    for role, one in CONTROL_WORDS.items():
+        of_role = [row for row in controls if row.role == role]
+        if of_role:
+            who = one if len(of_role) == 1 else f"the best of {len(of_role)} {CONTROL_PLURALS[role]}"
+            scores.append(f"{who} reaches {metric.quantity(of_role[0].mean)}")
     return scores
+
+
+def _called_by_kind(controls: list[LeaderboardRow]) -> list[str]:
+    """The controls in as many words as there are kinds of them."""
+    counts = {role: sum(row.role == role for row in controls) for role in CONTROL_WORDS}
+    return [
+        CONTROL_WORDS[role] if number == 1 else f"{number} {CONTROL_PLURALS[role]}"
+        for role, number in counts.items()
+        if number
+    ]
+
+
+def _gains(
+    results: StudyResults, top: LeaderboardRow, controls: list[LeaderboardRow], metric: MetricWords
+) -> list[Markup]:
+    """By how much the first-ranked variant beats the best control of each kind, if it was compared with it."""
+    sentences = []
+    for role in CONTROL_WORDS:
+        control = next((row for row in controls if row.role == role), None)
+        gain = None if control is None else differences(results, metric.name, control.variant).get(top.variant)
+        if gain is None:
+            continue
+        if gain.distinguishable:
+            verdict = Markup(
+                "distinguishably better" if gain.is_better(metric) else "<strong>distinguishably worse</strong>"
+            )
+        else:
+            verdict = Markup("<strong>not distinguishable</strong>")
+        sentences.append(
+            Markup("Against {}, {} differs by {}: {}.").format(
+                CONTROL_WORDS[role], top.variant, difference_words(gain, metric), verdict
+            )
+        )
+    return sentences

@@ -1,14 +1,21 @@
-"""Which test patches to show: those on which a variant is most surely right and most surely wrong."""
+"""Which test patches to show: those on which a variant does best and worst."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from eofuse.evaluation.weighting import divide, mean_where
+from eofuse.reports.runs import first_seed, seed_means
+from eofuse.reports.wording import class_title, decimals, number, plural
 from eofuse.studies.results import StudyResults
 
 THRESHOLD = 0.5
+MOST_NUMBERS = 6
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -16,104 +23,279 @@ class Example:
     """One test patch under one variant.
 
     Attributes:
-        patch_id: the patch.
-        row: its row of the store.
-        scene: its scene.
-        truth: names of its true classes.
-        predicted: predicted classes with their probability, mean over seeds, most probable first.
-        right: whether prediction and truth agree (entirely, for several labels).
-        truth_probabilities: probability of each true class.
+        prediction: its row of the predictions (of the first seed, or of the first run that has it).
+        facts: what is predicted and true, as (name, words).
+        order: by what it was chosen: the larger, the better (best patches) or the worse (worst ones).
     """
 
-    patch_id: str
-    row: int
-    scene: str
-    truth: tuple[str, ...]
-    predicted: tuple[tuple[str, float], ...]
-    right: bool
-    truth_probabilities: tuple[tuple[str, float], ...]
+    prediction: pd.Series
+    facts: tuple[tuple[str, str], ...]
+    order: float
+
+    @property
+    def patch_id(self) -> str:
+        """Name of the patch."""
+        return str(self.prediction["patch_id"])
 
 
-def choose_examples(results: StudyResults, variant: str, number: int = 4) -> tuple[list[Example], list[Example]]:
-    """The most confident right and the most confident wrong test patches of a variant.
+@dataclass(frozen=True)
+class Chosen:
+    """The best and the worst test patches, the most extreme first, and how they were chosen.
 
-    Probabilities are means over seeds. Single label: by the probability of the predicted class. Several labels: right
-    are the patches of least cross-entropy whose labels are all right, wrong those of most with a label that is not. At
-    most one patch for each true class (or set of labels) is taken until there are no further ones, so that an easy
-    class does not fill the page.
-
-    Returns:
-        (right, wrong), at most `number` each, the most extreme first.
+    Attributes:
+        best: those on which the variant does best.
+        worst: those on which it does worst.
+        best_title: heading of the best.
+        worst_title: heading of the worst.
+        rule: how they were chosen, in a sentence.
     """
-    patches = results.predictions[results.predictions["variant"] == variant]
-    if patches.empty:
-        return [], []
-    first = patches.drop_duplicates("patch_id")
-    grouped = patches.groupby("patch_id", sort=False)["probabilities"]
-    means = {patch_id: np.mean(np.stack(list(values)), axis=0) for patch_id, values in grouped}
-    probabilities = np.stack([means[patch_id] for patch_id in first["patch_id"]])
-    classes = results.summary["classes"]
-    if results.summary["task_kind"] == "single_label":
-        truth = np.eye(len(classes), dtype=bool)[first["truth"].to_numpy(dtype=int)]
-        predicted = np.eye(len(classes), dtype=bool)[probabilities.argmax(axis=1)]
-        certainty = probabilities.max(axis=1)
-        right = (truth == predicted).all(axis=1)
-        order_right, order_wrong = -certainty, -certainty
-    else:
-        truth = np.stack([np.asarray(value, dtype=bool) for value in first["truth"]])
-        predicted = probabilities >= THRESHOLD
-        right = (truth == predicted).all(axis=1)
-        given = np.clip(np.where(truth, probabilities, 1 - probabilities), 1e-9, 1)
-        order_right = -np.log(given).mean(axis=1)
-        order_wrong = -order_right
-    return (
-        _take(first, truth, predicted, probabilities, right, order_right, classes, number, wanted=True),
-        _take(first, truth, predicted, probabilities, right, order_wrong, classes, number, wanted=False),
+
+    best: tuple[Example, ...]
+    worst: tuple[Example, ...]
+    best_title: str
+    worst_title: str
+    rule: str
+
+
+def choose_examples(results: StudyResults, variant: str, most: int = 4) -> Chosen:
+    """The best and the worst test patches of a variant.
+
+    Labels: the most confident right and the most confident wrong ones, by probabilities averaged over seeds; single
+    label: by the probability of the predicted class; several labels: by cross-entropy. Numbers: by the absolute error
+    of the mean over seeds, in units of the root mean squared error of each number. Maps and boxes: those of the first
+    seed, by the share of right pixels, by the root mean squared error, and by the F1 of boxes.
+
+    Args:
+        results: the study.
+        variant: name of the variant.
+        most: patches of each sort, at most.
+    """
+    if not (results.predictions["variant"] == variant).any():
+        return Chosen((), (), "Best", "Worst", "")
+    return CHOICES[results.summary["task_kind"]](results, variant, most)
+
+
+def _single_label(results: StudyResults, variant: str, most: int) -> Chosen:
+    patches, evidence = seed_means(results, variant, "probabilities")
+    probabilities, classes = evidence["probabilities"], results.summary["classes"]
+    every = np.eye(len(classes), dtype=bool)
+    truth, predicted = every[evidence["truth"].astype(int)], every[probabilities.argmax(axis=1)]
+    certainty = probabilities.max(axis=1)
+    return _labels(
+        patches, truth, predicted, probabilities, classes, most, (certainty, certainty),
+        "Probabilities are means over seeds. Ordered by the probability of the predicted class; one patch for each true "
+        "class while there are classes left.",
+    )  # fmt: skip
+
+
+def _multi_label(results: StudyResults, variant: str, most: int) -> Chosen:
+    patches, evidence = seed_means(results, variant, "probabilities")
+    probabilities, truth = evidence["probabilities"], evidence["truth"].astype(bool)
+    given = np.clip(np.where(truth, probabilities, 1 - probabilities), 1e-9, 1)
+    cross_entropy = -np.log(given).mean(axis=1)
+    return _labels(
+        patches, truth, probabilities >= THRESHOLD, probabilities, results.summary["classes"], most,
+        (-cross_entropy, cross_entropy),
+        "Probabilities are means over seeds. Ordered by cross-entropy; right means that every label is right at a threshold "
+        "of 0.5; one patch for each set of labels while there are sets left.",
+    )  # fmt: skip
+
+
+def _labels(
+    patches: pd.DataFrame,
+    truth: npt.NDArray[np.bool_],
+    predicted: npt.NDArray[np.bool_],
+    probabilities: FloatArray,
+    classes: Sequence[str],
+    most: int,
+    orders: tuple[FloatArray, FloatArray],
+    rule: str,
+) -> Chosen:
+    right = (truth == predicted).all(axis=1)
+    keys = [row.tobytes() for row in truth]
+
+    def facts(place: int) -> tuple[tuple[str, str], ...]:
+        found = ("Predicted", _named(predicted[place], probabilities[place], classes))
+        return (found,) if right[place] else (found, ("True", _named(truth[place], probabilities[place], classes)))
+
+    best = _examples(patches, _take(orders[0], right, keys, most), facts, orders[0])
+    worst = _examples(patches, _take(orders[1], ~right, keys, most), facts, orders[1])
+    return Chosen(best, worst, "Most confidently right", "Most confidently wrong", rule)
+
+
+def _named(chosen: npt.NDArray[np.bool_], probabilities: FloatArray, classes: Sequence[str]) -> str:
+    """The chosen classes with their probabilities, the most probable first."""
+    ranked = sorted(np.flatnonzero(chosen).tolist(), key=lambda position: -float(probabilities[position]))
+    return "; ".join(f"{class_title(classes[at])} ({number(float(probabilities[at]), 2)})" for at in ranked) or "none"
+
+
+def _regression(results: StudyResults, variant: str, most: int) -> Chosen:
+    patches, evidence = seed_means(results, variant, "prediction")
+    truth, predicted = evidence["truth"], evidence["prediction"]
+    classes, unit = results.summary["classes"], results.summary["unit"]
+    absolute = np.abs(predicted - truth)
+    typical = np.sqrt((absolute**2).mean(axis=0))
+    error = divide(absolute, np.broadcast_to(typical, absolute.shape))
+    error = mean_where(error, np.isfinite(error))
+
+    def facts(place: int) -> tuple[tuple[str, str], ...]:
+        largest = np.sort(np.argsort(-absolute[place], kind="stable")[:MOST_NUMBERS])
+        rows = []
+        for at in largest.tolist():
+            digits = max(decimals(float(np.abs(truth[:, at]).max())) - 1, 0)
+            true, given = number(float(truth[place, at]), digits), number(float(predicted[place, at]), digits)
+            rows.append((class_title(classes[at]), f"{given} {unit}".rstrip() + f" (true {true})"))
+        return tuple(rows)
+
+    several = len(classes) > 1
+    rule = "Predictions are means over seeds. Ordered by the absolute error" + (
+        ", averaged over the numbers after division by the RMSE of each" if several else ""
+    )
+    if len(classes) > MOST_NUMBERS:
+        rule += f"; of each patch the {MOST_NUMBERS} numbers with the largest errors are named"
+    return _extremes(patches, -error, facts, most, f"{rule}.")
+
+
+def _segmentation(results: StudyResults, variant: str, most: int) -> Chosen:
+    patches = first_seed(results, variant)
+    confusion = results.evidence(patches)["confusion"].astype(np.float64)
+    hits, support = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2)
+    accuracy = divide(hits.sum(axis=1), support.sum(axis=1))
+    overlap = mean_where(divide(hits, support + confusion.sum(axis=1) - hits), support > 0)
+    varied = (support > 0).sum(axis=1) > 1
+
+    def facts(place: int) -> tuple[tuple[str, str], ...]:
+        return (
+            ("Right pixels", f"{number(100 * float(accuracy[place]), 0)} %"),
+            ("Mean IoU of its classes", number(float(overlap[place]), 2)),
+        )
+
+    rule = (
+        "The maps of the first seed, ordered by the share of right pixels; patches of a single class come last among the "
+        "best, and one patch for each most common class is taken while there are classes left."
+    )
+    return _extremes(patches, accuracy, facts, most, rule, keys=support.argmax(axis=1), telling=varied)
+
+
+def _pixel_regression(results: StudyResults, variant: str, most: int) -> Chosen:
+    patches = first_seed(results, variant)
+    sums = results.evidence(patches)["sums"]
+    unit = results.summary["unit"]
+    errors = np.sqrt(divide(sums[..., 3], sums[..., 0]))
+    bias = divide(sums[..., 1], sums[..., 0])
+    typical = np.sqrt(divide(sums[..., 3].sum(axis=0), sums[..., 0].sum(axis=0)))
+    relative = divide(errors, np.broadcast_to(typical, errors.shape))
+    relative = mean_where(relative, np.isfinite(relative))
+    digits = max(decimals(float(np.nanmax(errors, initial=0.0))) - 1, 0)
+
+    def facts(place: int) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (
+                f"RMSE of {class_title(name)}" if len(results.summary["classes"]) > 1 else "RMSE",
+                f"{number(float(errors[place, at]), digits)} {unit}".rstrip()
+                + f" (bias {number(float(bias[place, at]), digits)})",
+            )
+            for at, name in enumerate(results.summary["classes"][:MOST_NUMBERS])
+        )
+
+    rule = "The maps of the first seed, ordered by their root mean squared error."
+    return _extremes(patches, -relative, facts, most, rule)
+
+
+def _detection(results: StudyResults, variant: str, most: int) -> Chosen:
+    patches = first_seed(results, variant)
+    evidence = results.evidence(patches)
+    threshold = score_threshold(evidence)
+    shown = (evidence["scores"] >= threshold) & (evidence["labels"] >= 0)
+    found = (shown & (evidence["matched"][..., 0] > 0)).sum(axis=1)
+    predicted, true = shown.sum(axis=1), evidence["counts"].sum(axis=1)
+    f1 = divide((2 * found).astype(float), (predicted + true).astype(float))
+
+    def facts(place: int) -> tuple[tuple[str, str], ...]:
+        false = int(predicted[place] - found[place])
+        return (
+            ("Found", f"{found[place]} of {plural(int(true[place]), 'true box', 'true boxes')}"),
+            ("False alarms", str(false)),
+        )
+
+    rule = (
+        f"The boxes of the first seed with a score of at least {number(threshold, 2)}, ordered by their F1, where a box "
+        "counts as found from an IoU of 0.5, and then by the number of boxes. Patches without any box are left out."
+    )
+    crowd = np.minimum(predicted + true, 99)
+    ends = np.where(
+        f1 > 0.5, f1 + crowd / 1000, f1 - crowd / 1000
+    )  # among equals, the patch with more boxes tells more
+    return _extremes(patches, ends, facts, most, rule)
+
+
+def score_threshold(evidence: dict[str, np.ndarray]) -> float:
+    """The score from which boxes are shown: 0.5, or less if fewer boxes than there are true ones reach it."""
+    scores = np.sort(evidence["scores"][evidence["labels"] >= 0])[::-1]
+    if not len(scores):
+        return THRESHOLD
+    enough = min(max(int(evidence["counts"].sum()), 1), len(scores))
+    return min(THRESHOLD, float(scores[enough - 1]))
+
+
+def _extremes(
+    patches: pd.DataFrame,
+    score: FloatArray,
+    facts: Callable[[int], tuple[tuple[str, str], ...]],
+    most: int,
+    rule: str,
+    keys: npt.NDArray[np.int64] | None = None,
+    telling: npt.NDArray[np.bool_] | None = None,
+) -> Chosen:
+    """The patches of highest and lowest score; those without one are left out.
+
+    Args:
+        patches: a row a patch.
+        score: (N,), the larger the better.
+        facts: what to say of a patch.
+        most: patches of each sort, at most; each half of the patches gives one sort.
+        rule: how they were chosen.
+        keys: (N,), of which each is taken once while there are others.
+        telling: (N,), the patches that are taken as best before the others.
+    """
+    known = np.isfinite(score)
+    half = min(most, -(-int(known.sum()) // 2))
+    names = list(range(len(score))) if keys is None else keys.tolist()
+    preferred = known if telling is None else known & telling
+    best = _take(score, preferred, names, half)
+    best += _take(score, known & ~preferred, names, half - len(best))
+    rest = known.copy()
+    rest[best] = False
+    worst = _take(-score, rest, names, half)
+    return Chosen(
+        _examples(patches, best, facts, score), _examples(patches, worst, facts, -score), "Best", "Worst", rule
     )
 
 
-def _take(
-    patches: pd.DataFrame,
-    truth: np.ndarray,
-    predicted: np.ndarray,
-    probabilities: np.ndarray,
-    right: np.ndarray,
-    order: np.ndarray,
-    classes: Sequence[str],
-    number: int,
-    *,
-    wanted: bool,
-) -> list[Example]:
-    candidates = [int(position) for position in np.argsort(order, kind="stable") if right[position] == wanted]
-    seen: set[bytes] = set()
+def _take(order: FloatArray, allowed: npt.NDArray[np.bool_], keys: Sequence[object], most: int) -> list[int]:
+    """Positions of the largest `order`: one for each key while there are keys left, then further ones."""
     fresh: list[int] = []
     repeated: list[int] = []
-    for position in candidates:
-        key = truth[position].tobytes()
-        (repeated if key in seen else fresh).append(position)
-        seen.add(key)
-    chosen = (fresh + repeated)[:number]
-    chosen.sort(key=lambda position: order[position])
-    return [_example(patches.iloc[p], truth[p], predicted[p], probabilities[p], classes, right=wanted) for p in chosen]
+    seen: set[object] = set()
+    for place in np.argsort(-order, kind="stable").tolist():
+        if allowed[place]:
+            (repeated if keys[place] in seen else fresh).append(place)
+            seen.add(keys[place])
+    return sorted((fresh + repeated)[:most], key=lambda place: -order[place])
 
 
-def _example(
-    patch: pd.Series,
-    truth: np.ndarray,
-    predicted: np.ndarray,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-    *,
-    right: bool,
-) -> Example:
-    ranked = sorted(np.flatnonzero(predicted).tolist(), key=lambda position: -float(probabilities[position]))
-    true = np.flatnonzero(truth).tolist()
-    return Example(
-        patch_id=str(patch["patch_id"]),
-        row=int(patch["row"]),
-        scene=str(patch["scene"]),
-        truth=tuple(classes[position] for position in true),
-        predicted=tuple((classes[position], float(probabilities[position])) for position in ranked),
-        right=right,
-        truth_probabilities=tuple((classes[position], float(probabilities[position])) for position in true),
-    )
+def _examples(
+    patches: pd.DataFrame, places: Sequence[int], facts: Callable[[int], tuple[tuple[str, str], ...]], order: FloatArray
+) -> tuple[Example, ...]:
+    return tuple(Example(patches.iloc[place], facts(place), float(order[place])) for place in places)
+
+
+CHOICES: dict[str, Callable[[StudyResults, str, int], Chosen]] = {
+    "single_label": _single_label,
+    "multi_label": _multi_label,
+    "regression": _regression,
+    "segmentation": _segmentation,
+    "pixel_regression": _pixel_regression,
+    "detection": _detection,
+}
+"""How patches are chosen, by kind of task."""

@@ -1,14 +1,18 @@
 """The leaderboard as rows, in the order in which the report, the terminal and the pictures show it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from eofuse.reports.wording import metric_words
+from eofuse.reports.wording import MetricWords, metric_words
 from eofuse.studies.results import StudyResults
 
 SIGNIFICANCE = 0.05
+
+ERRORS = ("rmse", "mae", "bias")
+"""Metrics that are written with the same decimals."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Difference:
         """Whether the interval excludes zero and the corrected p value is below 0.05."""
         return (self.low > 0 or self.high < 0) and self.p_holm < SIGNIFICANCE
 
+    def is_better(self, metric: MetricWords) -> bool:
+        """Whether the variant is distinguishably better than what it is compared with."""
+        return self.distinguishable and (self.value < 0) == metric.lower_is_better
+
 
 @dataclass(frozen=True)
 class LeaderboardRow:
@@ -42,7 +50,7 @@ class LeaderboardRow:
     Attributes:
         rank: 1 for the best variant; None for controls, which are not ranked.
         variant: name of the variant or control.
-        role: "variant", "constant" or "frozen_random".
+        role: "variant", or that of a control: "constant", "frozen_random" or "per_pixel".
         strategy: fusion strategy.
         inputs: names of the modalities that it sees.
         encoder: name of the image encoder.
@@ -82,11 +90,24 @@ class LeaderboardRow:
     seconds: float
 
 
+def words(results: StudyResults, metric: str) -> MetricWords:
+    """Words for a metric of a study's target: with its unit, and decimals that suit the leaderboard's values."""
+    largest = largest_value(results.leaderboard, metric, "mean")
+    return metric_words(metric, results.summary["task_kind"], results.summary["unit"], largest)
+
+
+def largest_value(table: pd.DataFrame, metric: str, column: str) -> float:
+    """The largest absolute value of a metric in a table; errors of all sorts are measured alike."""
+    alike = ERRORS if metric in ERRORS else (metric,)
+    values = table[table["metric"].isin(alike)][column].abs()
+    return float(values.max()) if len(values) else math.nan
+
+
 def leaderboard_rows(results: StudyResults) -> list[LeaderboardRow]:
     """The variants by rank on the study's metric, then the controls, best first."""
     summary = results.summary
     metric = summary["metric"]
-    ascending = metric_words(metric).lower_is_better
+    ascending = words(results, metric).lower_is_better
     ranked = results.leaderboard[results.leaderboard["metric"] == metric]
     ranked = ranked.assign(is_control=ranked["role"] != "variant")
     ranked = ranked.sort_values(["is_control", "mean", "variant"], ascending=[True, ascending, True])
@@ -96,14 +117,13 @@ def leaderboard_rows(results: StudyResults) -> list[LeaderboardRow]:
     return rows
 
 
-def differences(results: StudyResults, metric: str) -> dict[str, Difference]:
-    """Paired differences to the baseline on one metric, by variant."""
+def differences(results: StudyResults, metric: str, baseline: str) -> dict[str, Difference]:
+    """Paired differences to a baseline on one metric, by variant."""
     table = results.comparisons
-    table = table[(table["metric"] == metric) & (table["baseline"] == results.summary["baseline"])]
+    table = table[(table["metric"] == metric) & (table["baseline"] == baseline) & (table["variant"] != baseline)]
     return {
         line["variant"]: Difference(line["difference"], line["low"], line["high"], line["p"], line["p_holm"])
         for line in table.to_dict("records")
-        if line["variant"] != results.summary["baseline"]
     }
 
 
@@ -138,7 +158,7 @@ def _row(results: StudyResults, line: dict[Any, Any], rank: int | None) -> Leade
         other_metrics={
             key: float(others[key]) for key in summary["metrics"] if key in others and key != line["metric"]
         },
-        difference=differences(results, line["metric"]).get(name),
+        difference=differences(results, line["metric"], summary["baseline"]).get(name),
         is_baseline=name == summary["baseline"],
         parameters=float("nan") if parameters is None else float(parameters),
         learning_rate=float("nan") if learning_rate is None else float(learning_rate),

@@ -4,17 +4,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from eofuse.reports.tables import LeaderboardRow, leaderboard_rows
-from eofuse.reports.wording import MISSING, duration, metric_words, millions, number, p_value, signed
+from eofuse.reports.tables import LeaderboardRow, leaderboard_rows, words
+from eofuse.reports.wording import MISSING, MetricWords, between, duration, millions, p_value, signed
 from eofuse.studies.results import StudyResults
 
 
 def leaderboard_table(results: StudyResults) -> Table:
     """Variants by rank with intervals and paired differences to the baseline, and the controls below a rule."""
-    words = metric_words(results.summary["metric"])
+    metric = words(results, results.summary["metric"])
+    target = f": {results.summary['target']}" if len(results.targets) > 1 else ""
     simulated = " (simulated data)" if results.summary["simulated"] else ""
     table = Table(
-        title=Text(f"{results.summary['title']}{simulated}"),
+        title=Text(f"{results.summary['title']}{target}{simulated}"),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         padding=(0, 1, 0, 0),
@@ -28,7 +29,7 @@ def leaderboard_table(results: StudyResults) -> Table:
     table.caption_justify = "left"
     table.add_column("#", justify="right")
     table.add_column(Text("variant\nstrategy: inputs"), overflow="fold", min_width=16)
-    table.add_column(Text(f"{words.title}\ninterval"), justify="right")
+    table.add_column(Text(f"{metric.with_unit}\ninterval"), justify="right")
     table.add_column(Text("difference\ninterval"), justify="right", no_wrap=True)
     table.add_column("p", justify="right", min_width=7)
     table.add_column("seeds", justify="right")
@@ -36,25 +37,28 @@ def leaderboard_table(results: StudyResults) -> Table:
     rows = leaderboard_rows(results)
     for position, row in enumerate(rows):
         is_last_variant = row.role == "variant" and position + 1 < len(rows) and rows[position + 1].role != "variant"
-        table.add_row(*_cells(row), style="bold" if row.rank == 1 else None, end_section=is_last_variant)
+        table.add_row(*_cells(row, metric), style="bold" if row.rank == 1 else None, end_section=is_last_variant)
     return table
 
 
-def _cells(row: LeaderboardRow) -> list[Text]:
+def _cells(row: LeaderboardRow, metric: MetricWords) -> list[Text]:
     """Cells of a row, of two lines where an interval or the inputs stand below."""
+    short = max(metric.digits - 1, 0)
     if row.is_baseline:
         difference, p = Text("baseline"), ""
     elif row.difference is None:
         difference, p = Text(MISSING), MISSING
     else:
         change = row.difference
-        difference = _two_lines(signed(change.value), f"{signed(change.low, 2)} to {signed(change.high, 2)}")
+        difference = _two_lines(
+            metric.signed(change.value), f"{signed(change.low, short)} to {signed(change.high, short)}"
+        )
         p = p_value(change.p_holm)
     what = f"{row.strategy}: {', '.join(row.inputs)}" if row.role == "variant" else "control"
     return [
         Text(str(row.rank) if row.rank else ""),
         _two_lines(row.variant, what),
-        _two_lines(number(row.mean), f"{number(row.low, 2)}–{number(row.high, 2)}"),
+        _two_lines(metric.write(row.mean), between(row.low, row.high, short)),
         difference,
         Text(p),
         Text(str(row.n_seeds)),

@@ -3,56 +3,162 @@
 import math
 from dataclasses import dataclass
 
+from eofuse.evaluation.metrics import LOWER_IS_BETTER
+
 MISSING = "–"
 
 
 @dataclass(frozen=True)
 class MetricWords:
-    """How a metric is called, what it means, and whether less of it is better."""
+    """How a metric is called, what it means, and how its values are written.
 
+    Attributes:
+        name: its name in tables.
+        title: its name for people.
+        meaning: what it is, as half a sentence; empty where the title says it all.
+        unit: of its values, empty where they have none.
+        lower_is_better: whether less of it is better.
+        digits: decimals with which its values are written.
+    """
+
+    name: str
     title: str
-    meaning: str
+    meaning: str = ""
+    unit: str = ""
     lower_is_better: bool = False
+    digits: int = 3
+
+    @property
+    def with_unit(self) -> str:
+        """The title with the unit: RMSE (m)."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def write(self, value: float | None) -> str:
+        """A value without its unit."""
+        return number(value, self.digits)
+
+    def quantity(self, value: float | None) -> str:
+        """A value with its unit."""
+        return f"{number(value, self.digits)} {self.unit}".rstrip()
+
+    def signed(self, value: float | None) -> str:
+        """A value with its sign, without its unit."""
+        return signed(value, self.digits)
 
 
 METRICS = {
-    "macro_f1": MetricWords(
-        "macro F1", "the mean of the classes' F1 scores, so that a rare class counts as much as a common one"
+    "macro_f1": ("macro F1", "the mean of the classes' F1 scores, so that a rare class counts as much as a common one"),
+    "micro_f1": ("micro F1", "F1 over all decisions, so that common classes weigh most"),
+    "accuracy": ("accuracy", "the share of test patches whose class is right"),
+    "balanced_accuracy": ("balanced accuracy", "the mean of the classes' recalls"),
+    "mAP": ("mean average precision", "the mean over classes of the area under the precision–recall curve"),
+    "average_precision": ("average precision", "the area under the precision–recall curve"),
+    "f1": ("F1", "the harmonic mean of precision and recall"),
+    "precision": ("precision", "the share of what was predicted as the class that is the class"),
+    "recall": ("recall", "the share of the class that was found"),
+    "rmse": ("RMSE", "the root of the mean squared error, so that large errors weigh most"),
+    "mae": ("MAE", "the mean absolute error"),
+    "r2": (
+        "R²",
+        "the share of the variance that is explained; 0 is as good as the mean of the test set, less is worse",
     ),
-    "micro_f1": MetricWords("micro F1", "F1 over all decisions, so that common classes weigh most"),
-    "accuracy": MetricWords("accuracy", "the share of test patches whose class is right"),
-    "balanced_accuracy": MetricWords("balanced accuracy", "the mean of the classes' recalls"),
-    "subset_accuracy": MetricWords("subset accuracy", "the share of test patches whose whole set of labels is right"),
-    "mAP": MetricWords("mean average precision", "the mean over classes of the area under the precision–recall curve"),
-    "average_precision": MetricWords("average precision", "the area under the precision–recall curve"),
-    "cohen_kappa": MetricWords("Cohen's kappa", "agreement beyond chance"),
-    "f1": MetricWords("F1", "the harmonic mean of precision and recall"),
-    "precision": MetricWords("precision", "the share of what was predicted as the class that is the class"),
-    "recall": MetricWords("recall", "the share of the class that was found"),
-    "expected_calibration_error": MetricWords(
-        "calibration error", "the mean gap between stated confidence and share of right answers", lower_is_better=True
+    "bias": ("bias", "the mean of predicted minus true; best at 0"),
+    "miou": (
+        "mean IoU",
+        "the mean over classes of the intersection of predicted and true pixels over their union; a rare class counts "
+        "as much as a common one",
     ),
-    "log_loss": MetricWords("log loss", "the mean negative log probability of the truth", lower_is_better=True),
-    "brier": MetricWords("Brier score", "the mean squared error of the probabilities", lower_is_better=True),
-    "loss": MetricWords("loss", "the training objective", lower_is_better=True),
+    "iou": ("IoU", "intersection of predicted and true pixels over their union"),
+    "boundary_f1": ("boundary F1", "F1 of the outlines of the classes, found where one lies close to the other"),
+    "box_map": (
+        "box mAP",
+        "the mean over classes of the average precision of boxes, averaged over the overlaps (IoU of 0.50, 0.55, … 0.95) "
+        "from which a box counts as found",
+    ),
+    "box_ap50": ("box AP50", "the same for boxes that count as found from an IoU of 0.5"),
+    "ap50": ("AP50", "average precision of the boxes of a class at an IoU of 0.5"),
+    "coverage": ("coverage", "the share of true values inside the predictive interval"),
+    "interval_width": ("interval width", "the mean width of the predictive intervals"),
+    "ece": ("calibration error", "the mean gap between stated confidence and share of right answers"),
+    "ece_raw": ("calibration error, raw", "the same before temperature scaling"),
+    "loss": ("loss", "the training objective"),
 }
+"""Title and meaning of each metric."""
+
+PIXEL_MEANINGS = {
+    "macro_f1": "the mean of the classes' F1 scores over all test pixels, so that a rare class counts as much as a "
+    "common one",
+    "accuracy": "the share of test pixels whose class is right",
+}
+"""What metrics mean where a class is predicted for every pixel."""
+
+IN_UNIT = frozenset({"rmse", "mae", "bias", "interval_width"})
+"""Metrics in the unit of the predicted numbers."""
 
 ROLES = {
     "constant": "control: always the same answer",
     "frozen_random": "control: random encoder, never trained; only a linear head learns",
+    "per_pixel": "control: a linear model on each pixel's bands alone",
 }
 """What the controls are, by role."""
 
+SUPPORT = {
+    "single_label": "test patches",
+    "multi_label": "test patches",
+    "regression": "test patches",
+    "segmentation": "test pixels",
+    "pixel_regression": "test pixels",
+    "detection": "true boxes",
+}
+"""What the support of a class or number counts, by kind of task."""
 
-def metric_words(name: str) -> MetricWords:
-    """Words for a metric; an unknown one is called by its name."""
-    return METRICS.get(name, MetricWords(name.replace("_", " "), ""))
+KINDS = {
+    "single_label": "one class a patch",
+    "multi_label": "any number of classes a patch",
+    "regression": "numbers a patch",
+    "segmentation": "a class a pixel",
+    "pixel_regression": "numbers a pixel",
+    "detection": "boxes",
+}
+"""What is predicted, by kind of task."""
+
+
+def metric_words(name: str, kind: str = "", unit: str = "", largest: float = math.nan) -> MetricWords:
+    """Words for a metric; an unknown one is called by its name.
+
+    Args:
+        name: the metric.
+        kind: of the task.
+        unit: of the predicted numbers.
+        largest: the largest value that will be written, which fixes the decimals of metrics in a unit.
+    """
+    title, meaning = METRICS.get(name, (name.replace("_", " "), ""))
+    if kind == "segmentation":
+        meaning = PIXEL_MEANINGS.get(name, meaning)
+    return MetricWords(
+        name,
+        title,
+        meaning,
+        unit=unit if name in IN_UNIT else "",
+        lower_is_better=name in LOWER_IS_BETTER or name == "loss",
+        digits=decimals(largest) if name in IN_UNIT else 3,
+    )
+
+
+def decimals(largest: float) -> int:
+    """Decimals that show three to four digits of a value of this size; three where it is unknown or 0."""
+    if not math.isfinite(largest) or largest == 0:
+        return 3
+    size = math.floor(math.log10(abs(largest)))
+    return min(max((3 if size >= 0 else 2) - size, 0), 9)
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with a fixed count of decimals and a true minus sign; a dash where there is none."""
     if value is None or math.isnan(value):
         return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     return f"{_rounded(value, digits):.{digits}f}".replace("-", "−")
 
 
@@ -86,6 +192,11 @@ def share(part: float | None, whole: float) -> str:
 def count(value: float | None) -> str:
     """A whole number with thousands separators."""
     return MISSING if value is None or math.isnan(value) else f"{round(value):,}"
+
+
+def compact(value: float | None) -> str:
+    """A count in little space: 812, 4,610, 46.1 k, 11.2 M."""
+    return count(value) if value is None or not value >= 10_000 else millions(value)
 
 
 def millions(value: float | None) -> str:
@@ -148,3 +259,11 @@ def class_title(name: str) -> str:
 def listing(words: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def between(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval: 0.61–0.72; with `to` where an end is negative, one dash where there is none."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return MISSING
+    joint = " to " if low < 0 or high < 0 else "–"
+    return f"{number(low, digits)}{joint}{number(high, digits)}"

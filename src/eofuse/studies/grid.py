@@ -16,17 +16,18 @@ Each variant's keys replace those of the base recipe. Every variant gets the sam
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from eofuse.config import Options, merge, parse_options
+from eofuse.data.targets import TargetOptions
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.learning.preparation import RunOptions
 
-Role = Literal["search", "variant", "frozen_random", "constant"]
+Role = Literal["search", "variant", "frozen_random", "per_pixel", "constant"]
 
 
 class SearchOptions(Options):
@@ -51,7 +52,8 @@ class AxesOptions(Options):
         seeds: of the runs of each variant.
         folds: number of folds, each tested once a seed; needs a split with folds.
         search: of the learning rate.
-        controls: whether the constant predictor and the frozen random encoders run too.
+        twins: whether each variant with several tasks is set beside a variant for each of its tasks alone, at equal steps.
+        controls: whether the constant predictor, the frozen random encoders and, for maps, the linear models of pixels run too.
         replicates: of the bootstrap over scenes.
     """
 
@@ -61,6 +63,7 @@ class AxesOptions(Options):
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     folds: int | None = Field(default=None, ge=2)
     search: SearchOptions = SearchOptions()
+    twins: bool = False
     controls: bool = True
     replicates: int = Field(default=2000, ge=100)
 
@@ -88,11 +91,22 @@ class StudyPlan:
         name: a few words, for files and headings.
         axes: what varies.
         variants: the complete recipe of each variant, for the first seed and fold.
+        twins: by the name of a variant with several tasks, the variants of each task alone, by target.
     """
 
     name: str
     axes: AxesOptions
     variants: dict[str, RunOptions]
+    twins: dict[str, dict[str, str]]
+
+    @property
+    def targets(self) -> dict[str, list[str]]:
+        """Every target that is learned, with the variants that learn it."""
+        found: dict[str, list[str]] = {}
+        for name, options in self.variants.items():
+            for task in options.targets:
+                found.setdefault(task.target, []).append(name)
+        return found
 
     @property
     def options(self) -> RunOptions:
@@ -144,8 +158,12 @@ class Cell:
         """
         left_out: dict[str, Any] = {"name": True, "data": {"store", "require"}, "train": {"device"}}
         kind = "trained"
-        if self.role in ("frozen_random", "constant"):
-            kind, left_out["train"] = self.role, True
+        if self.role in ("frozen_random", "per_pixel", "constant"):
+            kind, left_out["train"], left_out["weighting"] = self.role, True, True
+            if self.role == "frozen_random":
+                kind += f" {self.options.train.budget(0)}"
+            else:
+                left_out["fusion"] = True
         recipe = self.options.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps([kind, recipe, data], sort_keys=True).encode()).hexdigest()[:16]
 
@@ -174,21 +192,58 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
             merged["inputs"] = change["inputs"]
         place = f"{where}, study.variants.{name}" if where else f"study.variants.{name}"
         variants[name] = parse_options(RunOptions, merged, place)
-    first = next(iter(variants.values()))
-    for name, options in variants.items():
-        same = {"split": options.split == first.split, "task": options.task == first.task}
-        same["data.store"] = options.data.store == first.data.store
-        same["data.exclude"] = options.data.exclude == first.data.exclude
-        for section, is_same in same.items():
-            if not is_same:
-                raise UsageError(f"differs in '{section}': variants must share it", where=f"study.variants.{name}")
+    _check_shared(variants)
     needed = {modality for options in variants.values() for modality in [*options.inputs, *options.data.require]}
     require = {"require": tuple(sorted(needed))}
     variants = {
         name: options.model_copy(update={"name": name, "data": options.data.model_copy(update=require)})
         for name, options in variants.items()
     }
-    return StudyPlan(str(base.get("name", "study")), axes, variants)
+    twins = _twins(variants) if axes.twins else {}
+    alone = {twin.name: twin for of_one in twins.values() for twin in of_one.values()}
+    names = {name: {target: twin.name for target, twin in of_one.items()} for name, of_one in twins.items()}
+    return StudyPlan(str(base.get("name", "study")), axes, {**variants, **alone}, names)
+
+
+def _check_shared(variants: Mapping[str, RunOptions]) -> None:
+    """Raises a `UsageError` if variants differ in what makes their scores comparable."""
+    first = next(iter(variants.values()))
+    defined: dict[str, dict[str, Any]] = {}
+    for name, options in variants.items():
+        same = {"split": options.split == first.split}
+        same["data.store"] = options.data.store == first.data.store
+        same["data.exclude"] = options.data.exclude == first.data.exclude
+        for task in options.targets:
+            definition = task.model_dump(include={*TargetOptions.model_fields, "metric"})
+            same[f"task ({task.target})"] = defined.setdefault(task.target, definition) == definition
+        for section, is_same in same.items():
+            if not is_same:
+                raise UsageError(f"differs in '{section}': variants must share it", where=f"study.variants.{name}")
+
+
+def _twins(variants: Mapping[str, RunOptions]) -> dict[str, dict[str, RunOptions]]:
+    """For each variant with several tasks, the same recipe with each of them alone, by target.
+
+    Raises:
+        UsageError: if no variant has several tasks.
+    """
+    several = {name: options for name, options in variants.items() if len(options.targets) > 1}
+    if not several:
+        raise UsageError("no variant has several tasks", where="study.twins", fix="give tasks, or leave it out")
+    twins: dict[str, dict[str, RunOptions]] = {}
+    made: dict[str, RunOptions] = {}  # variants that differ in how they weigh tasks have the same twins
+    for name, options in several.items():
+        twins[name] = {}
+        for task in options.targets:
+            change = {"task": None, "tasks": {task.target: task}, "weighting": "fixed"}
+            twin = options.model_copy(update={**change, "name": f"{task.target} alone"})
+            recipe = twin.model_dump_json()
+            if recipe not in made:
+                taken = {each.name for each in made.values()}
+                words = f"{twin.name} ({name})" if twin.name in taken else twin.name
+                made[recipe] = twin.model_copy(update={"name": words})
+            twins[name][task.target] = made[recipe]
+    return twins
 
 
 class _StudySection(Options):
@@ -206,20 +261,37 @@ def search_cells(plan: StudyPlan) -> list[Cell]:
     ]
 
 
-def final_cells(plan: StudyPlan, learning_rates: Mapping[tuple[str, int], float]) -> list[Cell]:
-    """The runs that are tested: every variant with its learning rates on every seed and fold, and the controls."""
+def final_cells(
+    plan: StudyPlan, learning_rates: Mapping[tuple[str, int], float], with_maps: Sequence[str] = ()
+) -> list[Cell]:
+    """The runs that are tested: every variant with its learning rates on every seed and fold, and the controls.
+
+    Args:
+        plan: the study.
+        learning_rates: by variant and fold.
+        with_maps: variants with targets and inputs that have pixels, for the linear models of pixels.
+    """
     cells = []
+    by_inputs = {tuple(sorted(plan.variants[name].inputs)): name for name in reversed(with_maps)}
+    all_tasks = {task.target: task for options in plan.variants.values() for task in options.targets}
     for seed in plan.axes.seeds:
         for fold in plan.folds:
             for name, options in plan.variants.items():
                 here = _on_fold(options, fold).model_copy(update={"seed": seed})
                 cells.append(Cell(name, "variant", _with_train(here, {"learning_rate": learning_rates[name, fold]})))
-                if plan.axes.controls:
-                    cells.append(Cell(f"{name} (frozen random)", "frozen_random", here))
-            if plan.axes.controls:
-                cells.append(
-                    Cell("constant", "constant", _on_fold(plan.options, fold).model_copy(update={"seed": seed}))
-                )
+                frozen = Cell(f"{name} (frozen random)", "frozen_random", here)
+                is_new = all(
+                    frozen.identity("") != cell.identity("") for cell in cells
+                )  # training may be all that differs
+                if plan.axes.controls and is_new:
+                    cells.append(frozen)
+            if not plan.axes.controls:
+                continue
+            update = {"seed": seed, "task": None, "tasks": all_tasks}
+            for name in reversed(by_inputs.values()):
+                options = _on_fold(plan.variants[name], fold).model_copy(update=update)
+                cells.append(Cell(f"per pixel: {', '.join(options.inputs)}", "per_pixel", options))
+            cells.append(Cell("constant", "constant", _on_fold(plan.options, fold).model_copy(update=update)))
     return cells
 
 

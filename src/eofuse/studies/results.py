@@ -1,32 +1,38 @@
 """What a finished study says: the tables of its folder, read and checked.
 
-`read_results` gives a `StudyResults`; reports, tables and notebooks start from it.
+`read_results` gives a `StudyResults`, the view of one target of the study; reports, tables and notebooks start from it.
+
+The folder::
+
+    summary.json                    what was compared on which data, how, at what cost
+    <table>.parquet                 a table for each name of `COLUMNS`
+    predictions/<target>.parquet    test predictions of each run, with the evidence (see `eofuse.evaluation.evidence`)
+    cells/<cell>/maps/<target>.npy  predicted maps of a run, of targets with pixels
+
+Names of targets are quoted as in an address, but for their spaces.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 
-from eofuse.errors import DataError
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.evaluation.evidence import EVIDENCE, from_columns
 
 SUMMARY_KEYS = (
     "name",
     "title",
-    "target",
-    "task_kind",
-    "metric",
-    "metrics",
-    "classes",
+    "targets",
     "baseline",
     "simulated",
     "store",
     "store_path",
     "fingerprint",
-    "patches",
-    "scenes",
     "excluded",
     "split",
     "leakage",
@@ -42,12 +48,26 @@ SUMMARY_KEYS = (
 )
 """Keys that every `summary.json` has; `energy_joules` is there only where it is known."""
 
-TASK_KINDS = ("single_label", "multi_label")
+TARGET_KEYS = ("target", "task_kind", "metric", "metrics", "classes", "unit", "patches", "scenes")
+"""Keys that every entry of `targets` in `summary.json` has."""
 
 COLUMNS = {
-    "results": ("variant", "role", "seed", "fold", "metric", "value", "low", "high", "n_test", "n_scenes"),
-    "leaderboard": ("variant", "role", "metric", "mean", "seed_sd", "low", "high", "n_seeds", "n_test", "n_scenes"),
+    "results": ("target", "variant", "role", "seed", "fold", "metric", "value", "low", "high", "n_test", "n_scenes"),
+    "leaderboard": (
+        "target",
+        "variant",
+        "role",
+        "metric",
+        "mean",
+        "seed_sd",
+        "low",
+        "high",
+        "n_seeds",
+        "n_test",
+        "n_scenes",
+    ),
     "comparisons": (
+        "target",
         "variant",
         "baseline",
         "metric",
@@ -73,27 +93,34 @@ COLUMNS = {
         "parameters",
         "validation_score",
     ),
-    "predictions": ("variant", "role", "seed", "fold", "patch_id", "row", "scene", "truth", "probabilities"),
-    "curves": ("variant", "seed", "fold", "step", "split", "metric", "value"),
-    "per_class": ("variant", "role", "seed", "class", "metric", "value", "support"),
+    "curves": ("target", "variant", "seed", "fold", "step", "split", "metric", "value"),
+    "per_class": ("target", "variant", "role", "seed", "class", "metric", "value", "support"),
 }
 """Columns of each table, by the name of its Parquet file."""
+
+PREDICTION_COLUMNS = ("variant", "role", "seed", "fold", "patch_id", "row", "scene")
+"""Columns of the predictions of every kind of target; the evidence of the kind and `EXTRA_COLUMNS` come with them."""
+
+EXTRA_COLUMNS: dict[str, tuple[str, ...]] = {"detection": ("truth_boxes",)}
+"""Columns of predictions that no metric needs: the true boxes, flat lists of x0, y0, x1, y1, class number."""
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """The results of one study.
+    """The results of one study for one of its targets.
 
     Attributes:
         folder: the study's folder.
-        summary: what was compared on which data, how, at what cost (`summary.json`).
+        summary: what was compared on which data, how, at what cost (`summary.json`), with the keys of this target
+            (`TARGET_KEYS`) at its top.
         results: a row a run and metric, with the 95 % scene-bootstrap interval of that run.
         leaderboard: a row a variant and metric: mean over seeds, with the 95 % scene-bootstrap interval of that mean.
-        comparisons: paired differences to the baseline, with their intervals and Holm-corrected p values.
+        comparisons: paired differences to the baseline, to the constant predictor and between twins (column
+            `baseline`), with their intervals and Holm-corrected p values.
         cells: a row a run: learning rate, steps, seconds, parameters.
-        predictions: a row a run and test patch: truth and probabilities.
+        predictions: a row a run and test patch, with the evidence as flat lists (see `evidence`).
         curves: training and validation metrics by optimiser step.
-        per_class: metrics of each class, with its support.
+        per_class: metrics of each class or number, with its support.
     """
 
     folder: Path
@@ -106,22 +133,57 @@ class StudyResults:
     curves: pd.DataFrame
     per_class: pd.DataFrame
 
+    @property
+    def targets(self) -> list[str]:
+        """Names of all targets of the study, in its order."""
+        return [entry["target"] for entry in self.summary["targets"]]
 
-def read_results(folder: str | Path) -> StudyResults:
+    def of(self, target: str) -> "StudyResults":
+        """The view of another target of the study.
+
+        Raises:
+            UsageError: if it has no such target; the nearest is named.
+        """
+        return self if target == self.summary["target"] else read_results(self.folder, target)
+
+    def maps_file(self, cell: str) -> Path:
+        """Where the maps of this target that a run predicted lie, if it has any."""
+        return self.folder / "cells" / cell / "maps" / f"{quote(self.summary['target'], safe=' ')}.npy"
+
+    def evidence(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
+        """The evidence of some rows of `predictions` as arrays: see `eofuse.evaluation.evidence`."""
+        return from_columns(table, self.summary["task_kind"], len(self.summary["classes"]))
+
+
+def read_results(folder: str | Path, target: str | None = None) -> StudyResults:
     """Reads the folder of a finished study.
 
     Args:
         folder: the folder that holds `summary.json` and the Parquet tables.
+        target: the target whose results are wanted, the first of the study by default.
 
     Raises:
         DataError: if the folder or one of its files is missing or damaged, or a key or column is missing.
+        UsageError: if the study has no such target; the nearest is named.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError("there is no such study folder", where=folder, fix="check the path")
     summary = _read_summary(folder / "summary.json")
+    names = [entry["target"] for entry in summary["targets"]]
+    if target is None:
+        target = names[0]
+    if target not in names:
+        raise UsageError(f"the study has no target '{target}'", where=folder, fix=did_you_mean(target, names))
+    entry = summary["targets"][names.index(target)]
     tables = {name: _read_table(folder / f"{name}.parquet", columns) for name, columns in COLUMNS.items()}
-    return StudyResults(folder=folder, summary=summary, **tables)
+    for name, columns in COLUMNS.items():
+        if "target" in columns:
+            tables[name] = tables[name][tables[name]["target"] == target].reset_index(drop=True)
+    kind = entry["task_kind"]
+    columns = (*PREDICTION_COLUMNS, *EVIDENCE[kind], *EXTRA_COLUMNS.get(kind, ()))
+    predictions = _read_table(folder / "predictions" / f"{quote(target, safe=' ')}.parquet", columns)
+    return StudyResults(folder=folder, summary=summary | entry, predictions=predictions, **tables)
 
 
 def _read_summary(path: Path) -> dict[str, Any]:
@@ -138,10 +200,18 @@ def _read_summary(path: Path) -> dict[str, Any]:
     missing = [key for key in SUMMARY_KEYS if key not in summary]
     if missing:
         raise DataError(f"lacks {', '.join(missing)}", where=path, fix="run the study again with this version")
-    if summary["task_kind"] not in TASK_KINDS:
-        raise DataError(
-            f"unknown task kind '{summary['task_kind']}'", where=path, fix=f"known: {', '.join(TASK_KINDS)}"
-        )
+    if not summary["targets"]:
+        raise DataError("names no target", where=path, fix="run the study again with this version")
+    for entry in summary["targets"]:
+        missing = [key for key in TARGET_KEYS if key not in entry]
+        if missing:
+            raise DataError(
+                f"lacks {', '.join(missing)} of a target", where=path, fix="run the study again with this version"
+            )
+        if entry["task_kind"] not in EVIDENCE:
+            raise DataError(
+                f"unknown task kind '{entry['task_kind']}'", where=path, fix=f"known: {', '.join(EVIDENCE)}"
+            )
     return summary
 
 

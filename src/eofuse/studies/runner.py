@@ -17,8 +17,11 @@ from eofuse.config import write_yaml
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import locked, remove_temporaries, write_text
+from eofuse.learning.controls.per_pixel import is_map
+from eofuse.learning.outputs import TEST_FILE
 from eofuse.learning.preparation import prepare, rehearse
-from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, TEST_FILE, open_run, recipe_text
+from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, open_run, recipe_text
+from eofuse.modalities import Kind
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
 from eofuse.studies.grid import Cell, StudyPlan, final_cells, search_cells
@@ -59,10 +62,16 @@ def run_study(
         if any(folder.iterdir()):
             raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
     store = open_store(plan.options.data.store)
-    for options in plan.variants.values():
-        rehearse(prepare(store, options), options)  # finds what is wrong before anything runs
-    usable = prepare(store, plan.options).usable
-    data = f"{store.fingerprint} {hashlib.sha256(usable.tobytes()).hexdigest()}"
+    with_maps = []
+    usable = hashlib.sha256()
+    for name, options in plan.variants.items():
+        prepared = prepare(store, options)
+        rehearse(prepared, options)  # finds what is wrong before anything runs
+        usable.update(prepared.usable.tobytes())
+        rasters = any(store.modality(modality).kind is Kind.RASTER for modality in options.inputs)
+        if rasters and any(is_map(task) for task in prepared.tasks):
+            with_maps.append(name)
+    data = f"{store.fingerprint} {usable.hexdigest()}"
     threads = plan.options.train.threads
     count = workers or (1 if _uses_cuda(plan) else max(1, (os.cpu_count() or 1) // threads))
     with locked(folder) as ours:
@@ -73,10 +82,11 @@ def run_study(
         write_text(folder / STUDY_FILE, write_yaml(recipe))
         with _Cost(folder) as cost, Pool(count, threads, store.fingerprint) as pool:
             searches = search_cells(plan)
-            total = len(searches) + len(final_cells(plan, dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])))
+            some_rates = dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])
+            total = len(searches) + len(final_cells(plan, some_rates, with_maps))
             cells = _Cells(folder, data, pool, cost, total, progress)
             searched = cells.run(searches)
-            tested = cells.run(final_cells(plan, best_learning_rates(searched)))
+            tested = cells.run(final_cells(plan, best_learning_rates(searched), with_maps))
         collect(plan, recipe, folder, searched + tested, cost.values, command)
     return read_results(folder)
 
@@ -89,8 +99,7 @@ def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[tuple[str
     """
     best: dict[tuple[str, int], tuple[float, float]] = {}
     for cell, folder in searches:
-        result = open_run(folder).result
-        score = result["validation"][result["metric"]]
+        score = open_run(folder).result["score"]
         candidate = (-math.inf if score is None else score, -cell.options.train.learning_rate)
         best[cell.key] = max(best.get(cell.key, candidate), candidate)
     for (variant, _), (score, _) in best.items():

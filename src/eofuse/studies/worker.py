@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, EofuseError
-from eofuse.learning.controls import constant_control, frozen_random_control
+from eofuse.learning.controls import constant_control, frozen_random_control, per_pixel_control
 from eofuse.learning.loop import CHECKPOINT_FILE, DivergenceError
 from eofuse.learning.run import note_divergence, read_options, test_run, train_run
 
@@ -37,6 +37,8 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
             constant_control(folder)
         elif role == "frozen_random":
             frozen_random_control(folder)
+        elif role == "per_pixel":
+            per_pixel_control(folder)
         elif role == "search":
             try:
                 train_run(folder, tensorboard=False)

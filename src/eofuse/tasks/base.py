@@ -1,60 +1,95 @@
-"""What every task has: a target, options, a loss on logits and metrics on probabilities."""
+"""What every task has: a target, options, a loss on raw outputs, and metrics on evidence.
+
+Evidence is a dictionary of arrays with a row a patch, from which every metric under any weighting of the patches follows: the
+bootstrap over scenes needs nothing else.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
-from eofuse.config import Options
-from eofuse.data.loading import Batch, Rows
-from eofuse.data.targets import Target, TargetKind
+from eofuse.data.loading import Rows
+from eofuse.data.store import Window
+from eofuse.data.targets import Target, TargetKind, TargetOptions
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.evaluation.metrics import METRICS, RANKING_METRIC
-from eofuse.models.model import HeadSpec
+from eofuse.evaluation.calibration import conformal_margin
+from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS, RANKING_METRIC
+from eofuse.models.heads.base import HeadSpec
 
 Array = npt.NDArray[Any]
+Evidence = dict[str, Array]
 Scores = dict[str, Any]
 
+COVERAGE = 0.9
+"""Share of the truth that a predictive interval is to cover."""
 
-class TaskOptions(Options):
+
+class TaskOptions(TargetOptions):
     """What is to be learned.
 
     Attributes:
-        target: name of the target (see `eofuse.data.targets`).
-        threshold: fraction of the patch from which a land-cover class counts, for `land_cover_above`.
         balance: for rare classes, weight the loss by class or sample classes equally often.
+        loss: what is minimised, one name or several to be summed (`cross_entropy+dice`); the kind's default if not given.
+        network: decoder (`unet`, `fpn`, `deeplabv3plus`) or detector (`fcos`, `retinanet`, `faster_rcnn`) of kinds with pixels.
+        weight: of this task's loss among several.
         metric: the one metric that ranks, selects checkpoints and stops; the kind's default if not given.
     """
 
-    target: str
-    threshold: float = Field(default=0.05, ge=0, lt=1)
     balance: Literal["none", "class_weights", "sampling"] = "none"
+    loss: tuple[str, ...] = ()
+    network: str | None = None
+    weight: float = Field(default=1.0, gt=0)
     metric: str | None = None
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split("+")) if isinstance(value, str) else value
 
 
 class Task(ABC):
     """A target with its loss and its metrics.
 
     Args:
-        target: the labels.
-        options: how they are learned.
+        target: the truth.
+        options: how it is learned.
+
+    Attributes:
+        constant: the best prediction that ignores the inputs, for one patch; it broadcasts to what a model predicts. Set by `fit`.
+        class_weights: (classes,) weights in the loss, None for none. Set by `fit`.
     """
 
     kind: ClassVar[TargetKind]
+    losses: ClassVar[tuple[str, ...]]
+    networks: ClassVar[tuple[str, ...]] = ()
+    balances: ClassVar[tuple[str, ...]] = ("none",)
 
     def __init__(self, target: Target, options: TaskOptions) -> None:
         self.target = target
-        self.balance = options.balance
+        self.options = options
         self.metrics = METRICS[self.kind]
         self.metric = options.metric or RANKING_METRIC[self.kind]
-        if self.metric not in self.metrics:
-            raise UsageError(
-                f"unknown metric '{self.metric}'", where="task.metric", fix=did_you_mean(self.metric, self.metrics)
-            )
+        self.loss_names = options.loss or self.losses[:1]
+        self.network = options.network or (self.networks[0] if self.networks else "")
+        self.constant: Array = np.zeros(0)
         self.class_weights: Tensor | None = None
+        self._check("metric", self.metric, self.metrics)
+        self._check("balance", options.balance, self.balances)
+        for name in self.loss_names:
+            self._check("loss", name, self.losses)
+        if self.network:
+            self._check("network", self.network, self.networks)
+
+    def _check(self, option: str, value: str, valid: tuple[str, ...]) -> None:
+        if value not in valid:
+            found = f"unknown {option} '{value}' for {self.kind.replace('_', ' ')} ('{self.name}')"
+            fix = did_you_mean(value, valid) if valid else "leave it out"
+            raise UsageError(found, where=f"task.{option}", fix=fix)
 
     @property
     def name(self) -> str:
@@ -63,32 +98,79 @@ class Task(ABC):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Names of the classes, or of the predicted numbers."""
         return self.target.classes
 
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the ranking metric is better when smaller."""
+        return self.metric in LOWER_IS_BETTER
+
+    def known(self, rows: Rows) -> Rows:
+        """Those of the rows that have the target."""
+        return rows[self.target.known[rows]]
+
+    @abstractmethod
+    def fit(self, rows: Rows, window: Window | None) -> None:
+        """Learns from the training patches what loss, head and constant prediction need.
+
+        Args:
+            rows: training patches.
+            window: pixels that are used.
+        """
+
+    @abstractmethod
     def head(self) -> HeadSpec:
         """What a model must know of the task to build its head."""
-        return HeadSpec(self.kind, self.classes)
 
     @abstractmethod
-    def weigh_classes(self, rows: Rows) -> None:
-        """Sets the class weights of the loss from the training patches, if the options ask for them."""
+    def loss(self, output: Any, truth: Tensor, known: Tensor) -> Tensor:
+        """Mean loss over what is known of a batch, 0 where nothing is known.
+
+        Args:
+            output: a head's raw one.
+            truth: as `Batch.targets` has it.
+            known: (batch,), which patches have the target.
+        """
 
     @abstractmethod
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Mean loss over the labelled patches of a batch; logits are (heads, batch, classes)."""
+    def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
+        """What is kept of some patches.
+
+        Args:
+            prediction: what the head predicts for them.
+            truth: as `Target.read` gives it.
+            spec: of the head, with its temperature or margin.
+            complete: whether metrics that are slow to compute, and rank nothing here, are wanted too.
+        """
 
     @abstractmethod
-    def score(self, truth: Array, probabilities: Array, weights: Array | None = None) -> Scores:
+    def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
         """Every metric over a set of patches.
 
         Args:
-            truth: (patches,) class numbers or (patches, classes) indicators.
-            probabilities: (patches, classes).
+            evidence: of these patches.
             weights: none, (patches,), or (replicates, patches) for as many values of each metric.
         """
 
-    def constant_prediction(self, rows: Rows) -> Array:
-        """The best prediction that ignores the inputs: the class frequencies of the training patches, (classes,)."""
-        counts = self.target.counts(rows).astype(np.float64)
-        return counts / max(int(self.target.known[rows].sum()), 1)
+    @abstractmethod
+    def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
+        """Metrics of each class or number, (classes,) each, with `support`."""
+
+    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
+        """Predictions and truth of a share of what was predicted, as `calibrate` takes them after joining; none by default."""
+        return np.zeros((0, len(self.classes))), np.zeros(0)
+
+    def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
+        """Temperature or margin of the head, from samples of validation patches; nothing by default."""
+        return {}
+
+    def keep(self, prediction: Array) -> Array | None:
+        """The map of each patch that is kept for pictures; none by default."""
+        return None
+
+
+def interval(residuals: Array) -> dict[str, Any]:
+    """Half widths of the predictive interval of each number by split conformal prediction; nothing if there are too few."""
+    margin = conformal_margin(residuals, COVERAGE)
+    return {"margin": tuple(margin.tolist())} if np.isfinite(margin).all() else {}

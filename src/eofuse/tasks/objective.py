@@ -1,14 +1,14 @@
-"""What the loop minimises, and how a model's predictions are gathered."""
+"""What the loop minimises: `Objective`, and `Supervised`, a model that learns one task or several at once."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-from eofuse.data.loading import Batch, Loader, Rows, in_order
+from eofuse.data.loading import Batch
 from eofuse.models.model import Model
-from eofuse.tasks.base import Array, Task
+from eofuse.tasks.base import Task
+from eofuse.tasks.weighting import Weighting
 
 
 class Objective(Protocol):
@@ -22,36 +22,58 @@ class Objective(Protocol):
 
 
 class Supervised:
-    """A model that learns one task.
+    """A model that learns its targets.
 
     Args:
-        model: the model; its module is what the loop optimises.
-        task: what it learns.
+        model: the model.
+        tasks: what it learns, in the order of its heads.
+        weighting: how the tasks' losses become one.
+        frozen: whether the heads alone learn.
     """
 
-    def __init__(self, model: Model, task: Task) -> None:
-        self.module: nn.Module = model
-        self.task = task
+    def __init__(self, model: Model, tasks: Sequence[Task], weighting: Weighting, *, frozen: bool = False) -> None:
+        self.module: nn.Module = Learner(model, tasks, weighting, frozen=frozen)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The task's loss."""
-        outputs = self.module(batch.inputs)
-        return self.task.loss(outputs[self.task.name], batch), {}
+        """The weighted loss; with several tasks, the loss and the weight of each."""
+        loss, logs = self.module(batch.inputs, batch.targets, batch.known)
+        return loss, logs
 
 
-@torch.inference_mode()
-def predict_probabilities(
-    model: Model, loader: Loader, rows: Rows, device: torch.device, batch_size: int = 64
-) -> dict[str, Array]:
-    """Probabilities of every target for some patches, in their order: (patches, classes) float32 each.
+class Learner(nn.Module):
+    """A model together with the weighting of its losses, which may learn too. See `Supervised`."""
 
-    The model is put into evaluation mode and back into the mode in which it was.
-    """
-    training = model.training
-    model.eval()
-    gathered: dict[str, list[Array]] = {}
-    for batch in loader.batches(in_order(rows, batch_size)):
-        for name, probabilities in model.predict(batch.to(device).inputs).items():
-            gathered.setdefault(name, []).append(probabilities.float().cpu().numpy())
-    model.train(training)
-    return {name: np.concatenate(parts) for name, parts in gathered.items()}
+    def __init__(self, model: Model, tasks: Sequence[Task], weighting: Weighting, *, frozen: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.tasks = list(tasks)
+        self.weighting = weighting
+        self.frozen = frozen
+        if frozen:
+            model.fusion.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Learner":
+        """Training mode, but for the encoders if they are frozen."""
+        super().train(mode)
+        if self.frozen:
+            self.model.fusion.eval()
+        return self
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], known: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss of a batch, and by task its loss and weight."""
+        features = self.model.features(inputs)
+        losses = {}
+        for task in self.tasks:
+            truth = targets[task.name]
+            output = self.model.head(task.name)(features, self.model.size(inputs), truth)
+            losses[task.name] = task.loss(output, truth, known[task.name])
+        loss = self.weighting(losses, list(self.model.fusion.parameters()))
+        if len(self.tasks) == 1:
+            return loss, {}
+        weights = zip(losses, self.weighting.weights(), strict=True)
+        return loss, {
+            **{name: value.detach() for name, value in losses.items()},
+            **{f"{name}.weight": weight.detach() for name, weight in weights},
+        }

@@ -31,6 +31,8 @@ class RasterEncoder(nn.Module):
     Args:
         name: a timm architecture, for example `resnet18`.
         in_channels: channels of the rasters.
+        pixels: whether the maps are looked at: the rasters are then padded to a multiple of the largest stride, so that
+            each map has the side of the padded raster divided by its stride.
 
     Attributes:
         sizes: channels of the features, and strides of the maps.
@@ -40,13 +42,13 @@ class RasterEncoder(nn.Module):
         UsageError: if timm has no network of that name, or it can't be built over these channels.
     """
 
-    def __init__(self, name: str, in_channels: int) -> None:
+    def __init__(self, name: str, in_channels: int, pixels: bool = False) -> None:
         super().__init__()
         self.name = name
         self.in_channels = in_channels
         self.body: _Stages | _Tokens | _Whole = _build_body(name, in_channels)
         self.sizes: FeatureSizes = self.body.sizes
-        self.pad_to: int = self.body.pad_to
+        self.pad_to: int = max(self.body.pad_to, *self.sizes.strides) if pixels else self.body.pad_to
         self.to(memory_format=torch.channels_last)
 
     def forward(self, rasters: Tensor) -> Features:

@@ -23,12 +23,17 @@ FUSIONS: dict[str, type[Fusion]] = {
 """Every strategy by its name in recipes."""
 
 
-def build_fusion(modalities: Sequence[Modality], options: FusionOptions) -> Fusion:
+def build_fusion(modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> Fusion:
     """The fusion of these modalities, untrained.
+
+    Args:
+        modalities: what is fused.
+        options: how.
+        pixels: whether a head looks at the maps, see `Fusion`.
 
     Raises:
         UsageError: if there is no modality, or the strategy or encoder does not fit them.
     """
     if not modalities:
         raise UsageError("a model needs at least one modality", fix="name the inputs")
-    return FUSIONS[options.strategy](modalities, options)
+    return FUSIONS[options.strategy](modalities, options, pixels)

@@ -52,6 +52,12 @@ class FusionOptions(Options):
 class Fusion(nn.Module, ABC):
     """Turns normalised modalities into features, and owns the encoders.
 
+    Args:
+        modalities: what is fused.
+        options: how.
+        pixels: whether a head looks at the maps: the sides of the maps are then those of the padded raster divided by
+            their strides, and numbers and categories that are joined to the vector only condition the maps, too.
+
     Attributes:
         sizes: of the features that `forward` gives, in order.
     """
@@ -59,7 +65,7 @@ class Fusion(nn.Module, ABC):
     sizes: list[FeatureSizes]
 
     @abstractmethod
-    def __init__(self, modalities: Sequence[Modality], options: FusionOptions) -> None:
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
         super().__init__()
 
     @abstractmethod

@@ -13,12 +13,13 @@ from eofuse.models.fusion.base import Fusion, FusionOptions
 class Decision(Fusion):
     """Encodes each modality and keeps the features apart, one set a modality.
 
-    Each set has its own head, so what only two modalities together tell can't be learnt.
+    Each set has its own head, so what only two modalities together tell can't be learnt; at the pixels, a modality
+    without any predicts the same everywhere.
     """
 
-    def __init__(self, modalities: Sequence[Modality], options: FusionOptions) -> None:
-        super().__init__(modalities, options)
-        encoders = {modality.name: build_encoder(modality, options.encoder) for modality in modalities}
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
+        super().__init__(modalities, options, pixels)
+        encoders = {modality.name: build_encoder(modality, options.encoder, pixels) for modality in modalities}
         self.encoders = nn.ModuleDict(encoders)
         self.sizes = [encoder.sizes for encoder in encoders.values()]
 

@@ -18,13 +18,13 @@ class Early(Fusion):
     raster, the vectors are concatenated and encoded together.
     """
 
-    def __init__(self, modalities: Sequence[Modality], options: FusionOptions) -> None:
-        super().__init__(modalities, options)
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
+        super().__init__(modalities, options, pixels)
         rasters, scalars = split_kinds(modalities)
         self.rasters = [modality.name for modality in rasters]
         self.scalars = [modality.name for modality in scalars]
         width = sum(modality.width for modality in modalities)
-        self.encoder: Encoder = RasterEncoder(options.encoder, width) if rasters else VectorEncoder(width)
+        self.encoder: Encoder = RasterEncoder(options.encoder, width, pixels) if rasters else VectorEncoder(width)
         self.sizes = [self.encoder.sizes]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:

@@ -17,31 +17,36 @@ from eofuse.models.fusion.base import (
     concatenated_sizes,
     split_kinds,
 )
+from eofuse.models.fusion.conditioning import ConditionMaps
 
 
 class Late(Fusion):
     """Encodes each modality and joins the vectors; the maps of the rasters are concatenated level by level.
 
-    With `weights: shared`, the rasters have a first convolution each and one trunk between them.
+    Where a head looks at pixels, numbers and categories condition the maps. With `weights: shared`, the rasters have a
+    first convolution each and one trunk between them.
 
     Raises:
         UsageError: if weights are to be shared by fewer than two rasters, or the encoder's first layer can't be taken.
     """
 
-    def __init__(self, modalities: Sequence[Modality], options: FusionOptions) -> None:
-        super().__init__(modalities, options)
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
+        super().__init__(modalities, options, pixels)
         rasters, scalars = split_kinds(modalities)
         self.rasters = [modality.name for modality in rasters]
+        self.scalars = [modality.name for modality in scalars]
         self.order = [modality.name for modality in modalities]
         own = scalars if options.weights == "shared" else modalities
-        encoders = {modality.name: build_encoder(modality, options.encoder) for modality in own}
+        encoders = {modality.name: build_encoder(modality, options.encoder, pixels) for modality in own}
         self.encoders = nn.ModuleDict(encoders)
-        self.trunk = SharedTrunk(rasters, options.encoder) if options.weights == "shared" else None
+        self.trunk = SharedTrunk(rasters, options.encoder, pixels) if options.weights == "shared" else None
         sizes = {name: encoder.sizes for name, encoder in encoders.items()}
         if self.trunk is not None:
             sizes |= dict.fromkeys(self.rasters, self.trunk.encoder.sizes)
         self.join = JoinVectors([sizes[name].vector for name in self.order])
         self.sizes = [concatenated_sizes(self.join.width, [sizes[name] for name in self.rasters])]
+        widths = [sizes[name].vector for name in self.scalars]
+        self.conditioning = ConditionMaps(widths, self.sizes[0].maps) if pixels and rasters and scalars else None
 
     def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:
         """Features of all modalities together."""
@@ -49,7 +54,10 @@ class Late(Fusion):
         if self.trunk is not None:
             features |= self.trunk(inputs)
         vector = self.join([features[name].vector for name in self.order])
-        return [Features(vector, concatenate_maps([features[name] for name in self.rasters]), self.sizes[0].strides)]
+        maps = concatenate_maps([features[name] for name in self.rasters])
+        if self.conditioning is not None:
+            maps = self.conditioning([features[name].vector for name in self.scalars], maps)
+        return [Features(vector, maps, self.sizes[0].strides)]
 
 
 class SharedTrunk(nn.Module):
@@ -61,9 +69,10 @@ class SharedTrunk(nn.Module):
     Args:
         modalities: the rasters, two or more.
         encoder: timm name of the network.
+        pixels: whether the maps are looked at, as in `RasterEncoder`.
     """
 
-    def __init__(self, modalities: Sequence[Modality], encoder: str) -> None:
+    def __init__(self, modalities: Sequence[Modality], encoder: str, pixels: bool = False) -> None:
         super().__init__()
         if len(modalities) < 2:
             raise UsageError(
@@ -71,7 +80,7 @@ class SharedTrunk(nn.Module):
                 where="fusion.weights",
                 fix="name two or more rasters, or use weights: separate",
             )
-        encoders = {modality.name: RasterEncoder(encoder, modality.width) for modality in modalities}
+        encoders = {modality.name: RasterEncoder(encoder, modality.width, pixels) for modality in modalities}
         self.stems = nn.ModuleDict({name: encoder.take_stem() for name, encoder in encoders.items()})
         self.encoder = next(iter(encoders.values()))
 

@@ -10,29 +10,32 @@ from eofuse.modalities import Modality
 from eofuse.models.encoders import RasterEncoder, build_encoder, prepare_rasters
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.fusion.base import Fusion, FusionOptions, JoinVectors, split_kinds
+from eofuse.models.fusion.conditioning import ConditionMaps
 
 
 class Middle(Fusion):
     """Joins rasters at a stage of the encoder, and numbers and categories at its end.
 
-    A single raster has the whole encoder to itself.
+    A single raster has the whole encoder to itself. Where a head looks at pixels, numbers and categories condition the maps.
 
     Raises:
         UsageError: if the encoder has no such stage below its last, or can't be cut.
     """
 
-    def __init__(self, modalities: Sequence[Modality], options: FusionOptions) -> None:
-        super().__init__(modalities, options)
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
+        super().__init__(modalities, options, pixels)
         rasters, scalars = split_kinds(modalities)
         several = len(rasters) > 1
-        self.pyramid = JoinedPyramid(rasters, options.encoder, options.stage) if several else None
+        self.pyramid = JoinedPyramid(rasters, options.encoder, options.stage, pixels) if several else None
         own = scalars if several else rasters + scalars
-        encoders = {modality.name: build_encoder(modality, options.encoder) for modality in own}
+        encoders = {modality.name: build_encoder(modality, options.encoder, pixels) for modality in own}
         self.encoders = nn.ModuleDict(encoders)
         sizes = [] if self.pyramid is None else [self.pyramid.sizes]
         sizes += [encoder.sizes for encoder in encoders.values()]
         self.join = JoinVectors([size.vector for size in sizes])
         self.sizes = [FeatureSizes(self.join.width, sizes[0].maps, sizes[0].strides)]
+        conditioned = pixels and rasters and scalars
+        self.conditioning = ConditionMaps([size.vector for size in sizes[1:]], sizes[0].maps) if conditioned else None
 
     def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:
         """Features of all modalities together; maps below the join are the modalities' own, concatenated."""
@@ -40,7 +43,10 @@ class Middle(Fusion):
         if self.pyramid is not None:
             features.insert(0, self.pyramid(inputs))
         vector = self.join([feature.vector for feature in features])
-        return [Features(vector, features[0].maps, features[0].strides)]
+        maps = features[0].maps
+        if self.conditioning is not None:
+            maps = self.conditioning([feature.vector for feature in features[1:]], maps)
+        return [Features(vector, maps, features[0].strides)]
 
 
 class JoinedPyramid(nn.Module):
@@ -50,11 +56,12 @@ class JoinedPyramid(nn.Module):
         modalities: the rasters, two or more.
         encoder: timm name of the network.
         stage: number of lower stages.
+        pixels: whether the maps are looked at, as in `RasterEncoder`.
     """
 
-    def __init__(self, modalities: Sequence[Modality], encoder: str, stage: int) -> None:
+    def __init__(self, modalities: Sequence[Modality], encoder: str, stage: int, pixels: bool = False) -> None:
         super().__init__()
-        encoders = {modality.name: RasterEncoder(encoder, modality.width) for modality in modalities}
+        encoders = {modality.name: RasterEncoder(encoder, modality.width, pixels) for modality in modalities}
         first = next(iter(encoders.values()))
         depth = len(first.stages)
         if stage >= depth:

@@ -18,8 +18,8 @@ class Single(Fusion):
         UsageError: if there is not exactly one modality.
     """
 
-    def __init__(self, modalities: Sequence[Modality], options: FusionOptions) -> None:
-        super().__init__(modalities, options)
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
+        super().__init__(modalities, options, pixels)
         if len(modalities) != 1:
             names = ", ".join(modality.name for modality in modalities)
             raise UsageError(
@@ -28,7 +28,7 @@ class Single(Fusion):
                 fix="name one input, or choose early, middle, late or decision",
             )
         self.modality = modalities[0].name
-        self.encoder = build_encoder(modalities[0], options.encoder)
+        self.encoder = build_encoder(modalities[0], options.encoder, pixels)
         self.sizes = [self.encoder.sizes]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:

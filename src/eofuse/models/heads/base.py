@@ -50,7 +50,10 @@ class HeadSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HeadSpec":
         """Builds a specification from its JSON description."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**plain)
 
 
 class Head(nn.Module, ABC):

@@ -17,13 +17,14 @@ CROWDED = 11
 
 
 @styled
-def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """A row a true class: shade and per cent say where its patches went, the number below says how many they are.
+def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str, *, shares_only: bool = False) -> Figure:
+    """A row a true class: shade and per cent say where it went, the number below how many.
 
     Args:
         counts: (K, K), a row a true class, a column a predicted class.
         classes: K names.
         title: heading of the picture.
+        shares_only: whether the cells hold per cent alone, for counts too large for them.
     """
     size = len(classes)
     cell = 0.47 if size < CROWDED else 0.34
@@ -33,11 +34,13 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     axes.imshow(shares, cmap=SHARES, vmin=0, vmax=1, aspect="equal")
-    for row, column in zip(*np.nonzero(counts), strict=True):
+    for row, column in zip(*np.nonzero(shares >= 0.005 if shares_only else counts), strict=True):
         share = shares[row, column]
         colour = "white" if share > 0.55 else INK
         number = f"{counts[row, column]:g}"
-        if size < CROWDED:
+        if shares_only:
+            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=8.5)
+        elif size < CROWDED:
             axes.text(column, row - 0.03, f"{100 * share:.0f}%", ha="center", va="bottom", color=colour, fontsize=8.5)
             axes.text(column, row + 0.07, number, ha="center", va="top", color=colour, fontsize=7)
         else:

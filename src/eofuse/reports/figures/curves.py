@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eofuse.reports.figures.style import QUIET, new_figure, styled
-from eofuse.reports.wording import metric_words, shorten
+from eofuse.reports.wording import MetricWords, shorten
 
 Limits = tuple[float, float]
 
@@ -29,7 +29,7 @@ def curves_figure(
     cells: pd.DataFrame,
     title: str,
     colour: str,
-    metric: str | None,
+    metric: MetricWords | None,
     limits: tuple[Limits, Limits] | None = None,
 ) -> Figure:
     """Training loss above, validation metric below: each seed as a thin line, their mean as a bold one.
@@ -48,10 +48,10 @@ def curves_figure(
     _draw(upper, curves[(curves["split"] == "train") & (curves["metric"] == "loss")], colour)
     upper.set_ylabel("training loss")
     if metric is not None:
-        shown = curves[(curves["split"] == "validation") & (curves["metric"] == metric)]
+        shown = curves[(curves["split"] == "validation") & (curves["metric"] == metric.name)]
         _draw(lower, shown, colour)
         _mark_best(lower, shown, cells, colour)
-        lower.set_ylabel(f"validation\n{metric_words(metric).title}")
+        lower.set_ylabel(f"validation\n{metric.with_unit}")
     lower.set_xlabel("optimiser step")
     if limits:
         upper.set_ylim(limits[0])

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from eofuse.reports.figures.style import CONTROL, INK, QUIET, RULE, new_figure, quiet_rows, styled, variant_colours
 from eofuse.reports.tables import LeaderboardRow
-from eofuse.reports.wording import metric_words, number, shorten, signed
+from eofuse.reports.wording import MetricWords, between, shorten
 
 NARROW = 5.0
 """Below this width in inches the names stand above their rows."""
@@ -16,7 +16,7 @@ NARROW = 5.0
 
 @styled
 def leaderboard_figure(
-    rows: Sequence[LeaderboardRow], runs: pd.DataFrame, metric: str, variants: Sequence[str], width: float = 7.6
+    rows: Sequence[LeaderboardRow], runs: pd.DataFrame, metric: MetricWords, variants: Sequence[str], width: float = 7.6
 ) -> Figure:
     """A row a variant: the mean over seeds as a dot, its 95 % interval as a line, the single runs as small rings.
 
@@ -33,7 +33,7 @@ def leaderboard_figure(
     colours = variant_colours(variants)
     for position, row in enumerate(rows):
         colour = colours.get(row.variant, CONTROL) if row.role == "variant" else CONTROL
-        seeds = runs[(runs["variant"] == row.variant) & (runs["metric"] == metric)]["value"]
+        seeds = runs[(runs["variant"] == row.variant) & (runs["metric"] == metric.name)]["value"]
         axes.plot([row.low, row.high], [position, position], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(seeds, [position] * len(seeds), "o", markersize=4.5, mfc="white", mec=colour, mew=0.9, zorder=3)
         marker = "o" if row.role == "variant" else "D"
@@ -43,15 +43,15 @@ def leaderboard_figure(
         axes.axhline(controls[0] - (0.62 if narrow else 0.5), color=RULE, linewidth=1.2)
     labels = [_label(row, narrow=narrow) for row in rows]
     _name_rows(axes, labels, narrow=narrow, fonts=_fonts(rows))
-    values = [f"{number(row.mean)}  ({number(row.low, 2)}–{number(row.high, 2)})" for row in rows]
+    values = [f"{metric.write(row.mean)}  ({between(row.low, row.high, max(metric.digits - 1, 0))})" for row in rows]
     _write_values(axes, values, narrow=narrow)
-    axes.set_xlabel(f"{metric_words(metric).title} on the test patches")
+    axes.set_xlabel(f"{metric.with_unit} on the test patches")
     return figure
 
 
 @styled
 def differences_figure(
-    rows: Sequence[LeaderboardRow], metric: str, baseline: str, variants: Sequence[str], width: float = 7.6
+    rows: Sequence[LeaderboardRow], metric: MetricWords, baseline: str, variants: Sequence[str], width: float = 7.6
 ) -> Figure:
     """A row a variant: the paired difference to the baseline with its 95 % interval; open dots can't be told from zero.
 
@@ -78,8 +78,8 @@ def differences_figure(
         fill = colour if difference.distinguishable else "white"
         axes.plot([difference.value], [position], "o", markersize=7.5, color=colour, mfc=fill, mew=1.6, zorder=4)
     _name_rows(axes, [_label(row, narrow=narrow) for row in rows], narrow=narrow, fonts=_fonts(rows))
-    _write_values(axes, [signed(row.difference.value) if row.difference else "" for row in rows], narrow=narrow)
-    axes.set_xlabel(f"difference in {metric_words(metric).title} to {shorten(baseline, 30)}")
+    _write_values(axes, [metric.signed(row.difference.value) if row.difference else "" for row in rows], narrow=narrow)
+    axes.set_xlabel(f"difference in {metric.with_unit} to {shorten(baseline, 30)}")
     return figure
 
 

@@ -1,6 +1,7 @@
 """One patch with all its modalities side by side: pictures of the rasters, the rest as text."""
 
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from eofuse.data.store import Store
+from eofuse.data.store import Store, Window
 from eofuse.files import replacing
 from eofuse.modalities import Kind, Modality
 from eofuse.reports.figures.rendering import Panel, ramp_colours, raster_panels
@@ -60,12 +61,19 @@ def show_patch(store: Store, patch_id: str, path: str | Path | None = None) -> F
     return figure
 
 
-def patch_panels(store: Store, row: int) -> list[Panel]:
-    """Pictures of all raster modalities of one patch; those that it lacks say so."""
+def patch_panels(store: Store, row: int, window: Window | None = None, without: Collection[str] = ()) -> list[Panel]:
+    """Pictures of the raster modalities of one patch; those that it lacks say so.
+
+    Args:
+        store: the packed store.
+        row: the patch.
+        window: pixels wanted, all by default.
+        without: names of modalities to leave out.
+    """
     panels = []
     for name, modality in store.modalities.items():
-        if modality.kind is Kind.RASTER:
-            values = store.read(name, [row])[0] if store.present(name)[row] else None
+        if modality.kind is Kind.RASTER and name not in without:
+            values = store.read(name, [row], window=window)[0] if store.present(name)[row] else None
             panels.extend(raster_panels(modality, values))
     return panels
 

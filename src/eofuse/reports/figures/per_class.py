@@ -15,7 +15,7 @@ from eofuse.reports.figures.style import (
     variant_colours,
     variant_markers,
 )
-from eofuse.reports.wording import class_title, metric_words, shorten
+from eofuse.reports.wording import MetricWords, class_title, compact, shorten
 
 
 def class_scores(per_class: pd.DataFrame, metric: str, variants: Sequence[str]) -> pd.DataFrame:
@@ -32,25 +32,33 @@ def class_support(per_class: pd.DataFrame) -> pd.Series:
 
 @styled
 def per_class_figure(
-    per_class: pd.DataFrame, classes: Sequence[str], metric: str, variants: Sequence[str], width: float = 7.6
+    per_class: pd.DataFrame,
+    classes: Sequence[str],
+    metric: MetricWords,
+    variants: Sequence[str],
+    width: float = 7.6,
+    counted: str = "test patches",
+    palette: Sequence[str] = (),
 ) -> Figure:
-    """A row a class that occurs, most frequent first: its score under each variant, and its support as a bar.
+    """A row a class or number that occurs, most frequent first: its score under each variant, its support as a bar.
 
     Args:
         per_class: `StudyResults.per_class`.
         classes: all class names.
         metric: the score to show.
-        variants: those to show, in the order that fixes their colours.
+        variants: those to show.
         width: in inches.
+        counted: what the support counts.
+        palette: all variants, in the order that fixes their colours; that of `variants` by default.
     """
     support = class_support(per_class).reindex(list(classes)).fillna(0)
     support = support[support > 0].sort_values(ascending=False, kind="stable")
-    scores = class_scores(per_class, metric, variants).reindex(support.index)
+    scores = class_scores(per_class, metric.name, variants).reindex(support.index)
     narrow = width < 5
     legend_rows = -(-len(variants) // (2 if narrow else 3))
     figure = new_figure(width, len(support) * 0.36 + 0.85 + 0.22 * legend_rows)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
-    colours, markers = variant_colours(variants), variant_markers(variants)
+    colours, markers = variant_colours(palette or variants), variant_markers(palette or variants)
     rows = np.arange(len(support))
     offsets = np.linspace(-0.24, 0.24, len(variants)) if len(variants) > 1 else np.zeros(1)
     for line in rows[:-1]:
@@ -60,15 +68,20 @@ def per_class_figure(
             scores[name], rows + offset, markers[name], color=colours[name], markersize=5.2, mec="white", mew=0.5,
             label=shorten(name, 24 if narrow else 34), clip_on=False,
         )  # fmt: skip
-    left.set_xlim(0, 1)
+    if metric.unit or metric.lower_is_better:
+        left.set_xlim(left=0)
+    else:
+        left.set_xlim(0, 1)
     left.set_ylim(len(support) - 0.5, -0.5)
     left.set_yticks(rows, [shorten(class_title(str(name)), 18 if narrow else 38) for name in support.index])
-    left.set_xlabel(metric_words(metric).title)
+    left.set_xlabel(metric.with_unit)
     right.barh(rows, support.to_numpy(), color="#c3ccd4", height=0.6)
     for row, value in enumerate(support):
-        right.annotate(f"{value:g}", (value, row), xytext=(3, 0), textcoords="offset points", va="center", color=QUIET)
-    right.set_xlim(0, max(float(support.max()), 1) * 1.35)
-    right.set_title("test patches", fontsize=9, fontweight="normal", color=QUIET)
+        right.annotate(
+            compact(value), (value, row), xytext=(3, 0), textcoords="offset points", va="center", color=QUIET
+        )
+    right.set_xlim(0, max(float(support.max()), 1) * 1.45)
+    right.set_title(counted, fontsize=9, fontweight="normal", color=QUIET)
     right.tick_params(axis="x", labelbottom=False, length=0)
     right.spines["bottom"].set_visible(False)
     for axes in (left, right):

@@ -1,5 +1,7 @@
 """Where the patches lie."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,7 +13,7 @@ OTHERS = "#b4bec7"
 
 
 @styled
-def places_figure(index: pd.DataFrame, test_rows: np.ndarray, width: float = 5.2) -> Figure | None:
+def places_figure(index: pd.DataFrame, test_rows: Sequence[int], width: float = 5.2) -> Figure | None:
     """Longitude and latitude of the store's patches, those of the test set in colour; None where no place is known.
 
     Args:
@@ -24,7 +26,7 @@ def places_figure(index: pd.DataFrame, test_rows: np.ndarray, width: float = 5.2
     if not known.any():
         return None
     is_test = np.zeros(len(index), dtype=bool)
-    is_test[test_rows] = True
+    is_test[list(test_rows)] = True
     spread = np.maximum(np.ptp(places[known], axis=0), 0.2)
     stretch = 1 / max(float(np.cos(np.deg2rad(places[known][:, 1].mean()))), 0.1)
     height = float(np.clip(width * stretch * spread[1] / spread[0], 0.45 * width, 0.85 * width)) + 0.5

@@ -25,18 +25,30 @@ GAMMA = 1 / 1.7
 DARKEST_MEAN = 0.31
 RADAR_LIMITS = ((-25.0, 0.0), (-30.0, -5.0), (0.0, 15.0))
 RELIEF_COLOURS = "gist_earth"
+RELIEF_PART = (0.25, 0.9)
+"""The darkest and whitest ends of the colour map are left out."""
+
 PIXEL_M = 10.0
 NO_DATA = 225
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """A colour scale: the physical values at its ends, their unit, and the name of the Matplotlib colour map."""
+    """A colour scale.
+
+    Attributes:
+        low: physical value at its low end.
+        high: physical value at its high end.
+        unit: of the values.
+        colours: name of the Matplotlib colour map.
+        part: of the colour map that is used.
+    """
 
     low: float
     high: float
     unit: str
     colours: str
+    part: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -141,9 +153,8 @@ def _relief(modality: Modality, values: np.ndarray, title: str) -> Panel:
     low, high = float(height[valid].min()), float(height[valid].max())
     middle, half = (low + high) / 2, max((high - low) / 2, 10.0)
     filled = np.where(valid, height, middle)
-    colours = mpl.colormaps[RELIEF_COLOURS](_ramp_position(filled, middle - half, middle + half))[..., :3]
-    lit = colours * _light(filled, half)[..., None]
-    ramp = Ramp(middle - half, middle + half, modality.channels[0].unit, RELIEF_COLOURS)
+    ramp = Ramp(middle - half, middle + half, modality.channels[0].unit, RELIEF_COLOURS, RELIEF_PART)
+    lit = paint(filled, ramp) * _light(filled, half)[..., None]
     caption = f"{low:.0f} to {high:.0f} {modality.channels[0].unit}, lit from the north-west".replace("-", "−", 1)
     return Panel(title, _paint(lit.transpose(2, 0, 1), valid), caption, ramp=ramp)
 
@@ -164,13 +175,15 @@ def _light(height: FloatArray, half_range: float) -> FloatArray:
 
 def ramp_colours(ramp: Ramp, steps: int = 9) -> list[tuple[float, float, float]]:
     """Colours of a scale from its low to its high end, as red, green and blue between 0 and 1."""
-    positions = _ramp_position(np.linspace(ramp.low, ramp.high, steps), ramp.low, ramp.high)
-    return [(float(colour[0]), float(colour[1]), float(colour[2])) for colour in mpl.colormaps[ramp.colours](positions)]
+    colours = paint(np.linspace(ramp.low, ramp.high, steps), ramp)
+    return [(float(red), float(green), float(blue)) for red, green, blue in colours]
 
 
-def _ramp_position(values: FloatArray, low: float, high: float) -> FloatArray:
-    """Position in the colour map: its darkest and whitest ends are left out."""
-    return 0.25 + 0.65 * (values - low) / (high - low)
+def paint(values: FloatArray, ramp: Ramp) -> FloatArray:
+    """Values of any shape as red, green and blue between 0 and 1 on a last axis; what is beyond an end has its colour."""
+    start, stop = ramp.part
+    position = np.clip((values - ramp.low) / (ramp.high - ramp.low), 0, 1)
+    return np.asarray(mpl.colormaps[ramp.colours](start + (stop - start) * position)[..., :3], dtype=np.float64)
 
 
 def _categories(modality: Modality, codes: np.ndarray, title: str) -> Panel:

@@ -1,0 +1,396 @@
+"""Boxes of patches: from the connected regions of a class map, from COCO JSON, or from GeoJSON.
+
+A box is a row x0, y0, x1, y1, class number: pixels of the patch from its upper left corner, x to the right and y down, with
+0 ≤ x0 < x1 ≤ width and 0 ≤ y0 < y1 ≤ height. Boxes are cut to the patch (or crop); one is dropped if what is left is less than
+a pixel wide or high, or less than a quarter of its area.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage
+
+from eofuse.data.store import Window
+from eofuse.errors import DataError, UsageError, did_you_mean
+
+SMALLEST_SIDE = 1.0
+SMALLEST_SHARE = 0.25
+PIXEL_M = 10.0
+PADDING = -1
+UNKNOWN = -2
+
+BoxArray = npt.NDArray[np.float32]
+Names = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes of every patch of an index.
+
+    Attributes:
+        classes: names of the classes, in the order of their numbers.
+        by_row: for each row of the index (n, 5), or None where the boxes of the patch are not known.
+        crowds: number of regions of many objects (COCO's `iscrowd`) that were left out.
+        dropped: number of boxes of which too little lies in any patch.
+    """
+
+    classes: tuple[str, ...]
+    by_row: tuple[BoxArray | None, ...]
+    crowds: int = 0
+    dropped: int = 0
+
+
+def regions(codes: npt.NDArray[np.generic], wanted: Sequence[int], smallest: int) -> BoxArray:
+    """Boxes around the connected regions of chosen classes of a class map.
+
+    Pixels touch at their sides and corners. A region that the edge of the map cuts counts as it is.
+
+    Args:
+        codes: (height, width) class codes.
+        wanted: codes of the classes; a box's class number is the position in this list.
+        smallest: pixels from which a region counts.
+
+    Returns:
+        (n, 5), class after class, each from top to bottom.
+    """
+    found = []
+    for number, code in enumerate(wanted):
+        labels, _ = ndimage.label(codes == code, structure=np.ones((3, 3)))
+        pixels = np.bincount(labels.ravel())
+        for label, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+            if pixels[label] >= smallest:
+                found.append((columns.start, rows.start, columns.stop, rows.stop, number))
+    return _box_array(found)
+
+
+def clip_boxes(boxes: npt.NDArray[np.generic], window: Window) -> BoxArray:
+    """The boxes (n, 5) within a crop, in pixels of the crop."""
+    return _cut(boxes, window)[0]
+
+
+def pad_boxes(boxes: Sequence[npt.NDArray[np.generic] | None]) -> BoxArray:
+    """A batch (B, M, 5), M ≥ 1, of the boxes (n, 5) of each patch, filled up with rows of class −1.
+
+    The rows of a patch whose boxes are not known (None) have class −2.
+    """
+    most = max([1, *(len(each) for each in boxes if each is not None)])
+    padded = np.zeros((len(boxes), most, 5), dtype=np.float32)
+    padded[..., 4] = PADDING
+    for rows, each in zip(padded, boxes, strict=True):
+        if each is None:
+            rows[:, 4] = UNKNOWN
+        else:
+            rows[: len(each)] = each
+    return padded
+
+
+def read_coco(
+    path: Path, index: pd.DataFrame, patch_size: tuple[int, int], classes: Sequence[str] | None = None
+) -> Boxes:
+    """Boxes from a COCO JSON file.
+
+    An image is a patch: by its key `patch_id`, else by its `file_name` without folders and ending. A patch whose image has no
+    annotations is known to be empty; a patch without an image is not known.
+
+    Args:
+        path: the file.
+        index: of the patches, with the column `patch_id`.
+        patch_size: height and width of the patches.
+        classes: names of the categories wanted, in the order of their numbers; all, as in the file, by default.
+
+    Raises:
+        DataError: if the file is no COCO JSON, a patch, image or category does not exist, an image is of another size, or a
+            bounding box is not four numbers or has a negative size.
+        UsageError: if a class that is wanted is not among the categories.
+    """
+    content = _read_json(path)
+    for key in ("images", "annotations", "categories"):
+        if not _is_list_of_objects(content.get(key)):
+            raise DataError(f"no COCO JSON: '{key}' is no list of objects", where=path)
+    names = {_field(each, "id", path, "category"): str(each.get("name")) for each in content["categories"]}
+    numbers = _number(classes, list(dict.fromkeys(names.values())), path)
+    rows = _Rows(index, path)
+    row_of_image: dict[Any, int] = {}
+    for image in content["images"]:
+        number = _field(image, "id", path, "image")
+        if number in row_of_image:
+            raise DataError(f"two images have the id {number}", where=path)
+        patch_id = image.get("patch_id") or PureWindowsPath(str(image.get("file_name"))).stem
+        row_of_image[number] = rows.of(patch_id, f"image {number}")
+        size = image.get("height"), image.get("width")
+        if None not in size and size != patch_size:
+            raise DataError(
+                f"the image is {size[0]} × {size[1]} pixels, the patch {patch_size[0]} × {patch_size[1]}",
+                where=f"{path}, image {number}",
+                fix="bring the boxes to the pixels of the patch",
+            )
+    collected = _Collected(patch_size, set(row_of_image.values()))
+    crowds = 0
+    for annotation in content["annotations"]:
+        where = f"{path}, annotation {annotation.get('id')}"
+        image, category = annotation.get("image_id"), annotation.get("category_id")
+        if not _is_key(image) or image not in row_of_image:
+            raise DataError(f"there is no image {image}", where=where)
+        if not _is_key(category) or category not in names:
+            raise DataError(
+                f"there is no category {category}", where=where, fix=did_you_mean(category, map(str, names))
+            )
+        x, y, width, height = _bounding_box(annotation.get("bbox"), where)
+        if annotation.get("iscrowd"):
+            crowds += 1
+        elif names[category] in numbers:
+            collected.add(row_of_image[image], x, y, x + width, y + height, numbers[names[category]])
+    return Boxes(tuple(numbers), collected.by_row(len(index)), crowds, collected.dropped)
+
+
+def read_geojson(
+    path: Path,
+    index: pd.DataFrame,
+    patch_size: tuple[int, int],
+    class_property: str = "class",
+    classes: Sequence[str] | None = None,
+    others_are_empty: bool = True,
+) -> Boxes:
+    """Boxes around the polygons of a GeoJSON feature collection.
+
+    Where the features have a property `patch_id` and the collection no `crs`, their coordinates are pixels of that patch;
+    a feature without geometry then tells that the patch was looked at. Else they are coordinates on the map: longitude and
+    latitude (RFC 7946), or in the `crs` of the collection (GeoJSON 2008). Each patch that a polygon's envelope meets gets
+    its part; patches whose place is not known have no known boxes.
+
+    Args:
+        path: the file.
+        index: of the patches, with `patch_id`, and for coordinates on the map `crs`, `ulx`, `uly` (the upper left corner, of
+            pixels of 10 m).
+        patch_size: height and width of the patches.
+        class_property: property of the features that names the class.
+        classes: names of the classes wanted, in the order of their numbers; all, sorted, by default.
+        others_are_empty: whether patches without a feature are known to be empty, or not known at all.
+
+    Raises:
+        DataError: if the file is no feature collection of polygons, its or a patch's coordinate system is not known, a
+            feature lacks the class, a patch does not exist, or no polygon lies in any patch.
+        UsageError: if no feature has a class that is wanted.
+    """
+    content = _read_json(path)
+    features = content.get("features", [])
+    if content.get("type") != "FeatureCollection" or not _is_list_of_objects(features):
+        raise DataError(
+            "no GeoJSON feature collection", where=path, fix='the file must have "type": "FeatureCollection"'
+        )
+    labels, polygons, patches = [], [], []
+    for number, feature in enumerate(features):
+        where = f"{path}, feature {number}"
+        properties = feature.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
+        polygon = _vertices(feature.get("geometry"), where)
+        label = properties.get(class_property)
+        if label is None and len(polygon):
+            fix = did_you_mean(class_property, map(str, properties))
+            raise DataError(f"the feature has no property '{class_property}'", where=where, fix=fix)
+        labels.append(None if label is None else str(label))
+        polygons.append(polygon)
+        patches.append(properties.get("patch_id"))
+    numbers = _number(classes, sorted({label for label in labels if label is not None}), path)
+    in_pixels = "crs" not in content and any(patch is not None for patch in patches)
+    if in_pixels:
+        rows = _Rows(index, path)
+        places = [rows.of(patch, f"feature {number}") for number, patch in enumerate(patches)]
+        known = set(range(len(index))) if others_are_empty else set(places)
+        envelopes: Iterable[tuple[Any, ...]] = (
+            (row, number, *_envelope(polygons[number])) for number, row in enumerate(places)
+        )
+    else:
+        located = np.flatnonzero(index["crs"].notna() & np.isfinite(index["ulx"]) & np.isfinite(index["uly"]))
+        known = set(located.tolist()) if others_are_empty else set()
+        envelopes = _on_the_map(polygons, _crs_code(content, path), index.iloc[located], located, patch_size, path)
+    collected = _Collected(patch_size, known)
+    met = set()
+    for row, number, *corners in envelopes:
+        label = labels[number]
+        collected.found.setdefault(row, [])
+        if len(polygons[number]) and label in numbers and collected.add(row, *corners, numbers[label]):
+            met.add(number)
+    wanted = {number for number, label in enumerate(labels) if label in numbers and len(polygons[number])}
+    if wanted and not met:
+        taken = "pixels of the patch that each names" if in_pixels else ":".join(_crs_code(content, path))
+        raise DataError("no polygon lies in any patch", where=path, fix=f"check the coordinates, taken as {taken}")
+    return Boxes(tuple(numbers), collected.by_row(len(index)), dropped=len(wanted - met))
+
+
+class _Collected:
+    """Boxes by patch, cut to it as they come in."""
+
+    def __init__(self, patch_size: tuple[int, int], known: set[int]) -> None:
+        self.window = Window(0, 0, *patch_size)
+        self.found: dict[int, list[BoxArray]] = {row: [] for row in known}
+        self.dropped = 0
+
+    def add(self, row: int, *box: float) -> bool:
+        """Takes a box (x0, y0, x1, y1, class number) if enough of it lies in the patch."""
+        cut, kept = _cut(np.array([box], dtype=np.float64), self.window)
+        self.dropped += not kept.any()
+        if kept.any():
+            self.found[row].append(cut)
+        return bool(kept.any())
+
+    def by_row(self, count: int) -> tuple[BoxArray | None, ...]:
+        """The boxes (n, 5) of each of so many patches, None where they are not known."""
+        empty = _box_array([])
+        return tuple(np.concatenate([empty, *self.found[row]]) if row in self.found else None for row in range(count))
+
+
+class _Rows:
+    """Rows of an index by patch."""
+
+    def __init__(self, index: pd.DataFrame, path: Path) -> None:
+        self.path = path
+        self.rows = {str(patch_id): row for row, patch_id in enumerate(index["patch_id"])}
+
+    def of(self, patch_id: object, item: str) -> int:
+        """The row of a patch, or a `DataError` that names the nearest."""
+        row = self.rows.get(str(patch_id))
+        if row is None:
+            fix = did_you_mean(patch_id, self.rows)
+            raise DataError(f"there is no patch '{patch_id}'", where=f"{self.path}, {item}", fix=fix)
+        return row
+
+
+def _box_array(boxes: Sequence[Sequence[float]]) -> BoxArray:
+    return np.array(boxes, dtype=np.float32).reshape(-1, 5)
+
+
+def _cut(boxes: npt.NDArray[Any], window: Window) -> tuple[BoxArray, npt.NDArray[np.bool_]]:
+    """The boxes of which enough is left in a window, in its pixels, and which these are."""
+    moved = boxes.astype(np.float64) - [window.left, window.top, window.left, window.top, 0]
+    cut = moved.copy()
+    cut[:, :4] = np.clip(moved[:, :4], 0, [window.width, window.height] * 2)
+    left, before = cut[:, 2:4] - cut[:, :2], moved[:, 2:4] - moved[:, :2]
+    kept = (left >= SMALLEST_SIDE).all(axis=1) & (left.prod(axis=1) >= SMALLEST_SHARE * before.prod(axis=1))
+    return cut[kept].astype(np.float32), kept
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"the file can't be read ({error.strerror})", where=path) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"no JSON ({error})", where=path) from error
+    if not isinstance(content, dict):
+        raise DataError("no JSON object", where=path)
+    return content
+
+
+def _is_list_of_objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _is_key(value: object) -> bool:
+    return isinstance(value, int | str)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _field(item: Mapping[str, Any], key: str, path: Path, kind: str) -> Any:
+    if not _is_key(item.get(key)):
+        raise DataError(f"the {kind} has no '{key}'", where=f"{path}, {json.dumps(item)[:80]}")
+    return item[key]
+
+
+def _number(wanted: Sequence[str] | None, valid: Sequence[str], path: Path) -> dict[str, int]:
+    """Numbers of the classes that are wanted, all valid ones by default, in order."""
+    for name in wanted or ():
+        if name not in valid:
+            raise UsageError(f"there is no class '{name}'", where=path, fix=did_you_mean(name, valid))
+    return {name: number for number, name in enumerate(valid if wanted is None else wanted)}
+
+
+def _bounding_box(values: object, where: str) -> tuple[float, float, float, float]:
+    """COCO's x, y, width, height."""
+    if not isinstance(values, list) or len(values) != 4 or not all(map(_is_number, values)):
+        raise DataError("the bounding box is not 4 numbers", where=where, fix="give x, y, width, height")
+    x, y, width, height = map(float, values)
+    if width < 0 or height < 0:
+        raise DataError(f"the bounding box has the negative size {width:g} × {height:g}", where=where)
+    return x, y, width, height
+
+
+def _vertices(geometry: object, where: str) -> npt.NDArray[np.float64]:
+    """Vertices (n, 2) of the outer rings of a polygon or several, none where there is no geometry."""
+    if geometry is None:
+        return np.zeros((0, 2))
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if not isinstance(geometry, dict) or kind not in ("Polygon", "MultiPolygon"):
+        raise DataError(f"the geometry is no polygon but {kind}", where=where, fix="give Polygon or MultiPolygon")
+    try:
+        coordinates = geometry["coordinates"] if kind == "MultiPolygon" else [geometry["coordinates"]]
+        vertices = [(x, y) for polygon in coordinates for x, y, *_ in polygon[0]]
+    except (LookupError, TypeError, ValueError):
+        vertices = []
+    if not vertices or not all(_is_number(value) for vertex in vertices for value in vertex):
+        raise DataError("the polygon's coordinates are not pairs of numbers", where=where)
+    return np.array(vertices, dtype=np.float64)
+
+
+def _envelope(vertices: npt.NDArray[np.float64]) -> tuple[float, float, float, float]:
+    if not len(vertices):
+        return math.nan, math.nan, math.nan, math.nan
+    (x0, y0), (x1, y1) = vertices.min(axis=0).tolist(), vertices.max(axis=0).tolist()
+    return x0, y0, x1, y1
+
+
+def _crs_code(content: Mapping[str, Any], path: Path) -> tuple[str, str]:
+    """Authority and code of the coordinate system that a collection names: OGC CRS84 by default."""
+    if "crs" not in content:
+        return "OGC", "CRS84"
+    try:
+        name = content["crs"]["properties"]["name"]
+    except (TypeError, KeyError):
+        name = None
+    match = re.fullmatch(r"(?:urn:ogc:def:crs:)?(EPSG|OGC|ESRI):(?:[\w.]*:)?(\w+)", str(name), re.IGNORECASE)
+    if match is None:
+        raise DataError(f"unknown coordinate system '{name}'", where=f"{path}, crs", fix="name it as EPSG:32633")
+    return match[1].upper(), match[2].upper()
+
+
+def _on_the_map(
+    polygons: Sequence[npt.NDArray[np.float64]],
+    source: tuple[str, str],
+    patches: pd.DataFrame,
+    rows: npt.NDArray[np.int64],
+    patch_size: tuple[int, int],
+    path: Path,
+) -> Iterator[tuple[Any, ...]]:
+    """Row, feature number and envelope in the patch's pixels of each patch that a polygon's envelope meets."""
+    import pyproj
+
+    height, width = patch_size[0] * PIXEL_M, patch_size[1] * PIXEL_M
+    for crs, group in patches.groupby("crs", sort=True).indices.items():
+        try:
+            target = pyproj.CRS.from_user_input(str(crs))
+            change = pyproj.Transformer.from_crs(pyproj.CRS.from_authority(*source), target, always_xy=True)
+        except pyproj.exceptions.ProjError as error:
+            names = f"'{':'.join(source)}' or '{crs}'"
+            raise DataError(f"unknown coordinate system {names}", where=path) from error
+        members = np.asarray(group)
+        order = members[np.argsort(patches["ulx"].to_numpy()[members], kind="stable")]
+        left, top = patches["ulx"].to_numpy()[order], patches["uly"].to_numpy()[order]
+        for number, vertices in enumerate(polygons):
+            x0, y0, x1, y1 = _envelope(np.stack(change.transform(*vertices.T), axis=1))
+            if not all(map(math.isfinite, (x0, y0, x1, y1))):
+                continue
+            near = np.arange(np.searchsorted(left, x0 - width), np.searchsorted(left, x1, side="right"))
+            for place in near[(top[near] > y0) & (top[near] - height < y1)].tolist():
+                metres = x0 - left[place], top[place] - y1, x1 - left[place], top[place] - y0
+                yield int(rows[order[place]]), number, *(distance / PIXEL_M for distance in metres)

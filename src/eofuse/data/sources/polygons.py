@@ -1,0 +1,116 @@
+"""Polygons with a class, from a GeoJSON file, drawn on the pixels of a scene."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.features import bounds, rasterize
+from rasterio.warp import transform_geom
+
+from eofuse.data.sources.grid import Grid
+from eofuse.errors import DataError, did_you_mean
+from eofuse.modalities import Category
+
+LONGITUDE_LATITUDE = CRS.from_epsg(4326)
+
+
+@dataclass(frozen=True)
+class Polygons:
+    """Polygons in the reference system of a scene, in the order in which they are drawn.
+
+    Attributes:
+        geometries: GeoJSON geometries.
+        codes: class code of each.
+        bounds: (polygons, 4): west, south, east and north edge of each.
+        fill: code of the pixels outside all polygons.
+    """
+
+    geometries: tuple[dict[str, Any], ...]
+    codes: tuple[int, ...]
+    bounds: npt.NDArray[np.float64]
+    fill: int
+
+    def draw(self, transform: Affine, size: int) -> npt.NDArray[np.uint8]:
+        """Codes (size, size) of a window: each pixel has that of the last polygon in which its centre lies."""
+        west, north = transform.c, transform.f
+        east, south = west + size * transform.a, north + size * transform.e
+        touching = self.bounds[:, [0, 1]] <= (east, north)
+        touching &= self.bounds[:, [2, 3]] >= (west, south)
+        shapes = [(self.geometries[number], self.codes[number]) for number in np.flatnonzero(touching.all(axis=1))]
+        if not shapes:
+            return np.full((size, size), self.fill, dtype=np.uint8)
+        drawn: npt.NDArray[np.uint8] = rasterize(
+            shapes, out_shape=(size, size), fill=self.fill, transform=transform, dtype="uint8"
+        )
+        return drawn
+
+
+def read_polygons(path: Path, class_property: str, categories: Sequence[Category], fill: int, grid: Grid) -> Polygons:
+    """The polygons of a GeoJSON file that touch a scene.
+
+    Coordinates are longitude and latitude unless the file has a `crs` member of the older kind.
+
+    Args:
+        path: the file.
+        class_property: property that holds the class, as code or name.
+        categories: the classes.
+        fill: code of the pixels outside all polygons.
+        grid: of the scene.
+
+    Raises:
+        DataError: if the file can't be read, a feature is no polygon, or its class is missing or unknown.
+    """
+    features, crs = _read_features(path)
+    code_of: dict[object, int] = {category.name: category.code for category in categories}
+    code_of |= {category.code: category.code for category in categories}
+    west, south, east, north = grid.bounds
+    geometries, codes, edges = [], [], []
+    for number, feature in enumerate(features):
+        where = f"{path}, feature {number}"
+        geometry = feature.get("geometry") or {}
+        if geometry.get("type") not in ("Polygon", "MultiPolygon"):
+            found = geometry.get("type", "nothing")
+            raise DataError(f"is a {found}, not a polygon", where=where, fix="keep polygons only")
+        properties = feature.get("properties") or {}
+        if class_property not in properties:
+            raise DataError(
+                f"has no property '{class_property}'", where=where, fix=did_you_mean(class_property, properties)
+            )
+        value = properties[class_property]
+        if not isinstance(value, str | int | float) or value not in code_of:
+            fix = did_you_mean(value, [category.name for category in categories])
+            raise DataError(f"its class {value!r} is not in the list", where=where, fix=fix)
+        try:
+            placed = geometry if crs == grid.crs else transform_geom(crs, grid.crs, geometry)
+            edge = bounds(placed)
+        except (RasterioError, ValueError, TypeError, IndexError, KeyError) as error:
+            raise DataError("its coordinates can't be used", where=where, fix="correct the feature") from error
+        if edge[0] < east and edge[2] > west and edge[1] < north and edge[3] > south:
+            geometries.append(placed)
+            codes.append(code_of[value])
+            edges.append(edge)
+    return Polygons(tuple(geometries), tuple(codes), np.array(edges, dtype=np.float64).reshape(-1, 4), fill)
+
+
+def _read_features(path: Path) -> tuple[list[dict[str, Any]], CRS]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        features = content["features"]
+        declared = content.get("crs")
+        crs = CRS.from_user_input(declared["properties"]["name"]) if declared else LONGITUDE_LATITUDE
+    except FileNotFoundError:
+        raise DataError("file missing", where=path, fix="check the path in the spec") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, CRSError) as error:
+        raise DataError(
+            "is no GeoJSON with features", where=path, fix="save it as a GeoJSON FeatureCollection"
+        ) from error
+    if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
+        raise DataError("is no GeoJSON with features", where=path, fix="save it as a GeoJSON FeatureCollection")
+    return features, crs

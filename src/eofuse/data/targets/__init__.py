@@ -1,0 +1,88 @@
+"""What is to be predicted, with what is known of each patch; a file a sort of target.
+
+- One class: `dominant_land_cover`; any category modality, and any column of the index, by its name.
+- Several classes: `land_cover_above` (WorldCover classes above a fraction of the patch), `clc19` and `clc43` (BigEarthNet's
+  nomenclatures).
+- Numbers: `land_cover_fractions`, `mean_elevation`; any vector modality, and any column of numbers, by its name.
+- A class or numbers for each pixel: any raster modality by its name, or one channel of it (`s2.B08`).
+- Boxes: `regions` (connected regions of chosen classes of the land-cover map; `regions.<modality>` of another one) and `boxes`
+  (from a COCO JSON or GeoJSON file).
+
+A target names the modalities it derives from: they can't be its inputs.
+"""
+
+from eofuse.data.store import Store
+from eofuse.data.targets.base import IGNORE, Target, TargetKind, TargetOptions
+from eofuse.data.targets.boxes import file_boxes, region_boxes
+from eofuse.data.targets.labels import category, clc, column_classes, dominant_land_cover, land_cover_above
+from eofuse.data.targets.maps import raster_target
+from eofuse.data.targets.numbers import column_numbers, is_numbers, land_cover_fractions, mean_elevation, vector_numbers
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.modalities import Kind
+
+__all__ = ["IGNORE", "Target", "TargetKind", "TargetOptions", "make_target"]
+
+NAMED = (
+    "climate_zone",
+    "dominant_land_cover",
+    "land_cover_above",
+    "clc19",
+    "clc43",
+    "land_cover_fractions",
+    "mean_elevation",
+    "regions",
+    "boxes",
+)
+
+
+def make_target(store: Store, options: TargetOptions | str) -> Target:
+    """The target of a recipe for every patch of a store.
+
+    Args:
+        store: the store.
+        options: what is wanted, or just its name.
+
+    Raises:
+        UsageError: if there is no such target; the nearest is named.
+        DataError: if no patch of the store has it.
+    """
+    if isinstance(options, str):
+        options = TargetOptions(target=options)
+    target = _find(store, options)
+    if not target.known.any():
+        raise DataError(f"no patch has the target '{target.name}'", where=store.path, fix="choose another target")
+    return target
+
+
+def _find(store: Store, options: TargetOptions) -> Target:
+    name = options.target
+    first, _, channel = name.partition(".")
+    modality = store.modalities.get(first)
+    if name == "dominant_land_cover":
+        return dominant_land_cover(store)
+    if name == "land_cover_above":
+        return land_cover_above(store, options.threshold)
+    if name in ("clc19", "clc43"):
+        return clc(store, name)
+    if name == "land_cover_fractions":
+        return land_cover_fractions(store)
+    if name == "mean_elevation":
+        return mean_elevation(store)
+    if first == "regions":
+        return region_boxes(store, options)
+    if name == "boxes":
+        return file_boxes(store, options)
+    if modality is not None and modality.kind is Kind.RASTER:
+        return raster_target(store, modality, channel)
+    if modality is not None and not channel:
+        return category(store, modality) if modality.kind is Kind.CATEGORY else vector_numbers(store, modality)
+    if name in store.index.columns:
+        return column_numbers(store, name) if is_numbers(store, options) else column_classes(store, name)
+    if name == "climate_zone":
+        raise DataError("no patch has a climate zone", where=store.path, fix="choose another target")
+    columns = [column for column in map(str, store.index.columns) if not column.startswith("has_")]
+    raise UsageError(
+        f"unknown target '{name}'",
+        where="task.target",
+        fix=did_you_mean(name, dict.fromkeys([*NAMED, *store.modalities, *columns])),
+    )

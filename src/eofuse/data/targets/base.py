@@ -1,0 +1,84 @@
+"""What is to be predicted (`Target`), and how a recipe names it (`TargetOptions`)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from eofuse.config import Options
+from eofuse.data.store import Window
+
+TargetKind = Literal["single_label", "multi_label", "regression", "segmentation", "pixel_regression", "detection"]
+
+IGNORE = 255
+"""Class number of pixels without a label."""
+
+Array = npt.NDArray[Any]
+
+
+class TargetOptions(Options):
+    """What is to be predicted.
+
+    Attributes:
+        target: name of the target (see `eofuse.data.targets`).
+        kind: classes or numbers, for a column of the index that could be either; found out by default.
+        threshold: fraction of the patch from which a land-cover class counts, for `land_cover_above`.
+        classes: classes whose connected regions become boxes, for `regions`.
+        smallest: pixels from which a region counts, for `regions`.
+        file: COCO JSON or GeoJSON with boxes, for `boxes`.
+        property: property of the features that holds the class, for `boxes` in GeoJSON.
+    """
+
+    target: str
+    kind: Literal["single_label", "regression"] | None = None
+    threshold: float = Field(default=0.05, ge=0, lt=1)
+    classes: tuple[str, ...] = ()
+    smallest: int = Field(default=20, ge=1)
+    file: str | None = None
+    property: str = "class"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that is known, or not, of each patch of a store.
+
+    Attributes:
+        name: name of the target.
+        kind: what it is.
+        classes: names of the classes or of the numbers, in the order of the values.
+        known: which patches have it, (patches,).
+        sources: modalities from which it derives, which can't be its inputs.
+        values: of kinds with a value a patch: class numbers (patches,) int64, indicators (patches, classes) float32 or numbers
+            (patches, numbers) float32; 0 where unknown.
+        unit: of numbers.
+        composition: whether the numbers are shares that sum to 1.
+    """
+
+    name: str
+    kind: TargetKind
+    classes: tuple[str, ...]
+    known: npt.NDArray[np.bool_]
+    sources: tuple[str, ...] = ()
+    values: Array = field(default_factory=lambda: np.zeros(0))
+    unit: str = ""
+    composition: bool = False
+
+    def read(self, rows: npt.NDArray[np.int64], window: Window | None = None) -> Array:
+        """The truth of some patches: see `eofuse.data.loading.Batch.targets`.
+
+        Args:
+            rows: rows of the store.
+            window: pixels wanted, for kinds with pixels.
+        """
+        values: Array = self.values[rows]
+        return values
+
+    def counts(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Number of labelled patches among `rows` that carry each class, of kinds with classes a patch."""
+        values = self.values[rows[self.known[rows]]]
+        if self.kind == "single_label":
+            return np.bincount(values, minlength=len(self.classes)).astype(np.int64)
+        counts: npt.NDArray[np.int64] = values.sum(axis=0).astype(np.int64)
+        return counts

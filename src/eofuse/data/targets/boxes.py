@@ -1,0 +1,101 @@
+"""Targets with boxes: connected regions of a class map, or boxes from a file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from eofuse.data.boxes import Boxes, clip_boxes, pad_boxes, read_coco, read_geojson, regions
+from eofuse.data.store import Store, Window
+from eofuse.data.targets.base import Array, Target, TargetOptions
+from eofuse.errors import UsageError, did_you_mean
+from eofuse.modalities import WORLDCOVER, Kind
+
+
+def region_boxes(store: Store, options: TargetOptions) -> Target:
+    """Boxes around the connected regions of chosen classes of a class map.
+
+    Raises:
+        UsageError: if there is no such map or class, or none is chosen.
+    """
+    name = options.target.partition(".")[2] or WORLDCOVER.name
+    modality = store.modality(name)
+    if not (modality.is_categorical and modality.kind is Kind.RASTER):
+        raise UsageError(f"'{name}' is no class map", where="task.target", fix="name a map with categories")
+    codes = {category.name: category.code for category in modality.categories}
+    if not options.classes:
+        raise UsageError("no class is chosen", where="task.classes", fix=f"choose some of {', '.join(codes)}")
+    for chosen in options.classes:
+        if chosen not in codes:
+            raise UsageError(f"'{name}' has no class '{chosen}'", where="task.classes", fix=did_you_mean(chosen, codes))
+    return RegionBoxes(
+        options.target,
+        "detection",
+        options.classes,
+        store.present(name),
+        (name,),
+        store=store,
+        codes=tuple(codes[chosen] for chosen in options.classes),
+        smallest=options.smallest,
+    )
+
+
+def file_boxes(store: Store, options: TargetOptions) -> Target:
+    """Boxes from a COCO JSON or GeoJSON file.
+
+    Raises:
+        UsageError: if no file is named.
+        DataError: if it can't be read.
+    """
+    if options.file is None:
+        raise UsageError("no file is named", where="task.file", fix="name a COCO JSON or GeoJSON file")
+    path = Path(options.file)
+    if path.suffix == ".geojson":
+        boxes = read_geojson(path, store.index, store.patch_size, class_property=options.property)
+    else:
+        boxes = read_coco(path, store.index, store.patch_size)
+    known = np.array([found is not None for found in boxes.by_row])
+    return FileBoxes("boxes", "detection", boxes.classes, known, boxes=boxes)
+
+
+@dataclass(frozen=True)
+class RegionBoxes(Target):
+    """Boxes around connected regions of a class map.
+
+    Attributes:
+        store: that holds the map.
+        codes: of the classes, in their order.
+        smallest: pixels from which a region counts.
+    """
+
+    store: Store = field(kw_only=True)
+    codes: tuple[int, ...] = field(kw_only=True)
+    smallest: int = field(kw_only=True)
+
+    def read(self, rows: npt.NDArray[np.int64], window: Window | None = None) -> Array:
+        """Boxes (batch, most, 5) within the window, filled up with class −1; −2 in patches that are not known."""
+        maps = self.store.read(self.sources[0], rows, window=window)[:, 0]
+        found = zip(maps, self.known[rows], strict=True)
+        boxes: Array = pad_boxes(
+            [regions(codes, self.codes, self.smallest) if known else None for codes, known in found]
+        )
+        return boxes
+
+
+@dataclass(frozen=True)
+class FileBoxes(Target):
+    """Boxes from a file.
+
+    Attributes:
+        boxes: of each patch.
+    """
+
+    boxes: Boxes = field(kw_only=True)
+
+    def read(self, rows: npt.NDArray[np.int64], window: Window | None = None) -> Array:
+        """Boxes (batch, most, 5) within the window, filled up with class −1; −2 in patches that are not known."""
+        found = [self.boxes.by_row[row] for row in rows.tolist()]
+        within = [each if each is None or window is None else clip_boxes(each, window) for each in found]
+        boxes: Array = pad_boxes(within)
+        return boxes

@@ -1,0 +1,101 @@
+"""Targets with classes: one a patch, or several."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from eofuse.data.sources.clc import CLC19, CLC43
+from eofuse.data.store import Store
+from eofuse.data.targets.base import Target
+from eofuse.errors import UsageError
+from eofuse.modalities import WORLDCOVER, Modality
+
+FRACTION = "worldcover_fraction."
+
+
+def category(store: Store, modality: Modality) -> Target:
+    """The category of each patch."""
+    table = np.full(256, -1)
+    for number, category in enumerate(modality.categories):
+        table[category.code] = number
+    numbers = table[store.read(modality.name, np.arange(len(store)))]
+    classes = tuple(category.name for category in modality.categories)
+    return Target(modality.name, "single_label", classes, numbers >= 0, (modality.name,), np.maximum(numbers, 0))
+
+
+def column_classes(store: Store, name: str) -> Target:
+    """The value of a column of the index as a class.
+
+    Raises:
+        UsageError: if it holds lists or too many different values.
+    """
+    column = store.index[name]
+    if column.map(np.ndim).any():
+        raise UsageError(
+            f"the column '{name}' holds lists", where="task.target", fix="choose a column with one value a row"
+        )
+    modality = name.partition(".")[0]
+    if name in ("column", "row") or (modality in store.modalities and store.modalities[modality].is_categorical):
+        column = column.where(column >= 0)  # -1 stands for unknown
+    numbers, classes = pd.factorize(column, sort=True)
+    if len(classes) > max(2, (numbers >= 0).sum() / 2):
+        raise UsageError(
+            f"the column '{name}' has {len(classes)} different values",
+            where="task.target",
+            fix="choose classes, or kind: regression",
+        )
+    sources = (modality,) if modality in store.modalities else ()
+    return Target(name, "single_label", tuple(map(str, classes)), numbers >= 0, sources, np.maximum(numbers, 0))
+
+
+def land_cover_shares(store: Store) -> npt.NDArray[np.float64]:
+    """Share of each WorldCover class in each patch, (patches, 11): from the table, else from the map; NaN where neither is."""
+    names = [category.name for category in WORLDCOVER.categories]
+    columns = [FRACTION + name for name in names]
+    fractions = np.full((len(store), len(names)), np.nan)
+    if set(columns) <= set(store.index.columns):
+        fractions = store.index[columns].to_numpy(dtype=float, copy=True)
+    if WORLDCOVER.name in store.modalities:
+        for row in np.flatnonzero(np.isnan(fractions).any(axis=1) & store.present(WORLDCOVER.name)).tolist():
+            counts = np.bincount(store.read(WORLDCOVER.name, [row]).ravel(), minlength=256)
+            by_class = counts[[category.code for category in WORLDCOVER.categories]]
+            if by_class.sum():
+                fractions[row] = by_class / by_class.sum()
+    return fractions
+
+
+def dominant_land_cover(store: Store) -> Target:
+    """The WorldCover class with the largest share of each patch."""
+    fractions = land_cover_shares(store)
+    known = ~np.isnan(fractions).any(axis=1) & (np.nan_to_num(fractions).sum(axis=1) > 0)
+    classes = tuple(category.name for category in WORLDCOVER.categories)
+    values = np.where(known, np.nan_to_num(fractions).argmax(axis=1), 0)
+    return Target("dominant_land_cover", "single_label", classes, known, (WORLDCOVER.name,), values)
+
+
+def land_cover_above(store: Store, threshold: float) -> Target:
+    """The WorldCover classes with more than a share of each patch."""
+    fractions = land_cover_shares(store)
+    known = np.asarray(~np.isnan(fractions).any(axis=1))
+    classes = tuple(category.name for category in WORLDCOVER.categories)
+    values = (np.nan_to_num(fractions) > threshold).astype(np.float32)
+    return Target("land_cover_above", "multi_label", classes, known, (WORLDCOVER.name,), values)
+
+
+def clc(store: Store, name: str) -> Target:
+    """The labels of BigEarthNet (`clc19` or `clc43`).
+
+    Unknown where a patch has no labels at all; for 19 classes, also where none of its labels is in that nomenclature.
+    """
+    classes = CLC19 if name == "clc19" else CLC43
+    number = {label: position for position, label in enumerate(classes)}
+    column = "labels_19" if name == "clc19" else "labels_43"
+    values = np.zeros((len(store), len(classes)), dtype=np.float32)
+    if column in store.index.columns:
+        for row, labels in enumerate(store.index[column]):
+            if labels is None or np.ndim(labels) == 0:
+                continue
+            for label in labels:
+                if label in number:
+                    values[row, number[label]] = 1
+    return Target(name, "multi_label", classes, np.asarray(values.any(axis=1)), values=values)

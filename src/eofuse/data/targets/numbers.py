@@ -1,0 +1,94 @@
+"""Targets with numbers: one or several a patch, in their unit."""
+
+import numpy as np
+import pandas as pd
+
+from eofuse.data.store import Store
+from eofuse.data.targets.base import Target, TargetOptions
+from eofuse.data.targets.labels import land_cover_shares
+from eofuse.errors import DataError, UsageError
+from eofuse.modalities import ELEVATION, WORLDCOVER, Modality
+
+
+def vector_numbers(store: Store, modality: Modality) -> Target:
+    """All numbers of a vector modality; known where each of them is."""
+    values = store.read(modality.name, np.arange(len(store)))
+    known = store.present(modality.name) & np.isfinite(values).all(axis=1)
+    units = {channel.unit for channel in modality.channels}
+    return Target(
+        modality.name,
+        "regression",
+        modality.channel_names,
+        known,
+        (modality.name,),
+        np.where(known[:, None], values, 0).astype(np.float32),
+        units.pop() if len(units) == 1 else "",
+    )
+
+
+def is_numbers(store: Store, options: TargetOptions) -> bool:
+    """Whether a column of the index is to be predicted as a number: as the recipe says, else if it holds fractions."""
+    column = store.index[options.target]
+    if options.kind == "regression" and not pd.api.types.is_numeric_dtype(column):
+        raise UsageError(
+            f"the column '{options.target}' holds no numbers", where="task.kind", fix="use kind: single_label"
+        )
+    if options.kind is not None:
+        return options.kind == "regression"
+    return bool(pd.api.types.is_float_dtype(column) and (column.dropna() % 1 != 0).any())
+
+
+def column_numbers(store: Store, name: str) -> Target:
+    """A column of the index as a number."""
+    values = store.index[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    known = np.isfinite(values)
+    modality = store.modalities.get(name.partition(".")[0])
+    unit = ""
+    if modality is not None:
+        unit = next((channel.unit for channel in modality.channels if name.endswith(f".{channel.name}")), "")
+    return Target(
+        name,
+        "regression",
+        (name,),
+        known,
+        () if modality is None else (modality.name,),
+        np.where(known, values, 0).astype(np.float32)[:, None],
+        unit,
+    )
+
+
+def land_cover_fractions(store: Store) -> Target:
+    """Share of each WorldCover class of each patch; the shares sum to 1."""
+    shares = land_cover_shares(store)
+    known = ~np.isnan(shares).any(axis=1) & (np.nan_to_num(shares).sum(axis=1) > 0)
+    values = np.where(known[:, None], np.nan_to_num(shares), 0)
+    values /= np.maximum(values.sum(axis=1, keepdims=True), 1e-9)
+    return Target(
+        "land_cover_fractions",
+        "regression",
+        tuple(category.name for category in WORLDCOVER.categories),
+        np.asarray(known),
+        (WORLDCOVER.name,),
+        values.astype(np.float32),
+        composition=True,
+    )
+
+
+def mean_elevation(store: Store) -> Target:
+    """Mean of the elevation map of each patch, without its nodata pixels, in metres.
+
+    Raises:
+        DataError: if the store has no elevation.
+    """
+    if ELEVATION.name not in store.modalities:
+        raise DataError("no patch has an elevation map", where=store.path, fix="choose another target")
+    modality = store.modalities[ELEVATION.name]
+    known = store.present(ELEVATION.name).copy()
+    values = np.zeros((len(store), 1), dtype=np.float32)
+    for row in np.flatnonzero(known).tolist():
+        pixels = store.read(ELEVATION.name, [row]).ravel()
+        valid = pixels[pixels != modality.nodata] if modality.nodata is not None else pixels
+        known[row] = bool(len(valid))
+        if len(valid):
+            values[row] = valid.mean(dtype=np.float64) * modality.scale + modality.offset
+    return Target("mean_elevation", "regression", ("mean_elevation",), known, (ELEVATION.name,), values, "m")

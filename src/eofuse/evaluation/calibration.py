@@ -1,0 +1,404 @@
+"""Probabilities and intervals that can be taken at their word: temperature, reliability, conformal margins.
+
+**Temperature** (Guo, Pleiss, Sun and Weinberger 2017, "On calibration of modern neural networks", ICML): `scale` divides
+the logits behind probabilities by a temperature T, `unscale` undoes it, `fit_temperature` finds the T of a validation
+set. T above 1 makes confident predictions modest; no T > 0 changes which class is the most probable.
+
+**Reliability**: `label_reliability` and `pixel_reliability` reduce predictions to bins of confidence a patch, raw and
+calibrated; `calibration_metrics` gives the expected calibration error (ECE) of any weighting of the patches. The ECE
+(Naeini, Cooper and Hauskrecht 2015, AAAI) is the mean over predictions of |confidence − share that is right| of the bin
+of equal width in which they fall: [0, 1/15), …, [14/15, 1]. A prediction is the most probable class of a patch or pixel
+with its probability; in multi-label tasks each class of each patch is one, its probability being the confidence and the
+presence of the class being right.
+
+**Intervals**: `conformal_margin` gives half the width of predictive intervals by split conformal prediction (Lei,
+G'Sell, Rinaldo, Tibshirani and Wasserman 2018, J. Am. Stat. Assoc. 113(523)); `coverage_metrics` and
+`pixel_coverage_metrics` tell how often they hold. Its guarantee, that an interval covers a new truth with at least the
+nominal probability, holds **for exchangeable units only**: calibration and test units must be drawn alike and be
+independent of each other, or at least exchangeable. Patches of one scene, and still more pixels of one patch, are not,
+as they share date, place and sensor state: it is whole scenes that would have to be exchangeable. So the nominal
+coverage is a target here, and the measured one, with intervals over scenes, is what counts.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit, logsumexp
+
+from eofuse.errors import DataError, UsageError
+from eofuse.evaluation.regression import checked_numbers, checked_sums, output_values
+from eofuse.evaluation.segmentation import IGNORE
+from eofuse.evaluation.weighting import FloatArray, divide, weightings
+
+BINS = 15
+"""Number of confidence bins."""
+
+_KINDS = ("single_label", "multi_label", "segmentation")
+_LOG_TEMPERATURES = (-3.0, 3.0)
+_GAIN = 1e-9  # of the loss; less is rounding
+_LEAST = float(np.finfo(np.float32).tiny)  # a probability of 0 in float32 need not have been 0
+_ROUNDING = 1e-5  # by which a probability may exceed 1
+_SATURATION = 2.0**-24  # 1 − p is at least half of float32's spacing below 1
+
+
+def scale(probabilities: ArrayLike, temperature: float, kind: str, axis: int = 1) -> NDArray[Any]:
+    """Probabilities after division of their logits by a temperature.
+
+    Args:
+        probabilities: of any shape; for single-label tasks and segmentation they sum to 1 along the class axis.
+        temperature: above 0; 1 changes nothing but the rounding.
+        kind: `single_label` or `segmentation`: p^(1/T) / Σ p^(1/T); `multi_label`: sigmoid(logit(p)/T).
+        axis: the class axis, if the kind has one.
+
+    Returns:
+        Probabilities of the same shape and floating type; 0 and 1 stay what they are.
+
+    Raises:
+        UsageError: if the kind is unknown or the temperature is not above 0.
+    """
+    if kind not in _KINDS:
+        raise UsageError(f"'{kind}' has no temperature", where="kind", fix=f"valid: {', '.join(_KINDS)}")
+    if not 0 < temperature < np.inf:
+        raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")
+    values = np.asarray(probabilities)
+    if not np.issubdtype(values.dtype, np.floating):
+        values = values.astype(np.float64)
+    if kind == "multi_label":
+        independent: NDArray[Any] = expit(logit(values) / values.dtype.type(temperature))
+        return independent
+    with np.errstate(divide="ignore"):
+        logits = np.log(values)
+    logits -= logits.max(axis=axis, keepdims=True)
+    logits /= temperature
+    powers: NDArray[Any] = np.exp(logits, out=logits)
+    powers /= powers.sum(axis=axis, keepdims=True)
+    return powers
+
+
+def unscale(probabilities: ArrayLike, temperature: float, kind: str, axis: int = 1) -> NDArray[Any]:
+    """The probabilities from which `scale` made these, as far as their floating type kept them.
+
+    A temperature below 1 drives probabilities towards 0 and 1, where float32 may round them; what was rounded to 0 or 1
+    comes back as 0 or 1.
+
+    Args:
+        probabilities: as `scale` gave them.
+        temperature: as given to `scale`.
+        kind: as given to `scale`.
+        axis: as given to `scale`.
+
+    Raises:
+        UsageError: as `scale`.
+    """
+    if not 0 < temperature < np.inf:
+        raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")
+    return scale(probabilities, 1 / temperature, kind, axis)
+
+
+def fit_temperature(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> float:
+    """The temperature with the least negative log likelihood of a validation set.
+
+    Every patch, pixel or (multi-label) class of a patch counts alike. It is held between e⁻³ and e³, which it reaches if
+    all predictions are right; if none is better than 1, it is 1. Works on a float64 copy: of many maps, give a sample of
+    pixels.
+
+    Args:
+        probabilities: (N, K), raw; for segmentation (B, K, H, W), or (n, K) of a sample of pixels.
+        truth: (N,) class numbers, or (N, K) of 0 and 1; for segmentation (B, H, W) or (n,), 255 where unknown.
+        kind: `single_label`, `multi_label` or `segmentation`.
+
+    Raises:
+        UsageError: if the kind is unknown or the shapes do not fit.
+        DataError: if nothing is known, a class number is out of range, a label is not 0 or 1 or a probability is not
+            within 0 and 1.
+    """
+    scores, labels = _checked(probabilities, truth, kind)
+    if kind == "segmentation":
+        known = labels != IGNORE
+        scores, labels = np.moveaxis(scores, 1, -1)[known], labels[known]
+    scores = scores.astype(np.float64)
+    if not len(scores):
+        raise DataError("a temperature cannot be fitted: no truth is known", fix="give labelled validation patches")
+    if kind == "multi_label":
+        logits = logit(np.clip(scores, _SATURATION, 1 - _SATURATION))
+        signed = np.where(labels == 1, logits, -logits)
+
+        def loss(inverse: float) -> float:
+            return float(np.logaddexp(0.0, -signed * inverse).mean())
+
+    else:
+        logits = np.log(np.maximum(scores, _LEAST))
+        of_truth = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)[:, 0]
+
+        def loss(inverse: float) -> float:
+            return float((logsumexp(logits * inverse, axis=1) - of_truth * inverse).mean())
+
+    # the loss is convex in 1/T, so the bounded search finds the one minimum
+    found = minimize_scalar(lambda log: loss(np.exp(-log)), bounds=_LOG_TEMPERATURES, method="bounded")
+    return float(np.exp(found.x)) if found.fun < (1 - _GAIN) * loss(1.0) else 1.0
+
+
+def reliability_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> FloatArray:
+    """Predictions by confidence.
+
+    Args:
+        confidence: any shape, 0 … 1.
+        correct: the same shape; true where the prediction is right.
+        bins: number of bins of equal width; a confidence on an edge belongs to the upper bin, 1 to the last.
+
+    Returns:
+        (bins, 3): predictions, sum of their confidence, right ones.
+
+    Raises:
+        UsageError: if the shapes do not fit.
+        DataError: if a confidence is not within 0 and 1.
+    """
+    sure, right = np.asarray(confidence), np.asarray(correct)
+    if sure.shape != right.shape:
+        raise UsageError(f"confidence has the shape {sure.shape}, correct {right.shape}", fix="give the same shape")
+    _check_probabilities(sure)
+    table: FloatArray = _binned(np.zeros(sure.size, dtype=np.int64), sure.ravel(), right.ravel(), 1, bins)[0]
+    return table
+
+
+def label_reliability(
+    probabilities: ArrayLike, truth: ArrayLike, temperature: float = 1.0, kind: str = "single_label"
+) -> FloatArray:
+    """Predictions of each patch by confidence.
+
+    Args:
+        probabilities: (N, K), calibrated: the temperature has been applied.
+        truth: (N,) class numbers for `single_label`, (N, K) of 0 and 1 for `multi_label`.
+        temperature: with which they were calibrated; the raw ones are got back from it.
+        kind: `single_label` or `multi_label`.
+
+    Returns:
+        (N, 2, 15, 3): raw and calibrated × bins × predictions, sum of their confidence, right ones. A patch has one
+        prediction, or K of them in multi-label tasks.
+
+    Raises:
+        UsageError: if the kind is another one, the shapes do not fit or the temperature is not above 0.
+        DataError: as `fit_temperature`.
+    """
+    if kind == "segmentation":
+        raise UsageError("maps have another reliability", where="kind", fix="use pixel_reliability")
+    scores, labels = _checked(probabilities, truth, kind)
+    raw_scores = scores if temperature == 1 else unscale(scores, temperature, kind)
+    rows = np.arange(len(scores), dtype=np.int64)
+    tables = []
+    for values in (raw_scores, scores):
+        if kind == "multi_label":
+            patch = np.repeat(rows, scores.shape[1])
+            tables.append(_binned(patch, values.ravel(), labels.ravel() == 1, len(rows)))
+        else:
+            tables.append(_binned(rows, values.max(axis=1), scores.argmax(axis=1) == labels, len(rows)))
+    return np.stack(tables, axis=1)
+
+
+def pixel_reliability(probabilities: ArrayLike, truth: ArrayLike, temperature: float = 1.0) -> FloatArray:
+    """Pixels of each patch by confidence of their most probable class.
+
+    Args:
+        probabilities: (B, K, H, W), calibrated: the temperature has been applied.
+        truth: (B, H, W) class numbers, 255 where unknown.
+        temperature: with which they were calibrated; the raw ones are got back from it.
+
+    Returns:
+        (B, 2, 15, 3): raw and calibrated × bins × pixels, sum of their confidence, right ones; known pixels only.
+
+    Raises:
+        UsageError: if the shapes do not fit or the temperature is not above 0.
+        DataError: as `fit_temperature`.
+    """
+    if not 0 < temperature < np.inf:
+        raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")
+    scores, labels = _checked(probabilities, truth, "segmentation")
+    best = scores[:, 0].copy()
+    number = np.zeros(labels.shape, dtype=np.int16)
+    for other in range(1, scores.shape[1]):  # class by class: argmax along an inner axis is far slower
+        number[scores[:, other] > best] = other
+        np.maximum(best, scores[:, other], out=best)
+    confidences = [best, best]
+    if temperature != 1:
+        # the most probable class is the same, and p_best^T / Σ p^T = 1 / Σ (p / p_best)^T
+        total = np.zeros_like(best)
+        with np.errstate(divide="ignore"):
+            for scored in np.moveaxis(scores, 1, 0):
+                ratio = np.log(scored / best)
+                ratio *= temperature
+                total += np.exp(ratio, out=ratio)
+        confidences[0] = 1 / total
+    known = labels != IGNORE
+    patch, right = np.nonzero(known)[0], (number == labels)[known]
+    return np.stack([_binned(patch, values[known], right, len(labels)) for values in confidences], axis=1)
+
+
+def expected_calibration_error(bins: ArrayLike) -> FloatArray:
+    """Expected calibration error of binned predictions.
+
+    Args:
+        bins: (…, bins, 3) of `reliability_bins`, or weighted sums of such.
+
+    Returns:
+        (…): Σ over bins of |Σ confidence − right ones| / predictions; NaN without predictions.
+    """
+    table = np.asarray(bins, dtype=np.float64)
+    gaps = np.abs(table[..., 1] - table[..., 2]).sum(axis=-1)
+    return divide(gaps, table[..., 0].sum(axis=-1))
+
+
+def calibration_metrics(reliability: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Any]:
+    """Calibration of a set of patches, of any kind of task with probabilities.
+
+    Args:
+        reliability: (N, 2, 15, 3) of `label_reliability` or `pixel_reliability`.
+        weights: None, (N,) or (R, N) for R weightings of the patches at once; not negative.
+
+    Returns:
+        `ece_raw` and `ece`, the expected calibration error before and after temperature scaling: floats, or (R,) values
+        for (R, N) weights; NaN without predictions.
+
+    Raises:
+        UsageError: if the shapes do not fit.
+        DataError: if a weight is negative or not a finite number.
+    """
+    table = np.asarray(reliability, dtype=np.float64)
+    if table.ndim != 4 or table.shape[1] != 2 or table.shape[3] != 3:
+        raise UsageError(f"reliability has the shape {table.shape}", fix=f"give (N, 2, {BINS}, 3)")
+    rows, many = weightings(weights, len(table))
+    errors = expected_calibration_error(np.tensordot(rows, table, axes=1))  # (R, 2)
+    return {name: errors[:, of] if many else float(errors[0, of]) for of, name in enumerate(("ece_raw", "ece"))}
+
+
+def conformal_margin(residuals: ArrayLike, coverage: float = 0.9) -> FloatArray:
+    """Half the width of predictive intervals: prediction ± margin.
+
+    The ⌈(n+1)·coverage⌉-th smallest |residual| of n calibration units that the model has not been fitted to. An interval
+    then covers a new truth of its output with at least the nominal probability, on average over calibration sets,
+    **if the units are exchangeable**; patches of one scene and pixels of one patch are not (see above). Each output has
+    its own interval; together they cover less often.
+
+    Args:
+        residuals: (n, D) prediction − truth of the calibration units, NaN where unknown.
+        coverage: the nominal coverage, between 0 and 1.
+
+    Returns:
+        (D,), infinite where n is too small for the coverage: for 0.9, where it is below 9.
+
+    Raises:
+        UsageError: if the shape does not fit or the coverage is not between 0 and 1.
+    """
+    errors = np.abs(np.asarray(residuals, dtype=np.float64))
+    if errors.ndim != 2:
+        raise UsageError(f"residuals have the shape {errors.shape}", fix="give (n, D)")
+    if not 0 < coverage < 1:
+        raise UsageError(f"a coverage of {coverage} is not possible", fix="give a number between 0 and 1")
+    known = (~np.isnan(errors)).sum(axis=0)
+    # what exceeds a whole number by rounding only is that number
+    rank = np.ceil((known + 1) * coverage - 1e-9).astype(np.int64)
+    ordered = np.append(np.sort(errors, axis=0), np.full((1, errors.shape[1]), np.inf), axis=0)  # NaN come last
+    place = np.where(rank > known, len(ordered) - 1, rank - 1)
+    margin: FloatArray = np.take_along_axis(ordered, place[None], axis=0)[0]
+    return margin
+
+
+def coverage_metrics(
+    truth: ArrayLike, prediction: ArrayLike, margin: ArrayLike, weights: ArrayLike | None = None
+) -> dict[str, Any]:
+    """How often intervals of numbers a patch hold, and how wide they are.
+
+    Args:
+        truth: (N, D).
+        prediction: (N, D), in the unit of the truth.
+        margin: (D,) of `conformal_margin`.
+        weights: None, (N,) or (R, N) for R weightings at once; not negative.
+
+    Returns:
+        `coverage`, the share of all numbers within their intervals, and `interval_width`, the mean width in the unit of
+        the truth: floats, or (R,) values for (R, N) weights; NaN without rows.
+
+    Raises:
+        UsageError: if the shapes do not fit.
+        DataError: if a number is not finite or a weight is negative.
+    """
+    target, predicted = checked_numbers(truth, prediction)
+    limit = output_values("margin", margin, target.shape[1])
+    within = (np.abs(predicted - target) <= limit).astype(np.float64)
+    return _coverage(np.ones_like(target), within, limit, weights)
+
+
+def pixel_coverage_metrics(sums: ArrayLike, margin: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Any]:
+    """How often intervals of numbers a pixel hold, and how wide they are.
+
+    Args:
+        sums: (N, D, 7) of `pixel_sums` with the same margin.
+        margin: (D,) of `conformal_margin`.
+        weights: None, (N,) or (R, N) for R weightings of the patches at once; not negative.
+
+    Returns:
+        As `coverage_metrics`, over all known pixels.
+
+    Raises:
+        UsageError: if the shapes do not fit.
+        DataError: if a weight is negative or not a finite number.
+    """
+    table = checked_sums(sums)
+    return _coverage(table[..., 0], table[..., 6], output_values("margin", margin, table.shape[1]), weights)
+
+
+def _coverage(counts: FloatArray, within: FloatArray, margin: FloatArray, weights: ArrayLike | None) -> dict[str, Any]:
+    """Coverage and width from numbers and covered numbers, (N, D) each."""
+    rows, many = weightings(weights, len(counts))
+    known = rows @ counts  # (R, D)
+    widths = known * np.where(known > 0, 2 * margin, 0.0)  # 0 × ∞ is not wanted
+    total = known.sum(axis=1)
+    values = {
+        "coverage": divide((rows @ within).sum(axis=1), total),
+        "interval_width": divide(widths.sum(axis=1), total),
+    }
+    return {name: value if many else float(value[0]) for name, value in values.items()}
+
+
+def _binned(
+    group: NDArray[np.int64], confidence: NDArray[Any], correct: NDArray[Any], groups: int, bins: int = BINS
+) -> FloatArray:
+    """Predictions (n,) of groups as (groups, bins, 3)."""
+    cell = group * bins + np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    sums = [np.bincount(cell, weights, minlength=groups * bins) for weights in (None, confidence, correct)]
+    return np.stack(sums, axis=-1).reshape(groups, bins, 3).astype(np.float64)
+
+
+def _checked(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Probabilities and truth of a kind, checked; the truth of maps may be 255."""
+    if kind not in _KINDS:
+        raise UsageError(f"'{kind}' has no probabilities", where="kind", fix=f"valid: {', '.join(_KINDS)}")
+    scores, labels = np.asarray(probabilities), np.asarray(truth)
+    if not np.issubdtype(scores.dtype, np.floating):
+        scores = scores.astype(np.float64)
+    fits = scores.ndim >= 2 if kind == "segmentation" else scores.ndim == 2
+    expected = scores.shape if kind == "multi_label" else (*scores.shape[:1], *scores.shape[2:])
+    if not fits or scores.shape[1] == 0 or labels.shape != expected:
+        fitting = {"single_label": "(N, K) and (N,)", "multi_label": "(N, K) both"}.get(
+            kind, "(B, K, H, W) and (B, H, W)"
+        )
+        raise UsageError(f"probabilities have the shape {scores.shape}, truth {labels.shape}", fix=f"give {fitting}")
+    _check_probabilities(scores)
+    if kind == "multi_label":
+        if ((labels != 0) & (labels != 1)).any():
+            raise DataError("labels must be 0 or 1", where="truth")
+    elif labels.size:
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise UsageError(f"truth must be class numbers, not {labels.dtype}", where="truth")
+        wrong = (labels < 0) | (labels >= scores.shape[1])
+        if kind == "segmentation":
+            wrong &= labels != IGNORE
+        if wrong.any():
+            raise DataError(f"class {labels[wrong][0]} does not exist (0 to {scores.shape[1] - 1})", where="truth")
+    return scores, labels
+
+
+def _check_probabilities(values: NDArray[Any]) -> None:
+    if values.size and not (values.min() >= 0 and values.max() <= 1 + _ROUNDING):  # false for NaN, too
+        raise DataError("a probability is not within 0 and 1", where="probabilities")

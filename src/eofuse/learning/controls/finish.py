@@ -1,0 +1,68 @@
+"""What every control does first and last: prepare the data of a run folder, write its files."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eofuse.data.store import open_store
+from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.files import write_text
+from eofuse.learning.environment import describe_environment
+from eofuse.learning.outputs import TEST_FILE, write_test
+from eofuse.learning.preparation import Prepared, RunOptions, prepare
+from eofuse.learning.run import ENVIRONMENT_FILE, RESULT_FILE, read_options
+from eofuse.tasks import Evidence
+
+
+class Control:
+    """A run folder that a control fills.
+
+    Args:
+        folder: with the recipe of the run that is controlled.
+
+    Attributes:
+        options: the recipe.
+        prepared: its data.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started = time.perf_counter()
+        self.options: RunOptions = read_options(folder)
+        self.prepared: Prepared = prepare(open_store(self.options.data.store), self.options)
+
+    def finish(self, test: Mapping[str, Evidence], parameters: int) -> None:
+        """Writes result and test files.
+
+        Args:
+            test: evidence of the test patches by target name.
+            parameters: number of values that were learned.
+        """
+        result: dict[str, Any] = {
+            "targets": [],
+            "metric": "",
+            "score": None,
+            "steps": 0,
+            "best_step": 0,
+            "seconds": time.perf_counter() - self.started,
+            "parameters": parameters,
+        }
+        write_text(self.folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
+        write_text(self.folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+        write_test(self.folder, self.prepared, test)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a control has filled its folder."""
+    return (folder / TEST_FILE).is_file()
+
+
+def better(metric: str, score: float, best: float | None) -> bool:
+    """Whether a score is better than the best one so far; no number is not."""
+    if np.isnan(score):
+        return False
+    return best is None or (score < best if metric in LOWER_IS_BETTER else score > best)

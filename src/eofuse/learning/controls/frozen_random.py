@@ -1,0 +1,131 @@
+"""Heads on frozen random features: what the architecture is worth without learning features.
+
+Classes and numbers of patches and of pixels come from a linear model, fitted exactly, on the feature vector of each patch or on the
+features of each pixel (all maps of the pyramid, brought to the pixels); the regularisation is chosen on validation. A detector's head
+is trained by the loop.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from eofuse.data.loading import Batch, Loader, Rows, in_order
+from eofuse.learning.controls.finish import Control, better, is_done
+from eofuse.learning.controls.linear import STRENGTHS, Linear
+from eofuse.learning.controls.per_pixel import is_map, linear_maps
+from eofuse.learning.curves import Curves
+from eofuse.learning.loop import fit, open_fabric
+from eofuse.learning.preparation import Prepared, model_spec
+from eofuse.learning.run import MODEL_FOLDER, rows_of_step
+from eofuse.learning.validation import Validation
+from eofuse.models.artifact import load_model, save_model
+from eofuse.models.model import Model, build_model, count_parameters
+from eofuse.tasks import Evidence, Task
+from eofuse.tasks.base import Array
+from eofuse.tasks.gathering import gather, predict_with
+from eofuse.tasks.objective import Supervised
+from eofuse.tasks.weighting import Fixed
+
+
+def frozen_random_control(folder: Path) -> None:
+    """Fills a run folder with heads on frozen random features."""
+    if is_done(folder):
+        return
+    control = Control(folder)
+    prepared, options = control.prepared, control.options
+    device = open_fabric(options.train).device
+    model = build_model(model_spec(prepared, options), seed=options.seed).to(device).eval()
+    loader = prepared.loader(options)
+    vector_tasks = [task for task in prepared.tasks if not is_map(task) and task.kind != "detection"]
+    features = {
+        name: _vectors(model, loader, rows, device) if vector_tasks else [] for name, rows in prepared.rows.items()
+    }
+    evidence: dict[str, Evidence] = {}
+    for task in prepared.tasks:
+        if is_map(task):
+            evidence[task.name] = linear_maps(task, prepared, loader, partial(_pixels, model, device))
+        elif task.kind == "detection":
+            evidence[task.name] = _trained_head(control, task)
+        else:
+            evidence[task.name] = _linear_head(task, prepared, features)
+    control.finish(evidence, count_parameters(model.heads))
+
+
+@torch.inference_mode()
+def _vectors(model: Model, loader: Loader, rows: Rows, device: torch.device) -> list[Array]:
+    """Feature vectors of each head's input, (patches, width)."""
+    batches = [
+        [each.vector.float().cpu().numpy() for each in model.features(loader.read(part).to(device).inputs)]
+        for part in in_order(rows, 64)
+    ]
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+@torch.inference_mode()
+def _pixels(model: Model, device: torch.device, batch: Batch) -> list[Array]:
+    """Features of each pixel for each head: the values of all maps there; of features without maps, the vector everywhere."""
+    inputs = batch.to(device).inputs
+    height, width = model.size(inputs)
+    heads = []
+    for each in model.features(inputs):
+        if not each.maps:
+            heads.append(each.vector[:, :, None, None].expand(-1, -1, height, width))
+            continue
+        levels = []
+        for level, stride in zip(each.maps, each.strides, strict=True):
+            large = functional.interpolate(level.float(), scale_factor=stride, mode="nearest")
+            levels.append(large[..., :height, :width])
+        heads.append(torch.cat(levels, 1))
+    return [values.cpu().numpy() for values in heads]
+
+
+def _linear_head(task: Task, prepared: Prepared, features: dict[str, list[Array]]) -> Evidence:
+    """Evidence of the test patches of the linear model that is best on the validation patches; heads are averaged."""
+    known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
+    truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
+    spec = task.head()
+    best: float | None = None
+    test: Evidence = {}
+    for strength in STRENGTHS:
+        models = [Linear(task, each[known["train"]], truth["train"], strength) for each in features["train"]]
+        told = {
+            part: np.mean(
+                [model.predict(each[known[part]]) for model, each in zip(models, features[part], strict=True)], axis=0
+            )
+            for part in ("validation", "test")
+        }
+        score = task.score(task.evidence(told["validation"], truth["validation"], spec))[task.metric]
+        if better(task.metric, score, best) or not test:
+            best, test = score, task.evidence(told["test"], truth["test"], spec)
+    return test
+
+
+def _trained_head(control: Control, task: Task) -> Evidence:
+    """Evidence of the test patches of a head that the loop trains while the encoders stay as they are."""
+    options, folder = control.options, control.folder
+    prepared = control.prepared.only(task)
+    fabric = open_fabric(options.train)
+    model = build_model(model_spec(prepared, options), seed=options.seed)
+    validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
+    curves = Curves(folder, tensorboard=False)
+    fit(
+        Supervised(model, prepared.tasks, Fixed([task.name]), frozen=True),
+        prepared.loader(options),
+        rows_of_step(prepared, options),
+        validation.evaluate,
+        metric=validation.metric,
+        lower_is_better=validation.lower_is_better,
+        options=options.train,
+        steps=options.train.budget(len(prepared.rows["train"])),
+        seed=options.seed,
+        folder=folder,
+        fabric=fabric,
+        save_best=partial(save_model, model, folder / MODEL_FOLDER),
+        curves=curves,
+    )
+    trained = load_model(folder / MODEL_FOLDER, fabric.device)
+    loader, rows = prepared.loader(options), prepared.rows["test"]
+    return gather(predict_with(trained, fabric.device), prepared.tasks, trained.spec.heads, loader, rows)[task.name]

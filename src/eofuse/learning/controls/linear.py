@@ -1,0 +1,70 @@
+"""Linear models, fitted exactly: logistic regression for classes, ridge regression for numbers (scikit-learn)."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+
+from eofuse.tasks.base import Array, Task
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+"""Inverse regularisation strengths among which validation chooses."""
+
+
+class Linear:
+    """A linear model from features to what a task predicts.
+
+    Args:
+        task: what is predicted.
+        features: (n, width) of training samples.
+        truth: (n,) class numbers, (n, classes) indicators or (n, numbers).
+        strength: inverse of the regularisation.
+    """
+
+    def __init__(self, task: Task, features: Array, truth: Array, strength: float) -> None:
+        self.task = task
+        self.scaler = StandardScaler().fit(features)
+        scaled = self.scaler.transform(features)
+        if task.kind in ("regression", "pixel_regression"):
+            self.models = [Ridge(alpha=1 / strength).fit(scaled, truth)]
+        elif task.kind == "multi_label":
+            self.models = [_logistic(scaled, labels, strength) for labels in truth.T]
+        else:
+            self.models = [_logistic(scaled, truth, strength)]
+
+    def predict(self, features: Array) -> Array:
+        """Probabilities or numbers of samples, (n, classes)."""
+        scaled = self.scaler.transform(features)
+        if self.task.kind in ("regression", "pixel_regression"):
+            numbers: Array = self.models[0].predict(scaled).reshape(len(features), -1)
+            if self.task.target.composition:
+                shares = np.clip(numbers, 1e-9, None)
+                numbers = shares / shares.sum(axis=1, keepdims=True)
+            return numbers
+        told = np.zeros((len(features), len(self.task.classes)))
+        if self.task.kind == "multi_label":
+            for number, model in enumerate(self.models):
+                told[:, number] = _probability_of_one(model, scaled)
+        elif isinstance(self.models[0], LogisticRegression):
+            told[:, self.models[0].classes_.astype(int)] = self.models[0].predict_proba(scaled)
+        else:
+            told[:, int(self.models[0])] = 1
+        return told
+
+
+def _logistic(features: Array, labels: Array, strength: float) -> LogisticRegression | float:
+    """A fitted regression; where there is one class only, that class."""
+    if (labels == labels[0]).all():
+        return float(labels[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=strength, max_iter=300).fit(features, labels)
+
+
+def _probability_of_one(model: LogisticRegression | float, features: Array) -> Array | float:
+    if isinstance(model, float):
+        return model
+    told: Array = model.predict_proba(features)[:, 1]
+    return told

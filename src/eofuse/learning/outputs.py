@@ -1,0 +1,120 @@
+"""What a run says about its test patches, as files.
+
+::
+
+    predictions/<target>.parquet   a row a test patch that has the target: evidence (see `eofuse.evaluation.evidence`)
+    maps/<target>.npy              of targets with a class or numbers a pixel: what was predicted, rows in the same order
+    test.json                      the scores over the test patches, by target
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from eofuse.data.loading import Rows
+from eofuse.evaluation.evidence import to_columns
+from eofuse.files import replacing, write_text
+from eofuse.learning.preparation import Prepared
+from eofuse.tasks import Evidence, Task
+from eofuse.tasks.base import Array
+
+TEST_FILE = "test.json"
+PREDICTIONS_FOLDER = "predictions"
+MAPS_FOLDER = "maps"
+
+
+def predictions_file(folder: Path, target: str) -> Path:
+    """Where the predictions of a target lie."""
+    return folder / PREDICTIONS_FOLDER / f"{quote(target, safe=' ')}.parquet"
+
+
+def maps_file(folder: Path, target: str) -> Path:
+    """Where the predicted maps of a target lie."""
+    return folder / MAPS_FOLDER / f"{quote(target, safe=' ')}.npy"
+
+
+def write_test(folder: Path, prepared: Prepared, evidence: Mapping[str, Evidence]) -> None:
+    """Writes predictions and scores of the test patches; the scores last, whose presence says that all is there.
+
+    Args:
+        folder: the run folder.
+        prepared: the run's data.
+        evidence: by target name, a row a test patch that has the target.
+    """
+    scores = {}
+    for task in prepared.tasks:
+        if task.name not in evidence:
+            continue
+        rows = task.known(prepared.rows["test"])
+        index = prepared.store.index.iloc[rows]
+        places = {"patch_id": index["patch_id"].to_numpy(), "row": rows, "scene": index["scene"].to_numpy()}
+        columns = to_columns(evidence[task.name])
+        if task.kind == "detection":
+            columns["truth_boxes"] = _true_boxes(task, rows, prepared)
+        with replacing(predictions_file(folder, task.name)) as temporary:
+            pd.DataFrame({**places, **columns}).to_parquet(temporary, index=False)
+        values = task.score(evidence[task.name])
+        scores[task.name] = {name: None if np.isnan(value) else value for name, value in values.items()}
+    write_text(folder / TEST_FILE, json.dumps(scores, indent=1) + "\n")
+
+
+def _true_boxes(task: Task, rows: Rows, prepared: Prepared) -> list[Array]:
+    """The boxes of each patch as one flat array of x0, y0, x1, y1, class."""
+    found = []
+    for row in rows:
+        boxes = task.target.read(np.array([row]), prepared.window)[0]
+        found.append(boxes[boxes[:, 4] >= 0].ravel())
+    return found
+
+
+class MapWriter:
+    """Writes predicted maps batch by batch; use it in a `with` block.
+
+    Args:
+        folder: the run folder.
+        counts: number of patches by target name.
+    """
+
+    def __init__(self, folder: Path, counts: Mapping[str, int]) -> None:
+        self.folder = folder
+        self.counts = counts
+        self._maps: dict[str, np.memmap] = {}
+        self._done: dict[str, int] = {}
+
+    def __enter__(self) -> "MapWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name, maps in self._maps.items():
+            maps.flush()
+            temporary = self._temporary(name)
+            if kind is None:
+                temporary.replace(maps_file(self.folder, name))
+            else:
+                temporary.unlink()
+
+    def _temporary(self, name: str) -> Path:
+        path = maps_file(self.folder, name)
+        return path.with_name(f".{path.name}.tmp")
+
+    def add(self, task: Task, prediction: Array) -> None:
+        """Keeps what a task keeps of some patches, after those that came before."""
+        kept = task.keep(prediction)
+        if kept is None:
+            return
+        if task.name not in self._maps:
+            path = self._temporary(task.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shape = (self.counts[task.name], *kept.shape[1:])
+            self._maps[task.name] = np.lib.format.open_memmap(path, mode="w+", dtype=kept.dtype, shape=shape)
+            self._done[task.name] = 0
+        start = self._done[task.name]
+        self._maps[task.name][start : start + len(kept)] = kept
+        self._done[task.name] += len(kept)

@@ -1,0 +1,140 @@
+"""The validation patches: the score that selects the best weights, and the calibration of what is predicted.
+
+With one task, its ranking metric selects. With several, their mean skill does: each metric's way from the constant prediction (0)
+to perfection (1), so that metrics of any unit weigh alike. Early stopping looks at the same number.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from eofuse.data.loading import Batch, Loader, Rows
+from eofuse.errors import DataError
+from eofuse.evaluation.metrics import skill
+from eofuse.learning.loop import DivergenceError
+from eofuse.learning.preparation import Prepared, RunOptions
+from eofuse.models.heads.base import HeadSpec
+from eofuse.tasks.base import Array, Task
+from eofuse.tasks.gathering import Predict, gather, predict_constant, walk
+
+SKILL = "skill"
+
+MOST_PIXELS = 200_000
+"""Pixels, evenly spaced over the validation patches, on which maps are calibrated."""
+
+
+class Validation:
+    """Scores what a function predicts for the validation patches.
+
+    Args:
+        prepared: the run's data.
+        options: its recipe.
+        predict: what predicts.
+        specs: of the heads, by target name.
+
+    Attributes:
+        metric: name of the score that selects.
+        lower_is_better: whether it is better when smaller.
+    """
+
+    def __init__(
+        self, prepared: Prepared, options: RunOptions, predict: Predict, specs: Mapping[str, HeadSpec]
+    ) -> None:
+        self.prepared = prepared
+        self.tasks = prepared.tasks
+        self.loader = prepared.loader(options)
+        self.predict = predict
+        self.specs = specs
+        several = len(self.tasks) > 1
+        self.metric = SKILL if several else self.tasks[0].metric
+        self.lower_is_better = not several and self.tasks[0].lower_is_better
+
+    def evaluate(self) -> dict[str, float]:
+        """All metrics: by name, or with several tasks by `<target>.<metric>`, and their mean skill.
+
+        Raises:
+            DivergenceError: if what is predicted is no finite number.
+            DataError: if a ranking metric is not defined on the validation patches.
+        """
+        found = self._score(self._finite)
+        if len(self.tasks) == 1:
+            return found[self.tasks[0].name]
+        skills = [
+            skill(task.metric, found[task.name][task.metric], self._constant[task.name][task.metric])
+            for task in self.tasks
+        ]
+        named = {f"{name}.{metric}": value for name, scores in found.items() for metric, value in scores.items()}
+        return {SKILL: float(np.mean(skills)), **named}
+
+    def describe(self, scores: Mapping[str, float]) -> list[dict[str, Any]]:
+        """JSON-ready facts about each target, with its scores out of those that `evaluate` gave."""
+        return [
+            {
+                "target": task.name,
+                "kind": task.kind,
+                "classes": list(task.classes),
+                "unit": task.target.unit,
+                "metric": task.metric,
+                "validation": {
+                    metric: _none_for_nan(scores[metric if len(self.tasks) == 1 else f"{task.name}.{metric}"])
+                    for metric in task.metrics
+                },
+            }
+            for task in self.tasks
+        ]
+
+    def _finite(self, batch: Batch) -> dict[str, Array]:
+        told = dict(self.predict(batch))
+        if not all(np.isfinite(values).all() for values in told.values()):
+            where = self.prepared.store.path
+            raise DivergenceError("the model predicts no finite numbers", where=where, fix="lower train.learning_rate")
+        return told
+
+    @cached_property
+    def _constant(self) -> dict[str, dict[str, float]]:
+        """Scores of the constant predictions."""
+        return self._score(predict_constant(self.tasks))
+
+    def _score(self, predict: Predict) -> dict[str, dict[str, float]]:
+        rows = self.prepared.rows["validation"]
+        evidence = gather(predict, self.tasks, self.specs, self.loader, rows, complete=False)
+        found = {}
+        for task in self.tasks:
+            scores = task.score(evidence[task.name])
+            if math.isnan(scores[task.metric]):
+                what = f"{task.metric} of '{task.name}' is not defined on the validation patches"
+                fix = "choose another metric, target or split"
+                raise DataError(what, where=self.prepared.store.path, fix=fix)
+            found[task.name] = {metric: float(scores[metric]) for metric in task.metrics}
+        return found
+
+
+def _none_for_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def calibration(
+    predict: Predict, tasks: Sequence[Task], loader: Loader, known: Mapping[str, Rows], pixels: int
+) -> dict[str, dict[str, Any]]:
+    """Temperatures and margins of a model's heads by target name, from its predictions for validation patches.
+
+    Args:
+        predict: the model, not calibrated.
+        tasks: what it predicts.
+        loader: reads inputs and targets.
+        known: validation patches that have each target, by its name.
+        pixels: of a patch.
+    """
+    rows = np.unique(np.concatenate(list(known.values())))
+    samples: dict[str, list[tuple[Array, Array]]] = {task.name: [] for task in tasks}
+    for task, prediction, truth in walk(predict, tasks, loader, rows):
+        share = min(1.0, MOST_PIXELS / (len(known[task.name]) * pixels))
+        samples[task.name].append(task.sample(prediction, truth, share))
+    changes = {}
+    for task in tasks:
+        told, true = zip(*samples[task.name], strict=True)
+        changes[task.name] = task.calibrate(np.concatenate(told), np.concatenate(true))
+    return changes

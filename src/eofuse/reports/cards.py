@@ -1,0 +1,133 @@
+"""Cards of test patches: what was predicted, what is true, and pictures of both beside those of the inputs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from eofuse.data.store import Store, Window
+from eofuse.data.targets import Target, make_target
+from eofuse.reports.examples import Chosen, Example, choose_examples, score_threshold
+from eofuse.reports.figures.boxes import box_colour, boxes_figure
+from eofuse.reports.figures.maps import class_colours, class_panels, number_panels
+from eofuse.reports.figures.patch import patch_panels
+from eofuse.reports.figures.rendering import Panel
+from eofuse.reports.figures.style import svg_data_uri
+from eofuse.reports.pictures import PanelPicture, panel_picture
+from eofuse.reports.runs import first_seed, predicted_map
+from eofuse.reports.wording import class_title, number
+from eofuse.studies.results import StudyResults
+
+MOST_NUMBER_MAPS = 2
+
+
+@dataclass(frozen=True)
+class ExampleCard:
+    """A test patch with its prediction and pictures."""
+
+    example: Example
+    panels: tuple[PanelPicture, ...]
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The best and the worst test patches of a variant, and why there are no pictures, if there are none."""
+
+    chosen: Chosen
+    best: tuple[ExampleCard, ...]
+    worst: tuple[ExampleCard, ...]
+    note: str
+
+
+def example_cards(results: StudyResults, store: Store | None, variant: str, most: int) -> Cards:
+    """Cards of the best and the worst test patches of a variant.
+
+    Args:
+        results: the study.
+        store: the store that it ran on; without it, or if it has changed since, there are no pictures.
+        variant: name of the variant.
+        most: patches of each sort, at most.
+    """
+    chosen = choose_examples(results, variant, most)
+    note = missing_store(results, store)
+    if store is None or note:
+        best, worst = (tuple(ExampleCard(example, ()) for example in part) for part in (chosen.best, chosen.worst))
+        return Cards(chosen, best, worst, note)
+    painter = _Painter(results, store, variant)
+    best, worst = (
+        tuple(ExampleCard(example, painter.panels(example)) for example in part) for part in (chosen.best, chosen.worst)
+    )
+    return Cards(chosen, best, worst, "")
+
+
+def missing_store(results: StudyResults, store: Store | None) -> str:
+    """Why patches of the store can't be shown; empty if they can."""
+    if store is None:
+        place = results.summary["store_path"]
+        return f"The store ({place}) was not at hand when this report was written, so there are no pictures."
+    if store.fingerprint != results.summary["fingerprint"]:
+        return "The store has changed since the study ran (its fingerprint differs), so there are no pictures."
+    return ""
+
+
+class _Painter:
+    """Draws the panels of one target's patches: the truth and the prediction first, then the inputs."""
+
+    def __init__(self, results: StudyResults, store: Store, variant: str) -> None:
+        self.results = results
+        self.store = store
+        self.kind = results.summary["task_kind"]
+        crop = results.summary.get("crop")
+        self.window = Window.centred(crop, store.patch_size) if crop else None
+        self.target: Target | None = None
+        if self.kind in ("segmentation", "pixel_regression"):
+            self.target = make_target(store, results.summary["target"])
+        self.threshold = 0.0
+        if self.kind == "detection":
+            self.threshold = score_threshold(results.evidence(first_seed(results, variant)))
+
+    def panels(self, example: Example) -> tuple[PanelPicture, ...]:
+        """Pictures of one patch."""
+        row = self.store.row_of(example.patch_id)
+        hidden = self.target.sources if self.target else ()
+        inputs = patch_panels(self.store, row, self.window, without=hidden)
+        first: list[PanelPicture] = []
+        if self.kind == "detection":
+            first, inputs = self._boxes(example.prediction, inputs)
+        elif self.target is not None:
+            truth = self.target.read(np.array([row]), self.window)[0]
+            first = [panel_picture(panel) for panel in self._maps(example.prediction, truth)]
+        return (*first, *(panel_picture(panel) for panel in inputs))
+
+    def _maps(self, prediction: pd.Series, truth: np.ndarray) -> list[Panel]:
+        classes, unit = self.results.summary["classes"], self.results.summary["unit"]
+        predicted = predicted_map(self.results, prediction)
+        if predicted is None:
+            return [Panel("Predicted", None)]
+        if self.kind == "segmentation":
+            source = self.target.sources[0] if self.target and self.target.sources else ""
+            colours = class_colours(classes, self.store.modalities.get(source))
+            return class_panels(truth, predicted, classes, colours)
+        shown = range(min(len(classes), MOST_NUMBER_MAPS))
+        names = classes if len(classes) > 1 else [""]
+        return [panel for at in shown for panel in number_panels(truth[at], predicted[at], names[at], unit)]
+
+    def _boxes(self, prediction: pd.Series, inputs: list[Panel]) -> tuple[list[PanelPicture], list[Panel]]:
+        """The boxes on the first picture that the patch has, and the other pictures."""
+        ground = next((panel for panel in inputs if panel.pixels is not None), None)
+        if ground is None or ground.pixels is None:
+            return [], inputs
+        evidence = {name: array[0] for name, array in self.results.evidence(prediction.to_frame().T).items()}
+        truth = np.asarray(prediction["truth_boxes"], dtype=np.float64).reshape(-1, 5)
+        truth = truth[truth[:, 4] >= 0]
+        shown = (evidence["scores"] >= self.threshold) & (evidence["labels"] >= 0)
+        labels, scores = evidence["labels"][shown].astype(int), evidence["scores"][shown].astype(float)
+        figure = boxes_figure(
+            ground.pixels, truth, evidence["boxes"][shown].astype(float), labels.tolist(), scores.tolist()
+        )
+        classes = self.results.summary["classes"]
+        present = sorted({*truth[:, 4].astype(int).tolist(), *labels.tolist()})
+        legend = tuple((box_colour(at), class_title(classes[at])) for at in present)
+        caption = f"Solid: true. Dashed: predicted, with a score of at least {number(self.threshold, 2)}."
+        boxes = PanelPicture(f"Boxes on {ground.title}", svg_data_uri(figure), caption, legend, large=True)
+        return [boxes], [panel for panel in inputs if panel is not ground]

@@ -1,0 +1,197 @@
+"""Several targets at one look: each against the constant predictor, and learning together against learning apart."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from eofuse.reports.chapter import anchor
+from eofuse.reports.tables import Difference, LeaderboardRow, differences, final_cells, leaderboard_rows, words
+from eofuse.reports.wording import KINDS, MetricWords, class_title, listing
+from eofuse.studies.results import StudyResults
+
+
+@dataclass(frozen=True)
+class Line:
+    """One variant on one target.
+
+    Attributes:
+        target: name of the target.
+        anchor: id of its chapter.
+        kind: what is predicted, in words.
+        metric: the ranking metric.
+        row: the variant's line of the leaderboard.
+        constant: that of the constant predictor.
+        gain: paired difference to the constant predictor.
+        verdict: whether it beats the constant predictor.
+    """
+
+    target: str
+    anchor: str
+    kind: str
+    metric: MetricWords
+    row: LeaderboardRow
+    constant: LeaderboardRow | None
+    gain: Difference | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class TwinLine:
+    """One target of a variant that learns several, beside the variant that learns it alone."""
+
+    target: str
+    metric: MetricWords
+    together: LeaderboardRow
+    alone: LeaderboardRow
+    difference: Difference | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Twins:
+    """A variant that learns several targets beside those that learn one each.
+
+    Attributes:
+        together: its name.
+        lines: one a target.
+        parameters: of the one, and of the others together.
+        seconds: of a run of the one, and of a run of each of the others together.
+        others: number of the others.
+    """
+
+    together: str
+    lines: tuple[TwinLine, ...]
+    parameters: tuple[float, float]
+    seconds: tuple[float, float]
+    others: int
+
+
+def overview(views: Sequence[StudyResults]) -> list[Line]:
+    """Of each target the best variant and those that stand for learning together, against the constant predictor."""
+    followed = {*_everywhere(views)[:1], *(entry["together"] for entry in views[0].summary.get("twins", ()))}
+    lines: list[Line] = []
+    for results in views:
+        rows = leaderboard_rows(results)
+        variants = [row for row in rows if row.role == "variant"]
+        shown = [row for position, row in enumerate(variants) if position == 0 or row.variant in followed]
+        lines.extend(_line(results, rows, row) for row in shown)
+    return lines
+
+
+def overview_answer(views: Sequence[StudyResults]) -> Markup:
+    """The answer for all targets in one paragraph: who does best on all, and whether it beats the constant predictor."""
+    everywhere = _everywhere(views)
+    names = [class_title(results.summary["target"]) for results in views]
+    if not everywhere:
+        return Markup("The study has {} targets, {}; no variant learns all of them.").format(len(views), listing(names))
+    name = everywhere[0]
+    lines = [line for line in overview(views) if line.row.variant == name]
+    if len(everywhere) == 1:
+        sentence = Markup("<strong>{}</strong> learns all {} targets, {}.").format(name, len(views), listing(names))
+    else:
+        sentence = Markup(
+            "Of {} variants that learn all {} targets ({}), <strong>{}</strong> ranks best on average."
+        ).format(len(everywhere), len(views), listing(names), name)
+    compared = [line for line in lines if line.gain is not None]
+    if not compared:
+        return sentence + Markup(" It was not compared with the constant predictor.")
+    beaten = [line for line in compared if line.gain is not None and line.gain.is_better(line.metric)]
+    if len(beaten) == len(views):
+        verdict = Markup("It beats the constant predictor distinguishably on all of them")
+    elif beaten:
+        on = listing([class_title(line.target) for line in beaten])
+        verdict = Markup(
+            "It beats the constant predictor distinguishably on {} of {} ({}), <strong>not on {}</strong>"
+        ).format(
+            len(beaten),
+            len(views),
+            on,
+            listing([name for name in names if name not in {class_title(line.target) for line in beaten}]),
+        )
+    else:
+        verdict = Markup("It beats the constant predictor distinguishably on <strong>none</strong> of them")
+    told = "; ".join(
+        f"{class_title(line.target)} {_gain_words(line.gain, line.metric)}"
+        for line in compared
+        if line.gain is not None
+    )
+    return sentence + Markup(" ") + verdict + Markup(". Differences to it: {}.").format(told)
+
+
+def twins(views: Sequence[StudyResults]) -> list[Twins]:
+    """Each variant that learns several targets beside its single-task twins."""
+    by_target = {results.summary["target"]: results for results in views}
+    found = []
+    for entry in views[0].summary.get("twins", ()):
+        together = entry["together"]
+        lines = []
+        for target, alone in entry["alone"].items():
+            if target in by_target:
+                lines.extend(_twin_lines(by_target[target], together, alone))
+        parameters = {variant["name"]: variant["parameters"] for variant in views[0].summary["variants"]}
+        others = list(dict.fromkeys(entry["alone"].values()))
+        found.append(
+            Twins(
+                together=together,
+                lines=tuple(lines),
+                parameters=(
+                    float(parameters.get(together, math.nan)),
+                    sum(float(parameters.get(name, math.nan)) for name in others),
+                ),
+                seconds=(_seconds(views[0], together), sum(_seconds(views[0], name) for name in others)),
+                others=len(others),
+            )
+        )
+    return [entry for entry in found if entry.lines]
+
+
+def _everywhere(views: Sequence[StudyResults]) -> list[str]:
+    """Variants that learn every target, that with the best mean rank first."""
+    ranks: dict[str, list[int]] = {}
+    for results in views:
+        for row in leaderboard_rows(results):
+            if row.rank is not None:
+                ranks.setdefault(row.variant, []).append(row.rank)
+    complete = {name: sum(found) for name, found in ranks.items() if len(found) == len(views)}
+    return sorted(complete, key=lambda name: complete[name])
+
+
+def _line(results: StudyResults, rows: Sequence[LeaderboardRow], row: LeaderboardRow) -> Line:
+    metric = words(results, results.summary["metric"])
+    constant = next((other for other in rows if other.role == "constant"), None)
+    gain = differences(results, metric.name, constant.variant).get(row.variant) if constant else None
+    target = results.summary["target"]
+    kind = KINDS[results.summary["task_kind"]]
+    return Line(target, anchor(target), kind, metric, row, constant, gain, _verdict(gain, metric, "yes", "no"))
+
+
+def _twin_lines(results: StudyResults, together: str, alone: str) -> list[TwinLine]:
+    metric = words(results, results.summary["metric"])
+    rows = {row.variant: row for row in leaderboard_rows(results) if row.role == "variant"}
+    if together not in rows or alone not in rows:
+        return []
+    difference = differences(results, metric.name, alone).get(together)
+    verdict = _verdict(difference, metric, "together", "apart")
+    return [TwinLine(results.summary["target"], metric, rows[together], rows[alone], difference, verdict)]
+
+
+def _verdict(difference: Difference | None, metric: MetricWords, better: str, worse: str) -> str:
+    if difference is None:
+        return "not compared"
+    if not difference.distinguishable:
+        return "undecided"
+    return better if difference.is_better(metric) else worse
+
+
+def _gain_words(gain: Difference, metric: MetricWords) -> str:
+    value = f"{metric.title} {metric.signed(gain.value)} {metric.unit}".rstrip()
+    if math.isnan(gain.low):
+        return f"{value} (no interval can be given)"
+    return f"{value} (95 % interval {metric.signed(gain.low)} to {metric.signed(gain.high)})"
+
+
+def _seconds(results: StudyResults, variant: str) -> float:
+    cells = final_cells(results, variant)
+    return float(cells["seconds"].mean()) if len(cells) else math.nan

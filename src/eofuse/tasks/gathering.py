@@ -1,0 +1,90 @@
+"""Predictions of many patches, batch by batch, and the evidence that is kept of them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eofuse.data.loading import Batch, Loader, Rows, in_order
+from eofuse.models.heads.base import HeadSpec
+from eofuse.models.model import Model
+from eofuse.tasks.base import Array, Evidence, Task
+
+Predict = Callable[[Batch], Mapping[str, Array]]
+"""Predictions for a batch by target name, (batch, …)."""
+
+BATCH_SIZE = 64
+
+
+def predict_with(model: Model, device: torch.device) -> Predict:
+    """A model as a function from batches to predictions."""
+    return partial(_predict, model, device)
+
+
+def _predict(model: Model, device: torch.device, batch: Batch) -> dict[str, Array]:
+    told: dict[str, Tensor] = model.predict(batch.to(device).inputs)
+    return {name: values.float().cpu().numpy() for name, values in told.items()}
+
+
+def predict_constant(tasks: Sequence[Task]) -> Predict:
+    """The constant prediction of each task as a function of batches."""
+    return lambda batch: {
+        task.name: np.broadcast_to(task.constant, (len(batch), *task.constant.shape)) for task in tasks
+    }
+
+
+def walk(predict: Predict, tasks: Sequence[Task], loader: Loader, rows: Rows) -> Iterator[tuple[Task, Array, Array]]:
+    """Task, predictions and truth of the patches that are known, batch by batch.
+
+    Args:
+        predict: what predicts.
+        tasks: for which there are predictions.
+        loader: reads inputs and targets.
+        rows: the patches, in order.
+    """
+    for batch in loader.batches(in_order(rows, BATCH_SIZE)):
+        told = predict(batch)
+        for task in tasks:
+            known, truth = batch.known[task.name].numpy(), batch.targets[task.name].numpy()
+            if not known.any():
+                continue
+            prediction = told[task.name]
+            if task.kind in ("segmentation", "pixel_regression") and prediction.shape[-2:] != truth.shape[-2:]:
+                prediction = np.broadcast_to(prediction, (*prediction.shape[:2], *truth.shape[-2:]))
+            yield (task, prediction, truth) if known.all() else (task, prediction[known], truth[known])
+
+
+def gather(
+    predict: Predict,
+    tasks: Sequence[Task],
+    specs: Mapping[str, HeadSpec],
+    loader: Loader,
+    rows: Rows,
+    *,
+    complete: bool = True,
+    keep: Callable[[Task, Array], None] | None = None,
+) -> dict[str, Evidence]:
+    """Evidence by target name, a row a patch that is known, in the order of the rows.
+
+    Args:
+        predict: what predicts.
+        tasks: for which there are predictions.
+        specs: of the heads, by target name.
+        loader: reads inputs and targets.
+        rows: the patches.
+        complete: whether metrics that are slow to compute are wanted too.
+        keep: gets the predictions of each batch.
+    """
+    parts: dict[str, list[Evidence]] = {task.name: [] for task in tasks}
+    for task, prediction, truth in walk(predict, tasks, loader, rows):
+        parts[task.name].append(task.evidence(prediction, truth, specs[task.name], complete=complete))
+        if keep:
+            keep(task, prediction)
+    return {name: join(found) for name, found in parts.items() if found}
+
+
+def join(parts: Sequence[Evidence]) -> Evidence:
+    """Evidence of several batches as one."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

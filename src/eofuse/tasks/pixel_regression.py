@@ -1,0 +1,96 @@
+"""Numbers a pixel, in their unit: maps of heights, reflectances and the like."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eofuse.data.loading import Rows, in_order
+from eofuse.data.store import Window
+from eofuse.evaluation.calibration import pixel_coverage_metrics
+from eofuse.evaluation.regression import pixel_regression_metrics, pixel_regression_per_class, pixel_sums
+from eofuse.models.heads.base import HeadSpec
+from eofuse.tasks.base import Array, Evidence, Scores, Task, interval
+from eofuse.tasks.losses import regression_loss
+from eofuse.tasks.segmentation import MOST_PATCHES
+
+
+class PixelRegression(Task):
+    """Prediction of numbers for each pixel.
+
+    Attributes:
+        mean: of each number over the training patches.
+        std: deviation of each number over the training patches, 1 where it is constant.
+    """
+
+    kind = "pixel_regression"
+    losses = ("mse", "l1", "huber")
+    networks = ("unet", "fpn", "deeplabv3plus")
+
+    def fit(self, rows: Rows, window: Window | None) -> None:
+        """Mean and deviation of the pixels of (at most 10,000) training patches; the mean is the constant prediction."""
+        rows = self.known(rows)
+        if len(rows) > MOST_PATCHES:
+            rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
+        parts = []
+        for part in in_order(rows, 16):
+            values = self.target.read(part, window).astype(np.float64).swapaxes(0, 1).reshape(len(self.classes), -1)
+            count = np.isfinite(values).sum(axis=1)
+            mean = np.nansum(values, axis=1) / np.maximum(count, 1)
+            parts.append(np.stack([count, mean, np.nansum((values - mean[:, None]) ** 2, axis=1)]))
+        count, mean, squares = np.stack(parts, axis=1)
+        total = np.maximum(count.sum(axis=0), 1)
+        self.mean = (count * mean).sum(axis=0) / total
+        std = np.sqrt((squares + count * (mean - self.mean) ** 2).sum(axis=0) / total)
+        self.varies = std > 1e-6 * np.maximum(np.abs(self.mean), 1e-6)
+        self.std = np.where(self.varies, std, 1.0)
+        self.constant = self.mean[:, None, None]
+
+    def head(self) -> HeadSpec:
+        """Numbers at each pixel, with mean and deviation."""
+        mean, std = tuple(self.mean.tolist()), tuple(self.std.tolist())
+        return HeadSpec("pixel_regression", self.classes, mean, std, network=self.network, unit=self.target.unit)
+
+    def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+        """The named losses, summed, on standardised numbers of known pixels."""
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=truth.device)[:, None, None]
+            for values in (self.mean, self.std)
+        )
+        standard = (truth.float() - mean) / std
+        pixels = standard.isfinite() & known[:, None, None, None]
+        return torch.stack([regression_loss(name, output, standard, pixels) for name in self.loss_names]).sum()
+
+    def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
+        """Sums over the pixels of each patch."""
+        margin = np.array(spec.margin) if spec.margin else None
+        half_widths = np.tile(np.array(spec.margin or [np.nan] * len(self.classes)), (len(truth), 1))
+        return {"sums": pixel_sums(prediction, truth, margin, self.mean), "margin": half_widths}
+
+    def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
+        """RMSE, MAE, R², bias over pixels; coverage and width of the predictive interval."""
+        scores: Scores = {**pixel_regression_metrics(evidence["sums"], weights)}
+        if not np.isfinite(evidence["margin"]).all() or not len(evidence["margin"]):
+            return scores | dict.fromkeys(("coverage", "interval_width"), scores["rmse"] * np.nan)
+        return scores | pixel_coverage_metrics(evidence["sums"], evidence["margin"][0], weights)
+
+    def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
+        """RMSE, MAE, R², bias of each number."""
+        return {**pixel_regression_per_class(evidence["sums"])}
+
+    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
+        """Pixels drawn at random at which every number is known."""
+        told, true = (np.moveaxis(values, 1, -1).reshape(-1, values.shape[1]) for values in (prediction, truth))
+        chosen = np.isfinite(true).all(axis=1) & (np.random.default_rng(0).random(len(true)) < share)
+        return told[chosen], true[chosen]
+
+    def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
+        """Half widths of the predictive interval, by split conformal prediction."""
+        return interval(prediction - truth)
+
+    def keep(self, prediction: Array) -> Array:
+        """The numbers of each pixel, (patches, numbers, height, width) float32."""
+        kept: Array = prediction.astype(np.float32)
+        return kept

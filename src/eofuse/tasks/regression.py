@@ -1,0 +1,82 @@
+"""Numbers a patch, in their unit; standardised by the training patches inside the model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eofuse.data.loading import Rows
+from eofuse.data.store import Window
+from eofuse.evaluation.calibration import coverage_metrics
+from eofuse.evaluation.regression import regression_metrics, regression_per_class
+from eofuse.models.heads.base import HeadSpec
+from eofuse.tasks.base import Array, Evidence, Scores, Task, interval
+from eofuse.tasks.losses import composition_loss, regression_loss
+
+
+class Regression(Task):
+    """Prediction of numbers; of shares that sum to 1 where the target is a composition.
+
+    Attributes:
+        mean: of each number over the training patches.
+        std: deviation of each number over the training patches, 1 where it is constant.
+    """
+
+    kind = "regression"
+    losses = ("mse", "l1", "huber", "cross_entropy")
+
+    def fit(self, rows: Rows, window: Window | None) -> None:
+        """Mean and deviation of the training patches; the mean is the constant prediction."""
+        values = self.target.values[self.known(rows)].astype(np.float64)
+        self.mean, std = values.mean(axis=0), values.std(axis=0)
+        self.varies = std > 1e-6 * np.maximum(np.abs(self.mean), 1e-6)
+        self.std = np.where(self.varies, std, 1.0)
+        self.constant = self.mean
+
+    def head(self) -> HeadSpec:
+        """Numbers with mean and deviation."""
+        target = self.target
+        return HeadSpec(
+            "regression",
+            self.classes,
+            tuple(self.mean.tolist()),
+            tuple(self.std.tolist()),
+            composition=target.composition,
+            unit=target.unit,
+        )
+
+    def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+        """The named losses, summed, on standardised numbers or on shares."""
+        if self.target.composition:
+            return torch.stack([composition_loss(name, output, truth, known) for name in self.loss_names]).sum()
+        mean, std = (torch.tensor(values, dtype=torch.float32, device=truth.device) for values in (self.mean, self.std))
+        standard = (truth.float() - mean) / std
+        everywhere = known[:, None].expand(standard.shape)
+        return torch.stack([regression_loss(name, output, standard, everywhere) for name in self.loss_names]).sum()
+
+    def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
+        """Truth and prediction, with the half width of the predictive interval (NaN if it is not known)."""
+        margin = np.tile(np.array(spec.margin or [np.nan] * len(self.classes)), (len(truth), 1))
+        return {"truth": truth.astype(np.float64), "prediction": prediction.astype(np.float64), "margin": margin}
+
+    def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
+        """RMSE, MAE, R², bias; coverage and width of the predictive interval."""
+        truth, prediction = evidence["truth"], evidence["prediction"]
+        scores: Scores = {**regression_metrics(truth, prediction, weights)}
+        if not np.isfinite(evidence["margin"]).all() or not len(truth):
+            return scores | dict.fromkeys(("coverage", "interval_width"), scores["rmse"] * np.nan)
+        return scores | coverage_metrics(truth, prediction, evidence["margin"][0], weights)
+
+    def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
+        """RMSE, MAE, R², bias of each number."""
+        return {**regression_per_class(evidence["truth"], evidence["prediction"])}
+
+    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
+        """All of them."""
+        return prediction, truth
+
+    def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
+        """Half widths of the predictive interval, by split conformal prediction."""
+        return interval(prediction - truth)

@@ -1,0 +1,101 @@
+"""One class a pixel: maps of classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eofuse.data.loading import Rows, in_order
+from eofuse.data.store import Window
+from eofuse.data.targets import IGNORE
+from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, pixel_reliability
+from eofuse.evaluation.segmentation import (
+    boundary_counts,
+    confusion_counts,
+    segmentation_metrics,
+    segmentation_per_class,
+)
+from eofuse.models.heads.base import HeadSpec
+from eofuse.tasks.base import Array, Evidence, Scores, Task
+from eofuse.tasks.losses import segmentation_loss
+
+MOST_PATCHES = 10_000
+
+
+class Segmentation(Task):
+    """Classification of each pixel into one of the target's classes."""
+
+    kind = "segmentation"
+    losses = ("cross_entropy", "dice", "focal")
+    networks = ("unet", "fpn", "deeplabv3plus")
+    balances = ("none", "class_weights")
+
+    def fit(self, rows: Rows, window: Window | None) -> None:
+        """Shares of the classes among the pixels of (at most 10,000) training patches, and class weights.
+
+        The weights are the inverse square root of the share, with a mean of 1 over the pixels: the plain inverse would leave
+        nothing for common classes.
+        """
+        rows = self.known(rows)
+        if len(rows) > MOST_PATCHES:
+            rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
+        counts = np.zeros(256, dtype=np.int64)
+        for part in in_order(rows, 64):
+            counts += np.bincount(self.target.read(part, window).ravel(), minlength=256)
+        self.pixels = counts[: len(self.classes)]
+        self.constant = (self.pixels / max(int(self.pixels.sum()), 1))[:, None, None]
+        if self.options.balance == "class_weights":
+            shares = torch.from_numpy(self.constant[:, 0, 0]).float()
+            inverse = torch.where(shares > 0, shares.clamp(min=1e-9).rsqrt(), 0.0)
+            self.class_weights = inverse / (inverse * shares).sum()
+
+    def head(self) -> HeadSpec:
+        """Logits of the classes at each pixel."""
+        return HeadSpec("segmentation", self.classes, network=self.network)
+
+    def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+        """The named losses, summed, over labelled pixels."""
+        weights = None if self.class_weights is None else self.class_weights.to(output.device)
+        return segmentation_loss(self.loss_names, output, truth, known, weights)
+
+    def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
+        """Counts of pixels: confusion, and if complete, boundaries and reliability."""
+        classes = len(self.classes)
+        decided = prediction.argmax(axis=1)
+        boundary = np.zeros((len(truth), classes, 4), dtype=np.int64)
+        reliability = np.zeros((len(truth), 2, 15, 3))
+        if complete or self.metric == "boundary_f1":
+            boundary = boundary_counts(decided, truth, classes)
+        if complete:
+            reliability = pixel_reliability(prediction, truth, spec.temperature)
+        return {
+            "confusion": confusion_counts(decided, truth, classes),
+            "boundary": boundary,
+            "reliability": reliability,
+        }
+
+    def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
+        """Mean IoU, macro F1, accuracy, boundary F1; calibration error."""
+        scores: Scores = {**segmentation_metrics(evidence["confusion"], evidence["boundary"], weights)}
+        return scores | calibration_metrics(evidence["reliability"], weights)
+
+    def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
+        """IoU, F1, precision, recall, boundary F1; support in pixels."""
+        return {**segmentation_per_class(evidence["confusion"], evidence["boundary"])}
+
+    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
+        """Pixels drawn at random that have a label."""
+        numbers = truth.reshape(-1)
+        chosen = np.flatnonzero((numbers != IGNORE) & (np.random.default_rng(0).random(len(numbers)) < share))
+        return np.moveaxis(prediction, 1, -1).reshape(-1, prediction.shape[1])[chosen], numbers[chosen]
+
+    def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
+        """The temperature."""
+        return {"temperature": fit_temperature(prediction, truth, self.kind)} if len(truth) else {}
+
+    def keep(self, prediction: Array) -> Array:
+        """The most probable class of each pixel, (patches, height, width) uint8."""
+        kept: Array = prediction.argmax(axis=1).astype(np.uint8)
+        return kept

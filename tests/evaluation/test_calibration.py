@@ -1,0 +1,337 @@
+"""Calibration: temperature, reliability and conformal intervals, against simulations where the truth is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eofuse.errors import DataError, UsageError
+from eofuse.evaluation.calibration import (
+    calibration_metrics,
+    conformal_margin,
+    coverage_metrics,
+    expected_calibration_error,
+    fit_temperature,
+    label_reliability,
+    pixel_coverage_metrics,
+    pixel_reliability,
+    reliability_bins,
+    scale,
+    unscale,
+)
+from eofuse.evaluation.regression import pixel_sums
+from eofuse.evaluation.segmentation import IGNORE
+
+KINDS = ("single_label", "multi_label")
+
+
+def softmax(logits: np.ndarray, axis: int = 1) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def drawn(kind: str, count: int, seed: int = 0, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, and truth drawn from them: perfectly calibrated."""
+    generator = np.random.default_rng(seed)
+    if kind == "multi_label":
+        probabilities = generator.random((count, classes))
+        return probabilities, (generator.random(probabilities.shape) < probabilities).astype(int)
+    probabilities = softmax(generator.normal(0, 2, (count, classes)))
+    edges = probabilities.cumsum(axis=1)
+    return probabilities, (generator.random((count, 1)) > edges[:, :-1]).sum(axis=1)
+
+
+@st.composite
+def probabilities_and_temperature(draw: st.DrawFn) -> tuple[np.ndarray, float, str]:
+    generator = np.random.default_rng(draw(st.integers(0, 10**6)))
+    kind, temperature = draw(st.sampled_from(KINDS)), float(np.exp(draw(st.floats(-1, 3))))
+    logits = generator.normal(0, draw(st.sampled_from([0.1, 1.0, 2.0])), (draw(st.integers(1, 8)), 5))
+    probabilities = softmax(logits) if kind == "single_label" else 1 / (1 + np.exp(-logits))
+    return probabilities, temperature, kind
+
+
+@settings(max_examples=100, deadline=None)
+@given(probabilities_and_temperature())
+def test_scale_and_unscale_are_inverses(case: tuple[np.ndarray, float, str]) -> None:
+    probabilities, temperature, kind = case
+    scaled = scale(probabilities, temperature, kind)
+    np.testing.assert_allclose(unscale(scaled, temperature, kind), probabilities, rtol=1e-5, atol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(probabilities_and_temperature())
+def test_a_temperature_changes_neither_the_most_probable_class_nor_the_sum(case: tuple[np.ndarray, float, str]) -> None:
+    probabilities, temperature, kind = case
+    scaled = scale(probabilities, temperature, kind)
+    np.testing.assert_array_equal(scaled.argmax(axis=1), probabilities.argmax(axis=1))
+    if kind == "single_label":
+        np.testing.assert_allclose(scaled.sum(axis=1), 1)
+        if temperature > 1:
+            assert (scaled.max(axis=1) <= probabilities.max(axis=1) + 1e-12).all()
+    else:
+        np.testing.assert_array_equal(scaled >= 0.5, probabilities >= 0.5)
+
+
+def test_scale_divides_logits() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (6, 4))
+    np.testing.assert_allclose(scale(softmax(logits), 2.5, "single_label"), softmax(logits / 2.5))
+    sigmoid = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(scale(sigmoid, 2.5, "multi_label"), 1 / (1 + np.exp(-logits / 2.5)))
+    maps = np.random.default_rng(1).normal(0, 3, (2, 4, 3, 3))
+    np.testing.assert_allclose(scale(softmax(maps), 0.5, "segmentation"), softmax(maps / 0.5))
+    np.testing.assert_allclose(scale(softmax(logits, -1), 3, "single_label", axis=-1), softmax(logits / 3, -1))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_zero_and_one_stay_what_they_are(kind: str, dtype: type) -> None:
+    certain = np.eye(3, dtype=dtype)
+    for temperature in (0.05, 1, 20):
+        scaled = scale(certain, temperature, kind)
+        assert scaled.dtype == dtype
+        np.testing.assert_array_equal(scaled, certain)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("temperature", [0.4, 3.0])
+def test_the_fitted_temperature_is_the_one_that_spoilt_the_probabilities(kind: str, temperature: float) -> None:
+    probabilities, truth = drawn(kind, 20_000)
+    spoilt = unscale(probabilities, temperature, kind)
+    assert fit_temperature(spoilt, truth, kind) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(probabilities, truth, kind) == pytest.approx(1, rel=0.05)
+
+
+def test_the_temperature_of_maps_is_that_of_their_known_pixels() -> None:
+    probabilities, truth = drawn("single_label", 2 * 30 * 30)
+    spoilt = unscale(probabilities, 2.0, "single_label")
+    maps, numbers = spoilt.reshape(2, 30, 30, 4).transpose(0, 3, 1, 2), truth.reshape(2, 30, 30)
+    assert fit_temperature(maps, numbers, "segmentation") == pytest.approx(
+        fit_temperature(spoilt, truth, "single_label"), rel=1e-4
+    )
+    numbers[:, :10] = IGNORE
+    known = numbers.ravel() != IGNORE
+    assert fit_temperature(spoilt, numbers.ravel(), "segmentation") == fit_temperature(
+        spoilt[known], truth[known], "single_label"
+    )
+    assert fit_temperature(maps.astype(np.float32), numbers, "segmentation") == pytest.approx(
+        fit_temperature(spoilt[known], truth[known], "single_label"), rel=1e-4
+    )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fit_survives_probabilities_of_zero_and_one(kind: str) -> None:
+    certain = np.eye(3)[[0, 1, 2, 0]]
+    right = certain if kind == "multi_label" else np.array([0, 1, 2, 0])
+    wrong = 1 - certain if kind == "multi_label" else np.array([1, 2, 0, 1])
+    assert np.exp(-3) <= fit_temperature(certain, right, kind) <= 1
+    assert fit_temperature(certain, wrong, kind) == pytest.approx(np.exp(3), rel=1e-3)
+
+
+def test_probabilities_that_no_temperature_improves_keep_the_temperature_one() -> None:
+    assert fit_temperature(np.full((10, 4), 0.25), np.arange(10) % 4, "single_label") == 1.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_calibration_error_is_small_for_calibrated_large_for_overconfident_and_small_after_the_fit(kind: str) -> None:
+    probabilities, truth = drawn(kind, 10_000, seed=1)
+    overconfident = unscale(probabilities, 3.0, kind)
+    temperature = fit_temperature(*(rows[:5000] for rows in (overconfident, truth)), kind)
+    calibrated = scale(overconfident, temperature, kind)[5000:]
+    values = calibration_metrics(label_reliability(calibrated, truth[5000:], temperature, kind))
+    honest = calibration_metrics(label_reliability(probabilities, truth, kind=kind))
+    assert honest["ece"] < 0.02
+    assert honest["ece_raw"] == pytest.approx(honest["ece"])
+    assert values["ece_raw"] > 0.1
+    assert values["ece"] < 0.03
+
+
+def test_reliability_bins_of_a_worked_example() -> None:
+    bins = reliability_bins([0.0, 0.1, 0.5, 0.95, 1.0], [0, 1, 1, 1, 0], bins=2)
+    np.testing.assert_allclose(bins, [[2, 0.1, 1], [3, 2.45, 2]])
+    assert expected_calibration_error(bins) == pytest.approx((0.9 + 0.45) / 5)
+    assert reliability_bins(np.zeros(0), np.zeros(0)).shape == (15, 3)
+
+
+def test_the_calibration_error_of_each_set_of_bins_is_taken_alone() -> None:
+    bins = np.zeros((2, 3, 15, 3))
+    bins[1, 2, 14] = [4, 3.8, 2]
+    error = expected_calibration_error(bins)
+    assert error.shape == (2, 3)
+    assert error[1, 2] == pytest.approx(0.45)
+    assert np.isnan(error).sum() == 5
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(KINDS), st.floats(0.3, 5))
+def test_reliability_of_patches_sums_to_that_of_the_raw_and_calibrated_predictions(
+    seed: int, kind: str, temperature: float
+) -> None:
+    raw, truth = drawn(kind, 40, seed)
+    table = label_reliability(scale(raw, temperature, kind), truth, temperature, kind)
+    assert table.shape == (40, 2, 15, 3)
+    for side, values in enumerate((raw, scale(raw, temperature, kind))):
+        if kind == "multi_label":
+            expected = reliability_bins(values, truth == 1)
+        else:
+            expected = reliability_bins(values.max(axis=1), values.argmax(axis=1) == truth)
+        np.testing.assert_allclose(table[:, side].sum(axis=0), expected, rtol=1e-6, atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.3, 5), st.sampled_from([0.0, 0.3, 1.0]))
+def test_reliability_of_pixels_is_that_of_patches_for_each_known_pixel(
+    seed: int, temperature: float, unknown: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    raw, truth = drawn("single_label", 3 * 5 * 6, seed)
+    calibrated = scale(raw, temperature, "single_label")
+    truth = np.where(generator.random(len(truth)) < unknown, IGNORE, truth)
+    maps = calibrated.reshape(3, 5, 6, 4).transpose(0, 3, 1, 2)
+    table = pixel_reliability(maps, truth.reshape(3, 5, 6).astype(np.uint8), temperature)
+    for patch in range(3):
+        rows = np.arange(patch * 30, (patch + 1) * 30)
+        rows = rows[truth[rows] != IGNORE]
+        expected = label_reliability(calibrated[rows], truth[rows], temperature).sum(axis=0)
+        np.testing.assert_allclose(table[patch], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_reliability_takes_float32_and_certain_pixels() -> None:
+    certain = np.zeros((1, 3, 2, 2), np.float32)
+    certain[:, 1] = 1
+    table = pixel_reliability(certain, np.array([[[1, 1], [0, IGNORE]]], np.uint8), temperature=2.0)
+    for side in (0, 1):
+        assert table[0, side, 14].tolist() == [3, 3, 2]
+        assert not table[0, side, :14].any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(KINDS))
+def test_integer_weights_equal_repeated_rows_and_many_weightings_one_at_a_time(seed: int, kind: str) -> None:
+    table = label_reliability(*drawn(kind, 12, seed), 1.7, kind)
+    many = np.random.default_rng(seed).integers(0, 3, (4, 12)) * [[0], [1], [1], [2]]
+    together = calibration_metrics(table, many)
+    for replicate, weights in enumerate(many):
+        repeated = calibration_metrics(np.repeat(table, weights, axis=0))
+        assert calibration_metrics(table, weights) == pytest.approx(repeated, nan_ok=True)
+        assert {name: values[replicate] for name, values in together.items()} == pytest.approx(repeated, nan_ok=True)
+    assert np.isnan(together["ece"][0])
+
+
+@pytest.mark.parametrize("count", [9, 19, 57])
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_conformal_intervals_cover_exchangeable_units_at_least_as_often_as_they_say(
+    count: int, coverage: float
+) -> None:
+    trials = 20_000  # each column is a calibration set of its own with a new unit
+    residuals = np.random.default_rng(count).standard_t(2, (count + 1, trials))
+    covered = np.abs(residuals[-1]) <= conformal_margin(residuals[:-1], coverage)
+    rounding = 4 * np.sqrt(coverage * (1 - coverage) / trials)
+    assert coverage - rounding <= covered.mean() <= coverage + 1 / (count + 1) + rounding
+
+
+def test_conformal_margins_of_worked_examples() -> None:
+    residuals = np.array([[-3.0], [1.0], [2.0], [-4.0]])
+    assert conformal_margin(residuals, 0.5).tolist() == [3.0]  # ⌈5 × 0.5⌉ = 3rd of 1, 2, 3, 4
+    assert conformal_margin(residuals, 0.8).tolist() == [4.0]  # ⌈5 × 0.8⌉ = 4th
+    assert conformal_margin(residuals, 0.81).tolist() == [np.inf]
+    assert conformal_margin(np.arange(1.0, 10)[:, None]).tolist() == [9.0]
+    assert conformal_margin(np.arange(1.0, 9)[:, None]).tolist() == [np.inf]
+    assert conformal_margin(np.arange(1.0, 100)[:, None], 0.07).tolist() == [7.0]  # 100 × 0.07 is a bit more than 7
+    assert conformal_margin(np.zeros((0, 2))).tolist() == [np.inf, np.inf]
+
+
+def test_unknown_residuals_do_not_count() -> None:
+    residuals = np.array([[-3.0, 1.0], [1.0, np.nan], [2.0, np.nan], [-4.0, np.nan]])
+    assert conformal_margin(residuals, 0.5).tolist() == [3.0, 1.0]
+    assert conformal_margin(residuals, 0.8).tolist() == [4.0, np.inf]
+
+
+def test_coverage_counts_numbers_within_their_intervals() -> None:
+    truth, prediction = np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 1.0], [3.0, 1.0]])
+    assert coverage_metrics(truth, prediction, [1.0, 0.5]) == {"coverage": 0.25, "interval_width": 1.5}
+    assert coverage_metrics(truth, prediction, [1.0, np.inf]) == {"coverage": 0.75, "interval_width": np.inf}
+    many = coverage_metrics(truth, prediction, [1.0, 0.5], [[1, 0], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(many["coverage"], [0.5, 0.0, np.nan])
+    np.testing.assert_array_equal(many["interval_width"], [1.5, 1.5, np.nan])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_coverage_of_pixels_is_that_of_all_known_pixels_of_repeated_patches(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    truth, prediction = generator.normal(size=(2, 4, 2, 3, 3))
+    truth[np.broadcast_to(generator.random((4, 1, 3, 3)) < 0.3, truth.shape)] = np.nan
+    margin, weights = [0.5, 2.0], np.array([1, 0, 2, 1])
+    flat = [np.moveaxis(np.repeat(values, weights, axis=0), 1, -1).reshape(-1, 2) for values in (truth, prediction)]
+    known = ~np.isnan(flat[0][:, 0])
+    expected = coverage_metrics(flat[0][known], flat[1][known], margin)
+    sums = pixel_sums(prediction, truth, margin)
+    assert pixel_coverage_metrics(sums, margin, weights) == pytest.approx(expected, nan_ok=True)
+    many = pixel_coverage_metrics(sums, margin, np.stack([weights, 0 * weights]))
+    assert many["coverage"][0] == pytest.approx(expected["coverage"], nan_ok=True)
+    assert np.isnan([values[1] for values in many.values()]).all()
+
+
+def test_an_output_without_known_pixels_does_not_widen_the_intervals() -> None:
+    truth = np.zeros((1, 2, 2, 2))
+    truth[:, 1] = np.nan
+    sums = pixel_sums(np.zeros_like(truth), truth, [1.0, np.inf])
+    assert pixel_coverage_metrics(sums, [1.0, np.inf]) == {"coverage": 1.0, "interval_width": 2.0}
+
+
+def test_coverage_without_a_margin_or_without_rows_is_nan() -> None:
+    sums = pixel_sums(np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 2, 2)))
+    assert np.isnan(pixel_coverage_metrics(sums, [1.0])["coverage"])
+    assert np.isnan(list(coverage_metrics(np.zeros((0, 1)), np.zeros((0, 1)), [1.0]).values())).all()
+
+
+def test_impossible_temperatures_kinds_and_coverages_are_usage_errors() -> None:
+    for temperature in (0, -1, np.nan, np.inf):
+        for function in (scale, unscale):
+            with pytest.raises(UsageError, match="temperature"):
+                function(np.eye(2), temperature, "single_label")
+        with pytest.raises(UsageError, match="temperature"):
+            pixel_reliability(np.ones((1, 1, 1, 1)), np.zeros((1, 1, 1), int), temperature)
+    with pytest.raises(UsageError, match="valid: single_label"):
+        scale(np.eye(2), 1.0, "regression")
+    with pytest.raises(UsageError, match="valid: single_label"):
+        fit_temperature(np.eye(2), [0, 1], "detection")
+    with pytest.raises(UsageError, match="pixel_reliability"):
+        label_reliability(np.eye(2), [0, 1], 1.0, "segmentation")
+    with pytest.raises(UsageError, match="coverage"):
+        conformal_margin(np.zeros((3, 1)), 1.0)
+
+
+def test_data_that_are_no_probabilities_or_truth_are_data_errors() -> None:
+    with pytest.raises(DataError, match="within 0 and 1"):
+        label_reliability([[1.5, -0.5]], [0])
+    with pytest.raises(DataError, match="within 0 and 1"):
+        reliability_bins([np.nan], [1])
+    with pytest.raises(DataError, match="class 2 does not exist"):
+        fit_temperature(np.eye(2), [0, 2], "single_label")
+    with pytest.raises(DataError, match="class 7 does not exist"):
+        pixel_reliability(np.full((1, 2, 1, 1), 0.5), np.full((1, 1, 1), 7))
+    with pytest.raises(DataError, match="0 or 1"):
+        fit_temperature(np.eye(2), np.eye(2) * 2, "multi_label")
+    with pytest.raises(DataError, match="no truth is known"):
+        fit_temperature(np.full((1, 2, 1, 1), 0.5), np.full((1, 1, 1), IGNORE), "segmentation")
+
+
+def test_shapes_that_do_not_fit_are_usage_errors() -> None:
+    with pytest.raises(UsageError, match=r"give \(N, K\) and \(N,\)"):
+        label_reliability(np.eye(2), np.eye(2))
+    with pytest.raises(UsageError, match=r"give \(N, K\) both"):
+        label_reliability(np.eye(2), [0, 1], kind="multi_label")
+    with pytest.raises(UsageError, match=r"give \(B, K, H, W\)"):
+        pixel_reliability(np.ones((1, 2, 3, 3)), np.zeros((1, 2, 3), int))
+    with pytest.raises(UsageError, match="class numbers"):
+        label_reliability(np.eye(2), [0.0, 1.0])
+    with pytest.raises(UsageError, match="same shape"):
+        reliability_bins([0.5], [1, 0])
+    with pytest.raises(UsageError, match="reliability has the shape"):
+        calibration_metrics(np.zeros((2, 15, 3)))
+    with pytest.raises(UsageError, match="give one for each"):
+        coverage_metrics([[1.0]], [[1.0]], [1.0, 2.0])

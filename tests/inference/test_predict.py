@@ -1,0 +1,322 @@
+"""What a model says about the patches of a store, as a table, maps and boxes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import torch
+from rasterio.warp import transform
+
+from eofuse.data.boxes import read_geojson
+from eofuse.data.pack import pack_source
+from eofuse.data.store import Store
+from eofuse.errors import DataError, UsageError
+from eofuse.inference.maps import MapFolder
+from eofuse.inference.predict import predict_store, write_predictions
+from eofuse.modalities import ELEVATION, SENTINEL1, WORLDCOVER
+from eofuse.models.artifact import save_model
+from eofuse.models.fusion import FusionOptions
+from eofuse.models.heads import HeadSpec
+from eofuse.models.model import ModelSpec, build_model
+from eofuse.models.normalisation import ChannelStatistics
+from fake_source import FakeSource
+
+torch.set_num_threads(1)
+
+UTM = "EPSG:32632"
+SIZE = 32
+PATCHES = 20  # more than a batch
+LACKING = 3
+UNPLACED = 5
+COVER = tuple(category.name for category in WORLDCOVER.categories)
+HEADS = {
+    "zone": HeadSpec("single_label", ("north", "south")),
+    "cover": HeadSpec("multi_label", ("forest", "water")),
+    "height": HeadSpec("regression", ("height",), (500.0,), (100.0,), unit="m", margin=(20.0,)),
+    "shares": HeadSpec("regression", ("dry", "wet"), composition=True, margin=(0.9, 0.9)),
+    "worldcover": HeadSpec("segmentation", COVER, network="fpn"),
+    "elevation": HeadSpec("pixel_regression", ("elevation",), (500.0,), (9.0,), network="fpn", unit="m", margin=(7.5,)),
+    "tank": HeadSpec("detection", ("round", "square"), network="fcos"),
+}
+
+
+class PlacedSource(FakeSource):
+    """Patches side by side in UTM zone 32; one has no place, one no radar, and of one half of the heights is missing."""
+
+    def plant(self) -> None:
+        self.index["ulx"] = 500000.0 + 320 * np.arange(self.patches)
+        self.index["uly"] = 5300000.0
+        self.index.loc[UNPLACED, ["ulx", "uly"]] = np.nan
+        self.index["crs"] = self.index["crs"].where(self.index.index != UNPLACED, None)
+
+    def signal(self, modality, row, raster):
+        if modality.name == "elevation" and row == 0:
+            raster[:, :, : self.size // 2] = ELEVATION.nodata
+        return raster
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    source = PlacedSource(
+        patches=PATCHES,
+        size=SIZE,
+        modalities=(SENTINEL1, ELEVATION),
+        absent={"elevation": {LACKING}},
+    )
+    return pack_source(source, tmp_path_factory.mktemp("placed") / "placed.store", workers=1)
+
+
+def make_model(folder: Path, *heads: str, patch_size: int = SIZE) -> Path:
+    """A model with random weights that looks at the elevation."""
+    statistics = ChannelStatistics({"elevation": [1500.0]}, {"elevation": [800.0]})
+    options = FusionOptions(strategy="single", encoder="test_resnet")
+    chosen = {name: HEADS[name] for name in heads}
+    return save_model(
+        build_model(ModelSpec((ELEVATION,), options, chosen, statistics, (patch_size, patch_size)), seed=0), folder
+    )
+
+
+@pytest.fixture(scope="module")
+def predicted(store, tmp_path_factory) -> tuple[pd.DataFrame, Path]:
+    folder = tmp_path_factory.mktemp("predicted")
+    table = predict_store(make_model(folder / "model", *HEADS), store, maps=folder / "maps")
+    return table, folder / "maps"
+
+
+def test_a_patch_that_lacks_an_input_has_a_row_without_values_and_no_map(predicted):
+    table, maps = predicted
+    assert table["predicted"].tolist() == [row != LACKING for row in range(PATCHES)]
+    told = table.drop(columns=["patch_id", "scene", "lon", "lat", "predicted"])
+    assert told.iloc[LACKING].isna().all()
+    assert told.drop(index=LACKING).notna().all(axis=None)
+    expected = {f"patch_{row}.tif" for row in range(PATCHES) if row != LACKING}
+    assert {path.name for path in (maps / "worldcover").iterdir()} == expected
+    assert {path.name for path in (maps / "elevation").iterdir()} == expected
+    assert {path.name for path in maps.iterdir()} == {"worldcover", "elevation", "tank.geojson"}
+
+
+def test_classes_come_with_their_probabilities(predicted):
+    table = predicted[0].drop(index=LACKING)
+    spread = table[["zone.p.north", "zone.p.south"]].to_numpy(dtype=float)
+    np.testing.assert_allclose(spread.sum(axis=1), 1, rtol=1e-5)
+    assert table["zone"].tolist() == [("north", "south")[number] for number in spread.argmax(axis=1)]
+    spread = table[["cover.p.forest", "cover.p.water"]].to_numpy(dtype=float)
+    assert [list(names) for names in table["cover"]] == [
+        [name for name, value in zip(("forest", "water"), values, strict=True) if value >= 0.5] for values in spread
+    ]
+
+
+def test_one_number_is_a_column_and_several_are_columns_each_with_their_interval(predicted):
+    table = predicted[0].drop(index=LACKING)
+    assert table["height"].between(0, 1000).all()
+    np.testing.assert_allclose(table["height.high"] - table["height"], 20)
+    np.testing.assert_allclose(table["height"] - table["height.low"], 20)
+    np.testing.assert_allclose(table["shares.dry"] + table["shares.wet"], 1, rtol=1e-5)
+    ends = table[["shares.dry.low", "shares.dry.high", "shares.wet.low", "shares.wet.high"]]
+    assert ends.ge(0).all(axis=None)
+    assert ends.le(1).all(axis=None)
+
+
+def test_a_number_without_a_known_interval_has_no_columns_of_it(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(HEADS, "height", HeadSpec("regression", ("height",), (500.0,), (100.0,)))
+    table = predict_store(make_model(tmp_path / "model", "height"), store)
+    assert [name for name in table if name.startswith("height")] == ["height"]
+
+
+def test_maps_of_classes_lie_where_the_patch_lies(predicted, store):
+    _, maps = predicted
+    for row in (0, 7, PATCHES - 1):
+        with rasterio.open(maps / "worldcover" / f"patch_{row}.tif") as file:
+            assert file.crs == UTM
+            assert file.bounds == (500000 + 320 * row, 5300000 - 320, 500000 + 320 * (row + 1), 5300000)
+            assert (file.count, file.shape, file.dtypes, file.nodata) == (2, (SIZE, SIZE), ("uint8", "uint8"), 255)
+            assert file.descriptions == ("class", "confidence")
+            assert file.compression.name == "deflate"
+
+
+def test_a_map_of_classes_says_the_names_and_colours_of_its_numbers(predicted):
+    _, maps = predicted
+    with rasterio.open(maps / "worldcover" / "patch_1.tif") as file:
+        assert [file.tags(1)[f"class_{number}"] for number in range(len(COVER))] == list(COVER)
+        assert file.colormap(1)[0][:3] == (0x00, 0x64, 0x00)
+        numbers, confidence = file.read()
+        assert "simulated" in file.tags()["note"]
+    assert numbers.max() < len(COVER)
+    assert confidence.min() >= round(100 / len(COVER))
+    assert confidence.max() <= 100
+
+
+def test_shares_are_those_of_the_map_and_sum_to_one(predicted):
+    table, maps = predicted
+    shares = table.set_index("patch_id")[[f"worldcover.share.{name}" for name in COVER]].astype(float)
+    np.testing.assert_allclose(shares.drop(index=f"patch_{LACKING}").sum(axis=1), 1)
+    for name in ("patch_0", "patch_4"):
+        with rasterio.open(maps / "worldcover" / f"{name}.tif") as file:
+            numbers = file.read(1, masked=True).compressed()
+        expected = np.bincount(numbers, minlength=len(COVER)) / len(numbers)
+        np.testing.assert_allclose(shares.loc[name], expected)
+
+
+def test_numbers_of_pixels_have_their_name_and_unit_and_the_table_their_mean(predicted):
+    table, maps = predicted
+    for row in (0, 8):
+        with rasterio.open(maps / "elevation" / f"patch_{row}.tif") as file:
+            assert (file.dtypes, file.descriptions, file.units) == (("float32",), ("elevation",), ("m",))
+            assert float(file.tags(1)["margin_of_90_percent_interval"]) == 7.5
+            values = file.read(1, masked=True)
+        assert 400 < values.mean() < 600
+        assert table["elevation.mean"][row] == pytest.approx(values.mean(dtype=float), rel=1e-6)
+
+
+def test_nothing_is_told_of_pixels_where_the_inputs_have_no_data(predicted):
+    _, maps = predicted
+    left = np.tile(np.arange(SIZE) < SIZE // 2, (SIZE, 1))
+    with rasterio.open(maps / "worldcover" / "patch_0.tif") as file:
+        bands = file.read()
+    assert (bands[:, left] == 255).all()
+    assert (bands[:, ~left] < 255).all()
+    with rasterio.open(maps / "elevation" / "patch_0.tif") as file:
+        np.testing.assert_array_equal(np.isnan(file.read(1)), left)
+
+
+def test_a_patch_without_a_place_has_a_map_without_a_place(predicted):
+    _, maps = predicted
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        file = rasterio.open(maps / "worldcover" / f"patch_{UNPLACED}.tif")
+    with file:
+        assert file.crs is None
+        assert file.transform.is_identity
+        assert file.read(1).shape == (SIZE, SIZE)
+
+
+def test_a_window_in_the_middle_lies_in_the_middle(store, tmp_path):
+    model = make_model(tmp_path / "model", "worldcover", patch_size=16)
+    predict_store(model, store, maps=tmp_path / "maps")
+    with rasterio.open(tmp_path / "maps" / "worldcover" / "patch_1.tif") as file:
+        assert file.shape == (16, 16)
+        assert file.bounds == (500320 + 80, 5300000 - 240, 500320 + 240, 5300000 - 80)
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "pixel"),
+    [("EPSG:32632", (500000.0, 5300000.0), (2.5, 2.5)), ("EPSG:4326", (8.0, 47.0), (1.5e-4, 1e-4))],
+)
+def test_pixels_of_cut_scenes_have_the_size_that_they_have(store, tmp_path, crs, corner, pixel):
+    centre = corner[0] + pixel[0] * SIZE / 2, corner[1] - pixel[1] * SIZE / 2
+    (lon,), (lat,) = transform(crs, "EPSG:4326", [centre[0]], [centre[1]])
+    places = {"crs": crs, "ulx": corner[0], "uly": corner[1], "lon": lon, "lat": lat, "side_km": 0.08}
+    cut = Store(store.path, json.loads((store.path / "store.json").read_text()), store.index.assign(**places))
+    with MapFolder(tmp_path, cut, {"worldcover": HEADS["worldcover"]}) as maps:
+        maps.add("worldcover", np.array([2]), np.zeros((1, 2, SIZE, SIZE), dtype=np.uint8))
+    with rasterio.open(tmp_path / "worldcover" / "patch_2.tif") as file:
+        assert file.transform.to_gdal() == pytest.approx((corner[0], pixel[0], 0, corner[1], 0, -pixel[1]), rel=1e-9)
+
+
+def told_boxes(*boxes: tuple[float, ...]) -> np.ndarray:
+    """One patch's prediction: rows x0, y0, x1, y1, score, class."""
+    told = np.zeros((1, 100, 6), dtype=np.float32)
+    told[..., 5] = -1
+    told[0, : len(boxes)] = boxes
+    return told
+
+
+def test_boxes_come_back_from_geojson_where_they_were(store, tmp_path):
+    with MapFolder(tmp_path, store, {"tank": HEADS["tank"]}) as maps:
+        maps.add(
+            "tank", np.array([2]), told_boxes((4, 6, 10, 20, 0.9, 1), (20, 2, 30, 9, 0.5, 0), (0, 0, 9, 9, 0.4, 0))
+        )
+    first, _ = json.loads((tmp_path / "tank.geojson").read_text())["features"]
+    assert first["properties"] == {"patch_id": "patch_2", "class": "square", "score": 0.9, "pixels": [4, 6, 10, 20]}
+    ring = first["geometry"]["coordinates"][0]
+    eastings, northings = transform("EPSG:4326", UTM, *zip(*ring, strict=True))
+    left, top = 500640, 5300000
+    assert eastings == pytest.approx([left + 10 * column for column in (4, 4, 10, 10, 4)], abs=0.01)
+    assert northings == pytest.approx([top - 10 * row for row in (6, 20, 20, 6, 6)], abs=0.01)
+    read = read_geojson(tmp_path / "tank.geojson", store.index, store.patch_size)
+    np.testing.assert_allclose(read.by_row[2], [[4, 6, 10, 20, 1], [20, 2, 30, 9, 0]], atol=0.05)
+    assert read.classes == ("round", "square")
+
+
+def test_boxes_of_a_patch_without_a_place_have_pixels_only(store, tmp_path):
+    with MapFolder(tmp_path, store, {"tank": HEADS["tank"]}) as maps:
+        maps.add("tank", np.array([UNPLACED]), told_boxes((4, 6, 10, 20, 0.9, 1)))
+    (feature,) = json.loads((tmp_path / "tank.geojson").read_text())["features"]
+    assert feature["geometry"] is None
+    assert feature["properties"]["pixels"] == [4, 6, 10, 20]
+
+
+def test_boxes_of_a_window_are_counted_from_the_corner_of_the_patch(store, tmp_path):
+    model = make_model(tmp_path / "model", "tank", patch_size=16)
+    whole = predict_store(model, store, maps=tmp_path / "maps", threshold=0.05)
+    features = json.loads((tmp_path / "maps" / "tank.geojson").read_text())["features"]
+    pixels = np.array([feature["properties"]["pixels"] for feature in features])
+    assert len(pixels) == whole["tank.boxes"].sum() > 0
+    assert pixels.min() >= 8
+    assert pixels.max() <= 24
+
+
+def test_the_table_counts_the_boxes_of_the_file(store, tmp_path):
+    model = make_model(tmp_path / "model", "tank")
+    table = predict_store(model, store, maps=tmp_path, threshold=0.06).set_index("patch_id")
+    features = [feature["properties"] for feature in json.loads((tmp_path / "tank.geojson").read_text())["features"]]
+    counted = pd.Series([feature["patch_id"] for feature in features]).value_counts().reindex(table.index)
+    assert 0 < counted.sum() == table["tank.boxes"].sum()
+    assert counted.fillna(0).equals(table["tank.boxes"].fillna(0).astype(float))
+    assert min(feature["score"] for feature in features) >= 0.06
+
+
+def test_a_table_without_maps_is_the_same(predicted, store, tmp_path):
+    table = predict_store(make_model(tmp_path / "model", *HEADS), store)
+    pd.testing.assert_frame_equal(table, predicted[0])
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "table.csv"])
+def test_the_table_can_be_written(predicted, tmp_path, name):
+    write_predictions(predicted[0], tmp_path / name)
+    read = pd.read_parquet(tmp_path / name) if name.endswith("parquet") else pd.read_csv(tmp_path / name)
+    assert list(read.columns) == list(predicted[0].columns)
+    np.testing.assert_allclose(
+        read["tank.boxes"].fillna(-1).astype(int), predicted[0]["tank.boxes"].fillna(-1).astype(int)
+    )
+
+
+def test_maps_of_a_model_that_tells_nothing_of_pixels_are_refused(store, tmp_path):
+    model = make_model(tmp_path / "model", "zone", "height")
+    with pytest.raises(UsageError, match=r"no maps of what the model tells: zone \(single_label\), height"):
+        predict_store(model, store, maps=tmp_path / "maps")
+    assert not (tmp_path / "maps").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_refused(store, tmp_path):
+    (tmp_path / "maps").touch()
+    with pytest.raises(UsageError, match="is no folder"):
+        predict_store(make_model(tmp_path / "model", "tank"), store, maps=tmp_path / "maps")
+
+
+def test_an_interrupted_prediction_leaves_the_boxes_of_the_last_one(store, tmp_path):
+    (tmp_path / "tank.geojson").write_text("old")
+    with pytest.raises(KeyboardInterrupt), MapFolder(tmp_path, store, {"tank": HEADS["tank"]}):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["tank.geojson"]
+    assert (tmp_path / "tank.geojson").read_text() == "old"
+
+
+def test_an_unknown_reference_system_is_named(store, tmp_path):
+    odd = Store(store.path, json.loads((store.path / "store.json").read_text()), store.index.assign(crs="EPSG:1"))
+    with (
+        MapFolder(tmp_path, odd, {"worldcover": HEADS["worldcover"]}) as maps,
+        pytest.raises(DataError, match="patch_2: unknown coordinate reference system 'EPSG:1'"),
+    ):
+        maps.add("worldcover", np.array([2]), np.zeros((1, 2, SIZE, SIZE), dtype=np.uint8))
+
+
+def test_names_that_would_leave_the_folder_are_quoted(store, tmp_path):
+    index = store.index.assign(patch_id=[f"../{row}" for row in range(PATCHES)])
+    odd = Store(store.path, json.loads((store.path / "store.json").read_text()), index)
+    with MapFolder(tmp_path / "maps", odd, {"a/b": HEADS["worldcover"]}) as maps:
+        maps.add("a/b", np.array([2]), np.zeros((1, 2, SIZE, SIZE), dtype=np.uint8))
+    assert [path.name for path in (tmp_path / "maps" / "a%2Fb").iterdir()] == ["..%2F2.tif"]
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]

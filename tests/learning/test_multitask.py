@@ -1,0 +1,140 @@
+"""Several tasks on one network: partly known targets, weights, one stopping rule, and resuming to the same bits."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eofuse import recipe as recipes
+from eofuse.config import parse_options
+from eofuse.data.pack import pack_source
+from eofuse.errors import DataError, UsageError
+from eofuse.learning.preparation import RunOptions, prepare
+from fake_source import MappedSource
+
+TARGETS = {"label": None, "value": None, "worldcover": {"network": "fpn"}}
+
+
+class PartlyKnown(MappedSource):
+    """Two patches of three have no value."""
+
+    def plant(self):
+        super().plant()
+        self.index.loc[np.arange(self.patches) % 3 > 0, "value"] = np.nan
+
+
+@pytest.fixture(scope="module")
+def partly_known(tmp_path_factory):
+    source = PartlyKnown(patches=90, size=32)
+    return pack_source(source, tmp_path_factory.mktemp("multitask") / "partly.store", workers=1)
+
+
+@pytest.fixture
+def several(partly_known) -> dict:
+    return {
+        "data": {"store": str(partly_known.path)},
+        "inputs": ["s1", "s2"],
+        "split": {"fractions": [0.5, 0.2, 0.3]},
+        "tasks": TARGETS,
+        "train": {"steps": 24, "batch_size": 12, "evaluations": 4, "learning_rate": 0.004},
+    }
+
+
+def test_several_targets_are_learned_at_once(several, tmp_path):
+    run = recipes.train(several, to=tmp_path / "run", overrides=["train.steps=60"])
+    assert run.test["label"]["accuracy"] > 0.9
+    assert run.test["value"]["r2"] > 0.3
+    assert run.test["worldcover"]["miou"] > 0.6
+
+
+def test_a_patch_that_knows_one_target_only_is_used_for_that(several, partly_known):
+    prepared = prepare(partly_known, parse_options(RunOptions, several))
+    known = {part: prepared.known(part) for part in prepared.rows}
+    assert sum(len(rows) for rows in prepared.rows.values()) == 90
+    assert sum(len(of["label"]) for of in known.values()) == 90
+    assert sum(len(of["value"]) for of in known.values()) == 30
+    assert set(known["test"]["value"]) <= set(prepared.rows["test"])
+
+
+def test_each_target_is_tested_on_the_patches_that_know_it(several, partly_known, tmp_path):
+    run = recipes.train(several, to=tmp_path / "run", overrides=["train.steps=2", "train.evaluations=1"])
+    everywhere, known = run.predictions("label")["row"], run.predictions("value")["row"]
+    assert known.tolist() == [row for row in everywhere if np.isfinite(partly_known.index["value"].iloc[row])]
+
+
+@pytest.mark.parametrize("weighting", ["fixed", "uncertainty", "gradient_norm"])
+def test_the_loss_and_weight_of_each_task_are_written_down(several, tmp_path, weighting):
+    run = recipes.train(several, to=tmp_path / "run", overrides=[f"weighting={weighting}"])
+    losses = pd.read_csv(run.folder / "losses.csv")
+    assert len(losses) == 24
+    assert set(losses) == {"step", "loss", *TARGETS, *(f"{name}.weight" for name in TARGETS)}
+    weights = losses[[f"{name}.weight" for name in TARGETS]]
+    assert ((weights - 1).abs().to_numpy().max() < 1e-6) == (weighting == "fixed")
+
+
+class Interrupted(BaseException):
+    """Stands for a kill at some step."""
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "gradient_norm"])
+def test_an_interrupted_run_goes_on_with_the_weights_it_had_learned(several, tmp_path, weighting):
+    def stop(done, total, words):
+        if done == 15:
+            raise Interrupted
+
+    several = {**several, "weighting": weighting}
+    whole = recipes.train(several, to=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        recipes.train(several, to=tmp_path / "again", progress=stop)
+    again = recipes.resume(tmp_path / "again")
+    for name in ("losses.csv", "evaluations.csv", "test.json", "model/model.safetensors"):
+        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_the_mean_skill_over_the_constant_prediction_selects_the_weights(several, tmp_path):
+    run = recipes.train(several, to=tmp_path / "run")
+    scores = pd.read_csv(run.folder / "evaluations.csv")
+    assert run.result["metric"] == "skill"
+    assert scores.loc[scores["skill"].idxmax(), "step"] == run.result["best_step"]
+    best = scores[scores["step"] == run.result["best_step"]].iloc[0]
+    validation = {found["target"]: found["validation"] for found in run.result["targets"]}
+    assert validation["value"]["rmse"] == pytest.approx(best["value.rmse"])
+
+
+def test_a_weight_by_hand_makes_a_task_louder(several, tmp_path):
+    several["tasks"] = {**TARGETS, "label": {"weight": 5.0}}
+    run = recipes.train(several, to=tmp_path / "run", overrides=["train.steps=4", "train.evaluations=1"])
+    losses = pd.read_csv(run.folder / "losses.csv")
+    total = 5 * losses["label"] + losses["value"] + losses["worldcover"]
+    np.testing.assert_allclose(losses["loss"], total, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": {"target": "label"}}, "give task, or tasks"),
+        ({"tasks": {}}, "give task, or tasks"),
+        ({"tasks": {"label": {"target": "value"}}}, "name it once"),
+        ({"tasks": {"label": {"balance": "sampling"}, "climate_zone": {"balance": "sampling"}}}, "only one"),
+        ({"tasks": {"label": None, "lable": None}}, "did you mean 'label'"),
+        ({"tasks": {"label": {"network": "unet"}}}, "unknown network"),
+        ({"tasks": {"label": {"threshold": 0.3}}}, "'threshold' is for land_cover_above"),
+        ({"tasks": {"worldcover": {"loss": "mse"}}}, "unknown loss 'mse' for segmentation"),
+    ],
+)
+def test_what_does_not_fit_is_refused(several, partly_known, change, message):
+    with pytest.raises(UsageError, match=message):
+        prepare(partly_known, parse_options(RunOptions, {**several, **change}))
+
+
+def test_a_target_that_no_validation_patch_knows_is_an_error(several, tmp_path):
+    class Rare(MappedSource):
+        def plant(self):
+            super().plant()
+            self.index.loc[self.index["split"] == "validation", "value"] = np.nan
+
+    store = pack_source(Rare(patches=60, size=32), tmp_path / "rare.store", workers=1)
+    options = parse_options(
+        RunOptions, {**several, "data": {"store": str(store.path)}, "split": {"protocol": "published"}}
+    )
+    with pytest.raises(DataError, match="no validation patch has the target 'value'"):
+        prepare(store, options)
