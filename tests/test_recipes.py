@@ -6,6 +6,8 @@ import eofuse
 from eofuse.config import read_yaml
 from shrink import RECIPES, shrunk
 
+STORES = {"ben_real_40.yaml": "real_store", "terramesh_4.yaml": "scenes_store"}
+
 
 @pytest.fixture(scope="module")
 def simulated_store(tmp_path_factory):
@@ -18,13 +20,20 @@ def real_store(ben_real_40, tmp_path_factory):
     return eofuse.pack(ben_real_40, tmp_path_factory.mktemp("recipes") / "ben-real-40.store", workers=1)
 
 
+@pytest.fixture(scope="module")
+def scenes_store(shared, tmp_path_factory):
+    root = f"root={shared / 'realdata' / 'terramesh-4'}"
+    folder = tmp_path_factory.mktemp("recipes") / "terramesh-4.store"
+    return eofuse.cut(RECIPES / "scenes" / "terramesh_4.yaml", folder, size=64, overrides=[root], workers=1).store
+
+
 def names(is_study: bool) -> list[str]:
     return sorted(path.name for path in RECIPES.glob("*.yaml") if ("study" in read_yaml(path)) is is_study)
 
 
 @pytest.mark.parametrize("name", names(is_study=True))
-def test_a_study_recipe_runs_to_its_report(name, simulated_store, real_store, tmp_path):
-    store = real_store if "real" in name else simulated_store
+def test_a_study_recipe_runs_to_its_report(name, request, tmp_path):
+    store = request.getfixturevalue(STORES.get(name, "simulated_store"))
     study = eofuse.study(shrunk(name), store=store, to=tmp_path / "study", workers=1)
     variants = set(read_yaml(RECIPES / name)["study"]["variants"])
     assert variants <= set(study.leaderboard()["variant"])

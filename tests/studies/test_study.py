@@ -18,7 +18,7 @@ from eofuse.files import locked
 from eofuse.studies.grid import final_cells, plan_study, search_cells
 from eofuse.studies.worker import run_cell
 
-TABLES = ("results", "leaderboard", "comparisons", "predictions", "curves", "per_class")
+TABLES = ("results", "leaderboard", "comparisons", "predictions/label", "curves", "per_class")
 
 
 def planted_study(store):
@@ -244,7 +244,7 @@ def test_the_summary_names_data_split_and_leakage(done, planted_store):
         ({"variants": {"optical": {"inputs": ["s2"]}, "b": {"inputs": ["s1"], "data": {"store": "x"}}}}, "data.store"),
         ({"search": {"learning_rates": [-1]}}, "greater than 0"),
         (
-            {"variants": {"optical": {"inputs": ["s2"]}, "b": {"inputs": ["s1"], "task": {"target": "x"}}}},
+            {"variants": {"optical": {"inputs": ["s2"]}, "b": {"inputs": ["s1"], "task": {"metric": "accuracy"}}}},
             "variants must share it",
         ),
     ],

@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from eofuse.data.sources.grid import Grid
 from eofuse.data.store import Store, Window
 from eofuse.errors import UsageError
-from eofuse.files import replacing
+from eofuse.files import file_name, replacing
 from eofuse.inference.columns import NO_CLASS, Array, boxes_that_count
 from eofuse.inference.places import grid_of, lon_lat
 from eofuse.modalities import BEN_GE_MODALITIES
@@ -85,7 +84,7 @@ class MapFolder:
         self._open.enter_context(rasterio.Env())
         for name, head in self.heads.items():
             if head.kind == "detection":
-                path = self.folder / f"{_quoted(name)}.geojson"
+                path = self.folder / f"{file_name(name)}.geojson"
                 self._features[name] = self._open.enter_context(_feature_file(path, name, self.store.simulated))
         return self
 
@@ -109,7 +108,7 @@ class MapFolder:
                 self._add_boxes(name, row, told[boxes_that_count(told, self.threshold)])
             else:
                 patch_id = str(self.store.index["patch_id"].iloc[row])
-                path = self.folder / _quoted(name) / f"{_quoted(patch_id)}.tif"
+                path = self.folder / file_name(name) / f"{file_name(patch_id)}.tif"
                 self._write_map(path, name, told, grid_of(self.store, row, self.window))
 
     def _write_map(self, path: Path, name: str, bands: Array, grid: Grid | None) -> None:
@@ -196,7 +195,3 @@ def _feature_file(path: Path, name: str, simulated: bool) -> Iterator[WriteFeatu
 
         yield write
         file.write("\n]}\n")
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe=" ")

@@ -11,14 +11,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
 from eofuse.data.loading import Rows
 from eofuse.evaluation.evidence import to_columns
-from eofuse.files import replacing, write_text
+from eofuse.files import file_name, replacing, write_text
 from eofuse.learning.preparation import Prepared
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
@@ -30,12 +29,12 @@ MAPS_FOLDER = "maps"
 
 def predictions_file(folder: Path, target: str) -> Path:
     """Where the predictions of a target lie."""
-    return folder / PREDICTIONS_FOLDER / f"{quote(target, safe=' ')}.parquet"
+    return folder / PREDICTIONS_FOLDER / f"{file_name(target)}.parquet"
 
 
 def maps_file(folder: Path, target: str) -> Path:
     """Where the predicted maps of a target lie."""
-    return folder / MAPS_FOLDER / f"{quote(target, safe=' ')}.npy"
+    return folder / MAPS_FOLDER / f"{file_name(target)}.npy"
 
 
 def write_test(folder: Path, prepared: Prepared, evidence: Mapping[str, Evidence]) -> None:

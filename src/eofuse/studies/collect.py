@@ -24,7 +24,7 @@ from eofuse.learning.evaluate import score_rows, to_predictions
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import Prepared, few_data_warning, prepare
 from eofuse.learning.run import ENVIRONMENT_FILE, Run, open_run
-from eofuse.studies.grid import Cell, StudyPlan
+from eofuse.studies.grid import Cell, StudyPlan, frozen_name
 from eofuse.tasks import Task
 
 CURVE_POINTS = 200
@@ -157,14 +157,18 @@ class _Chapter:
         return pd.DataFrame(rows)
 
     def _comparisons(self) -> pd.DataFrame:
-        """Variants minus the baseline, minus the constant prediction, and with several tasks minus the twin with this one alone.
+        """Variants minus the baseline, minus the controls, and with several tasks minus the twin with this one alone.
 
         Holm's correction goes over the variants that are compared with the same one, metric by metric.
         """
         variants = [name for name, role in self.groups if role == "variant"]
         baseline = self.plan.axes.baseline
         pairs = [(name, baseline, "variant") for name in variants if baseline in variants and name != baseline]
-        pairs += [(name, "constant", "constant") for name in variants if ("constant", "constant") in self.groups]
+        for other, role in self.groups:
+            if role == "frozen_random":
+                pairs += [(name, other, role) for name in variants if other == frozen_name(name)]
+            elif role != "variant":
+                pairs += [(name, other, role) for name in variants]
         for together, alone in self.plan.twins.items():
             if alone[self.task.name] != baseline:
                 pairs.append((together, alone[self.task.name], "variant"))
@@ -210,12 +214,12 @@ def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Se
 
 def _cells(runs: Sequence[tuple[Cell, Run]]) -> pd.DataFrame:
     """A row a run; a search run that is also a variant's run is listed once, as the latter."""
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for cell, run in runs:
         result = run.result
         labels = _labels(cell)
         labels["role"] = "final" if cell.role == "variant" else cell.role
-        rows[run.folder.name] = {
+        rows[run.folder.name, cell.variant] = {
             "cell": run.folder.name,
             **labels,
             "learning_rate": cell.options.train.learning_rate if cell.role in ("search", "variant") else float("nan"),

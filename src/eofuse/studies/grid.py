@@ -279,7 +279,7 @@ def final_cells(
             for name, options in plan.variants.items():
                 here = _on_fold(options, fold).model_copy(update={"seed": seed})
                 cells.append(Cell(name, "variant", _with_train(here, {"learning_rate": learning_rates[name, fold]})))
-                frozen = Cell(f"{name} (frozen random)", "frozen_random", here)
+                frozen = Cell(frozen_name(name), "frozen_random", here)
                 is_new = all(
                     frozen.identity("") != cell.identity("") for cell in cells
                 )  # training may be all that differs
@@ -293,6 +293,11 @@ def final_cells(
                 cells.append(Cell(f"per pixel: {', '.join(options.inputs)}", "per_pixel", options))
             cells.append(Cell("constant", "constant", _on_fold(plan.options, fold).model_copy(update=update)))
     return cells
+
+
+def frozen_name(variant: str) -> str:
+    """What the control with a variant's frozen random encoders is called."""
+    return f"{variant} (frozen random)"
 
 
 def _on_fold(options: RunOptions, fold: int) -> RunOptions:

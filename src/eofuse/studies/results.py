@@ -16,13 +16,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.evidence import EVIDENCE, from_columns
+from eofuse.files import file_name
 
 SUMMARY_KEYS = (
     "name",
@@ -148,7 +148,7 @@ class StudyResults:
 
     def maps_file(self, cell: str) -> Path:
         """Where the maps of this target that a run predicted lie, if it has any."""
-        return self.folder / "cells" / cell / "maps" / f"{quote(self.summary['target'], safe=' ')}.npy"
+        return self.folder / "cells" / cell / "maps" / f"{file_name(self.summary['target'])}.npy"
 
     def evidence(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
         """The evidence of some rows of `predictions` as arrays: see `eofuse.evaluation.evidence`."""
@@ -182,7 +182,7 @@ def read_results(folder: str | Path, target: str | None = None) -> StudyResults:
             tables[name] = tables[name][tables[name]["target"] == target].reset_index(drop=True)
     kind = entry["task_kind"]
     columns = (*PREDICTION_COLUMNS, *EVIDENCE[kind], *EXTRA_COLUMNS.get(kind, ()))
-    predictions = _read_table(folder / "predictions" / f"{quote(target, safe=' ')}.parquet", columns)
+    predictions = _read_table(folder / "predictions" / f"{file_name(target)}.parquet", columns)
     return StudyResults(folder=folder, summary=summary | entry, predictions=predictions, **tables)
 
 
