@@ -9,9 +9,14 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def shrunk(name: str) -> dict[str, Any]:
-    """The recipe with two steps a run, one learning rate, its own seeds cut to one, and small crops."""
+    """The recipe with two steps a run, one learning rate, its own seeds cut to one, two amounts of labels, and small crops."""
     values = read_yaml(RECIPES / name)
     values = merge(values, {"data": {"crop": 32}, "train": {"steps": 2, "batch_size": 4, "evaluations": 1}})
     if "study" in values:
+        few = {"train": values["train"]}
+        pretraining = {name: merge(each, few) for name, each in values["study"].get("pretraining", {}).items()}
+        values = merge(values, {"study": {"pretraining": pretraining}})
+        if "label_amounts" in values["study"]:
+            values = merge(values, {"study": {"label_amounts": [0.2, 1.0]}})
         values = merge(values, {"study": {"seeds": [0], "replicates": 100, "search": {"learning_rates": [0.001]}}})
     return values

@@ -27,11 +27,12 @@ def scenes_store(shared, tmp_path_factory):
     return eofuse.cut(RECIPES / "scenes" / "terramesh_4.yaml", folder, size=64, overrides=[root], workers=1).store
 
 
-def names(is_study: bool) -> list[str]:
-    return sorted(path.name for path in RECIPES.glob("*.yaml") if ("study" in read_yaml(path)) is is_study)
+def names(section: str) -> list[str]:
+    """Recipes of studies, pretrainings or runs, by the section that tells."""
+    return sorted(path.name for path in RECIPES.glob("*.yaml") if section in read_yaml(path))
 
 
-@pytest.mark.parametrize("name", names(is_study=True))
+@pytest.mark.parametrize("name", names("study"))
 def test_a_study_recipe_runs_to_its_report(name, request, tmp_path):
     store = request.getfixturevalue(STORES.get(name, "simulated_store"))
     study = eofuse.study(shrunk(name), store=store, to=tmp_path / "study", workers=1)
@@ -40,7 +41,13 @@ def test_a_study_recipe_runs_to_its_report(name, request, tmp_path):
     assert (study.folder / "report.html").exists()
 
 
-@pytest.mark.parametrize("name", names(is_study=False))
+@pytest.mark.parametrize("name", names("pretrain"))
+def test_a_pretraining_recipe_runs(name, simulated_store, tmp_path):
+    run = eofuse.pretrain(shrunk(name), store=simulated_store, to=tmp_path / "run")
+    assert "knn_accuracy" in run.result["after"]
+
+
+@pytest.mark.parametrize("name", sorted({*names("task"), *names("tasks")} - {*names("study")}))
 def test_a_run_recipe_runs(name, simulated_store, tmp_path):
     assert eofuse.train(shrunk(name), store=simulated_store, to=tmp_path / "run").test
 

@@ -11,6 +11,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `describe_store`  counts, statistics, classes, leakage of a store
 `show_patch`     a picture of all modalities of a patch
 `train`          one recipe → run
+`pretrain`       one recipe → encoders trained without labels
 `resume`         goes on with an interrupted run
 `evaluate`       scores of a run with intervals
 `predict_store`  a trained model → predictions for every patch of a store
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.evaluate import evaluate as evaluate
     from eofuse.recipe import open_study as open_study
+    from eofuse.recipe import pretrain as pretrain
     from eofuse.recipe import resume as resume
     from eofuse.recipe import study as study
     from eofuse.recipe import train as train
@@ -48,6 +50,7 @@ _ROOMS = {
     "open_study": "eofuse.recipe",
     "pack": "eofuse.data.pack",
     "predict_store": "eofuse.inference.predict",
+    "pretrain": "eofuse.recipe",
     "resume": "eofuse.recipe",
     "show_patch": "eofuse.reports.figures.patch",
     "simulate": "eofuse.data.simulate",

@@ -90,8 +90,18 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("store", metavar="STORE", type=Path)
     add.add_argument("patch_id", metavar="PATCH_ID")
     add.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("patch.png"), help="default: patch.png")
+    add.add_argument(
+        "--augment", choices=("none", "light", "strong"), metavar="PRESET", help="beside it, what training makes of it"
+    )
+    add.add_argument("--seed", type=int, default=0, help="of these draws (default: 0)")
 
     add = command("train", _train, "train one recipe and test it")
+    _recipe(add)
+    add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
+
+    add = command(
+        "pretrain", _pretrain, "train encoders without labels, for any recipe to start from; goes on where it stopped"
+    )
     _recipe(add)
     add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
 
@@ -252,9 +262,19 @@ def _describe(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from eofuse.data.store import open_store
-    from eofuse.reports.figures.patch import show_patch
+    from eofuse.reports.figures.patch import show_augmented, show_patch
 
-    show_patch(open_store(arguments.store), arguments.patch_id, arguments.output)
+    store = open_store(arguments.store)
+    if arguments.augment is None:
+        show_patch(store, arguments.patch_id, arguments.output)
+    else:
+        from eofuse.learning.augment import AugmentOptions
+        from eofuse.learning.augment.examples import example_draws
+
+        options = AugmentOptions(preset=arguments.augment)
+        draws = example_draws(store, arguments.patch_id, options, count=5, seed=arguments.seed)
+        title = f"as it is, and five draws of the augmentation '{arguments.augment}' with seed {arguments.seed}"
+        show_augmented(store, arguments.patch_id, draws, title, arguments.output)
     print(arguments.output)
     return 0
 
@@ -274,6 +294,27 @@ def _train(arguments: argparse.Namespace) -> int:
     return _tell(run)
 
 
+def _pretrain(arguments: argparse.Namespace) -> int:
+    from eofuse.learning.run import MODEL_FOLDER
+    from eofuse.recipe import pretrain
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("pretraining", "steps") as progress:
+        run = pretrain(
+            arguments.recipe,
+            store=arguments.store,
+            to=arguments.to,
+            overrides=arguments.overrides,
+            progress=progress,
+        )
+    for note in run.notes():
+        print(f"note: {note}")
+    before, after = run.result["before"], run.result["after"]
+    print(", ".join(f"{name.replace('_', ' ')} {before[name]:.3f} → {value:.3f}" for name, value in after.items()))
+    print(f"{run.folder / MODEL_FOLDER}: weights after {run.result['steps']} steps of {run.result['method']}")
+    return 0
+
+
 def _resume(arguments: argparse.Namespace) -> int:
     from eofuse.recipe import resume
     from eofuse.terminal import progress_bar
@@ -284,7 +325,11 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 
 def _tell(run: "Run") -> int:
+    from eofuse.terminal import console, transfer_table
+
     assert run.test is not None
+    if (started := run.transfer()) is not None:
+        console().print(transfer_table(started))
     for warning in run.notes():
         print(f"note: {warning}")
     for found in run.result["targets"]:

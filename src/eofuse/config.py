@@ -174,7 +174,7 @@ def _keys_at(kind: Any, location: Sequence[str]) -> list[str]:
             kind = _options_in(fields[part].annotation)
         elif not fields:
             break
-    return list(getattr(kind, "model_fields", {}))
+    return [field.alias or name for name, field in getattr(kind, "model_fields", {}).items()]
 
 
 def _options_in(annotation: Any) -> Any:

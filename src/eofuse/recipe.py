@@ -20,7 +20,9 @@ from eofuse.config import apply_overrides, merge, parse_options, read_yaml
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.learning.preparation import RunOptions, prepare, rehearse
+from eofuse.learning.preparation import LearningOptions, RunOptions, prepare, rehearse
+from eofuse.learning.pretraining import PretrainingOptions
+from eofuse.learning.pretraining.run import PretrainedRun, rehearse_pretraining, train_pretraining
 from eofuse.learning.run import Run, start_run, test_run, train_run
 from eofuse.reports.html import write_report
 from eofuse.studies.grid import plan_study
@@ -119,15 +121,58 @@ def train(
     where = None if isinstance(recipe, Mapping) else os.fspath(recipe)
     if "study" in values:
         raise UsageError("is a study", where=where, fix="run it with `eofuse study`")
+    if "pretrain" in values:
+        raise UsageError("is a pretraining", where=where, fix="run it with `eofuse pretrain`")
     options = parse_options(RunOptions, values, where)
     opened = open_store(options.data.store)
     rehearse(prepare(opened, options), options)  # finds what is wrong before anything is written
-    fingerprint = opened.fingerprint
-    identity = json.dumps([options.model_dump(mode="json", exclude={"data": {"store"}}), fingerprint], sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    folder = Path(to) if to is not None else Path("runs") / f"{options.name}-{digest}"
+    folder = Path(to) if to is not None else _default_folder(options, opened)
     start_run(options, folder)
     return resume(folder, progress)
+
+
+def _default_folder(options: LearningOptions, store: Store) -> Path:
+    """`runs/<name>-<hash of recipe and data>`."""
+    recipe = options.model_dump(mode="json", exclude={"data": {"store"}})
+    identity = json.dumps([recipe, store.fingerprint], sort_keys=True)
+    return Path("runs") / f"{options.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def pretrain(
+    recipe: AnyPath | Mapping[str, Any],
+    *,
+    store: AnyPath | Store | None = None,
+    to: AnyPath | None = None,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> PretrainedRun:
+    """Trains encoders without labels; any recipe can start from what they learned.
+
+    Only training patches are learned from, labelled or not. Test patches are never read.
+
+    Args:
+        recipe: a YAML file with a section `pretrain`, or its values.
+        store: a store in place of the recipe's.
+        to: the run folder; `runs/<name>-<hash of recipe and data>` by default. If it holds this very recipe, the pretraining
+            goes on where it stopped, or is only read if it is done.
+        overrides: `key.path=value` words.
+        progress: called with (steps done, steps in all, a few words).
+
+    Raises:
+        UsageError: if the recipe is wrong, or the folder holds another run.
+        DataError: if the data don't fit it.
+    """
+    values = load_recipe(recipe, store, overrides)
+    options = parse_options(PretrainingOptions, values, None if isinstance(recipe, Mapping) else os.fspath(recipe))
+    opened = open_store(options.data.store)
+    rehearse_pretraining(opened, options)  # finds what is wrong before anything is written
+    folder = Path(to) if to is not None else _default_folder(options, opened)
+    start_run(options, folder)
+    threads = torch.get_num_threads()
+    try:
+        return train_pretraining(folder, progress)
+    finally:
+        torch.set_num_threads(threads)  # the recipe's number was for the run
 
 
 def resume(folder: AnyPath, progress: Progress | None = None) -> Run:

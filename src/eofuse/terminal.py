@@ -72,6 +72,11 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
     yield _table("How leaky each split protocol is: test patches that", _leakage(description.leakage))
 
 
+def transfer_table(summary: pd.DataFrame) -> Table:
+    """What became of the tensors of a run that started from trained weights, by part of the model."""
+    return _table("What the run started from", summary)
+
+
 def _channels(channels: pd.DataFrame) -> pd.DataFrame:
     names = {"minimum": "min", "maximum": "max"}
     numbers = channels[["mean", "std", "minimum", "maximum"]].map("{:.4g}".format).rename(columns=names)

@@ -23,6 +23,7 @@ VARIANTS: tuple[Variant, ...] = (
 )
 RANDOM = "random encoder: s2"
 CONSTANT = "constant"
+LABELS = 480
 PER_PIXEL = "per pixel: s2"
 RECIPE = """study:
   name: demo
@@ -90,7 +91,7 @@ def write_study(
         predictions, calibration = [], []
         for name, role, _, _, gain in contestants:
             for seed in (0,) if role in ("constant", "per_pixel") else seeds:
-                run = {"variant": name, "role": role, "seed": seed, "fold": 0}
+                run = {"variant": name, "role": role, "seed": seed, "fold": 0, "n_labels": LABELS}
                 outcome = target.predict(max(skill + gain, 0.0), role == "constant")
                 for metric, value in outcome.scores.items():
                     low, high = _interval(metric, value, len(patch_ids))
@@ -123,7 +124,7 @@ def write_study(
         targets.append(
             {"target": TARGETS[kind], "task_kind": kind, "metric": METRICS[kind][0], "metrics": list(METRICS[kind]),
             "classes": list(target.classes), "unit": UNITS.get(kind, ""),
-            "patches": {"train": 480, "validation": 140, "test": counts["n_test"]},
+            "patches": {"train": LABELS, "validation": 140, "test": counts["n_test"]},
             "scenes": {"train": 61, "validation": 24, "test": counts["n_scenes"]}, "calibration": calibration}
         )  # fmt: skip
     baseline = variants[0][0]
@@ -138,7 +139,7 @@ def write_study(
         if role == "variant" and name not in alone.values():
             tables["cells"].extend(_cell(name, "search", 0, 100, random, rate) for rate in (1e-4, 1e-3, 1e-2))
     for table, rows in tables.items():
-        pd.DataFrame(rows, columns=COLUMNS[table]).to_parquet(folder / f"{table}.parquet")
+        pd.DataFrame(rows, columns=COLUMNS[table]).assign(n_labels=LABELS).to_parquet(folder / f"{table}.parquet")
     n_test = len(patch_ids)
     summary = {
         "name": "demo", "title": title, "targets": targets, "baseline": baseline,
@@ -150,6 +151,7 @@ def write_study(
             {"protocol": "scene", "test_patches": n_test, "sharing_scene": 0, "adjacent": n_test // 40},
             {"protocol": "block", "test_patches": n_test, "sharing_scene": n_test // 2, "adjacent": 0},
         ],
+        "label_amounts": [{"amount": 1.0, "labels": LABELS, "fewest": LABELS, "most": LABELS}],
         "seeds": list(seeds), "search": {"learning_rates": [1e-4, 1e-3, 1e-2], "steps": 100, "runs": 15},
         "budget": {"steps": 300, "batch_size": 32},
         "environment": {"eofuse": "0.1.0", "python": "3.11.9", "torch": "2.15.0", "device": "cpu", "threads": 1},

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fake_efficiency import with_amounts
 from fake_study import VARIANTS, write_study
 
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.evidence import EVIDENCE
-from eofuse.studies.results import COLUMNS, read_results
+from eofuse.studies.results import COLUMNS, OF_ALL_AMOUNTS, StudyResults, read_results
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,14 @@ def test_reads_the_summary_and_every_table(folder: Path) -> None:
     assert results.summary["metric"] == "macro_f1"
     assert results.folder == folder
     for name, columns in COLUMNS.items():
-        assert set(columns) <= set(getattr(results, name).columns)
-        assert len(getattr(results, name))
+        table = table_of(results, name)
+        assert set(columns) <= set(table.columns)
+        assert len(table) or name in OF_ALL_AMOUNTS
+
+
+def table_of(results: StudyResults, name: str) -> pd.DataFrame:
+    table: pd.DataFrame = getattr(results.over_labels if name in OF_ALL_AMOUNTS else results, name)
+    return table
 
 
 @pytest.mark.parametrize("kind", EVIDENCE)
@@ -52,7 +59,7 @@ def test_each_target_has_its_own_view(tmp_path: Path) -> None:
     assert first.of("mean_elevation") is first
     for results in (first, second):
         for name, columns in COLUMNS.items():
-            if "target" in columns:
+            if "target" in columns and name not in OF_ALL_AMOUNTS:
                 assert set(getattr(results, name)["target"]) == {results.summary["target"]}
     assert set(first.leaderboard["metric"]) > {"rmse"}
     assert "rmse" not in set(second.leaderboard["metric"])
@@ -121,3 +128,14 @@ def test_missing_evidence_is_named(folder: Path) -> None:
     pd.read_parquet(path).drop(columns="probabilities").to_parquet(path)
     with pytest.raises(DataError, match="lacks column probabilities"):
         read_results(folder)
+
+
+def test_each_amount_of_labels_has_its_own_view(tmp_path: Path) -> None:
+    results = read_results(with_amounts(write_study(tmp_path / "study", n_test=12, variants=VARIANTS[:3])))
+    assert (results.labels, results.amounts) == (480, [5, 24, 48, 240, 480])
+    few = results.at(24)
+    assert set(few.leaderboard["n_labels"]) == {24}
+    assert few.at(24) is few
+    assert set(few.over_labels.leaderboard["n_labels"]) == set(results.amounts)
+    with pytest.raises(UsageError, match="no results with 25 labels"):
+        results.at(25)

@@ -157,6 +157,16 @@ def shuffled_rows(rows: Rows, batch_size: int, seed: int, step: int) -> Rows:
     return np.asarray(rows[np.array(chosen)])
 
 
+def distinct_rows(rows: Rows, batch_size: int, seed: int, step: int) -> Rows:
+    """Rows of a training step, no patch twice: each epoch is a permutation whose remainder is left out. Pure in (seed, step).
+
+    There must be at least `batch_size` rows.
+    """
+    epoch, place = divmod(step, len(rows) // batch_size)
+    order = _permutation(len(rows), seed, epoch)
+    return np.asarray(rows[order[place * batch_size : (place + 1) * batch_size]])
+
+
 @lru_cache(maxsize=4)
 def _permutation(count: int, seed: int, epoch: int) -> Rows:
     return np.random.default_rng([seed, epoch, 1]).permutation(count)

@@ -124,6 +124,21 @@ class Comparison:
     warning: str | None
 
 
+@dataclass(frozen=True, eq=False)
+class Replicated:
+    """A metric of some runs of one variant, averaged over seeds, on the test patches and in each replicate.
+
+    Attributes:
+        value: on the test patches as they are.
+        replicates: (R,).
+        n_scenes: distinct test scenes.
+    """
+
+    value: float
+    replicates: FloatArray
+    n_scenes: int
+
+
 def cluster_weights(groups: ArrayLike, replicates: int, seed: int) -> NDArray[np.int64]:
     """How often each row counts when groups are drawn with replacement, as many as there are.
 
@@ -319,6 +334,27 @@ class Bootstrap:
                 warning=few_scenes_warning(len(scenes)),
             )
         return result
+
+    def replicate(self, runs: Sequence[Predictions], sharing: Sequence[Predictions] = ()) -> dict[str, Replicated]:
+        """Metric name → its mean over seeds with the replicates of that mean, for what no summary holds.
+
+        Args:
+            runs: of one variant.
+            sharing: other runs whose scenes are drawn along, so that their replicates go with these.
+
+        Raises:
+            UsageError: if there are no runs, or two of one seed and fold.
+        """
+        _check_runs(runs)
+        points, values, scenes = self._metrics_of(runs, [*runs, *sharing])
+        return {
+            name: Replicated(
+                float(seed_averaged(runs, [point[name] for point in points])),
+                seed_averaged(runs, [value[name] for value in values]),
+                len(scenes),
+            )
+            for name in points[0]
+        }
 
     def _interval(self, values: FloatArray, scenes: tuple[str, ...]) -> tuple[float, float]:
         if len(scenes) < 2:

@@ -23,6 +23,7 @@ from eofuse.data.loading import Loader, Rows
 from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing
 from eofuse.learning.curves import Curves
+from eofuse.learning.fine_tuning import FineTuning
 from eofuse.tasks.objective import Objective
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -144,6 +145,7 @@ def fit(
     fabric: Fabric,
     save_best: Callable[[], object],
     curves: Curves,
+    fine_tuning: FineTuning | None = None,
     progress: Progress | None = None,
 ) -> State:
     """Trains an objective for `steps` steps, or goes on where the folder's checkpoint stands.
@@ -162,13 +164,14 @@ def fit(
         fabric: device and precision.
         save_best: called when the current weights have the best score so far.
         curves: gets losses and scores at every checkpoint.
+        fine_tuning: which layers learn, when and how fast; all of them alike by default.
         progress: called with (steps done, steps in all, a few words).
 
     Returns:
         The final state.
     """
     module = objective.module
-    optimizer = make_optimizer(module, options)
+    optimizer = make_optimizer(module, options, fine_tuning)
     wrapped, optimizer = fabric.setup(module, optimizer)
     objective.module = wrapped
     state = _restore(folder / CHECKPOINT_FILE, module, optimizer, fabric)
@@ -180,8 +183,11 @@ def fit(
     module.train()
     for batch in loader.batches(rows_of_step(step) for step in range(first, 0 if state.stopped else steps)):
         torch.manual_seed(seed * 1_000_003 + state.step)
+        if fine_tuning is not None:
+            fine_tuning.set_step(state.step, steps)
+        rate = options.learning_rate * learning_rate_factor(state.step, steps, options.warmup)
         for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * learning_rate_factor(state.step, steps, options.warmup)
+            group["lr"] = group["scale"] * rate
         loss, logs = objective.step(batch.to(fabric.device))
         fabric.backward(loss)
         if options.clip_norm is not None:
@@ -222,13 +228,21 @@ def fit(
     return state
 
 
-def make_optimizer(module: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """The optimiser of the options over the parameters that are to be trained."""
+def make_optimizer(
+    module: nn.Module, options: TrainOptions, fine_tuning: FineTuning | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser of the options over the parameters that are to be trained, in groups of one learning rate and decay."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
+    scales = [1.0 if fine_tuning is None else fine_tuning.scale(parameter) for parameter in trained]
+    groups = []
+    for scale in sorted(set(scales), reverse=True):
+        alike = [parameter for parameter, own in zip(trained, scales, strict=True) if own == scale]
+        matrices = [parameter for parameter in alike if parameter.ndim > 1]
+        others = [parameter for parameter in alike if parameter.ndim <= 1]
+        groups += [
+            {"params": matrices, "weight_decay": options.weight_decay, "scale": scale},
+            {"params": others, "weight_decay": 0.0, "scale": scale},
+        ]
     if options.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=options.learning_rate, momentum=0.9)
     return torch.optim.AdamW(groups, lr=options.learning_rate)

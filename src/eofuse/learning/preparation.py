@@ -16,8 +16,12 @@ from eofuse.data.loading import Loader, Rows
 from eofuse.data.splits import Leakage, SplitOptions, leakage, make_split
 from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store, Window
+from eofuse.data.subsets import LabelOptions, label_subset
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.learning.augment import Augmentation, AugmentOptions, make_augmentation
+from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.loop import TrainOptions, open_fabric
+from eofuse.learning.transfer import StartOptions, start_from
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
@@ -47,18 +51,14 @@ class DataOptions(Options):
     exclude: tuple[str, ...] = ()
 
 
-class RunOptions(Options):
-    """Everything that a run depends on: its recipe.
+class LearningOptions(Options):
+    """What every recipe has, with labels or without.
 
     Attributes:
         name: a few words, for people.
         data: which data.
         inputs: modalities that the model sees; as a mapping, with the channels of each (null for all).
         split: how patches are divided.
-        task: what is learned.
-        tasks: in place of `task`, several targets that are learned at once on the same features, by name.
-        weighting: how the losses of several tasks become one: by weights in the recipe, `uncertainty` (Kendall et al. 2018) or
-            `gradient_norm` (the same norm of each loss's gradient on the shared encoders).
         fusion: how modalities are joined, and by which encoder.
         train: how it is trained.
         seed: fixes initial weights, order and randomness.
@@ -68,9 +68,6 @@ class RunOptions(Options):
     data: DataOptions
     inputs: dict[str, list[str] | None]
     split: SplitOptions = SplitOptions()
-    task: TaskOptions | None = None
-    tasks: dict[str, TaskOptions] | None = None
-    weighting: Literal["fixed", "uncertainty", "gradient_norm"] = "fixed"
     fusion: FusionOptions = FusionOptions()
     train: TrainOptions = TrainOptions()
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -90,6 +87,27 @@ class RunOptions(Options):
         if not value:
             raise ValueError("name at least one modality")
         return value
+
+
+class RunOptions(LearningOptions):
+    """Everything that a run depends on: its recipe.
+
+    Attributes:
+        labels: how many of the training patches are labelled.
+        augment: how training patches are changed at random: a preset, or single operations.
+        start: trained weights from which the run starts, and how it goes on; untrained without it.
+        task: what is learned.
+        tasks: in place of `task`, several targets that are learned at once on the same features, by name.
+        weighting: how the losses of several tasks become one: by weights in the recipe, `uncertainty` (Kendall et al. 2018) or
+            `gradient_norm` (the same norm of each loss's gradient on the shared encoders).
+    """
+
+    labels: LabelOptions = LabelOptions()
+    augment: AugmentOptions = AugmentOptions()
+    start: StartOptions | None = None
+    task: TaskOptions | None = None
+    tasks: dict[str, TaskOptions] | None = None
+    weighting: Literal["fixed", "uncertainty", "gradient_norm"] = "fixed"
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -122,7 +140,9 @@ class Prepared:
     Attributes:
         store: the store.
         tasks: what is learned, in the order of the recipe.
-        rows: rows of the store for train, validation and test: those with every input and a target.
+        rows: rows of the store for train, validation and test: those with every input and a target; of train, those that are
+            labelled (see `LabelOptions`).
+        unlabelled: rows of the other training patches with every input, whose labels are hidden or not known.
         usable: which patches have every input and a target, (patches,).
         excluded: patches left out, by reason.
         leakage: of the rows used.
@@ -133,6 +153,7 @@ class Prepared:
     store: Store
     tasks: list[Task]
     rows: dict[str, Rows]
+    unlabelled: Rows
     usable: npt.NDArray[np.bool_]
     excluded: dict[str, int]
     leakage: Leakage
@@ -143,10 +164,24 @@ class Prepared:
         """A loader of the run's inputs and targets."""
         return Loader(self.store, options.inputs, {task.name: task.target for task in self.tasks}, options.data.crop)
 
+    def augmentation(self, options: RunOptions) -> Augmentation:
+        """What is done to a batch in training.
+
+        Raises:
+            UsageError: if it mixes what can't be mixed.
+        """
+        kinds = {task.name: task.kind for task in self.tasks}
+        return make_augmentation(options.augment, self.loader(options).modalities, kinds)
+
     def only(self, task: Task) -> "Prepared":
         """The same data for one of the tasks, with the patches that have its target."""
         rows = {name: task.known(rows) for name, rows in self.rows.items()}
         return replace(self, tasks=[task], rows=rows)
+
+    @property
+    def training(self) -> Rows:
+        """Rows of all training patches with every input, labelled or not."""
+        return np.union1d(self.rows["train"], self.unlabelled)
 
     @property
     def pixels(self) -> int:
@@ -168,6 +203,7 @@ class Prepared:
             "simulated": self.store.simulated,
             "patches": {name: len(rows) for name, rows in self.rows.items()},
             "scenes": {name: int(scenes.iloc[rows].nunique()) for name, rows in self.rows.items()},
+            "unlabelled": len(self.unlabelled),
             "excluded": self.excluded,
             "leakage": asdict(self.leakage),
             "warnings": self.warnings,
@@ -193,8 +229,9 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
     in_split = np.zeros(len(store), dtype=bool)
     for rows in split.parts().values():
         in_split[rows] = True
-    wanted = ~_flagged(store, options.data.exclude)
+    wanted = ~flagged_patches(store, options.data.exclude)
     excluded, usable = {}, np.ones(len(store), dtype=bool)
+    inputs_only = in_split & wanted & complete
     for reason, fits in {
         "not in the split": in_split,
         f"flagged ({', '.join(options.data.exclude)})": wanted,
@@ -213,6 +250,10 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
                 f"no {name} patch is left ({reasons})", where=store.path, fix="choose other inputs, target or split"
             )
     window = Window.centred(options.data.crop, store.patch_size) if options.data.crop else None
+    used = type(split)(**parts)
+    targets, scene = [task.target for task in tasks], store.index["scene"].to_numpy()
+    parts = {**parts, "train": label_subset(targets, scene, parts["train"], options.labels, window)}
+    unlabelled = np.setdiff1d(split.train[inputs_only[split.train]], parts["train"])
     found = []
     for task in tasks:
         for name, rows in parts.items():
@@ -223,11 +264,11 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
         found += _warnings(store, task, parts)
     scenes = store.index["scene"].iloc[parts["test"]].nunique()
     few = few_data_warning(sum(map(len, parts.values())), len(parts["test"]), scenes)
-    used = type(split)(**parts)
     return Prepared(
         store,
         tasks,
         parts,
+        unlabelled,
         usable,
         {reason: count for reason, count in excluded.items() if count},
         leakage(store.index, used),
@@ -236,7 +277,7 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
     )
 
 
-def _flagged(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
+def flagged_patches(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Patches for which one of these columns of the index is true, (patches,).
 
     Raises:
@@ -268,7 +309,7 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
     if isinstance(task, Regression | PixelRegression):
         if not task.varies.any():
             found = f"'{task.name}' is the same in every training patch"
-            raise DataError(found, where=store.path, fix="choose another target or split")
+            raise DataError(found, where=store.path, fix="choose another target or split, or more labels")
         still = [name for name, varies in zip(task.classes, task.varies, strict=True) if not varies]
         return [f"Numbers that do not vary over the training patches: {', '.join(still)}."] if still else []
     if isinstance(task, Detection):
@@ -283,7 +324,7 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
             raise DataError(found, where=store.path, fix="choose another target, threshold or split")
     if (train > 0).sum() < 2:
         present = ", ".join(name for name, count in zip(task.classes, train, strict=True) if count) or "none"
-        fix = "choose another target or split"
+        fix = "choose another target or split, or more labels"
         raise DataError(
             f"training patches show fewer than two classes of '{task.name}' ({present})", where=store.path, fix=fix
         )
@@ -308,19 +349,22 @@ def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str |
 
 
 def rehearse(prepared: Prepared, options: RunOptions) -> None:
-    """Raises a `UsageError` if the model of a run can't be built, or its device is not there."""
+    """Raises an error if the model of a run can't be built or started, its augmentation not be done, or its device is not there."""
     threads = torch.get_num_threads()
     open_fabric(options.train)
     torch.set_num_threads(threads)
+    prepared.augmentation(options)
     modalities = tuple(prepared.loader(options).modalities.values())
     neutral = {modality.name: [1.0] * len(modality.channels) for modality in modalities}
-    build_model(_spec(prepared, options, ChannelStatistics(mean=neutral, std=neutral)), seed=0)
+    model = build_model(_spec(prepared, options, ChannelStatistics(mean=neutral, std=neutral)), seed=0)
+    if options.start is not None:
+        FineTuning(model, options.start, start_from(model, options.start).table, seed=0)
 
 
 def model_spec(prepared: Prepared, options: RunOptions) -> ModelSpec:
-    """The model of a run, with channel statistics of its training patches."""
+    """The model of a run, with channel statistics of all its training patches, labelled or not."""
     loader = prepared.loader(options)
-    moments = channel_moments(loader, prepared.rows["train"])
+    moments = channel_moments(loader, prepared.training)  # inputs need no labels
     mean = {name: found.mean.tolist() for name, found in moments.items()}
     std = {name: found.std.tolist() for name, found in moments.items()}
     return _spec(prepared, options, ChannelStatistics(mean, std))

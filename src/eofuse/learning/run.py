@@ -5,6 +5,7 @@
     recipe.yaml        the options, complete
     data.json          store, fingerprint, patches and scenes of each part, what was left out, leakage, warnings
     environment.json   versions and machine
+    transfer.csv       what became of every tensor, of a run that starts from trained weights; start/ until it is finished
     checkpoint.pt      where the loop stands
     model/             the best weights by validation: safetensors and JSON, all that `predict` needs
     losses.csv  evaluations.csv  tensorboard/
@@ -15,24 +16,26 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from eofuse.config import parse_options, read_yaml, write_yaml
+from eofuse.config import OptionsType, parse_options, read_yaml, write_yaml
 from eofuse.data.loading import Rows, balancing_weights, sampled_rows, shuffled_rows
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import remove_temporaries, write_text
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.loop import Progress, fit, open_fabric
 from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
-from eofuse.learning.preparation import Prepared, RunOptions, model_spec, prepare
+from eofuse.learning.preparation import LearningOptions, Prepared, RunOptions, model_spec, prepare
+from eofuse.learning.transfer import forget_start, read_transfer, start_once, summarise_transfer
 from eofuse.learning.validation import Validation, calibration
 from eofuse.models.artifact import load_model, save_model
+from eofuse.models.lora import merged
 from eofuse.models.model import Model, build_model, count_parameters
 from eofuse.tasks.gathering import gather, predict_with
 from eofuse.tasks.objective import Supervised
@@ -73,12 +76,16 @@ class Run:
     @property
     def is_simulated(self) -> bool:
         """Whether it was trained on simulated data."""
-        return bool(_read_json(self.folder / DATA_FILE)["simulated"])
+        return bool(read_json(self.folder / DATA_FILE)["simulated"])
 
     def notes(self) -> list[str]:
         """What a reader of the scores must know about the data."""
         simulated = ["Simulated data: these numbers say nothing about the real world."] if self.is_simulated else []
-        return [*simulated, *_read_json(self.folder / DATA_FILE)["warnings"]]
+        return [*simulated, *read_json(self.folder / DATA_FILE)["warnings"]]
+
+    def transfer(self) -> pd.DataFrame | None:
+        """What became of the tensors of trained weights, by part of the model; None for a run that started without any."""
+        return summarise_transfer(read_transfer(self.folder)) if self.options.start is not None else None
 
     def model(self) -> Model:
         """The model with the best weights, on the CPU."""
@@ -91,11 +98,20 @@ def read_options(folder: Path) -> RunOptions:
     Raises:
         UsageError: if it is no run folder.
     """
+    return read_recipe(folder, RunOptions)
+
+
+def read_recipe(folder: Path, kind: type[OptionsType]) -> OptionsType:
+    """The recipe of a folder, as options of this kind.
+
+    Raises:
+        UsageError: if there is none.
+    """
     if not (folder / RECIPE_FILE).is_file():
         raise UsageError(
             "is no run folder (it has no recipe.yaml)", where=folder, fix="give the folder that `eofuse train` made"
         )
-    return parse_options(RunOptions, read_yaml(folder / RECIPE_FILE), where=folder / RECIPE_FILE)
+    return parse_options(kind, read_yaml(folder / RECIPE_FILE), where=folder / RECIPE_FILE)
 
 
 def open_run(folder: Path) -> Run:
@@ -108,17 +124,22 @@ def open_run(folder: Path) -> Run:
     options = read_options(folder)
     if not (folder / RESULT_FILE).is_file():
         raise DataError("the run is not finished", where=folder, fix=f"go on with `eofuse resume {folder}`")
-    test = _read_json(folder / TEST_FILE) if (folder / TEST_FILE).is_file() else None
+    test = read_json(folder / TEST_FILE) if (folder / TEST_FILE).is_file() else None
     if test is not None:
         nan = float("nan")
         test = {
             target: {name: nan if value is None else value for name, value in scores.items()}
             for target, scores in test.items()
         }
-    return Run(folder, options, _read_json(folder / RESULT_FILE), test)
+    return Run(folder, options, read_json(folder / RESULT_FILE), test)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a run folder.
+
+    Raises:
+        DataError: if it is damaged.
+    """
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -126,14 +147,21 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def recipe_text(options: RunOptions) -> str:
-    """A run's recipe as it stands in its folder, with the absolute path of the store."""
+def recipe_text(options: LearningOptions) -> str:
+    """A run's recipe as it stands in its folder, with absolute paths."""
     store = str(Path(options.data.store).resolve())
-    complete = options.model_copy(update={"data": options.data.model_copy(update={"store": store})})
+    complete = _resolved(options).model_copy(update={"data": options.data.model_copy(update={"store": store})})
     return write_yaml(complete.model_dump(mode="json"))
 
 
-def start_run(options: RunOptions, folder: Path) -> None:
+def _resolved(options: LearningOptions) -> LearningOptions:
+    """The options with absolute paths of the weights from which a run starts."""
+    if not isinstance(options, RunOptions) or options.start is None:
+        return options
+    return options.model_copy(update={"start": options.start.resolved()})
+
+
+def start_run(options: LearningOptions, folder: Path) -> None:
     """Makes a run folder with its recipe; one that holds this very recipe, but for the store's path, is gone on with.
 
     Raises:
@@ -143,8 +171,8 @@ def start_run(options: RunOptions, folder: Path) -> None:
     if folder.exists():
         remove_temporaries(folder)
         if file.is_file():
-            there = read_options(folder)
-            if there.model_copy(update={"data": options.data}) != options:
+            there = read_recipe(folder, type(options))
+            if there.model_copy(update={"data": options.data}) != _resolved(options):
                 fix = f"choose another folder, or go on with it by `eofuse resume {folder}`"
                 raise UsageError("exists and holds another run", where=folder, fix=fix)
         elif any(folder.iterdir()):
@@ -164,7 +192,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     """
     options = read_options(folder)
     store = open_store(options.data.store)
-    _check_same_data(folder, store)
+    check_same_data(folder, store)
     if (folder / RESULT_FILE).is_file():
         return open_run(folder)
     prepared = prepare(store, options)
@@ -174,6 +202,10 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     fabric = open_fabric(options.train)
     steps = options.train.budget(len(prepared.rows["train"]))
     model = build_model(model_spec(prepared, options), seed=options.seed)
+    fine_tuning = None
+    if options.start is not None:
+        started = start_once(model, options.start, folder)
+        model, fine_tuning = started.model, FineTuning(started.model, options.start, started.table, options.seed)
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
     curves = Curves(folder, tensorboard)
     state = fit(
@@ -188,8 +220,9 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         seed=options.seed,
         folder=folder,
         fabric=fabric,
-        save_best=partial(save_model, model, folder / MODEL_FOLDER),
+        save_best=lambda: save_model(merged(model), folder / MODEL_FOLDER),
         curves=curves,
+        fine_tuning=fine_tuning,
         progress=progress,
     )
     curves.close()
@@ -206,6 +239,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         "parameters": count_parameters(model),
     }
     write_text(folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+    forget_start(folder)
     return open_run(folder)
 
 
@@ -214,14 +248,15 @@ def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervi
     names = [task.name for task in prepared.tasks]
     by_hand = {task.name: task.options.weight for task in prepared.tasks}
     way = options.weighting if len(names) > 1 else "fixed"
-    return Supervised(model, prepared.tasks, WEIGHTINGS[way](names, by_hand))
+    weighting = WEIGHTINGS[way](names, by_hand)
+    return Supervised(model, prepared.tasks, weighting, augment=prepared.augmentation(options))
 
 
 def test_run(folder: Path) -> Run:
     """Calibrates the best weights on validation, predicts the test patches and scores them; done once."""
     run = open_run(folder)
     store = open_store(run.options.data.store)
-    _check_same_data(folder, store)
+    check_same_data(folder, store)
     if run.test is not None:
         return run
     prepared = prepare(store, run.options)
@@ -249,10 +284,10 @@ def rows_of_step(prepared: Prepared, options: RunOptions) -> Callable[[int], Row
     return lambda step: shuffled_rows(train, batch_size, options.seed, step)
 
 
-def _check_same_data(folder: Path, store: Store) -> None:
+def check_same_data(folder: Path, store: Store) -> None:
     """Raises a `DataError` if the run began with other data."""
     file = folder / DATA_FILE
-    if file.is_file() and _read_json(file)["fingerprint"] != store.fingerprint:
+    if file.is_file() and read_json(file)["fingerprint"] != store.fingerprint:
         raise DataError("the store is not the one with which this run began", where=folder, fix="start a new run")
 
 

@@ -13,6 +13,7 @@ from eofuse.reports.answer import answer
 from eofuse.reports.cards import Cards, example_cards
 from eofuse.reports.classes import MOST_VARIANT_PICTURES, ByClass, by_class
 from eofuse.reports.confidence import IntervalRow, Reliability, intervals, reliability
+from eofuse.reports.efficiency import Efficiency, efficiency
 from eofuse.reports.figures.curves import common_limits, curves_figure, validation_metric
 from eofuse.reports.figures.leaderboard import differences_figure, leaderboard_figure
 from eofuse.reports.figures.style import variant_colours
@@ -45,6 +46,7 @@ class Chapter:
         rows: the leaderboard.
         ranked: names of the variants, the best first.
         leaderboard: its picture.
+        efficiency: scores with fewer labels, where the study has several amounts.
         compared: rows with a difference to the baseline.
         differences: their picture.
         gains: differences of the variants to the controls, where the study compared them.
@@ -64,6 +66,7 @@ class Chapter:
     rows: tuple[LeaderboardRow, ...]
     ranked: tuple[str, ...]
     leaderboard: Picture | None
+    efficiency: Efficiency | None
     compared: tuple[LeaderboardRow, ...]
     differences: Picture | None
     gains: tuple[Gain, ...]
@@ -89,16 +92,18 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Cha
     compared = [row for row in rows if row.difference is not None]
     everywhere = [entry["name"] for entry in summary["variants"] if entry["role"] == "variant"]
     palette = ranked if is_only else everywhere
+    few = efficiency(results, palette)
     return Chapter(
         prefix="" if is_only else f"{anchor(summary['target'])}-",
         summary=summary,
         kind=KINDS[summary["task_kind"]],
         metric=metric,
         other_metrics=tuple(words(results, name) for name in summary["metrics"] if name != metric.name),
-        answer=answer(results),
+        answer=answer(results) if few is None else _with_fewer(few, answer(results)),
         rows=tuple(rows),
         ranked=tuple(ranked),
         leaderboard=_leaderboard_picture(results, rows, palette, metric) if rows else None,
+        efficiency=few,
         compared=tuple(compared),
         differences=_differences_picture(results, compared, palette, metric) if compared else None,
         gains=tuple(_gains(results, rows, metric)),
@@ -108,6 +113,10 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Cha
         intervals=intervals(results, ranked),
         cards=example_cards(results, store, ranked[0], 4 if is_only else 3) if ranked else None,
     )
+
+
+def _with_fewer(few: Efficiency, said: Markup) -> Markup:
+    return Markup("{} With {:,} labels: {}").format(few.answer, few.full, said)
 
 
 def _gains(results: StudyResults, rows: Sequence[LeaderboardRow], metric: MetricWords) -> list[Gain]:

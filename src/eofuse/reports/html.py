@@ -21,7 +21,6 @@ from eofuse.reports.figures.places import places_figure
 from eofuse.reports.figures.splits import leakage_figure
 from eofuse.reports.overview import overview, overview_answer, twins
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
-from eofuse.reports.tables import final_cells
 from eofuse.studies.results import StudyResults
 
 
@@ -125,13 +124,14 @@ def _leakage_picture(results: StudyResults) -> Picture | None:
 
 
 def _cost(results: StudyResults) -> dict[str, Any]:
-    """What each variant and control cost, and all together."""
-    cells = results.cells
-    final_runs = cells[cells["role"] != "search"]
+    """What each variant, control and pretraining cost with all amounts of labels, and all together."""
+    cells = results.over_labels.cells
+    pretraining = cells[cells["role"] == "pretraining"]
+    final_runs = cells[~cells["role"].isin(["search", "pretraining"])]
     search = cells[(cells["role"] == "search") & ~cells["cell"].isin(final_runs["cell"])]
     lines = []
     for described in results.summary["variants"]:
-        final = final_cells(results, described["name"])
+        final = final_runs[final_runs["variant"] == described["name"]]
         searched = search[search["variant"] == described["name"]]
         lines.append(
             {
@@ -147,11 +147,28 @@ def _cost(results: StudyResults) -> dict[str, Any]:
                 "total_seconds": float(searched["seconds"].sum() + final["seconds"].sum()),
             }
         )
+    for name, runs in pretraining.groupby("variant", sort=False):
+        lines.append(
+            {
+                "variant": f"pretraining {name}",
+                "role": "pretraining",
+                "encoder": wording.MISSING,
+                "parameters": float(runs["parameters"].iloc[0]),
+                "learning_rate": float(runs["learning_rate"].iloc[0]),
+                "runs": len(runs),
+                "seconds": float(runs["seconds"].mean()),
+                "search_runs": 0,
+                "search_seconds": 0.0,
+                "total_seconds": float(runs["seconds"].sum()),
+            }
+        )
     lines.sort(key=lambda line: line["role"] != "variant")
     return {
         "lines": lines,
         "runs": len(final_runs),
+        "pretraining_runs": len(pretraining),
+        "pretraining_seconds": float(pretraining["seconds"].sum()),
         "search_runs": len(search),
         "search_seconds": float(search["seconds"].sum()),
-        "seconds": float(final_runs["seconds"].sum() + search["seconds"].sum()),
+        "seconds": float(final_runs["seconds"].sum() + search["seconds"].sum() + pretraining["seconds"].sum()),
     }

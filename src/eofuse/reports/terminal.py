@@ -14,8 +14,9 @@ def leaderboard_table(results: StudyResults) -> Table:
     metric = words(results, results.summary["metric"])
     target = f": {results.summary['target']}" if len(results.targets) > 1 else ""
     simulated = " (simulated data)" if results.summary["simulated"] else ""
+    labels = f", {results.labels:,} labels" if len(results.amounts) > 1 else ""
     table = Table(
-        title=Text(f"{results.summary['title']}{target}{simulated}"),
+        title=Text(f"{results.summary['title']}{target}{labels}{simulated}"),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         padding=(0, 1, 0, 0),

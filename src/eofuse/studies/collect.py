@@ -1,7 +1,8 @@
 """From the finished runs of a study to its tables: leaderboard, comparisons, curves, predictions, cost.
 
 All intervals and tests are bootstraps over scenes of the test patches (see `eofuse.evaluation.statistics`); the differences to
-the baseline are paired by patch, averaged over seeds, and their p values corrected by Holm's method over the variants.
+the baseline are paired by patch, averaged over seeds, and their p values corrected by Holm's method over the variants, and over the
+amounts of labels if there are several.
 """
 
 import json
@@ -13,18 +14,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eofuse.config import write_yaml
-from eofuse.data.leakage import protocol_leakage
 from eofuse.data.store import open_store
-from eofuse.evaluation.statistics import Bootstrap, Predictions, holm
+from eofuse.evaluation.statistics import Bootstrap, holm
 from eofuse.files import replacing, write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
-from eofuse.learning.environment import describe_environment
 from eofuse.learning.evaluate import score_rows, to_predictions
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import Prepared, few_data_warning, prepare
-from eofuse.learning.run import ENVIRONMENT_FILE, Run, open_run
+from eofuse.learning.pretraining.run import PretrainedRun, open_pretraining
+from eofuse.learning.run import Run, open_run
+from eofuse.studies.efficiency import Groups, labels_needed, to_full
 from eofuse.studies.grid import Cell, StudyPlan, frozen_name
+from eofuse.studies.labels import LabelCount
+from eofuse.studies.pretraining import Pretraining
+from eofuse.studies.summary import mixed_environments, summarise_study
 from eofuse.tasks import Task
 
 CURVE_POINTS = 200
@@ -33,7 +36,14 @@ Runs = Sequence[tuple[Cell, Path]]
 
 
 def collect(
-    plan: StudyPlan, recipe: Mapping[str, Any], folder: Path, cells: Runs, cost: Mapping[str, Any], command: str
+    plan: StudyPlan,
+    recipe: Mapping[str, Any],
+    folder: Path,
+    cells: Runs,
+    pretrained: Sequence[tuple[Pretraining, Path]],
+    counts: Mapping[str, LabelCount],
+    cost: Mapping[str, Any],
+    command: str,
 ) -> None:
     """Writes `summary.json` and the tables into a study's folder.
 
@@ -42,6 +52,8 @@ def collect(
         recipe: as written.
         folder: of the study.
         cells: every cell with its finished run folder.
+        pretrained: every pretraining with its finished folder.
+        counts: the amounts of labels (see `count_labels`).
         cost: seconds and energy of the whole study.
         command: what repeats it.
     """
@@ -49,26 +61,34 @@ def collect(
     store = open_store(plan.options.data.store)
     prepared = {name: prepare(store, options) for name, options in plan.variants.items()}
     warnings = list(dict.fromkeys(warning for each in prepared.values() for warning in each.warnings))
-    warnings += _mixed_environments([run for _, run in runs])
+    warnings += mixed_environments([run for _, run in runs])
+    starts = [(start, open_pretraining(path)) for start, path in pretrained]
+    warnings += [
+        f"Pretraining {start.name}, seed {start.options.seed}: {warning}"
+        for start, run in starts
+        for warning in run.result["warnings"]
+    ]
     if plan.axes.folds:
         warnings = _warnings_of_all_folds(warnings, prepared[plan.axes.baseline], runs)
-    tables: dict[str, list[pd.DataFrame]] = {"results": [], "leaderboard": [], "comparisons": [], "per_class": []}
+    label = Labels(counts)
+    tables: dict[str, list[pd.DataFrame]] = {}
     targets = []
     for target, learners in plan.targets.items():
         one = prepared[learners[0]]
-        chapter = _Chapter(plan, next(task for task in one.tasks if task.name == target), runs)
+        chapter = _Chapter(plan, next(task for task in one.tasks if task.name == target), runs, label)
         for name, table in chapter.tables(warnings).items():
-            tables[name].append(table.assign(target=target))
+            tables.setdefault(name, []).append(table.assign(target=target))
         file = predictions_file(folder, target)
         with replacing(file) as temporary:
             chapter.predictions().to_parquet(temporary, index=False)
         targets.append(chapter.describe(one))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    joined |= {"cells": _cells(runs), "curves": _curves(plan, runs)}
+    cells_table = pd.concat([_pretraining_cells(starts), _cells(runs, label)], ignore_index=True)
+    joined |= {"cells": cells_table, "curves": _curves(runs, label)}
     for name, table in joined.items():
         with replacing(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
-    summary = _summary(plan, recipe, prepared, runs, targets, warnings, cost, command)
+    summary = summarise_study(plan, recipe, prepared, runs, targets, warnings, counts, cost, command)
     write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -79,10 +99,11 @@ class _Chapter:
         plan: the study.
         task: the target's task.
         runs: all runs of the study.
+        label: what a run is called in the tables.
     """
 
-    def __init__(self, plan: StudyPlan, task: Task, runs: Sequence[tuple[Cell, Run]]) -> None:
-        self.plan, self.task = plan, task
+    def __init__(self, plan: StudyPlan, task: Task, runs: Sequence[tuple[Cell, Run]], label: "Labels") -> None:
+        self.plan, self.task, self.label = plan, task, label
         self.bootstrap = Bootstrap(task.score, plan.axes.replicates)
         self.tested = [
             (cell, run, run.predictions(task.name))
@@ -92,22 +113,25 @@ class _Chapter:
         self.said = [
             to_predictions(table, task, cell.options.seed, cell.options.split.fold) for cell, _, table in self.tested
         ]
-        self.groups: dict[tuple[str, str], list[Predictions]] = {}
+        self.groups: Groups = {}
         for (cell, _, _), said in zip(self.tested, self.said, strict=True):
-            self.groups.setdefault((cell.variant, cell.role), []).append(said)
+            self.groups.setdefault((cell.variant, cell.role, label.count(cell)), []).append(said)
 
     def tables(self, warnings: list[str]) -> dict[str, pd.DataFrame]:
-        """Results, leaderboard, comparisons, per class; what must be said of the intervals is added to the warnings."""
+        """The tables of the target by name; what must be said of the intervals is added to the warnings."""
+        baseline = self.plan.axes.baseline
         return {
             "results": self._results(),
             "leaderboard": self._leaderboard(warnings),
             "comparisons": self._comparisons(),
             "per_class": self._per_class(),
+            "to_full": to_full(self.groups, baseline, self.bootstrap),
+            "efficiency": labels_needed(self.groups, baseline, self.task.metric, self.bootstrap),
         }
 
     def predictions(self) -> pd.DataFrame:
         """Predictions of all runs."""
-        return pd.concat([table.assign(**_labels(cell)) for cell, _, table in self.tested], ignore_index=True)
+        return pd.concat([table.assign(**self.label(cell)) for cell, _, table in self.tested], ignore_index=True)
 
     def describe(self, prepared: Prepared) -> dict[str, Any]:
         """JSON-ready facts about the target."""
@@ -115,7 +139,7 @@ class _Chapter:
         rows = {part: task.known(rows) for part, rows in prepared.rows.items()}
         calibration = []
         for cell, run, _ in self.tested:
-            if cell.role == "variant":
+            if cell.role == "variant" and self.label.is_full(cell):
                 head = run.model().spec.heads[task.name]
                 values = {"temperature": head.temperature, "margin": list(head.margin)}
                 calibration.append({"variant": cell.variant, "seed": cell.options.seed, **values})
@@ -139,7 +163,7 @@ class _Chapter:
     def _results(self) -> pd.DataFrame:
         return pd.DataFrame(
             [
-                {**_labels(cell), **row}
+                {**self.label(cell), **row}
                 for (cell, _, _), said in zip(self.tested, self.said, strict=True)
                 for row in score_rows(said, self.bootstrap)
             ]
@@ -147,24 +171,40 @@ class _Chapter:
 
     def _leaderboard(self, warnings: list[str]) -> pd.DataFrame:
         rows = []
-        for (variant, role), runs in self.groups.items():
+        for (variant, role, labels), runs in self.groups.items():
             for metric, summary in self.bootstrap.summarise(runs).items():
                 values = asdict(summary)
                 warning = values.pop("warning")
                 if warning and warning not in warnings:
                     warnings.append(warning)
-                rows.append({"variant": variant, "role": role, "metric": metric, **values})
+                rows.append({"variant": variant, "role": role, "n_labels": labels, "metric": metric, **values})
         return pd.DataFrame(rows)
 
     def _comparisons(self) -> pd.DataFrame:
         """Variants minus the baseline, minus the controls, and with several tasks minus the twin with this one alone.
 
-        Holm's correction goes over the variants that are compared with the same one, metric by metric.
+        Holm's correction goes over the variants that are compared with the same one, and the amounts of labels, metric by metric.
         """
-        variants = [name for name, role in self.groups if role == "variant"]
+        rows = []
+        for labels in self.label.counts:
+            here = [(name, role) for name, role, count in self.groups if count == labels]
+            for variant, other, role in self._pairs(here):
+                runs, against = self.groups[variant, "variant", labels], self.groups[other, role, labels]
+                for metric, comparison in self.bootstrap.compare(runs, against).items():
+                    values = asdict(comparison)
+                    values.pop("warning")
+                    rows.append({"variant": variant, "baseline": other, "n_labels": labels, "metric": metric, **values})
+        columns = ["variant", "baseline", "n_labels", "metric", "difference", "low", "high", "p"]
+        table = pd.DataFrame(rows, columns=[*columns, "n_seeds", "n_test", "n_scenes"])
+        table["p_holm"] = table.groupby(["metric", "baseline"])["p"].transform(lambda p: holm(p.to_numpy()))
+        return table
+
+    def _pairs(self, groups: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        """Variant, what it is compared with, and that one's role."""
+        variants = [name for name, role in groups if role == "variant"]
         baseline = self.plan.axes.baseline
         pairs = [(name, baseline, "variant") for name in variants if baseline in variants and name != baseline]
-        for other, role in self.groups:
+        for other, role in groups:
             if role == "frozen_random":
                 pairs += [(name, other, role) for name in variants if other == frozen_name(name)]
             elif role != "variant":
@@ -172,29 +212,44 @@ class _Chapter:
         for together, alone in self.plan.twins.items():
             if alone[self.task.name] != baseline:
                 pairs.append((together, alone[self.task.name], "variant"))
-        rows = []
-        for variant, other, role in pairs:
-            against = self.groups[other, role]
-            for metric, comparison in self.bootstrap.compare(self.groups[variant, "variant"], against).items():
-                values = asdict(comparison)
-                values.pop("warning")
-                rows.append({"variant": variant, "baseline": other, "metric": metric, **values})
-        columns = ["variant", "baseline", "metric", "difference", "low", "high", "p", "n_seeds", "n_test", "n_scenes"]
-        table = pd.DataFrame(rows, columns=columns)
-        table["p_holm"] = table.groupby(["metric", "baseline"])["p"].transform(lambda p: holm(p.to_numpy()))
-        return table
+        return pairs
 
     def _per_class(self) -> pd.DataFrame:
         parts = []
         for (cell, _, _), said in zip(self.tested, self.said, strict=True):
             scores = pd.DataFrame(self.task.per_class(said.evidence)).assign(**{"class": self.task.classes})
-            labels = {key: value for key, value in _labels(cell).items() if key != "fold"}
+            labels = {key: value for key, value in self.label(cell).items() if key != "fold"}
             parts.append(scores.melt(["class", "support"], var_name="metric").assign(**labels))
         return pd.concat(parts, ignore_index=True)
 
 
-def _labels(cell: Cell) -> dict[str, Any]:
-    return {"variant": cell.variant, "role": cell.role, "seed": cell.options.seed, "fold": cell.options.split.fold}
+class Labels:
+    """What a run is called in the tables: variant, role, seed, fold and number of labels.
+
+    Args:
+        counts: the amounts of labels, ascending.
+
+    Attributes:
+        counts: numbers of labels, ascending.
+    """
+
+    def __init__(self, counts: Mapping[str, LabelCount]) -> None:
+        self._of_amount = {amount: count.labels for amount, count in counts.items()}
+        self.counts = list(self._of_amount.values())
+
+    def __call__(self, cell: Cell) -> dict[str, Any]:
+        """The columns of a run."""
+        options = cell.options
+        named = {"variant": cell.variant, "role": cell.role, "seed": options.seed, "fold": options.split.fold}
+        return {**named, "n_labels": self.count(cell)}
+
+    def count(self, cell: Cell) -> int:
+        """Number of labels of a run."""
+        return self._of_amount[cell.amount]
+
+    def is_full(self, cell: Cell) -> bool:
+        """Whether a run has the most labels of the study."""
+        return self.count(cell) == self.counts[-1]
 
 
 def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Sequence[tuple[Cell, Run]]) -> list[str]:
@@ -212,12 +267,12 @@ def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Se
     return [*kept, few] if few else kept
 
 
-def _cells(runs: Sequence[tuple[Cell, Run]]) -> pd.DataFrame:
+def _cells(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
     """A row a run; a search run that is also a variant's run is listed once, as the latter."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for cell, run in runs:
         result = run.result
-        labels = _labels(cell)
+        labels = label(cell)
         labels["role"] = "final" if cell.role == "variant" else cell.role
         rows[run.folder.name, cell.variant] = {
             "cell": run.folder.name,
@@ -232,13 +287,36 @@ def _cells(runs: Sequence[tuple[Cell, Run]]) -> pd.DataFrame:
     return pd.DataFrame(rows.values())
 
 
-def _curves(plan: StudyPlan, runs: Sequence[tuple[Cell, Run]]) -> pd.DataFrame:
+def _pretraining_cells(starts: Sequence[tuple[Pretraining, PretrainedRun]]) -> pd.DataFrame:
+    """A row a pretraining, which sees no labels."""
+    return pd.DataFrame(
+        [
+            {
+                "cell": run.folder.name,
+                "variant": start.name,
+                "role": start.role,
+                "seed": start.options.seed,
+                "fold": start.options.split.fold,
+                "n_labels": 0,
+                "learning_rate": start.options.train.learning_rate,
+                "steps": run.result["steps"],
+                "best_step": run.result["steps"],
+                "seconds": run.result["seconds"],
+                "parameters": run.result["parameters"],
+                "validation_score": float("nan"),
+            }
+            for start, run in starts
+        ]
+    )
+
+
+def _curves(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
     """Training loss in means of equal stretches, and every validation score, of each target."""
     parts = []
     for cell, run in runs:
         if cell.role != "variant":
             continue
-        labels = {key: value for key, value in _labels(cell).items() if key != "role"}
+        labels = {key: value for key, value in label(cell).items() if key != "role"}
         losses = pd.read_csv(run.folder / LOSSES_FILE)
         scores = pd.read_csv(run.folder / EVALUATIONS_FILE)
         stretch = np.arange(len(losses)) * min(CURVE_POINTS, len(losses)) // max(len(losses), 1)
@@ -252,85 +330,3 @@ def _curves(plan: StudyPlan, runs: Sequence[tuple[Cell, Run]]) -> pd.DataFrame:
             own = scores[["step", *named]].rename(columns=named).melt("step", var_name="metric")
             parts.append(own.assign(**labels, target=target, split="validation"))
     return pd.concat(parts, ignore_index=True)
-
-
-def _summary(
-    plan: StudyPlan,
-    recipe: Mapping[str, Any],
-    prepared: Mapping[str, Prepared],
-    runs: Sequence[tuple[Cell, Run]],
-    targets: Sequence[Mapping[str, Any]],
-    warnings: Sequence[str],
-    cost: Mapping[str, Any],
-    command: str,
-) -> dict[str, Any]:
-    baseline, first = plan.variants[plan.axes.baseline], prepared[plan.axes.baseline]
-    facts = first.summary()
-    facts["warnings"] = list(warnings)
-    facts["leakage"] = [
-        {"protocol": protocol, **asdict(found)}
-        for protocol, found in protocol_leakage(first.store.index, baseline.split, first.usable).items()
-    ]
-    variants = []
-    finals = {(cell.variant, cell.role): (cell, run) for cell, run in reversed(runs) if cell.role != "search"}
-    for (variant, role), (cell, run) in reversed(finals.items()):
-        options = cell.options
-        variants.append(
-            {
-                "name": variant,
-                "role": role,
-                "strategy": _strategy(cell),
-                "inputs": [] if role == "constant" else list(options.inputs),
-                "encoder": options.fusion.encoder if role in ("variant", "frozen_random") else "",
-                "targets": run.targets,
-                "parameters": run.result["parameters"],
-                "learning_rate": _learning_rate(variant, runs) if role == "variant" else None,
-            }
-        )
-    steps = max(run.result["budget"] for cell, run in runs if cell.role == "variant")
-    return {
-        "name": plan.name,
-        "title": plan.axes.title or plan.name.replace("_", " "),
-        "targets": list(targets),
-        "twins": [{"together": together, "alone": alone} for together, alone in plan.twins.items()],
-        "weighting": baseline.weighting,
-        "baseline": plan.axes.baseline,
-        **facts,
-        "split": {**baseline.split.model_dump(mode="json"), "folds": plan.axes.folds},
-        "crop": baseline.data.crop,
-        "patch_size": list(first.store.patch_size),
-        "seeds": plan.axes.seeds,
-        "search": {
-            "learning_rates": plan.axes.search.learning_rates,
-            "steps": plan.axes.search.steps or steps,
-            "runs": sum(cell.role == "search" for cell, _ in runs),
-        },
-        "budget": {"steps": steps, "batch_size": baseline.train.batch_size},
-        "environment": describe_environment(),
-        "seconds": cost["seconds"],
-        "energy_joules": cost["energy_joules"],
-        "recipe": write_yaml(recipe),
-        "command": command,
-        "variants": variants,
-    }
-
-
-def _learning_rate(variant: str, runs: Sequence[tuple[Cell, Run]]) -> float | None:
-    """The learning rate that a variant's search chose, None if it was not the same for all folds."""
-    chosen = {cell.options.train.learning_rate for cell, _ in runs if (cell.variant, cell.role) == (variant, "variant")}
-    return chosen.pop() if len(chosen) == 1 else None
-
-
-def _mixed_environments(runs: Sequence[Run]) -> list[str]:
-    """A warning for each version or machine that is not the same for all runs."""
-    environments = [json.loads((run.folder / ENVIRONMENT_FILE).read_text(encoding="utf-8")) for run in runs]
-    values = {name: sorted({str(environment.get(name)) for environment in environments}) for name in environments[0]}
-    return [f"Runs differ in {name}: {', '.join(found)}." for name, found in values.items() if len(found) > 1]
-
-
-def _strategy(cell: Cell) -> str:
-    if cell.role in ("constant", "per_pixel"):
-        return cell.role.replace("_", " ")
-    fusion = cell.options.fusion
-    detail = {"late": f" ({fusion.weights})", "middle": f" (stage {fusion.stage})"}
-    return fusion.strategy + detail.get(fusion.strategy, "")

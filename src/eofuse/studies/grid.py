@@ -12,75 +12,35 @@
       search: {learning_rates: [3.0e-4, 1.0e-3, 3.0e-3]}
 
 Each variant's keys replace those of the base recipe. Every variant gets the same small search of the learning rate on validation.
+
+With `label_amounts` (see `AxesOptions`), every variant and control runs with each amount of labels, at equal optimiser steps and with
+a search of its own.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, field_validator, model_validator
+from typing import Any, Literal
 
 from eofuse.config import Options, merge, parse_options
+from eofuse.data.subsets import Amount
 from eofuse.data.targets import TargetOptions
 from eofuse.errors import UsageError, did_you_mean
+from eofuse.learning.augment import AugmentOptions
 from eofuse.learning.preparation import RunOptions
+from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.studies.axes import AxesOptions
+from eofuse.studies.pretraining import PREFIX, Pretraining, plan_pretraining
 
 Role = Literal["search", "variant", "frozen_random", "per_pixel", "constant"]
 
 
-class SearchOptions(Options):
-    """The search of the learning rate that every variant gets on each fold: the first seed, scored on validation.
+UNTRAINED: dict[str, Any] = {"start": None, "augment": AugmentOptions()}
+"""What controls do not have of their variant."""
 
-    Attributes:
-        learning_rates: candidates.
-        steps: budget of a search run; that of a full run by default, so that the winner is one of the study's runs already.
-    """
-
-    learning_rates: list[Annotated[float, Field(gt=0)]] = Field(default=[3e-4, 1e-3, 3e-3], min_length=1)
-    steps: int | None = Field(default=None, ge=1)
-
-
-class AxesOptions(Options):
-    """What varies.
-
-    Attributes:
-        title: heading of the report.
-        variants: by name, the keys of the recipe that differ.
-        baseline: the variant with which the others are compared.
-        seeds: of the runs of each variant.
-        folds: number of folds, each tested once a seed; needs a split with folds.
-        search: of the learning rate.
-        twins: whether each variant with several tasks is set beside a variant for each of its tasks alone, at equal steps.
-        controls: whether the constant predictor, the frozen random encoders and, for maps, the linear models of pixels run too.
-        replicates: of the bootstrap over scenes.
-    """
-
-    title: str | None = None
-    variants: dict[str, dict[str, Any]] = Field(min_length=1)
-    baseline: str
-    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
-    folds: int | None = Field(default=None, ge=2)
-    search: SearchOptions = SearchOptions()
-    twins: bool = False
-    controls: bool = True
-    replicates: int = Field(default=2000, ge=100)
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, value: list[int]) -> list[int]:
-        if len(set(value)) < len(value) or min(value) < 0 or max(value) >= 2**32:
-            raise ValueError("seeds must be different, from 0 to 2^32 - 1")
-        return value
-
-    @model_validator(mode="after")
-    def _baseline_is_a_variant(self) -> "AxesOptions":
-        if self.baseline not in self.variants:
-            raise ValueError(
-                f"the baseline '{self.baseline}' is no variant; {did_you_mean(self.baseline, self.variants)}"
-            )
-        return self
+Key = tuple[str, int, str]
+"""Variant, fold and amount of labels as written."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +51,14 @@ class StudyPlan:
         name: a few words, for files and headings.
         axes: what varies.
         variants: the complete recipe of each variant, for the first seed and fold.
+        pretraining: the complete recipe of each pretraining, for the first seed and fold.
         twins: by the name of a variant with several tasks, the variants of each task alone, by target.
     """
 
     name: str
     axes: AxesOptions
     variants: dict[str, RunOptions]
+    pretraining: dict[str, PretrainingOptions]
     twins: dict[str, dict[str, str]]
 
     @property
@@ -119,9 +81,39 @@ class StudyPlan:
         return list(range(self.axes.folds)) if self.axes.folds else [self.options.split.fold]
 
     @property
-    def keys(self) -> list[tuple[str, int]]:
-        """Variants and folds, each with a learning rate of its own."""
-        return [(name, fold) for name in self.variants for fold in self.folds]
+    def amounts(self) -> list[Amount]:
+        """Amounts of labels, the largest last."""
+        return list(self.axes.label_amounts or [self.options.labels.amount])
+
+    @property
+    def pretrainings(self) -> list[Pretraining]:
+        """The runs without labels: each that a variant starts from, on every seed and fold."""
+        return [
+            Pretraining(name, options).at(fold, seed)
+            for name, options in self.pretraining.items()
+            for seed in self.axes.seeds
+            for fold in self.folds
+        ]
+
+    def cell(self, variant: str, role: Role, options: RunOptions) -> "Cell":
+        """A run, with the pretraining of its seed and fold if it starts from one."""
+        name = pretraining_name(options)
+        if name is None:
+            return Cell(variant, role, options)
+        start = Pretraining(name, self.pretraining[name]).at(options.split.fold, options.seed)
+        return Cell(variant, role, options, start)
+
+    @property
+    def keys(self) -> list["Key"]:
+        """Variants, folds and amounts of labels, each with a learning rate of its own."""
+        return [cell.key for cell in search_cells(self)]
+
+    def labelled(self, options: RunOptions) -> Iterator[RunOptions]:
+        """A recipe of the study with every amount of labels, seed and fold."""
+        for amount in self.amounts:
+            for seed in self.axes.seeds:
+                for fold in self.folds:
+                    yield _at(options, fold, seed, amount)
 
 
 @dataclass(frozen=True)
@@ -132,23 +124,31 @@ class Cell:
         variant: its variant.
         role: what it is for.
         options: its recipe.
+        pretraining: from which it starts, if it starts from one of the study's.
     """
 
     variant: str
     role: Role
     options: RunOptions
+    pretraining: Pretraining | None = None
 
     @property
-    def key(self) -> tuple[str, int]:
-        """Variant and fold."""
-        return self.variant, self.options.split.fold
+    def amount(self) -> str:
+        """Amount of labels as written: `1` is one a class, `1.0` all."""
+        return str(self.options.labels.amount)
+
+    @property
+    def key(self) -> Key:
+        """Variant, fold and amount of labels."""
+        return self.variant, self.options.split.fold, self.amount
 
     @property
     def words(self) -> str:
         """What it is, for people."""
+        labels = "" if self.options.labels.is_all else f", labels {self.amount}"
         if self.role == "search":
-            return f"{self.variant}, learning rate {self.options.train.learning_rate:g}"
-        return f"{self.variant}, seed {self.options.seed}"
+            return f"{self.variant}{labels}, learning rate {self.options.train.learning_rate:g}"
+        return f"{self.variant}{labels}, seed {self.options.seed}"
 
     def identity(self, data: str) -> str:
         """Hash of recipe, data and seed: cells of the same identity are the same run, whatever it is for.
@@ -165,6 +165,8 @@ class Cell:
             else:
                 left_out["fusion"] = True
         recipe = self.options.model_dump(mode="json", exclude=left_out)
+        if self.pretraining:
+            recipe["start"]["from"] = self.pretraining.identity("")
         return hashlib.sha256(json.dumps([kind, recipe, data], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -185,6 +187,11 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
         if isinstance(given, Mapping) and {"fold", "folds"} & set(given):
             raise UsageError("split.folds and split.fold are set by study.folds", where=where, fix="remove them")
         base = merge(base, {"split": {"folds": axes.folds}})
+    if axes.label_amounts:
+        given = base.get("labels") or {}
+        if isinstance(given, Mapping) and "amount" in given:
+            raise UsageError("labels.amount is set by study.label_amounts", where=where, fix="remove it")
+        base = merge(base, {"labels": {"amount": axes.label_amounts[-1]}})
     variants = {}
     for name, change in axes.variants.items():
         merged = merge(base, {**change, "seed": axes.seeds[0]})
@@ -193,6 +200,10 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
         place = f"{where}, study.variants.{name}" if where else f"study.variants.{name}"
         variants[name] = parse_options(RunOptions, merged, place)
     _check_shared(variants)
+    for name, options in variants.items():
+        if axes.label_amounts and options.train.steps is None and options.train.epochs is not None:
+            found = "train.epochs gives fewer steps where there are fewer labels"
+            raise UsageError(found, where=f"study.variants.{name}", fix="set train.steps")
     needed = {modality for options in variants.values() for modality in [*options.inputs, *options.data.require]}
     require = {"require": tuple(sorted(needed))}
     variants = {
@@ -202,7 +213,22 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
     twins = _twins(variants) if axes.twins else {}
     alone = {twin.name: twin for of_one in twins.values() for twin in of_one.values()}
     names = {name: {target: twin.name for target, twin in of_one.items()} for name, of_one in twins.items()}
-    return StudyPlan(str(base.get("name", "study")), axes, {**variants, **alone}, names)
+    pretraining = plan_pretraining(base, axes, where)
+    started = {name for name in map(pretraining_name, variants.values()) if name is not None}
+    for name in sorted(started - set(pretraining)):
+        fix = did_you_mean(name, pretraining) if pretraining else "define it under study.pretraining"
+        raise UsageError(f"no pretraining '{name}'", where=where, fix=fix)
+    for name in sorted(set(pretraining) - started):
+        fix = f'start a variant from it by start: {{from: "{PREFIX}{name}"}}, or remove it'
+        raise UsageError(f"no variant starts from the pretraining '{name}'", where=where, fix=fix)
+    return StudyPlan(str(base.get("name", "study")), axes, {**variants, **alone}, pretraining, names)
+
+
+def pretraining_name(options: RunOptions) -> str | None:
+    """The name of the study's pretraining from which a variant starts, if it starts from one."""
+    if options.start is None or not options.start.source.startswith(PREFIX):
+        return None
+    return options.start.source.removeprefix(PREFIX)
 
 
 def _check_shared(variants: Mapping[str, RunOptions]) -> None:
@@ -211,6 +237,7 @@ def _check_shared(variants: Mapping[str, RunOptions]) -> None:
     defined: dict[str, dict[str, Any]] = {}
     for name, options in variants.items():
         same = {"split": options.split == first.split}
+        same["labels"] = options.labels == first.labels
         same["data.store"] = options.data.store == first.data.store
         same["data.exclude"] = options.data.exclude == first.data.exclude
         for task in options.targets:
@@ -251,48 +278,65 @@ class _StudySection(Options):
 
 
 def search_cells(plan: StudyPlan) -> list[Cell]:
-    """The search runs: every variant with every learning rate on each fold, with the first seed."""
+    """The search runs: every variant with every learning rate on each fold and amount of labels, with the first seed."""
     change: dict[str, Any] = {"steps": plan.axes.search.steps, "epochs": None} if plan.axes.search.steps else {}
     return [
-        Cell(name, "search", _with_train(_on_fold(options, fold), {**change, "learning_rate": learning_rate}))
+        plan.cell(
+            name,
+            "search",
+            _with_train(_at(options, fold, plan.axes.seeds[0], amount), {**change, "learning_rate": learning_rate}),
+        )
         for name, options in plan.variants.items()
         for fold in plan.folds
+        for amount in plan.amounts
         for learning_rate in plan.axes.search.learning_rates
     ]
 
 
-def final_cells(
-    plan: StudyPlan, learning_rates: Mapping[tuple[str, int], float], with_maps: Sequence[str] = ()
-) -> list[Cell]:
-    """The runs that are tested: every variant with its learning rates on every seed and fold, and the controls.
+def final_cells(plan: StudyPlan, learning_rates: Mapping[Key, float], with_maps: Sequence[str] = ()) -> list[Cell]:
+    """The runs that are tested: every variant with its learning rates on every seed, fold and amount of labels, and the controls.
 
     Args:
         plan: the study.
-        learning_rates: by variant and fold.
+        learning_rates: by variant, fold and amount of labels.
         with_maps: variants with targets and inputs that have pixels, for the linear models of pixels.
     """
-    cells = []
-    by_inputs = {tuple(sorted(plan.variants[name].inputs)): name for name in reversed(with_maps)}
-    all_tasks = {task.target: task for options in plan.variants.values() for task in options.targets}
-    for seed in plan.axes.seeds:
-        for fold in plan.folds:
-            for name, options in plan.variants.items():
-                here = _on_fold(options, fold).model_copy(update={"seed": seed})
-                cells.append(Cell(name, "variant", _with_train(here, {"learning_rate": learning_rates[name, fold]})))
-                frozen = Cell(frozen_name(name), "frozen_random", here)
-                is_new = all(
-                    frozen.identity("") != cell.identity("") for cell in cells
-                )  # training may be all that differs
-                if plan.axes.controls and is_new:
-                    cells.append(frozen)
-            if not plan.axes.controls:
-                continue
-            update = {"seed": seed, "task": None, "tasks": all_tasks}
-            for name in reversed(by_inputs.values()):
-                options = _on_fold(plan.variants[name], fold).model_copy(update=update)
-                cells.append(Cell(f"per pixel: {', '.join(options.inputs)}", "per_pixel", options))
-            cells.append(Cell("constant", "constant", _on_fold(plan.options, fold).model_copy(update=update)))
+    cells: list[Cell] = []
+    for amount in plan.amounts:
+        for seed in plan.axes.seeds:
+            for fold in plan.folds:
+                cells += _cells_at(plan, learning_rates, with_maps, fold, seed, amount)
     return cells
+
+
+def _cells_at(
+    plan: StudyPlan,
+    learning_rates: Mapping[Key, float],
+    with_maps: Sequence[str],
+    fold: int,
+    seed: int,
+    amount: Amount,
+) -> list[Cell]:
+    """The variants, and the controls beside them, on one seed, fold and amount of labels."""
+    cells: list[Cell] = []
+    frozen: dict[str, Cell] = {}
+    for name, options in plan.variants.items():
+        here = _at(options, fold, seed, amount)
+        rate = learning_rates[name, fold, str(amount)]
+        cells.append(plan.cell(name, "variant", _with_train(here, {"learning_rate": rate})))
+        control = Cell(frozen_name(name), "frozen_random", here.model_copy(update=UNTRAINED))
+        if plan.axes.controls and frozen.setdefault(control.identity(""), control) is control:
+            cells.append(control)  # training may be all that differs
+    if not plan.axes.controls:
+        return cells
+    all_tasks = {task.target: task for options in plan.variants.values() for task in options.targets}
+    update = {**UNTRAINED, "task": None, "tasks": all_tasks}
+    by_inputs = {tuple(sorted(plan.variants[name].inputs)): name for name in reversed(with_maps)}
+    for name in reversed(by_inputs.values()):
+        options = _at(plan.variants[name], fold, seed, amount).model_copy(update=update)
+        cells.append(Cell(f"per pixel: {', '.join(options.inputs)}", "per_pixel", options))
+    options = _at(plan.options, fold, seed, amount).model_copy(update=update)
+    return [*cells, Cell("constant", "constant", options)]
 
 
 def frozen_name(variant: str) -> str:
@@ -300,8 +344,13 @@ def frozen_name(variant: str) -> str:
     return f"{variant} (frozen random)"
 
 
-def _on_fold(options: RunOptions, fold: int) -> RunOptions:
-    return options.model_copy(update={"split": options.split.model_copy(update={"fold": fold})})
+def _at(options: RunOptions, fold: int, seed: int, amount: Amount) -> RunOptions:
+    """A recipe on a fold, with a seed and an amount of labels; other seeds draw other labels."""
+    labels = options.labels.model_copy(update={"amount": amount})
+    if not labels.is_all:
+        labels = labels.model_copy(update={"seed": options.labels.seed + seed})
+    split = options.split.model_copy(update={"fold": fold})
+    return options.model_copy(update={"split": split, "seed": seed, "labels": labels})
 
 
 def _with_train(options: RunOptions, change: Mapping[str, Any]) -> RunOptions:

@@ -1,6 +1,7 @@
 """What a finished study says: the tables of its folder, read and checked.
 
-`read_results` gives a `StudyResults`, the view of one target of the study; reports, tables and notebooks start from it.
+`read_results` gives a `StudyResults`, the view of one target of the study, with the most labels if the study has several amounts;
+reports, tables and notebooks start from it.
 
 The folder::
 
@@ -13,7 +14,7 @@ Names of targets are quoted as in an address, but for their spaces.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pandas as pd
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.evidence import EVIDENCE, from_columns
 from eofuse.files import file_name
+from eofuse.studies.efficiency import EFFICIENCY, TO_FULL
 
 SUMMARY_KEYS = (
     "name",
@@ -45,6 +47,7 @@ SUMMARY_KEYS = (
     "recipe",
     "command",
     "variants",
+    "label_amounts",
 )
 """Keys that every `summary.json` has; `energy_joules` is there only where it is known."""
 
@@ -52,53 +55,33 @@ TARGET_KEYS = ("target", "task_kind", "metric", "metrics", "classes", "unit", "p
 """Keys that every entry of `targets` in `summary.json` has."""
 
 COLUMNS = {
-    "results": ("target", "variant", "role", "seed", "fold", "metric", "value", "low", "high", "n_test", "n_scenes"),
+    "results": (
+        *("target", "variant", "role", "seed", "fold", "n_labels", "metric"),
+        *("value", "low", "high", "n_test", "n_scenes"),
+    ),
     "leaderboard": (
-        "target",
-        "variant",
-        "role",
-        "metric",
-        "mean",
-        "seed_sd",
-        "low",
-        "high",
-        "n_seeds",
-        "n_test",
-        "n_scenes",
+        *("target", "variant", "role", "n_labels", "metric"),
+        *("mean", "seed_sd", "low", "high", "n_seeds", "n_test", "n_scenes"),
     ),
     "comparisons": (
-        "target",
-        "variant",
-        "baseline",
-        "metric",
-        "difference",
-        "low",
-        "high",
-        "p",
-        "p_holm",
-        "n_seeds",
-        "n_test",
-        "n_scenes",
+        *("target", "variant", "baseline", "n_labels", "metric"),
+        *("difference", "low", "high", "p", "p_holm", "n_seeds", "n_test", "n_scenes"),
     ),
     "cells": (
-        "cell",
-        "variant",
-        "role",
-        "seed",
-        "fold",
-        "learning_rate",
-        "steps",
-        "best_step",
-        "seconds",
-        "parameters",
-        "validation_score",
+        *("cell", "variant", "role", "seed", "fold", "n_labels"),
+        *("learning_rate", "steps", "best_step", "seconds", "parameters", "validation_score"),
     ),
-    "curves": ("target", "variant", "seed", "fold", "step", "split", "metric", "value"),
-    "per_class": ("target", "variant", "role", "seed", "class", "metric", "value", "support"),
+    "curves": ("target", "variant", "seed", "fold", "n_labels", "step", "split", "metric", "value"),
+    "per_class": ("target", "variant", "role", "seed", "n_labels", "class", "metric", "value", "support"),
+    "to_full": ("target", *TO_FULL, "p_holm"),
+    "efficiency": ("target", *EFFICIENCY),
 }
 """Columns of each table, by the name of its Parquet file."""
 
-PREDICTION_COLUMNS = ("variant", "role", "seed", "fold", "patch_id", "row", "scene")
+OF_ALL_AMOUNTS = ("to_full", "efficiency")
+"""Tables that belong to no single amount of labels."""
+
+PREDICTION_COLUMNS = ("variant", "role", "seed", "fold", "n_labels", "patch_id", "row", "scene")
 """Columns of the predictions of every kind of target; the evidence of the kind and `EXTRA_COLUMNS` come with them."""
 
 EXTRA_COLUMNS: dict[str, tuple[str, ...]] = {"detection": ("truth_boxes",)}
@@ -106,8 +89,27 @@ EXTRA_COLUMNS: dict[str, tuple[str, ...]] = {"detection": ("truth_boxes",)}
 
 
 @dataclass(frozen=True)
+class OverLabels:
+    """The tables of a target with every amount of labels.
+
+    Attributes:
+        leaderboard: as that of `StudyResults`.
+        comparisons: as those of `StudyResults`.
+        cells: every run of the study.
+        to_full: paired differences of each variant, with each number of labels, to the baseline with the most.
+        efficiency: labels `needed` to match the baseline with the most, with interval; infinity where not reached.
+    """
+
+    leaderboard: pd.DataFrame
+    comparisons: pd.DataFrame
+    cells: pd.DataFrame
+    to_full: pd.DataFrame
+    efficiency: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class StudyResults:
-    """The results of one study for one of its targets.
+    """The results of one study for one of its targets, with one amount of labels: the largest by default.
 
     Attributes:
         folder: the study's folder.
@@ -121,6 +123,8 @@ class StudyResults:
         predictions: a row a run and test patch, with the evidence as flat lists (see `evidence`).
         curves: training and validation metrics by optimiser step.
         per_class: metrics of each class or number, with its support.
+        labels: labelled training patches of the baseline, the mean over seeds and folds; column `n_labels` of every table.
+        over_labels: what spans all amounts of labels.
     """
 
     folder: Path
@@ -132,6 +136,13 @@ class StudyResults:
     predictions: pd.DataFrame
     curves: pd.DataFrame
     per_class: pd.DataFrame
+    labels: int
+    over_labels: OverLabels
+
+    @property
+    def amounts(self) -> list[int]:
+        """Numbers of labels of the study, ascending."""
+        return [entry["labels"] for entry in self.summary["label_amounts"]]
 
     @property
     def targets(self) -> list[str]:
@@ -144,7 +155,15 @@ class StudyResults:
         Raises:
             UsageError: if it has no such target; the nearest is named.
         """
-        return self if target == self.summary["target"] else read_results(self.folder, target)
+        return self if target == self.summary["target"] else read_results(self.folder, target, self.labels)
+
+    def at(self, labels: int) -> "StudyResults":
+        """The view of another number of labels, one of `amounts`.
+
+        Raises:
+            UsageError: if the study has no such number.
+        """
+        return self if labels == self.labels else read_results(self.folder, self.summary["target"], labels)
 
     def maps_file(self, cell: str) -> Path:
         """Where the maps of this target that a run predicted lie, if it has any."""
@@ -155,16 +174,17 @@ class StudyResults:
         return from_columns(table, self.summary["task_kind"], len(self.summary["classes"]))
 
 
-def read_results(folder: str | Path, target: str | None = None) -> StudyResults:
+def read_results(folder: str | Path, target: str | None = None, labels: int | None = None) -> StudyResults:
     """Reads the folder of a finished study.
 
     Args:
         folder: the folder that holds `summary.json` and the Parquet tables.
         target: the target whose results are wanted, the first of the study by default.
+        labels: the number of labels whose results are wanted, the largest of the study by default.
 
     Raises:
         DataError: if the folder or one of its files is missing or damaged, or a key or column is missing.
-        UsageError: if the study has no such target; the nearest is named.
+        UsageError: if the study has no such target, the nearest is named; or no such number of labels.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -176,14 +196,25 @@ def read_results(folder: str | Path, target: str | None = None) -> StudyResults:
     if target not in names:
         raise UsageError(f"the study has no target '{target}'", where=folder, fix=did_you_mean(target, names))
     entry = summary["targets"][names.index(target)]
+    amounts = [amount["labels"] for amount in summary["label_amounts"]]
+    labels = amounts[-1] if labels is None else labels
+    if labels not in amounts:
+        words = f"the study has no results with {labels} labels"
+        raise UsageError(words, where=folder, fix=f"it has {', '.join(map(str, amounts))}")
     tables = {name: _read_table(folder / f"{name}.parquet", columns) for name, columns in COLUMNS.items()}
     for name, columns in COLUMNS.items():
         if "target" in columns:
             tables[name] = tables[name][tables[name]["target"] == target].reset_index(drop=True)
     kind = entry["task_kind"]
     columns = (*PREDICTION_COLUMNS, *EVIDENCE[kind], *EXTRA_COLUMNS.get(kind, ()))
-    predictions = _read_table(folder / "predictions" / f"{file_name(target)}.parquet", columns)
-    return StudyResults(folder=folder, summary=summary | entry, predictions=predictions, **tables)
+    tables["predictions"] = _read_table(folder / "predictions" / f"{file_name(target)}.parquet", columns)
+    over_labels = OverLabels(**{field.name: tables[field.name] for field in fields(OverLabels)})
+    views = {
+        name: table[table["n_labels"] == labels].reset_index(drop=True)
+        for name, table in tables.items()
+        if name not in OF_ALL_AMOUNTS
+    }
+    return StudyResults(folder=folder, summary=summary | entry, labels=labels, over_labels=over_labels, **views)
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

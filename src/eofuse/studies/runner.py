@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from eofuse.config import write_yaml
 from eofuse.data.store import open_store
@@ -19,13 +19,15 @@ from eofuse.errors import DataError, UsageError
 from eofuse.files import locked, remove_temporaries, write_text
 from eofuse.learning.controls.per_pixel import is_map
 from eofuse.learning.outputs import TEST_FILE
-from eofuse.learning.preparation import prepare, rehearse
+from eofuse.learning.preparation import LearningOptions, prepare, rehearse
 from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, open_run, recipe_text
 from eofuse.modalities import Kind
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
-from eofuse.studies.grid import Cell, StudyPlan, final_cells, search_cells
+from eofuse.studies.grid import Cell, Key, StudyPlan, final_cells, pretraining_name, search_cells
+from eofuse.studies.labels import count_labels
 from eofuse.studies.pool import Pool
+from eofuse.studies.pretraining import Pretraining, rehearse_start, started_from
 from eofuse.studies.results import StudyResults, read_results
 
 STUDY_FILE = "study.yaml"
@@ -66,11 +68,16 @@ def run_study(
     usable = hashlib.sha256()
     for name, options in plan.variants.items():
         prepared = prepare(store, options)
-        rehearse(prepared, options)  # finds what is wrong before anything runs
+        start = pretraining_name(options)  # finds what is wrong before anything runs
+        if start is None:
+            rehearse(prepared, options)
+        else:
+            rehearse_start(store, prepared, options, plan.pretraining[start])
         usable.update(prepared.usable.tobytes())
         rasters = any(store.modality(modality).kind is Kind.RASTER for modality in options.inputs)
         if rasters and any(is_map(task) for task in prepared.tasks):
             with_maps.append(name)
+    counts = count_labels(store, plan)
     data = f"{store.fingerprint} {usable.hexdigest()}"
     threads = plan.options.train.threads
     count = workers or (1 if _uses_cuda(plan) else max(1, (os.cpu_count() or 1) // threads))
@@ -83,26 +90,27 @@ def run_study(
         with _Cost(folder) as cost, Pool(count, threads, store.fingerprint) as pool:
             searches = search_cells(plan)
             some_rates = dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])
-            total = len(searches) + len(final_cells(plan, some_rates, with_maps))
+            total = len(plan.pretrainings) + len(searches) + len(final_cells(plan, some_rates, with_maps))
             cells = _Cells(folder, data, pool, cost, total, progress)
+            pretrained = cells.run(plan.pretrainings)
             searched = cells.run(searches)
             tested = cells.run(final_cells(plan, best_learning_rates(searched), with_maps))
-        collect(plan, recipe, folder, searched + tested, cost.values, command)
+        collect(plan, recipe, folder, searched + tested, pretrained, counts, cost.values, command)
     return read_results(folder)
 
 
-def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[tuple[str, int], float]:
-    """The learning rate of the best search run by validation for each variant and fold; the smaller one of equals.
+def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[Key, float]:
+    """The learning rate of the best search run by validation for each variant, fold and amount; the smaller one of equals.
 
     Raises:
         DataError: if every run of a variant diverged.
     """
-    best: dict[tuple[str, int], tuple[float, float]] = {}
+    best: dict[Key, tuple[float, float]] = {}
     for cell, folder in searches:
         score = open_run(folder).result["score"]
         candidate = (-math.inf if score is None else score, -cell.options.train.learning_rate)
         best[cell.key] = max(best.get(cell.key, candidate), candidate)
-    for (variant, _), (score, _) in best.items():
+    for (variant, *_), (score, _) in best.items():
         if score == -math.inf:
             fix = "add smaller ones to study.search.learning_rates"
             raise DataError("training diverged at every learning rate", where=f"study.variants.{variant}", fix=fix)
@@ -115,8 +123,11 @@ def _uses_cuda(plan: StudyPlan) -> bool:
     return plan.options.train.device != "cpu" and torch.cuda.is_available()
 
 
-def _is_done(cell: Cell, folder: Path) -> bool:
-    return (folder / (RESULT_FILE if cell.role == "search" else TEST_FILE)).is_file()
+AnyCell = TypeVar("AnyCell", Cell, Pretraining)
+
+
+def _is_done(cell: Cell | Pretraining, folder: Path) -> bool:
+    return (folder / (RESULT_FILE if cell.role in ("search", "pretraining") else TEST_FILE)).is_file()
 
 
 class _Cells:
@@ -144,19 +155,27 @@ class _Cells:
         )
         self.done = 0
 
-    def run(self, cells: Sequence[Cell]) -> list[tuple[Cell, Path]]:
+    def run(self, cells: Sequence[AnyCell]) -> list[tuple[AnyCell, Path]]:
         """Runs cells to their end; gives the folder of each. Cells of one identity are run once."""
-        folders = [self.folder / "cells" / cell.identity(self.data) for cell in cells]
+        folders = [self._folder(cell) for cell in cells]
         by_folder = dict(zip(folders, cells, strict=True))
         for folder, cell in by_folder.items():  # store and device may have moved since the cell began
             remove_temporaries(folder)
-            write_text(folder / RECIPE_FILE, recipe_text(cell.options))
+            options: LearningOptions = cell.options
+            if isinstance(cell, Cell) and cell.pretraining:
+                options = started_from(cell.options, self._folder(cell.pretraining))
+            write_text(folder / RECIPE_FILE, recipe_text(options))
         jobs = [(cell.role, folder) for folder, cell in by_folder.items() if not _is_done(cell, folder)]
         self._tell(len(cells) - len(jobs), "")
         for _, folder in self.pool.run(jobs):
             self.cost.save()
             self._tell(1, by_folder[folder].words)
         return list(zip(cells, folders, strict=True))
+
+    def _folder(self, cell: Cell | Pretraining) -> Path:
+        """A cell's run folder; what is pretrained does not depend on which patches have labels."""
+        data = self.pool.fingerprint if isinstance(cell, Pretraining) else self.data
+        return self.folder / "cells" / cell.identity(data)
 
     def _tell(self, more: int, words: str) -> None:
         self.done += more

@@ -18,7 +18,10 @@ from eofuse.data.store import open_store
 from eofuse.errors import DataError, EofuseError
 from eofuse.learning.controls import constant_control, frozen_random_control, per_pixel_control
 from eofuse.learning.loop import CHECKPOINT_FILE, DivergenceError
-from eofuse.learning.run import note_divergence, read_options, test_run, train_run
+from eofuse.learning.preparation import LearningOptions, RunOptions
+from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.run import train_pretraining
+from eofuse.learning.run import note_divergence, read_recipe, test_run, train_run
 
 
 def run_cell(role: str, folder: Path, fingerprint: str) -> None:
@@ -27,7 +30,7 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
     Raises:
         DataError: if the store is not the one of the study.
     """
-    options = read_options(folder)
+    options: LearningOptions = read_recipe(folder, PretrainingOptions if role == "pretraining" else RunOptions)
     if open_store(options.data.store).fingerprint != fingerprint:
         raise DataError(
             "the store has changed since the study began", where=options.data.store, fix="run the study again"
@@ -39,6 +42,8 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
             frozen_random_control(folder)
         elif role == "per_pixel":
             per_pixel_control(folder)
+        elif role == "pretraining":
+            train_pretraining(folder, tensorboard=False)
         elif role == "search":
             try:
                 train_run(folder, tensorboard=False)

@@ -1,6 +1,6 @@
 """What the loop minimises: `Objective`, and `Supervised`, a model that learns one task or several at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from eofuse.data.loading import Batch
 from eofuse.models.model import Model
 from eofuse.tasks.base import Task
+from eofuse.tasks.mixed import MixedBatch, Partner
 from eofuse.tasks.weighting import Weighting
 
 
@@ -29,14 +30,27 @@ class Supervised:
         tasks: what it learns, in the order of its heads.
         weighting: how the tasks' losses become one.
         frozen: whether the heads alone learn.
+        augment: changes the batch before it is learned from.
     """
 
-    def __init__(self, model: Model, tasks: Sequence[Task], weighting: Weighting, *, frozen: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tasks: Sequence[Task],
+        weighting: Weighting,
+        *,
+        frozen: bool = False,
+        augment: Callable[[Batch], Batch] | None = None,
+    ) -> None:
         self.module: nn.Module = Learner(model, tasks, weighting, frozen=frozen)
+        self.augment = augment
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss; with several tasks, the loss and the weight of each."""
-        loss, logs = self.module(batch.inputs, batch.targets, batch.known)
+        if self.augment is not None:
+            batch = self.augment(batch)
+        partners = batch.partners if isinstance(batch, MixedBatch) else {}
+        loss, logs = self.module(batch.inputs, batch.targets, batch.known, partners)
         return loss, logs
 
 
@@ -60,15 +74,22 @@ class Learner(nn.Module):
         return self
 
     def forward(
-        self, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], known: Mapping[str, Tensor]
+        self,
+        inputs: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        known: Mapping[str, Tensor],
+        partners: Mapping[str, Partner],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss of a batch, and by task its loss and weight."""
+        """The weighted loss of a batch, which may be mixed, and by task its loss and weight."""
         features = self.model.features(inputs)
         losses = {}
         for task in self.tasks:
             truth = targets[task.name]
             output = self.model.head(task.name)(features, self.model.size(inputs), truth)
             losses[task.name] = task.loss(output, truth, known[task.name])
+            if task.name in partners:
+                other = partners[task.name]
+                losses[task.name] = losses[task.name].lerp(task.loss(output, other.truth, other.known), other.weight)
         loss = self.weighting(losses, list(self.model.fusion.parameters()))
         if len(self.tasks) == 1:
             return loss, {}

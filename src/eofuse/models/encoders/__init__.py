@@ -1,10 +1,18 @@
 """Encoders: one modality in, `Features` out. `build_encoder` picks the one for a modality's kind."""
 
 from eofuse.modalities import Kind, Modality
-from eofuse.models.encoders.raster import DEFAULT_ENCODER, RasterEncoder, prepare_rasters
+from eofuse.models.encoders.raster import DEFAULT_ENCODER, RasterEncoder, first_convolution, prepare_rasters
 from eofuse.models.encoders.vector import VectorEncoder
 
-__all__ = ["DEFAULT_ENCODER", "Encoder", "RasterEncoder", "VectorEncoder", "build_encoder", "prepare_rasters"]
+__all__ = [
+    "DEFAULT_ENCODER",
+    "Encoder",
+    "RasterEncoder",
+    "VectorEncoder",
+    "build_encoder",
+    "first_convolution",
+    "prepare_rasters",
+]
 
 Encoder = RasterEncoder | VectorEncoder
 

@@ -5,7 +5,7 @@ in the middle needs; `_Tokens` (vision transformers) gives maps of tokens; `_Who
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -23,7 +23,7 @@ DEFAULT_ENCODER = "test_resnet"
 
 
 class RasterEncoder(nn.Module):
-    """A timm network, untrained, over rasters of any number of channels and any size.
+    """A timm network over rasters of any number of channels and any size.
 
     Every pixel counts: where a network would cut off a remainder (patches of 120 pixels in tokens of 16), the raster is
     padded at its lower right with zeros, which is the mean of normalised values.
@@ -33,6 +33,8 @@ class RasterEncoder(nn.Module):
         in_channels: channels of the rasters.
         pixels: whether the maps are looked at: the rasters are then padded to a multiple of the largest stride, so that
             each map has the side of the padded raster divided by its stride.
+        weights: tensors of the whole timm network, by its own names, with which it begins; untrained without them. Names that
+            timm does not know are passed over, and what they do not name stays untrained.
 
     Attributes:
         sizes: channels of the features, and strides of the maps.
@@ -42,11 +44,13 @@ class RasterEncoder(nn.Module):
         UsageError: if timm has no network of that name, or it can't be built over these channels.
     """
 
-    def __init__(self, name: str, in_channels: int, pixels: bool = False) -> None:
+    def __init__(
+        self, name: str, in_channels: int, pixels: bool = False, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.name = name
         self.in_channels = in_channels
-        self.body: _Stages | _Tokens | _Whole = _build_body(name, in_channels)
+        self.body: _Stages | _Tokens | _Whole = _build_body(name, in_channels, weights)
         self.sizes: FeatureSizes = self.body.sizes
         self.pad_to: int = max(self.body.pad_to, *self.sizes.strides) if pixels else self.body.pad_to
         self.to(memory_format=torch.channels_last)
@@ -77,16 +81,17 @@ class RasterEncoder(nn.Module):
         Raises:
             UsageError: if the network does not begin with a convolution that can be taken out.
         """
-        owner, attribute, stem = _find_first_convolution(self.stages)
-        if owner is None or stem is None or stem.in_channels != self.in_channels:
+        path, stem = first_convolution(self.stages)
+        if stem is None or stem.in_channels != self.in_channels:
             raise _cannot_be_cut(self.name)
+        owner, _, attribute = path.rpartition(".")
         modes = {module: module.training for module in self.modules()}
         self.eval()
         probe = torch.linspace(-1, 1, self.in_channels * 64 * 64).view(1, self.in_channels, 64, 64)
         try:
             with torch.no_grad():
                 expected = self.encode(probe).vector
-                setattr(owner, attribute, nn.Identity())
+                setattr(self.stages.get_submodule(owner), attribute, nn.Identity())
                 same = torch.equal(self.encode(stem(probe)).vector, expected)
         except RuntimeError:
             same = False
@@ -108,6 +113,14 @@ def prepare_rasters(rasters: Tensor, multiple: int) -> Tensor:
     return padded.contiguous(memory_format=torch.channels_last)
 
 
+def first_convolution(network: nn.Module) -> tuple[str, nn.Conv2d | None]:
+    """The name of the first two-dimensional convolution of a network, and itself; "" and None if there is none."""
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            return path, module
+    return "", None
+
+
 class _Stages(nn.Module):
     """A network as a list of stages, each of which ends in a map of the pyramid."""
 
@@ -116,7 +129,7 @@ class _Stages(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.sizes = sizes
         self.channels_last = channels_last  # between stages, (B, H, W, C), as in Swin
-        _, _, first = _find_first_convolution(self.stages)
+        _, first = first_convolution(self.stages)
         self.pad_to = sizes.strides[-1] if first is not None and _cuts_remainder(first) else 1
 
     def forward(self, rasters: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -158,19 +171,19 @@ class _Whole(nn.Module):
         return maps[-1].mean((2, 3)), maps
 
 
-def _build_body(name: str, in_channels: int) -> _Stages | _Tokens | _Whole:
+def _build_body(name: str, in_channels: int, weights: Mapping[str, Tensor] | None) -> _Stages | _Tokens | _Whole:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         fix = f"the nearest timm names: {', '.join(near)}" if near else "timm.list_models() gives the names"
         raise UsageError(f"unknown encoder '{name}'", fix=fix)
     try:
-        network = _create(name, in_channels, features_only=True)
+        network = _create(name, in_channels, weights, features_only=True)
     except (RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
         raise UsageError(f"the encoder '{name}' gives no feature maps ({error})", fix="choose another") from error
     information = network.feature_info
     sizes = FeatureSizes(information.channels()[-1], information.channels(), information.reduction())
     if isinstance(network, FeatureGetterNet):
-        return _build_tokens(name, in_channels, sizes)
+        return _build_tokens(name, in_channels, weights, sizes)
     channels_last = str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
     if isinstance(network, FeatureListNet):
         return _Stages(_group(network.items(), network.return_layers), sizes, channels_last)
@@ -179,8 +192,8 @@ def _build_body(name: str, in_channels: int) -> _Stages | _Tokens | _Whole:
     return _Whole(network, sizes, channels_last)
 
 
-def _build_tokens(name: str, in_channels: int, sizes: FeatureSizes) -> _Tokens:
-    network = _create(name, in_channels, num_classes=0)
+def _build_tokens(name: str, in_channels: int, weights: Mapping[str, Tensor] | None, sizes: FeatureSizes) -> _Tokens:
+    network = _create(name, in_channels, weights, num_classes=0)
     blocks = len(network.feature_info)
     depths = sorted({max(0, round(blocks * part / 4) - 1) for part in (1, 2, 3, 4)})
     information = [network.feature_info[depth] for depth in depths]
@@ -189,16 +202,20 @@ def _build_tokens(name: str, in_channels: int, sizes: FeatureSizes) -> _Tokens:
     return _Tokens(network, FeatureSizes(network.head_hidden_size, maps, strides), depths)
 
 
-def _create(name: str, in_channels: int, **arguments: Any) -> Any:
+def _create(name: str, in_channels: int, weights: Mapping[str, Tensor] | None, **arguments: Any) -> Any:
     """Builds the network, free to take rasters of any size where it has an option for that."""
     vision_transformer: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True}
     swin: dict[str, Any] = {"strict_img_size": False}
-    for options in (vision_transformer, swin):
-        try:
-            return timm.create_model(name, pretrained=False, in_chans=in_channels, **options, **arguments)
-        except TypeError:
-            continue
-    return timm.create_model(name, pretrained=False, in_chans=in_channels, **arguments)
+    if weights is not None:
+        arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(weights), "custom_load": False}}
+    lenient: dict[str, Any] = {} if weights is None else {"pretrained_strict": False}
+    for options in (vision_transformer, swin, {}):
+        for strictness in (lenient, {}) if lenient else ({},):  # some networks set it themselves
+            try:
+                return timm.create_model(name, in_chans=in_channels, **options, **strictness, **arguments)
+            except TypeError:
+                continue
+    return timm.create_model(name, in_chans=in_channels, **arguments)
 
 
 def _efficientnet_modules(network: Any) -> tuple[list[tuple[str, nn.Module]], set[str]]:
@@ -218,15 +235,6 @@ def _group(modules: Any, taps: Any) -> list[nn.Sequential]:
             stages.append(nn.Sequential(*pending))
             pending = []
     return stages
-
-
-def _find_first_convolution(network: nn.Module) -> tuple[nn.Module | None, str, nn.Conv2d | None]:
-    """The first two-dimensional convolution: the module that owns it, its name there, and itself."""
-    for path, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            owner, _, attribute = path.rpartition(".")
-            return network.get_submodule(owner), attribute, module
-    return None, "", None
 
 
 def _cuts_remainder(convolution: nn.Conv2d) -> bool:

@@ -1,7 +1,8 @@
-"""One patch with all its modalities side by side: pictures of the rasters, the rest as text."""
+"""One patch with all its modalities side by side (rasters as pictures, the rest as text), or with what augmentation makes of it."""
 
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,56 @@ def show_patch(store: Store, patch_id: str, path: str | Path | None = None) -> F
         with replacing(Path(path)) as temporary:
             write_png(figure, temporary)
     return figure
+
+
+@styled
+def show_augmented(
+    store: Store,
+    patch_id: str,
+    draws: Sequence[Mapping[str, np.ndarray]],
+    title: str,
+    path: str | Path | None = None,
+) -> Figure:
+    """Draws the rasters of a patch, a line a picture: as they are, and beside them what augmentation made of them.
+
+    Args:
+        store: the packed store.
+        patch_id: the patch.
+        draws: its rasters by modality, as they are and then augmented.
+        title: what was done.
+        path: where to write it as PNG, if anywhere.
+    """
+    columns = [
+        [
+            panel
+            for name, values in draw.items()
+            for panel in raster_panels(
+                store.modalities[name], None if _is_blank(store.modalities[name], values) else values
+            )
+        ]
+        for draw in draws
+    ]
+    lines = list(zip(*columns, strict=True))
+    heights = [TITLE + SIDE + max(_foot(panel) for panel in line) + GAP for line in lines]
+    figure = Figure(figsize=(2 * MARGIN + len(draws) * (SIDE + GAP), TOP + sum(heights)))
+    top = TOP
+    for line, line_height in zip(lines, heights, strict=True):
+        for column, panel in enumerate(line):
+            shown = replace(panel, title=f"draw {column}") if column else panel
+            _draw(figure, shown, MARGIN + column * (SIDE + GAP), top + TITLE)
+        top += line_height
+    mark = "   [simulated]" if store.simulated else ""
+    _text(figure, MARGIN, 0.12, f"{patch_id}{mark}", fontsize=12, fontweight="bold")
+    _text(figure, MARGIN, 0.4, title, color=QUIET)
+    if path is not None:
+        with replacing(Path(path)) as temporary:
+            write_png(figure, temporary)
+    return figure
+
+
+def _is_blank(modality: Modality, values: np.ndarray) -> bool:
+    """Whether a raster holds nothing at all."""
+    return not (np.isfinite(values) & (values != modality.nodata)).any()
 
 
 def patch_panels(store: Store, row: int, window: Window | None = None, without: Collection[str] = ()) -> list[Panel]:

@@ -1,0 +1,92 @@
+"""Dropping: a rectangle of all rasters, single bands, whole modalities become missing."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eofuse.data.boxes import SMALLEST_SHARE
+from eofuse.data.targets import IGNORE
+from eofuse.learning.augment.geometry import drop_boxes
+from eofuse.learning.augment.patches import Patches
+
+Rectangle = tuple[int, int, int, int]
+
+
+def cut_out(patches: Patches, largest: float, draw: np.random.Generator) -> None:
+    """Hides a rectangle of each patch, of up to a share of its area, in all rasters.
+
+    The pixels have no label there, and boxes of which less than a quarter remains visible are dropped. Labels of whole patches
+    stay. After DeVries & Taylor 2017 (arXiv:1708.04552), with the area drawn.
+    """
+    if patches.size is None:
+        return
+    areas = draw.uniform(0, largest, len(patches)).tolist()
+    rectangles = [rectangle(patches.size, area, draw) for area in areas]
+    for name, _, _ in patches.rasters():
+        _fill(patches.writable(name), rectangles, patches.blank(name))
+    for kind, hidden in (("segmentation", float(IGNORE)), ("pixel_regression", float("nan"))):
+        for name in (name for name in patches.targets if patches.kinds.get(name) == kind):
+            patches.targets[name] = _fill(patches.targets[name].clone(), rectangles, hidden)
+            if patches.partners and name in patches.partners:
+                partner = patches.partners[name]
+                truth = _fill(partner.truth.clone(), rectangles, hidden)
+                patches.partners[name] = partner._replace(truth=truth)
+    for name in patches.targets_of("detection"):
+        patches.targets[name] = _hide_boxes(patches.targets[name], rectangles)
+
+
+def rectangle(size: tuple[int, int], area: float, draw: np.random.Generator) -> Rectangle:
+    """Top, bottom, left, right of a rectangle of a share of a patch, with sides in a ratio between 1:2 and 2:1, somewhere in it."""
+    ratio = np.exp(draw.uniform(-np.log(2), np.log(2)))
+    height = min(round(size[0] * (area * ratio) ** 0.5), size[0])
+    width = min(round(size[1] * (area / ratio) ** 0.5), size[1])
+    top, left = int(draw.integers(0, size[0] - height + 1)), int(draw.integers(0, size[1] - width + 1))
+    return top, top + height, left, left + width
+
+
+def _fill(values: Tensor, rectangles: list[Rectangle], blank: float) -> Tensor:
+    for position, (top, bottom, left, right) in enumerate(rectangles):
+        values[position, ..., top:bottom, left:right] = blank
+    return values
+
+
+def _hide_boxes(boxes: Tensor, rectangles: list[Rectangle]) -> Tensor:
+    top, bottom, left, right = torch.tensor(rectangles, dtype=boxes.dtype, device=boxes.device)[:, :, None].unbind(1)
+    x0, y0, x1, y1, label = boxes.unbind(-1)
+    across = (torch.minimum(x1, right) - torch.maximum(x0, left)).clamp(min=0)
+    down = (torch.minimum(y1, bottom) - torch.maximum(y0, top)).clamp(min=0)
+    area = (x1 - x0) * (y1 - y0)
+    return drop_boxes(boxes, (label >= 0) & (area - across * down >= SMALLEST_SHARE * area), label >= 0)
+
+
+def drop_bands(patches: Patches, chance: float, draw: np.random.Generator) -> None:
+    """Makes each channel of each raster without categories missing by a chance, but never all of a raster's."""
+    for name, modality, _ in patches.rasters():
+        if modality.is_categorical or len(modality.channels) < 2:
+            continue
+        dropped = _not_all(draw.random((len(patches), len(modality.channels))) < chance, draw)
+        for position, channel in np.argwhere(dropped).tolist():
+            patches.writable(name)[position, channel] = patches.blank(name)
+
+
+def drop_modalities(patches: Patches, chance: float, draw: np.random.Generator) -> None:
+    """Makes each modality of a patch missing by a chance, but never all that it has.
+
+    After Neverova et al., ModDrop, TPAMI 2016.
+    """
+    names = list(patches.modalities)
+    present = torch.stack([patches.batch.present[name] for name in names], 1).cpu().numpy()
+    dropped = _not_all(draw.random(present.shape) < chance, draw, present)
+    for column, name in enumerate(names):
+        for position in np.flatnonzero(dropped[:, column]).tolist():
+            patches.writable(name)[position] = patches.blank(name)
+
+
+def _not_all(dropped: np.ndarray, draw: np.random.Generator, among: np.ndarray | None = None) -> np.ndarray:
+    """What is dropped, (patches, things), with one of each patch kept at random if all (among those) were to go."""
+    among = np.ones_like(dropped) if among is None else among
+    order = np.where(among, draw.random(dropped.shape), -1.0)
+    spared = np.arange(dropped.shape[1]) == order.argmax(1)[:, None]
+    everything = (dropped | ~among).all(1, keepdims=True)
+    kept: np.ndarray = dropped & ~(everything & spared)
+    return kept

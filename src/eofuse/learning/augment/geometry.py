@@ -1,0 +1,221 @@
+"""Geometry: turns and flips, exact to the bit; crops, shifts and changes of size. One draw a patch for all that it has.
+
+A turn is a number from 0 to 7: rows and columns are exchanged if it has the 4, then the columns are reversed if it has the 1, then
+the rows if it has the 2. These are the eight symmetries of the square; those without the 4 are the four of a rectangle.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eofuse.data.boxes import PADDING, SMALLEST_SHARE, SMALLEST_SIDE
+from eofuse.data.targets import IGNORE
+from eofuse.learning.augment.patches import Patches, movable
+
+FLIP_COLUMNS, FLIP_ROWS, EXCHANGE = 1, 2, 4
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def turn_patches(patches: Patches, draw: np.random.Generator, to_numbers: Collection[str] = ()) -> None:
+    """Turns each patch by one of the eight turns; by one of the four that keep its shape if it is no square.
+
+    Args:
+        patches: the patches.
+        draw: of the turns.
+        to_numbers: rasters that are to become float32 anyway, which is cheapest on the way.
+    """
+    if patches.size is None:
+        return
+    square = patches.size[0] == patches.size[1]
+    turns = draw.integers(0, 8 if square else EXCHANGE, len(patches)).tolist()
+    for name, _, values in patches.rasters():
+        patches.put(name, turn(values, turns, torch.float32 if name in to_numbers else values.dtype))
+    for name in [*patches.targets_of("segmentation"), *patches.targets_of("pixel_regression")]:
+        patches.targets[name] = turn(patches.targets[name], turns)
+    for name in patches.targets_of("detection"):
+        patches.targets[name] = turn_boxes(patches.targets[name], turns, patches.size)
+
+
+def turn(values: Tensor, turns: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+    """Turned maps; bytes only move.
+
+    Args:
+        values: (batch, ..., height, width) of any dtype; square if rows and columns are exchanged.
+        turns: one a patch, from 0 to 7.
+        dtype: of the result, if another is wanted.
+    """
+    source, turned = movable(values), torch.empty(values.shape, dtype=dtype or values.dtype, device=values.device)
+    same = turned.dtype == values.dtype
+    target = movable(turned) if same else turned
+    for position, number in enumerate(turns):
+        one = source[position]
+        if number & EXCHANGE:
+            one = one.transpose(-1, -2)
+        axes = [axis for bit, axis in ((FLIP_COLUMNS, -1), (FLIP_ROWS, -2)) if number & bit]
+        one = one.flip(axes) if axes else one
+        target[position] = one if same else one.view(values.dtype)
+    return turned
+
+
+def turn_boxes(boxes: Tensor, turns: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """Boxes (batch, most, 5) turned along with maps of a (height, width); padding stays."""
+    height, width = size
+    turned = boxes.clone()
+    for position, number in enumerate(turns):
+        real = boxes[position, :, 4] >= 0
+        x0, y0, x1, y1 = boxes[position, real, :4].unbind(1)
+        if number & EXCHANGE:
+            x0, y0, x1, y1 = y0, x0, y1, x1
+        if number & FLIP_COLUMNS:
+            x0, x1 = width - x1, width - x0
+        if number & FLIP_ROWS:
+            y0, y1 = height - y1, height - y0
+        turned[position, real, :4] = torch.stack([x0, y0, x1, y1], 1)
+    return turned
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Parts of patches, each of which is stretched over the whole patch; what lies outside the patch is missing.
+
+    Attributes:
+        left: of each part, (patches,), in pixels of the patch.
+        top: the same downwards.
+        width: of each part.
+        height: of each part.
+    """
+
+    left: FloatArray
+    top: FloatArray
+    width: FloatArray
+    height: FloatArray
+
+    def places(self, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+        """From where in the patch each column and each row comes, (patches, width) and (patches, height)."""
+        columns = self.left[:, None] + (np.arange(size[1]) + 0.5) * self.width[:, None] / size[1]
+        rows = self.top[:, None] + (np.arange(size[0]) + 0.5) * self.height[:, None] / size[0]
+        return torch.from_numpy(columns).to(device), torch.from_numpy(rows).to(device)
+
+
+def crops(count: int, size: tuple[int, int], smallest: float, draw: np.random.Generator) -> Windows:
+    """Parts within the patch of at least a share of its area, with sides in a ratio between 3:4 and 4:3."""
+    area, ratio = draw.uniform(smallest, 1, count), np.exp(draw.uniform(np.log(0.75), np.log(4 / 3), count))
+    width = size[1] * np.minimum(np.sqrt(area * ratio), 1)
+    height = size[0] * np.minimum(np.sqrt(area / ratio), 1)
+    left, top = draw.random((2, count))
+    return Windows(left * (size[1] - width), top * (size[0] - height), width, height)
+
+
+def moves(count: int, size: tuple[int, int], shift: float, scale: float, draw: np.random.Generator) -> Windows:
+    """The patch moved by up to a share of its sides in each direction, and larger or smaller by up to a share."""
+    factor = 1 / (1 + draw.uniform(-scale, scale, count))
+    right, down = draw.uniform(-shift, shift, (2, count))
+    width, height = size[1] * factor, size[0] * factor
+    return Windows((size[1] - width) / 2 + right * size[1], (size[0] - height) / 2 + down * size[0], width, height)
+
+
+def resample_patches(patches: Patches, share: float, windows: Windows, draw: np.random.Generator) -> None:
+    """Stretches the part of some patches over the whole of them.
+
+    Codes and classes are taken from the nearest pixel, numbers are interpolated (see `resample_numbers`). What comes from outside is
+    missing: no input, no label. Boxes follow, and are cut as everywhere (see `eofuse.data.boxes`).
+
+    Args:
+        patches: the patches.
+        share: chance of each patch to be one of these.
+        windows: the parts, one for each patch of the batch.
+        draw: of the patches.
+    """
+    chosen = np.flatnonzero(draw.random(len(patches)) < share)
+    if not len(chosen) or patches.size is None:
+        return
+    windows = Windows(*(side[chosen] for side in (windows.left, windows.top, windows.width, windows.height)))
+    for name, modality, _ in patches.rasters():
+        if modality.is_categorical:
+            values = movable(patches.writable(name))
+            values[chosen] = resample_codes(values[chosen], windows, int(patches.blank(name)))
+        else:
+            values = patches.numbers(name)
+            values[chosen] = resample_numbers(values[chosen], windows)
+    for name, kind in patches.kinds.items():
+        if name not in patches.targets or kind not in ("segmentation", "pixel_regression", "detection"):
+            continue
+        truth = patches.targets[name] = patches.targets[name].clone()
+        if kind == "segmentation":
+            truth[chosen] = resample_codes(truth[chosen], windows, IGNORE)
+        elif kind == "pixel_regression":
+            truth[chosen] = resample_numbers(truth[chosen], windows)
+        else:
+            truth[chosen] = resample_boxes(truth[chosen], windows, patches.size)
+
+
+def resample_codes(values: Tensor, windows: Windows, outside: int) -> Tensor:
+    """Maps of codes, (patches, ..., height, width), each value from the nearest pixel."""
+    height, width = values.shape[-2:]
+    columns, rows = windows.places((height, width), values.device)
+    across = columns.floor().long().clamp(0, width - 1)
+    down = rows.floor().long().clamp(0, height - 1)
+    flat = (down[:, :, None] * width + across[:, None, :]).flatten(1)
+    maps = values.reshape(len(values), -1, height * width)
+    found = maps.gather(2, flat[:, None].expand(-1, maps.shape[1], -1)).reshape(values.shape)
+    beyond = _beyond(columns, rows, (height, width)).reshape(-1, *[1] * (values.ndim - 3), height, width)
+    return found.masked_fill_(beyond, outside)
+
+
+def resample_numbers(values: Tensor, windows: Windows) -> Tensor:
+    """Maps of numbers, (patches, channels, height, width) float32, interpolated between the nearest four pixels.
+
+    Pixels that are missing (not finite) count for nothing: the others' weights are scaled to a sum of 1, and where they have less than
+    half of it, the result is missing (NaN). What comes from outside is missing.
+    """
+    height, width = values.shape[-2:]
+    columns, rows = windows.places((height, width), values.device)
+    across = (2 * columns / width - 1)[:, None, :].expand(-1, height, -1)
+    down = (2 * rows / height - 1)[:, :, None].expand(-1, -1, width)
+    grid = torch.stack([across, down], 3).float()
+    if torch.isfinite(values.sum()):  # a boolean map of all values takes far longer
+        found = _interpolate(values, grid)
+    else:
+        weight = _interpolate(values.isfinite().float(), grid)
+        found = _interpolate(values.nan_to_num(0.0, 0.0, 0.0), grid) / weight
+        found.masked_fill_(weight < 0.5, float("nan"))
+    beyond = _beyond(columns, rows, (height, width))
+    return found.masked_fill_(beyond[:, None], float("nan")) if beyond.any() else found
+
+
+def _interpolate(values: Tensor, grid: Tensor) -> Tensor:
+    return functional.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _beyond(columns: Tensor, rows: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which pixels come from outside, (patches, height, width)."""
+    beside = (columns < 0) | (columns >= size[1])
+    above = (rows < 0) | (rows >= size[0])
+    return beside[:, None, :] | above[:, :, None]
+
+
+def resample_boxes(boxes: Tensor, windows: Windows, size: tuple[int, int]) -> Tensor:
+    """Boxes (patches, most, 5) in the pixels of the stretched parts; those of which too little is left become padding."""
+    height, width = size
+    first = torch.from_numpy(np.stack([windows.left, windows.top] * 2, 1)).to(boxes.device)[:, None]
+    factor = torch.from_numpy(np.stack([width / windows.width, height / windows.height] * 2, 1)).to(boxes.device)
+    moved = (boxes[..., :4].double() - first) * factor[:, None]
+    limits = torch.tensor([width, height] * 2, device=boxes.device, dtype=torch.float64)
+    cut = moved.clamp(min=torch.zeros_like(limits), max=limits)
+    left, before = cut[..., 2:] - cut[..., :2], moved[..., 2:] - moved[..., :2]
+    real = boxes[..., 4] >= 0
+    kept = (left >= SMALLEST_SIDE).all(-1) & (left.prod(-1) >= SMALLEST_SHARE * before.prod(-1))
+    return drop_boxes(torch.cat([cut.to(boxes.dtype), boxes[..., 4:]], -1), real & kept, real)
+
+
+def drop_boxes(boxes: Tensor, kept: Tensor, real: Tensor) -> Tensor:
+    """Boxes (patches, most, 5) of which only some real ones are kept, (patches, most); the rest is padding."""
+    result = boxes.masked_fill(~kept[..., None], 0.0)
+    result[..., 4] = torch.where(kept | ~real, boxes[..., 4], PADDING)
+    return result

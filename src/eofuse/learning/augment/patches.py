@@ -1,0 +1,107 @@
+"""`Patches`: a batch on its way through the operations, none of which may write into the tensors of the batch itself.
+
+Rasters stay in native dtype while pixels only move. An operation that changes values takes them as float32 in stored units with
+NaN for what is missing (`Patches.numbers`); models take both. What is missing becomes the channel's mean, or zeros of a
+one-hot encoding, when a model normalises it.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from eofuse.data.loading import Batch
+from eofuse.data.targets import TargetKind
+from eofuse.modalities import Kind, Modality
+from eofuse.tasks.mixed import MixedBatch, Partner
+
+SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+"""Types with the same bytes, for those with which torch can do next to nothing."""
+
+
+class Patches:
+    """The inputs and targets of a batch, to be changed.
+
+    Args:
+        batch: the batch, which stays as it is.
+        modalities: of its inputs.
+        kinds: of its targets, by name.
+    """
+
+    def __init__(self, batch: Batch, modalities: Mapping[str, Modality], kinds: Mapping[str, TargetKind]) -> None:
+        self.batch = batch
+        self.modalities = modalities
+        self.kinds = kinds
+        self.inputs = dict(batch.inputs)
+        self.targets = dict(batch.targets)
+        self.partners: dict[str, Partner] | None = None
+        self._own: set[str] = set()
+        self._numbers: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of the rasters; None where there are none."""
+        return next(((values.shape[-2], values.shape[-1]) for _, _, values in self.rasters()), None)
+
+    def rasters(self) -> Iterator[tuple[str, Modality, Tensor]]:
+        """Name, modality and values (batch, channels, height, width) of each raster."""
+        for name, modality in self.modalities.items():
+            if modality.kind is Kind.RASTER:
+                yield name, modality, self.inputs[name]
+
+    def targets_of(self, kind: TargetKind) -> list[str]:
+        """Names of the targets of a kind."""
+        return [name for name in self.targets if self.kinds.get(name) == kind]
+
+    def put(self, name: str, values: Tensor) -> None:
+        """New values of a modality; no one else may hold the tensor."""
+        self.inputs[name] = values
+        self._own.add(name)
+
+    def writable(self, name: str) -> Tensor:
+        """The values of a modality, into which `blank` can be written; integers without a value for it become float32."""
+        modality, values = self.modalities[name], self.inputs[name]
+        if not values.is_floating_point() and not modality.is_categorical and modality.nodata is None:
+            return self.numbers(name)
+        if name not in self._own:
+            self.put(name, values.clone())
+        return self.inputs[name]
+
+    def numbers(self, name: str) -> Tensor:
+        """The values of a modality without categories as float32 in stored units, NaN where they are missing; writable."""
+        modality, values = self.modalities[name], self.inputs[name]
+        if name in self._numbers:
+            return values
+        numbers = values.to(torch.float32, copy=name not in self._own)
+        if modality.nodata is not None and numbers.numel():
+            flat = numbers.flatten(1)
+            without = (flat.amin(1) > modality.nodata) | (flat.amax(1) < modality.nodata)
+            for position in (~without).nonzero()[:, 0].tolist():  # a boolean map of all values takes far longer
+                numbers[position].masked_fill_(numbers[position] == modality.nodata, float("nan"))
+        self.put(name, numbers)
+        self._numbers.add(name)
+        return numbers
+
+    def blank(self, name: str) -> float:
+        """What stands for "missing" in the values of a modality as they are now."""
+        modality = self.modalities[name]
+        if self.inputs[name].is_floating_point():
+            return float("nan")
+        if modality.nodata is not None:
+            return modality.nodata
+        return max(set(range(256)) - {category.code for category in modality.categories})
+
+    def result(self) -> Batch:
+        """The changed batch."""
+        batch = self.batch
+        if self.partners is None:
+            return Batch(batch.rows, self.inputs, batch.present, self.targets, batch.known)
+        return MixedBatch(batch.rows, self.inputs, batch.present, self.targets, batch.known, self.partners)
+
+
+def movable(values: Tensor) -> Tensor:
+    """The same bytes in a type in which torch can move them."""
+    return values.view(SIGNED[values.dtype]) if values.dtype in SIGNED else values

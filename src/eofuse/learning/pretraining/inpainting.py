@@ -1,0 +1,49 @@
+"""`Inpainting`: the middle of the patch is hidden and reconstructed (context encoder, Pathak et al. 2016, without the adversary)."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from eofuse.data.loading import Batch
+from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.preparation import Unlabelled
+from eofuse.learning.pretraining.reconstruction import Reconstruction
+from eofuse.learning.pretraining.views import make_view
+from eofuse.models.model import Model
+
+
+class Inpainting:
+    """Reconstructs the middle of all rasters from what is around it, and from the inputs without pixels.
+
+    Args:
+        model: whose encoders learn.
+        data: the patches.
+        options: size of the hole.
+
+    Raises:
+        UsageError: if no input is a raster.
+    """
+
+    def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
+        self.module: nn.Module = Reconstruction(model, partial(hide_middle, options.pretrain.hole))
+        self.view = make_view(options, model.spec.modalities)
+
+    def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean error over the rasters, and that of each."""
+        loss, parts = self.module(self.view(batch).inputs)
+        return loss, parts
+
+
+def hide_middle(share: float, normalised: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is hidden: the middle of each raster, with that share of its sides; nothing else."""
+    hidden = {}
+    for name, values in normalised.items():
+        if values.ndim < 4:
+            continue
+        height, width = (max(1, round(share * side)) for side in values.shape[2:])
+        top, left = (values.shape[2] - height) // 2, (values.shape[3] - width) // 2
+        hidden[name] = torch.zeros_like(values[:, :1], dtype=torch.bool)
+        hidden[name][..., top : top + height, left : left + width] = True
+    return hidden

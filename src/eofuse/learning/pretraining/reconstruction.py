@@ -1,0 +1,139 @@
+"""`Reconstruction`: a model that tells what was hidden from it, for `masked` and `inpainting`.
+
+What is hidden is set to zero after normalisation, which is each channel's mean and what the model takes for a missing value. The
+decoder is as light as in SimMIM (Xie et al. 2022), a linear layer from each cell to its pixels, but from every map of the pyramid, as
+hierarchical encoders learn better (SparK, Tian et al. 2023). So encoders of any kind fit, and what is learned is in the encoder.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eofuse.errors import UsageError
+from eofuse.modalities import Kind, Modality
+from eofuse.models.encoders import prepare_rasters
+from eofuse.models.features import Features, FeatureSizes
+from eofuse.models.model import Model
+
+Hide = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""From normalised modalities to what of them is hidden: (B, 1, H, W) of rasters and (B, 1) of others, true or false; nothing of those
+that are not among them."""
+
+
+class Reconstruction(nn.Module):
+    """Hides parts of its inputs and reconstructs them.
+
+    Args:
+        model: whose encoders learn.
+        hide: chooses what is hidden.
+
+    Raises:
+        UsageError: if no input is a raster.
+    """
+
+    def __init__(self, model: Model, hide: Hide) -> None:
+        super().__init__()
+        self.model = model
+        self.hide = hide
+        self.modalities = model.spec.modalities
+        self.rasters = [modality for modality in self.modalities if modality.kind is Kind.RASTER]
+        if not self.rasters:
+            raise UsageError("there are no pixels to reconstruct", where="inputs", fix="name a raster modality")
+        sizes = model.fusion.sizes
+        self.pad_to = max(stride for size in sizes for stride in size.strides)
+        channels = sum(modality.width for modality in self.rasters)
+        self.pixels = nn.ModuleList(PixelDecoder(size, channels) for size in sizes)
+        self.scalars = nn.ModuleDict(
+            {
+                modality.name: nn.ModuleList(nn.Linear(size.vector, modality.width) for size in sizes)
+                for modality in self.modalities
+                if modality.kind is not Kind.RASTER
+            }
+        )
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean over the modalities of the error where they were hidden, and by modality name, of a batch in native dtype."""
+        normalised = self.model.normaliser(inputs)
+        hidden = self.hide(normalised)
+        visible = {name: values * ~hidden[name] if name in hidden else values for name, values in normalised.items()}
+        padded = {
+            name: prepare_rasters(values, self.pad_to) if values.ndim == 4 else values
+            for name, values in visible.items()
+        }
+        features = self.model.fusion(padded)
+        told = self._decode(features, self.model.size(inputs))
+        errors = {
+            modality.name: torch.stack(
+                [
+                    error_where_hidden(modality, values, normalised[modality.name], hidden[modality.name])
+                    for values in told[modality.name]
+                ]
+            ).mean()
+            for modality in self.modalities
+            if modality.name in hidden
+        }
+        return torch.stack(list(errors.values())).mean(), {name: value.detach() for name, value in errors.items()}
+
+    def _decode(self, features: list[Features], size: tuple[int, int]) -> dict[str, list[Tensor]]:
+        """What each set of features tells of each modality."""
+        pixels = [decoder(each, size) for decoder, each in zip(self.pixels, features, strict=True)]
+        widths = [modality.width for modality in self.rasters]
+        split = [values.split(widths, 1) for values in pixels]
+        told = {modality.name: [values[place] for values in split] for place, modality in enumerate(self.rasters)}
+        for name, layers in self.scalars.items():
+            assert isinstance(layers, nn.ModuleList)
+            told[name] = [layer(each.vector) for layer, each in zip(layers, features, strict=True)]
+        return told
+
+
+class PixelDecoder(nn.Module):
+    """Tells pixels from the maps: each cell of each map tells its pixels by a linear layer, and what they tell is added.
+
+    The vector is added to the coarsest map, so that it learns, too; where there is no map, it tells the same of all pixels.
+
+    Args:
+        sizes: of the features; of several maps of one stride the deepest is taken.
+        channels: of the pixels.
+    """
+
+    def __init__(self, sizes: FeatureSizes, channels: int) -> None:
+        super().__init__()
+        self.levels = sorted({stride: level for level, stride in enumerate(sizes.strides)}.values())
+        widths = [sizes.maps[level] for level in self.levels]
+        strides = [sizes.strides[level] for level in self.levels]
+        self.from_vector = nn.Linear(sizes.vector, widths[-1] if widths else channels)
+        self.from_maps = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, channels * stride**2, 1), nn.PixelShuffle(stride))
+            for width, stride in zip(widths, strides, strict=True)
+        )
+
+    def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
+        """Pixels (B, channels, H, W) of patches of `size`."""
+        vector = self.from_vector(features.vector)[:, :, None, None]
+        if not self.levels:
+            return vector.expand(-1, -1, *size)
+        maps = [features.maps[level] for level in self.levels]
+        maps[-1] = maps[-1] + vector
+        told = [layer(level)[..., : size[0], : size[1]] for layer, level in zip(self.from_maps, maps, strict=True)]
+        pixels: Tensor = torch.stack(told).sum(0)
+        return pixels
+
+
+def error_where_hidden(modality: Modality, told: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
+    """Mean error over what was hidden, 0 if nothing was: smooth L1 of normalised values, cross-entropy of categories.
+
+    Args:
+        modality: what is told.
+        told: (B, C, …), normalised values or logits.
+        truth: normalised, of the same shape; one-hot, with zeros only where there is no category.
+        hidden: (B, 1, …), true or false.
+    """
+    if modality.is_categorical:
+        error = F.cross_entropy(told, truth.argmax(1), reduction="none")[:, None]
+        weight = (hidden & truth.any(1, keepdim=True)).float()
+    else:
+        error = F.smooth_l1_loss(told, truth, reduction="none").mean(1, keepdim=True)
+        weight = hidden.float()
+    return (error * weight).sum() / weight.sum().clamp(min=1)

@@ -1,0 +1,196 @@
+"""A pretraining: encoders trained on patches without labels, in a folder that holds all of it.
+
+::
+
+    recipe.yaml        the options, complete
+    data.json          store, fingerprint, patches and scenes of each part, what was left out
+    patches.parquet    the training and validation patches; test patches are not read
+    environment.json   versions and machine
+    checkpoint.pt      where the loop stands
+    model/             the last weights, without heads: any recipe can start from them
+    losses.csv  evaluations.csv  tensorboard/
+    result.json        what was seen before and after, steps, cost; its presence says that the pretraining is finished
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from eofuse.data.loading import distinct_rows
+from eofuse.data.store import Store, open_store
+from eofuse.errors import DataError, UsageError
+from eofuse.files import replacing, write_text
+from eofuse.learning.curves import EVALUATIONS_FILE, Curves
+from eofuse.learning.environment import describe_environment
+from eofuse.learning.loop import Progress, fit, open_fabric
+from eofuse.learning.pretraining import METHODS, PretrainingOptions
+from eofuse.learning.pretraining.monitoring import COLLAPSED, Monitor
+from eofuse.learning.pretraining.preparation import Unlabelled, model_without_heads, prepare_unlabelled
+from eofuse.learning.run import (
+    DATA_FILE,
+    ENVIRONMENT_FILE,
+    MODEL_FOLDER,
+    RESULT_FILE,
+    check_same_data,
+    read_json,
+    read_recipe,
+)
+from eofuse.models.artifact import load_model, save_model
+from eofuse.models.model import Model, build_model, count_parameters
+from eofuse.tasks.objective import Objective
+
+PATCHES_FILE = "patches.parquet"
+
+
+@dataclass(frozen=True)
+class PretrainedRun:
+    """A finished pretraining, read from its folder.
+
+    Attributes:
+        folder: where it is.
+        options: its recipe.
+        result: what was seen before and after, and cost.
+    """
+
+    folder: Path
+    options: PretrainingOptions
+    result: dict[str, Any]
+
+    @property
+    def evaluations(self) -> pd.DataFrame:
+        """What was seen while it ran: step, loss, spread, effective_rank and, with a target, knn_accuracy."""
+        return pd.read_csv(self.folder / EVALUATIONS_FILE)
+
+    def notes(self) -> list[str]:
+        """What a user of the weights must know."""
+        data = read_json(self.folder / DATA_FILE)
+        simulated = ["Simulated data: these weights say nothing about the real world."] if data["simulated"] else []
+        return [*simulated, *data["warnings"], *self.result["warnings"]]
+
+    def model(self) -> Model:
+        """The model without heads, with the last weights, on the CPU."""
+        return load_model(self.folder / MODEL_FOLDER)
+
+
+def open_pretraining(folder: Path) -> PretrainedRun:
+    """A finished pretraining.
+
+    Raises:
+        UsageError: if it is no folder of a pretraining.
+        DataError: if it is not finished or its files are damaged.
+    """
+    options = read_recipe(folder, PretrainingOptions)
+    if not (folder / RESULT_FILE).is_file():
+        again = f"go on with `eofuse pretrain {folder / 'recipe.yaml'} --to {folder}`"
+        raise DataError("the pretraining is not finished", where=folder, fix=again)
+    return PretrainedRun(folder, options, read_json(folder / RESULT_FILE))
+
+
+def rehearse_pretraining(store: Store, options: PretrainingOptions) -> None:
+    """Raises an error if a pretraining can't be done, before anything is written."""
+    threads = torch.get_num_threads()
+    device = open_fabric(options.train).device
+    torch.set_num_threads(threads)
+    data = prepare_unlabelled(store, options)
+    batch_size, patches = options.train.batch_size, len(data.rows["train"])
+    if batch_size > patches:
+        found = f"a batch of {batch_size} can't be filled from {patches} training patches"
+        raise UsageError(found, where="train.batch_size", fix=f"use {patches} or less")
+    model = build_model(model_without_heads(data, options, neutral=True), seed=0)
+    Monitor(data, options, model, _objective(model, data, options), device)
+
+
+def train_pretraining(folder: Path, progress: Progress | None = None, tensorboard: bool = True) -> PretrainedRun:
+    """Trains the recipe of a folder; goes on where an interrupted pretraining stopped; a finished one is only read.
+
+    Args:
+        folder: with the recipe (see `eofuse.learning.run.start_run`).
+        progress: called with (steps done, steps in all, a few words).
+        tensorboard: whether TensorBoard events are written.
+    """
+    options = read_recipe(folder, PretrainingOptions)
+    store = open_store(options.data.store)
+    check_same_data(folder, store)
+    if (folder / RESULT_FILE).is_file():
+        return open_pretraining(folder)
+    data = prepare_unlabelled(store, options)
+    write_text(folder / DATA_FILE, json.dumps(data.summary(), indent=1) + "\n")
+    write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
+    with replacing(folder / PATCHES_FILE) as temporary:
+        data.patches().to_parquet(temporary, index=False)
+
+    fabric = open_fabric(options.train)
+    train, batch_size = data.rows["train"], options.train.batch_size
+    steps = options.train.budget(len(train))
+    model = build_model(model_without_heads(data, options), seed=options.seed)
+    objective = _objective(model, data, options)
+    objective.module.to(fabric.device)
+    monitor = Monitor(data, options, model, objective, fabric.device)
+    before = monitor.evaluate()
+    curves = Curves(folder, tensorboard)
+    state = fit(
+        objective,
+        data.loader(options),
+        partial(distinct_rows, train, batch_size, options.seed),
+        monitor.evaluate,
+        metric="loss",
+        lower_is_better=True,
+        options=options.train,
+        steps=steps,
+        seed=options.seed,
+        folder=folder,
+        fabric=fabric,
+        save_best=lambda: None,
+        curves=curves,
+        progress=progress and partial(_tell, progress, monitor),
+    )
+    curves.close()
+    save_model(model, folder / MODEL_FOLDER)
+    after = state.evaluations[-1]
+    result = {
+        "method": options.pretrain.method,
+        "before": before,
+        "after": {name: value for name, value in after.items() if name != "step"},
+        "warnings": _warnings(state.evaluations),
+        "steps": state.step,
+        "budget": steps,
+        "stopped_early": state.stopped,
+        "seconds": state.seconds,
+        "parameters": count_parameters(model),
+    }
+    write_text(folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+    return open_pretraining(folder)
+
+
+def _objective(model: Model, data: Unlabelled, options: PretrainingOptions) -> Objective:
+    """The method of the recipe; what it adds to the model has initial weights that the seed fixes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(options.seed)
+        return METHODS[options.pretrain.method](model, data, options)
+
+
+def _tell(progress: Progress, monitor: Monitor, done: int, steps: int, words: str) -> None:
+    alarm = f"collapsing: spread {monitor.latest['spread']:.3f}"
+    progress(done, steps, f"{words} {alarm}".strip() if monitor.is_collapsed else words)
+
+
+def _warnings(evaluations: Sequence[Mapping[str, float]]) -> list[str]:
+    """What was seen that speaks against the weights."""
+    last = evaluations[-1]
+    if last["spread"] >= COLLAPSED:
+        return []
+    since = next(
+        row["step"]
+        for row in evaluations
+        if all(each["spread"] < COLLAPSED for each in evaluations if each["step"] >= row["step"])
+    )
+    return [
+        f"The embedding collapsed: all patches have nearly the same vector (spread {last['spread']:.3f}, below {COLLAPSED}, since "
+        f"step {since:.0f}). Lower train.learning_rate, enlarge train.batch_size or choose another method."
+    ]

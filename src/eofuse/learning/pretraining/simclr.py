@@ -1,0 +1,35 @@
+"""`SimCLR`: two views of a patch are alike, other patches are not (Chen et al. 2020)."""
+
+import torch
+from lightly.loss import NTXentLoss
+from lightly.models.modules.heads import SimCLRProjectionHead
+from torch import Tensor, nn
+
+from eofuse.data.loading import Batch
+from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.preparation import Unlabelled
+from eofuse.learning.pretraining.projection import Projected
+from eofuse.learning.pretraining.views import make_one_of_two_views
+from eofuse.models.model import Model
+
+
+class SimCLR:
+    """Contrasts the projected vectors of two views of each patch with those of all other patches of the batch.
+
+    Args:
+        model: whose encoders learn.
+        data: the patches.
+        options: temperature, and width of the projections.
+    """
+
+    def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
+        width = options.pretrain.width
+        heads = [SimCLRProjectionHead(size.vector, size.vector, width) for size in model.fusion.sizes]
+        self.module: nn.Module = Projected(model, heads)
+        self.view = make_one_of_two_views(options, model.spec.modalities)
+        self.loss = NTXentLoss(temperature=options.pretrain.temperature)
+
+    def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The contrastive loss of a batch."""
+        pairs = self.module(self.view(batch).inputs, self.view(batch).inputs)
+        return torch.stack([self.loss(one, other) for one, other in pairs]).mean(), {}

@@ -1,0 +1,123 @@
+"""Starting from trained weights: `StartOptions`, `start_from`, and the table of what became of every tensor.
+
+A run that starts from weights keeps the started model in `start/` until it is finished: an interruption does not read the weights
+again, which may have changed meanwhile. `transfer.csv` stays.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from eofuse.files import replacing
+from eofuse.models.artifact import load_model, save_model
+from eofuse.models.model import Model
+from eofuse.models.pretrained import Row, WeightOptions, is_path, load_source, map_weights
+
+TRANSFER_FILE = "transfer.csv"
+START_FOLDER = "start"
+
+
+class StartOptions(WeightOptions):
+    """From which weights a run starts, and how it goes on.
+
+    Attributes:
+        source: `from` in recipes: a run folder, a safetensors or `.pth` file, `timm:NAME` or `torchgeo:NAME`.
+        trunk: modality whose encoder gives all but the first layer where several could, see `map_weights`.
+        mode: `full`: everything learns; `linear_probe`: what was loaded stays; `layer_decay`: the learning rate falls from layer to
+            layer away from the heads; `unfreeze`: layers begin to learn one after another, from the heads; `lora`: what was
+            loaded stays, but for a low-rank change of the attention layers' weights.
+        decay: of the learning rate from a layer to the one before it, for `layer_decay`.
+        unfrozen_at: share of the steps after which every layer learns, for `unfreeze`.
+        rank: of the change, for `lora`.
+        alpha: the change counts alpha / rank times, for `lora`.
+    """
+
+    source: str = Field(alias="from")
+    trunk: str | None = None
+    mode: Literal["full", "linear_probe", "layer_decay", "unfreeze", "lora"] = "full"
+    decay: float = Field(default=0.75, gt=0, le=1)
+    unfrozen_at: float = Field(default=0.5, ge=0, le=1)
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=8.0, gt=0)
+
+    @model_serializer(mode="wrap")
+    def _as_in_recipes(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = handler(self)
+        return {"from" if name == "source" else name: value for name, value in values.items()}
+
+    def resolved(self) -> "StartOptions":
+        """The same options with absolute paths."""
+        paths = {"source": self.source if is_path(self.source) else None, "file": self.file}
+        changes = {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+        return self.model_copy(update=changes)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A model that started from trained weights.
+
+    Attributes:
+        model: the model.
+        table: a row a tensor: part, tensor, source, shape, status (`loaded`, `mapped`, `fresh`, `left over`), note.
+    """
+
+    model: Model
+    table: pd.DataFrame
+
+
+def start_from(model: Model, options: StartOptions) -> Transfer:
+    """Gives an untrained model trained weights, with the normalisation that belongs to them; the model is changed.
+
+    Raises:
+        UsageError: if there are no such weights, or nothing of them fits.
+        DataError: if they can't be read, or are of another network.
+    """
+    source = load_source(options.source, model.spec.fusion.encoder, options)
+    rows = map_weights(model, source, options.trunk)
+    return Transfer(model, pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__)))
+
+
+def start_once(model: Model, options: StartOptions, folder: Path) -> Transfer:
+    """Like `start_from`, for a run folder: what the run started from when it was begun, after an interruption.
+
+    Raises:
+        UsageError: as `start_from`.
+        DataError: as `start_from`, or if what it started from is damaged.
+    """
+    file = folder / TRANSFER_FILE
+    if not (file.is_file() and (folder / START_FOLDER).is_dir()):
+        started = start_from(model, options)
+        save_model(started.model, folder / START_FOLDER)
+        with replacing(file) as temporary:
+            started.table.to_csv(temporary, index=False)
+    return Transfer(load_model(folder / START_FOLDER), read_transfer(folder))
+
+
+def forget_start(folder: Path) -> None:
+    """Removes the started model of a finished run; the table stays."""
+    shutil.rmtree(folder / START_FOLDER, ignore_errors=True)
+
+
+def read_transfer(folder: Path) -> pd.DataFrame:
+    """The table of a run that started from trained weights, see `Transfer`."""
+    return pd.read_csv(folder / TRANSFER_FILE, keep_default_na=False)
+
+
+def summarise_transfer(table: pd.DataFrame) -> pd.DataFrame:
+    """The table by part of the model: a row for each part and status, with its tensors, values and notes.
+
+    Columns: part, status, tensors (their number), values, notes.
+    """
+    sides = table["shape"].astype(str).str.split("×")
+    counted = table.assign(values=[pd.Series(side).astype(int).prod() for side in sides])
+    counted["part"] = counted["part"].where(counted["status"] != "left over", "(the weights)")
+    grouped = counted.groupby(["part", "status"], sort=False)
+    return grouped.agg(
+        tensors=("shape", "size"),
+        values=("values", "sum"),
+        notes=("note", lambda notes: "; ".join(dict.fromkeys(filter(None, notes)))),
+    ).reset_index()

@@ -1,0 +1,89 @@
+"""LoRA: attention layers that learn a low-rank change of their weights (Hu et al., ICLR 2022); `add_low_rank`, `merged`.
+
+The layer computes with the changed weight, not with a second path beside it, so that a model with the change merged into its
+weights predicts the same bits.
+"""
+
+import copy
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from eofuse.errors import UsageError
+from eofuse.models.model import Model
+
+
+class LowRank(nn.Module):
+    """A weight plus a change of low rank, which is zero at first.
+
+    Args:
+        weight: (outputs, inputs), that is changed.
+        rank: of the change.
+        alpha: the change counts alpha / rank times.
+        generator: draws the first weights.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float, generator: torch.Generator) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        down = torch.randn(rank, inputs, generator=generator) / inputs**0.5
+        self.down = nn.Parameter(down.to(weight.device))
+        self.up = nn.Parameter(torch.zeros(outputs, rank, device=weight.device))
+        self.factor = alpha / rank
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The changed weight, (outputs, inputs)."""
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight + self.factor * (self.up @ self.down)
+
+
+def add_low_rank(model: Model, loaded: Collection[str], rank: int, alpha: float, seed: int) -> None:
+    """Gives the linear layers of attention a low-rank change, which alone learns.
+
+    Args:
+        model: is changed.
+        loaded: names of the tensors that came from trained weights: other layers are left as they are.
+        rank: of the change.
+        alpha: it counts alpha / rank times.
+        seed: fixes its first weights.
+
+    Raises:
+        UsageError: if no attention layer was loaded.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    layers = []
+    for path, module in model.named_modules():
+        attention = "Attention" in type(module).__name__ or path.rpartition(".")[2].startswith("attn")
+        if attention and not isinstance(module, nn.Linear):
+            inside = [
+                (f"{path}.{name}", layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)
+            ]
+            layers += [layer for name, layer in inside if f"{name}.weight" in loaded and layer not in layers]
+    if not layers:
+        raise UsageError(
+            f"the encoder '{model.spec.fusion.encoder}' has no attention layers that were loaded",
+            where="start.mode",
+            fix="choose another mode, or a transformer such as vit_tiny_patch16_224",
+        )
+    for layer in layers:
+        layer.weight.requires_grad_(False)
+        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, alpha, generator))
+
+
+def merged(model: Model) -> Model:
+    """The model with the changes in its weights, as an ordinary one: itself where there are none, else a copy."""
+    if not any(parametrize.is_parametrized(module) for module in model.modules()):
+        return model
+    plain = copy.deepcopy(model)
+    layer: Any
+    for layer in plain.modules():
+        if parametrize.is_parametrized(layer):
+            weight = layer.weight.detach()
+            # torch's own removal would change the class, which the copy has in common with the model
+            layer.__class__ = parametrize.type_before_parametrizations(layer)
+            del layer.parametrizations
+            layer.register_parameter("weight", nn.Parameter(weight))
+    return plain

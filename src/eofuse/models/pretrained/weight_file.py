@@ -1,0 +1,72 @@
+"""Weights from a file: safetensors, or a `.pth` that is read without executing anything.
+
+What the channels of the first layer are stands in the recipe or beside the file, as `<name>.json`::
+
+    {"bands": ["B01", "B02"], "mean": [0.11, 0.10], "std": [0.05, 0.06]}
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from timm.models import load_state_dict
+from torch import Tensor
+
+from eofuse.config import merge, parse_options
+from eofuse.errors import DataError
+from eofuse.models.pretrained.network import network_source
+from eofuse.models.pretrained.options import WeightOptions
+from eofuse.models.pretrained.source import Source
+
+
+def file_source(path: Path, encoder: str, options: WeightOptions) -> Source:
+    """The weights of a file.
+
+    Args:
+        path: a state dictionary by timm's names, as safetensors or as torch saves it.
+        encoder: timm name of the network, which the file does not tell.
+        options: bands, normalisation and prefix, where the file beside it does not name them.
+
+    Raises:
+        DataError: if the file, or the one beside it, can't be read or does not fit the encoder.
+        UsageError: if nothing says what the channels are.
+    """
+    beside = path.with_suffix(".json")
+    if beside.is_file():
+        named = {key: value for key, value in options.model_dump().items() if value is not None}
+        options = parse_options(WeightOptions, merge(_read(beside), named), where=beside)
+    bands = options.channels(None, str(path))
+    normalisation = options.normalisation(bands)
+    notes = (
+        () if normalisation else ("nothing says how their inputs were normalised: normalised by the training patches",)
+    )
+    weights = read_weights(path)
+    return network_source(str(path), encoder, weights, bands, normalisation, options.prefix, notes)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors or `.pth` file, by name; a moving average where the file holds one.
+
+    Raises:
+        DataError: if the file is missing, damaged, or would execute code.
+    """
+    try:
+        weights: dict[str, Any] = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # damaged files make torch and safetensors raise many kinds
+        raise DataError(
+            f"can't be read as weights: {error}", where=path, fix="give safetensors or a .pth of tensors"
+        ) from error
+    if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise DataError("holds something else than tensors by name", where=path, fix="save the state dictionary alone")
+    return weights
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"is not JSON: {error}", where=path) from None
+    if not isinstance(values, dict):
+        raise DataError("must be a mapping of bands, mean and std", where=path)
+    return values

@@ -1,0 +1,51 @@
+"""The amounts of labels of a study, counted."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from eofuse.data.store import Store
+from eofuse.data.subsets import Amount
+from eofuse.errors import UsageError
+from eofuse.learning.preparation import prepare
+from eofuse.studies.grid import StudyPlan
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """One amount of labels of a study.
+
+    Attributes:
+        amount: as the recipe has it: a fraction, or patches a class.
+        labels: labelled training patches of the baseline, the mean over seeds and folds.
+        fewest: of any seed and fold.
+        most: of any seed and fold.
+    """
+
+    amount: Amount
+    labels: int
+    fewest: int
+    most: int
+
+
+def count_labels(store: Store, plan: StudyPlan) -> dict[str, LabelCount]:
+    """Every amount of labels of a study by its word (see `Cell.amount`), ascending.
+
+    Raises:
+        UsageError: if two amounts come to the same number of labels, or a larger one to fewer.
+        DataError: if there is too little to learn from with some amount, seed or fold.
+    """
+    sizes: dict[str, list[int]] = {str(amount): [] for amount in plan.amounts}
+    for options in plan.labelled(plan.options):
+        sizes[str(options.labels.amount)].append(len(prepare(store, options).rows["train"]))
+    counts = {}
+    for amount in plan.amounts:
+        found = sizes[str(amount)]
+        counts[str(amount)] = LabelCount(amount, round(float(np.mean(found))), min(found), max(found))
+    listed = list(counts.values())
+    for smaller, larger in pairwise(listed):
+        if smaller.labels >= larger.labels:
+            words = f"{smaller.amount} comes to {smaller.labels} labels, {larger.amount} to {larger.labels}"
+            raise UsageError(words, where="study.label_amounts", fix="leave one out")
+    return counts

@@ -1,0 +1,127 @@
+"""What a study was: the content of `summary.json`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from eofuse.config import write_yaml
+from eofuse.data.leakage import protocol_leakage
+from eofuse.learning.environment import describe_environment
+from eofuse.learning.preparation import Prepared, RunOptions
+from eofuse.learning.run import ENVIRONMENT_FILE, Run
+from eofuse.studies.grid import Cell, StudyPlan, pretraining_name
+from eofuse.studies.labels import LabelCount
+
+
+def summarise_study(
+    plan: StudyPlan,
+    recipe: Mapping[str, Any],
+    prepared: Mapping[str, Prepared],
+    runs: Sequence[tuple[Cell, Run]],
+    targets: Sequence[Mapping[str, Any]],
+    warnings: Sequence[str],
+    counts: Mapping[str, LabelCount],
+    cost: Mapping[str, Any],
+    command: str,
+) -> dict[str, Any]:
+    """JSON-ready facts about a study: what was compared on which data, how, at what cost.
+
+    Args:
+        plan: the study.
+        recipe: as written.
+        prepared: data of each variant.
+        runs: every run.
+        targets: facts about each target.
+        warnings: what a reader must know.
+        counts: the amounts of labels.
+        cost: seconds and energy of the whole study.
+        command: what repeats it.
+    """
+    baseline, first = plan.variants[plan.axes.baseline], prepared[plan.axes.baseline]
+    facts = first.summary()
+    facts["warnings"] = list(warnings)
+    facts["leakage"] = [
+        {"protocol": protocol, **asdict(found)}
+        for protocol, found in protocol_leakage(first.store.index, baseline.split, first.usable).items()
+    ]
+    variants = []
+    finals = {(cell.variant, cell.role): (cell, run) for cell, run in reversed(runs) if cell.role != "search"}
+    for (variant, role), (cell, run) in reversed(finals.items()):
+        options = cell.options
+        variants.append(
+            {
+                "name": variant,
+                "role": role,
+                "strategy": _strategy(cell),
+                "inputs": [] if role == "constant" else list(options.inputs),
+                "encoder": options.fusion.encoder if role in ("variant", "frozen_random") else "",
+                "targets": run.targets,
+                "parameters": run.result["parameters"],
+                "start": _start_words(options) if role == "variant" else "",
+                "pretraining": pretraining_name(options) if role == "variant" else None,
+                "learning_rate": _learning_rate(plan, variant, runs) if role == "variant" else None,
+            }
+        )
+    steps = max(run.result["budget"] for cell, run in runs if cell.role == "variant")
+    return {
+        "name": plan.name,
+        "title": plan.axes.title or plan.name.replace("_", " "),
+        "targets": list(targets),
+        "twins": [{"together": together, "alone": alone} for together, alone in plan.twins.items()],
+        "weighting": baseline.weighting,
+        "baseline": plan.axes.baseline,
+        **facts,
+        "split": {**baseline.split.model_dump(mode="json"), "folds": plan.axes.folds},
+        "crop": baseline.data.crop,
+        "patch_size": list(first.store.patch_size),
+        "seeds": plan.axes.seeds,
+        "search": {
+            "learning_rates": plan.axes.search.learning_rates,
+            "steps": plan.axes.search.steps or steps,
+            "runs": sum(cell.role == "search" for cell, _ in runs),
+        },
+        "budget": {"steps": steps, "batch_size": baseline.train.batch_size},
+        "environment": describe_environment(),
+        "seconds": cost["seconds"],
+        "energy_joules": cost["energy_joules"],
+        "recipe": write_yaml(recipe),
+        "command": command,
+        "variants": variants,
+        "pretraining": [
+            {"name": name, "method": options.pretrain.method, "inputs": list(options.inputs)}
+            for name, options in plan.pretraining.items()
+        ],
+        "labels_grouped": baseline.labels.grouped,
+        "label_amounts": [asdict(count) for count in counts.values()],
+    }
+
+
+def _start_words(options: RunOptions) -> str:
+    """From which weights a variant starts, and how it goes on, for people; empty for untrained ones."""
+    if options.start is None:
+        return ""
+    mode = options.start.mode
+    return options.start.source + ("" if mode == "full" else f" ({mode.replace('_', ' ')})")
+
+
+def _learning_rate(plan: StudyPlan, variant: str, runs: Sequence[tuple[Cell, Run]]) -> float | None:
+    """The learning rate that a variant's search chose with the most labels, None if it was not the same for all folds."""
+    full = (variant, "variant", str(plan.amounts[-1]))
+    chosen = {cell.options.train.learning_rate for cell, _ in runs if (cell.variant, cell.role, cell.amount) == full}
+    return chosen.pop() if len(chosen) == 1 else None
+
+
+def mixed_environments(runs: Sequence[Run]) -> list[str]:
+    """A warning for each version or machine that is not the same for all runs."""
+    environments = [json.loads((run.folder / ENVIRONMENT_FILE).read_text(encoding="utf-8")) for run in runs]
+    values = {name: sorted({str(environment.get(name)) for environment in environments}) for name in environments[0]}
+    return [f"Runs differ in {name}: {', '.join(found)}." for name, found in values.items() if len(found) > 1]
+
+
+def _strategy(cell: Cell) -> str:
+    if cell.role in ("constant", "per_pixel"):
+        return cell.role.replace("_", " ")
+    fusion = cell.options.fusion
+    detail = {"late": f" ({fusion.weights})", "middle": f" (stage {fusion.stage})"}
+    return fusion.strategy + detail.get(fusion.strategy, "")

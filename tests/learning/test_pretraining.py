@@ -1,0 +1,248 @@
+"""Pretraining: every method runs, resumes to the same bits, never reads test patches, and shows what it does."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eofuse import recipe as recipes
+from eofuse.cli import main
+from eofuse.config import merge, parse_options, write_yaml
+from eofuse.data.pack import pack_source
+from eofuse.data.splits import make_split
+from eofuse.data.store import Store
+from eofuse.errors import DataError, UsageError
+from eofuse.learning.pretraining import METHODS, PretrainingOptions, PretrainOptions
+from eofuse.learning.pretraining import monitoring as watching
+from eofuse.learning.pretraining.preparation import prepare_unlabelled
+from eofuse.models.artifact import load_model
+from fake_source import FakeSource
+
+FITTING = {"masked": {"block": 4}, "clusters": {"clusters": 5}}
+
+
+@pytest.fixture
+def values(planted_store) -> dict:
+    """A small pretraining on the planted store."""
+    return {
+        "name": "planted",
+        "data": {"store": str(planted_store.path)},
+        "inputs": ["s1", "s2"],
+        "split": {"fractions": [0.5, 0.2, 0.3]},
+        "fusion": {"strategy": "late"},
+        "train": {"steps": 6, "batch_size": 8, "evaluations": 3},
+        "pretrain": {"method": "cross_modal"},
+    }
+
+
+def by_method(values, method):
+    return {**values, "pretrain": {"method": method, **FITTING.get(method, {})}}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_leaves_a_model_without_heads_from_scalars_and_rasters(values, tmp_path, method, planted_store):
+    values = by_method({**values, "inputs": ["s1", "elevation", "season", "climate_zone"]}, method)
+    run = recipes.pretrain(values, to=tmp_path / "run", overrides=["train.steps=2", "train.evaluations=1"])
+    model = run.model()
+    assert model.spec.heads == {}
+    assert [modality.name for modality in model.spec.modalities] == values["inputs"]
+    assert len(pd.read_csv(run.folder / "losses.csv")) == 2
+    assert set(run.evaluations) == {"step", "loss", "spread", "effective_rank"}
+    assert np.isfinite(list(run.result["after"].values())).all()
+
+
+@pytest.mark.parametrize("strategy", ["single", "early", "middle", "decision"])
+@pytest.mark.parametrize("method", ["vicreg", "masked"])
+def test_methods_learn_the_encoders_of_every_fusion(values, tmp_path, method, strategy):
+    values = by_method({**values, "fusion": {"strategy": strategy}}, method)
+    if strategy == "single":
+        values["inputs"] = ["s2"]
+    run = recipes.pretrain(values, to=tmp_path / "run", overrides=["train.steps=2", "train.evaluations=1"])
+    assert run.result["after"]["loss"] != run.result["before"]["loss"]
+
+
+@pytest.mark.parametrize("method", ["cross_modal", "masked"])
+def test_a_shared_trunk_and_a_transformer_can_be_pretrained(values, tmp_path, method):
+    shared = {"fusion": {"weights": "shared"}} if method == "cross_modal" else {"fusion": {"encoder": "test_vit"}}
+    run = recipes.pretrain(by_method(merge(values, shared), method), to=tmp_path / "run", overrides=["train.steps=2"])
+    assert run.result["steps"] == 2
+
+
+class Interrupted(BaseException):
+    """Stands for a kill at some step."""
+
+
+@pytest.mark.parametrize(("method", "step"), [("cross_modal", 3), ("vicreg", 5), ("masked", 6), ("clusters", 1)])
+def test_an_interrupted_pretraining_goes_on_to_the_same_bits(values, tmp_path, method, step):
+    def stop(done, total, words):
+        if done == step:
+            raise Interrupted
+
+    values = by_method(values, method)
+    whole = recipes.pretrain(values, to=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        recipes.pretrain(values, to=tmp_path / "again", progress=stop)
+    assert not (tmp_path / "again" / "result.json").exists()
+    again = recipes.pretrain(tmp_path / "again" / "recipe.yaml", to=tmp_path / "again")
+    for name in ("model/model.safetensors", "losses.csv", "evaluations.csv"):
+        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["cross_modal", "clusters"])
+def test_no_test_patch_is_ever_read(values, planted_store, tmp_path, monkeypatch, method):
+    seen = set()
+    read = Store.read
+
+    def watched(self, name, rows, *arguments, **keywords):
+        seen.update(np.asarray(rows).tolist())
+        return read(self, name, rows, *arguments, **keywords)
+
+    monkeypatch.setattr(Store, "read", watched)
+    values = by_method(values, method)
+    run = recipes.pretrain(merge(values, {"pretrain": {"monitor": "label"}}), to=tmp_path / "run")
+    split = make_split(planted_store.index, run.options.split)
+    assert seen == {*split.train.tolist(), *split.validation.tolist()}
+    patches = pd.read_parquet(run.folder / "patches.parquet")
+    assert not set(patches["scene"]) & set(planted_store.index["scene"].iloc[split.test])
+    assert patches.loc[patches["part"] == "train", "row"].tolist() == split.train.tolist()
+
+
+def test_training_patches_without_a_label_are_learned_from(values, tmp_path):
+    source = FakeSource(patches=120, absent={"s1": {0, 1, 2}})
+    source.index["label"] = None
+    store = pack_source(source, tmp_path / "unlabelled.store", workers=1)
+    data = prepare_unlabelled(store, parse_options(PretrainingOptions, values))
+    split = make_split(store.index, data_split := parse_options(PretrainingOptions, values).split)
+    assert data_split.protocol == "scene"
+    assert set(data.rows["train"]) == set(split.train) - {0, 1, 2}
+    assert data.excluded.get("lacks an input modality", 0) == len({0, 1, 2} & {*split.train, *split.validation})
+
+
+def test_statistics_come_from_training_patches(values, planted_store, tmp_path):
+    run = recipes.pretrain(values, to=tmp_path / "run", overrides=["train.steps=1"])
+    split = make_split(planted_store.index, run.options.split)
+    expected = planted_store.read("s1", split.train).mean(axis=(0, 2, 3), dtype=np.float64)
+    np.testing.assert_allclose(run.model().spec.statistics.mean["s1"], expected, rtol=1e-5)
+
+
+def test_the_last_weights_are_kept_whatever_validation_says(values, tmp_path, monkeypatch):
+    """The loss on validation only grows here; the saved weights are those of the checkpoint at the end all the same."""
+    import torch
+
+    growing = iter(range(100))
+    monkeypatch.setattr(watching.Monitor, "_loss", lambda self: float(next(growing)))
+    run = recipes.pretrain(values, to=tmp_path / "run")
+    checkpoint = torch.load(run.folder / "checkpoint.pt", weights_only=True)["module"]
+    for name, tensor in load_model(run.folder / "model").state_dict().items():
+        assert torch.equal(checkpoint[f"model.{name}"], tensor), name
+
+
+def test_neighbours_are_scored_where_labels_are_known(values, tmp_path):
+    run = recipes.pretrain(merge(values, {"pretrain": {"monitor": "label"}}), to=tmp_path / "run")
+    assert run.evaluations["knn_accuracy"].between(0, 1).all()
+    assert 0 <= run.result["before"]["knn_accuracy"] <= 1
+
+
+def test_labels_that_are_monitored_change_no_weight(values, tmp_path):
+    watched = recipes.pretrain(merge(values, {"pretrain": {"monitor": "label"}}), to=tmp_path / "watched")
+    alone = recipes.pretrain(values, to=tmp_path / "alone")
+    assert (watched.folder / "model" / "model.safetensors").read_bytes() == (
+        alone.folder / "model" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_a_collapsed_embedding_raises_an_alarm(values, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(watching, "spread", lambda vectors: 0.01)
+    run = recipes.pretrain(values, to=tmp_path / "run", progress=lambda done, total, words: said.append(words))
+    assert any("collapsing: spread 0.010" in words for words in said)
+    assert any("The embedding collapsed" in note and "since step 2" in note for note in run.notes())
+
+
+def test_a_sound_embedding_raises_none(values, tmp_path):
+    run = recipes.pretrain(values, to=tmp_path / "run", overrides=["train.steps=2"])
+    assert run.result["warnings"] == []
+
+
+def test_spread_is_one_for_all_directions_and_zero_for_one():
+    generator = np.random.default_rng(0)
+    assert watching.spread(generator.normal(size=(4000, 64))) == pytest.approx(1, abs=0.02)
+    assert watching.spread(np.ones((50, 64)) + 1e-6 * generator.normal(size=(50, 64))) < 1e-4
+
+
+@pytest.mark.parametrize("rank", [1, 5])
+def test_the_effective_rank_counts_directions(rank):
+    directions = np.linalg.qr(np.random.default_rng(0).normal(size=(400, rank)))[0]
+    centred = directions - directions.mean(axis=0)
+    assert watching.effective_rank(centred @ np.eye(rank, 16)) == pytest.approx(rank, rel=0.02)
+    assert watching.effective_rank(np.ones((9, 4))) == 0
+
+
+def test_neighbours_of_the_same_scene_do_not_count():
+    """Each scene has its own direction and both classes; by scene-mates alone, every patch would be told right."""
+    vectors = np.array([[1, 0.0], [1, 0.01], [0, 1.0], [0.01, 1]])
+    scenes, truth = np.array(["a", "a", "b", "b"], dtype=object), np.array([0, 0, 1, 1])
+    assert watching.neighbour_accuracy(vectors, truth, scenes) == 0
+    assert watching.neighbour_accuracy(vectors, np.array([0, 1, 0, 1]), np.array(["a"] * 4, dtype=object)) < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"fusion": {"strategy": "early"}}, UsageError, "which early fusion has not; use late or decision"),
+        ({"inputs": ["s1"]}, UsageError, "cross-modal pretraining compares modalities"),
+        ({"pretrain": {"method": "simclr"}, "augment": "none"}, UsageError, "the same without augmentation"),
+        ({"pretrain": {"method": "masked", "block": 9}}, UsageError, "more than half of a patch; use 2"),
+        ({"pretrain": {"method": "masked", "block": 4}, "inputs": ["season"]}, UsageError, "no pixels to reconstruct"),
+        ({"pretrain": {"method": "clusters", "clusters": 500}}, DataError, "make no 500 clusters"),
+        ({"pretrain": {"mask": 0.3}}, UsageError, "'mask' is for masked, not for cross_modal"),
+        ({"pretrain": {"method": "simcrl"}}, UsageError, "did you mean 'simclr'"),
+        ({"pretrain": {"monitor": "labell"}}, UsageError, "did you mean 'label'"),
+        ({"pretrain": {"monitor": "season"}}, UsageError, "not one class a patch"),
+        ({"train": {"batch_size": 64}}, UsageError, "can't be filled from"),
+        ({"task": {"target": "label"}}, UsageError, "task: unknown key"),
+        ({"augment": {"mixup": 0.3}}, UsageError, "without targets"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(values, tmp_path, change, error, message):
+    changed = merge(values, change)
+    if "block" in str(change) or "season" in str(change.get("inputs")):
+        changed["fusion"] = {"strategy": "early"}
+    with pytest.raises(error, match=message):
+        recipes.pretrain(changed, to=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_says_that_a_pretraining_is_another_command(values):
+    with pytest.raises(UsageError, match="run it with `eofuse pretrain`"):
+        recipes.train(values)
+
+
+def test_the_command_tells_what_was_seen(values, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(write_yaml(merge(values, {"pretrain": {"monitor": "label"}})))
+    assert main(["pretrain", str(recipe), "train.steps=2", "--to", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().out
+    assert "knn accuracy 0." in told
+    assert "weights after 2 steps of cross_modal" in told
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 2
+    assert main(["pretrain", str(recipe), "--to", str(tmp_path / "run")]) == 2
+    assert "holds another run" in capsys.readouterr().err
+
+
+def test_every_option_is_documented():
+    from conftest import PROJECT
+
+    text = (PROJECT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for name in [*PretrainOptions.model_fields, *METHODS]:
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("strategy", ["late", "early"])
+def test_a_run_starts_from_a_pretraining(values, recipe, tmp_path, strategy):
+    pretrained = recipes.pretrain(values, to=tmp_path / "pretrained", overrides=["train.steps=2"])
+    changed = {"inputs": ["s1", "s2"], "fusion": {"strategy": strategy}, "start": {"from": str(pretrained.folder)}}
+    run = recipes.train(merge(recipe, changed), to=tmp_path / "run", overrides=["train.steps=2"])
+    table = pd.read_csv(run.folder / "transfer.csv")
+    assert table["status"].isin(["loaded", "mapped"]).sum() > len(table) / 4

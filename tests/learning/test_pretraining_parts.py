@@ -1,0 +1,153 @@
+"""Parts of pretraining: what is hidden, what hidden pixels can't tell, regions, batches without twins."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eofuse.config import parse_options
+from eofuse.data.loading import distinct_rows
+from eofuse.learning.pretraining import PretrainingOptions, PretrainOptions
+from eofuse.learning.pretraining.clusters import Clusters
+from eofuse.learning.pretraining.inpainting import hide_middle
+from eofuse.learning.pretraining.masked import draw_blocks, draw_hidden
+from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled
+from eofuse.learning.pretraining.reconstruction import Reconstruction, error_where_hidden
+from eofuse.modalities import CLIMATE_ZONE, SENTINEL1
+from eofuse.models.model import build_model
+
+
+@pytest.fixture
+def options(planted_store) -> PretrainingOptions:
+    return parse_options(
+        PretrainingOptions,
+        {
+            "data": {"store": str(planted_store.path)},
+            "inputs": ["s1", "s2", "season"],
+            "pretrain": {"method": "clusters", "clusters": 4},
+        },
+    )
+
+
+@pytest.fixture
+def data(planted_store, options):
+    return prepare_unlabelled(planted_store, options)
+
+
+@given(
+    size=st.tuples(st.integers(8, 40), st.integers(8, 40)),
+    block=st.integers(1, 4),
+    share=st.floats(0.05, 0.95),
+    seed=st.integers(0, 9),
+)
+def test_each_patch_has_the_same_share_of_its_blocks_hidden(size, block, share, seed):
+    torch.manual_seed(seed)
+    hidden = draw_blocks(torch.zeros(3, 2, *size), share, block)
+    assert hidden.shape == (3, 1, *size)
+    corners = hidden[:, 0, ::block, ::block].flatten(1)
+    cells = corners.shape[1]
+    assert (corners.sum(1) == min(max(1, round(share * cells)), cells - 1)).all()
+    whole = hidden[..., : size[0] // block * block, : size[1] // block * block]
+    tiles = whole.unfold(2, block, block).unfold(3, block, block).flatten(-2)
+    assert (tiles.all(-1) == tiles.any(-1)).all()
+
+
+def test_a_share_of_the_patches_has_one_modality_hidden_as_a_whole():
+    torch.manual_seed(0)
+    normalised = {"s1": torch.zeros(2000, 2, 8, 8), "s2": torch.zeros(2000, 12, 8, 8), "season": torch.zeros(2000, 2)}
+    hidden = draw_hidden(PretrainOptions(method="masked", block=2, hide=0.6), normalised)
+    whole = torch.stack([values.flatten(1).all(1) for values in hidden.values()], 1)
+    assert whole.sum(1).max() == 1
+    assert whole.any(1).float().mean() == pytest.approx(0.6, abs=0.04)
+    assert whole.float().mean(0).tolist() == pytest.approx([0.2] * 3, abs=0.03)
+
+
+def test_rasters_are_masked_each_by_itself():
+    torch.manual_seed(0)
+    hidden = draw_hidden(
+        PretrainOptions(method="masked", block=2, hide=0), {name: torch.zeros(4, 1, 8, 8) for name in "ab"}
+    )
+    assert not torch.equal(hidden["a"], hidden["b"])
+
+
+def test_inpainting_hides_the_middle():
+    hidden = hide_middle(0.5, {"s1": torch.zeros(2, 2, 8, 12), "season": torch.zeros(2, 2)})
+    assert list(hidden) == ["s1"]
+    expected = torch.zeros(8, 12, dtype=torch.bool)
+    expected[2:6, 3:9] = True
+    assert torch.equal(hidden["s1"][1, 0], expected)
+
+
+@pytest.mark.parametrize("strategy", ["early", "late", "middle", "decision"])
+def test_what_is_hidden_can_not_be_seen(data, options, strategy):
+    """Other values where pixels are hidden leave what is told unchanged; the error follows them."""
+    fusion = options.fusion.model_copy(update={"strategy": strategy})
+    options = options.model_copy(update={"fusion": fusion})
+    model = build_model(model_without_heads(data, options), seed=0)
+    module = Reconstruction(model, lambda normalised: hide_middle(0.5, normalised)).eval()
+    batch = data.loader(options).read(data.rows["train"][:4]).inputs
+    changed = {name: values.clone() for name, values in batch.items()}
+    changed["s1"][..., 4:12, 4:12] += 7
+    told = []
+    for inputs in (batch, changed):
+        hook = model.fusion.register_forward_hook(lambda _, given, output: told.append(output))
+        errors = module(inputs)[1]
+        hook.remove()
+        told.append(errors)
+    first, errors, second, changed_errors = told
+    assert all(torch.equal(one.vector, other.vector) for one, other in zip(first, second, strict=True))
+    assert changed_errors["s1"] != errors["s1"]
+    assert changed_errors["s2"] == errors["s2"]
+
+
+def test_only_hidden_values_count_in_the_error():
+    truth = torch.zeros(2, 2, 4, 4)
+    told = truth.clone()
+    told[:, :, 0, 0] = 100
+    hidden = torch.ones(2, 1, 4, 4, dtype=torch.bool)
+    hidden[:, :, 0, 0] = False
+    assert error_where_hidden(SENTINEL1, told, truth, hidden) == 0
+    assert error_where_hidden(SENTINEL1, told, truth, ~hidden) > 90
+    assert error_where_hidden(SENTINEL1, told, truth, torch.zeros_like(hidden)) == 0
+
+
+def test_a_category_that_is_not_known_does_not_count():
+    truth = torch.zeros(2, len(CLIMATE_ZONE.categories))
+    truth[0, 3] = 1
+    told = torch.zeros_like(truth)
+    told[0, 3] = 50
+    assert error_where_hidden(CLIMATE_ZONE, told, truth, torch.ones(2, 1, dtype=torch.bool)) == 0
+
+
+def test_a_region_is_a_stretch_of_the_earth(data, options, planted_store):
+    """Scenes of the planted store lie side by side from west to east: so do the regions."""
+    model = build_model(model_without_heads(data, options), seed=0)
+    regions = Clusters(model, data, options).regions.numpy()
+    assert set(regions) == set(range(4))
+    eastwards = regions[np.argsort(planted_store.index["lon"].to_numpy())]
+    assert (np.diff(eastwards) != 0).sum() == 3
+
+
+def test_a_patch_without_a_place_counts_in_no_region(data, options):
+    place = data.store.index["lon"].copy()
+    try:
+        data.store.index.loc[data.rows["train"][0], "lon"] = np.nan
+        objective = Clusters(build_model(model_without_heads(data, options), seed=0), data, options)
+        objective.module.eval()
+        batch = data.loader(options).read(data.rows["train"][:1])
+        assert objective.step(batch)[0] == 0
+    finally:
+        data.store.index["lon"] = place
+
+
+@given(count=st.integers(4, 60), batch_size=st.integers(2, 4), seed=st.integers(0, 5))
+def test_no_patch_is_twice_in_a_batch_and_an_epoch_shows_each_once(count, batch_size, seed):
+    rows = np.arange(100, 100 + count)
+    a_epoch = count // batch_size
+    batches = [distinct_rows(rows, batch_size, seed, step) for step in range(2 * a_epoch)]
+    for epoch in (batches[:a_epoch], batches[a_epoch:]):
+        seen = np.concatenate(epoch)
+        assert len(set(seen)) == len(seen) == a_epoch * batch_size
+        assert set(seen) <= set(rows)
+    np.testing.assert_array_equal(distinct_rows(rows, batch_size, seed, 1), batches[1])

@@ -1,0 +1,78 @@
+"""Pretraining transfers: with twenty labels, a linear probe on what was learned beats one on the frozen random encoder."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from eofuse import recipe as recipes
+from eofuse.config import merge, parse_options
+from eofuse.data.pack import pack_source
+from eofuse.data.splits import make_split
+from eofuse.learning.pretraining import PretrainingOptions
+from eofuse.learning.pretraining.monitoring import embeddings
+from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled
+from eofuse.models.model import build_model
+from planted_factor import PERIODS, SharedFactorSource
+
+LABELS = 20
+DRAWS = 5
+"""Draws of the twenty labels, over which accuracies are averaged."""
+
+
+@pytest.fixture(scope="module")
+def striped(tmp_path_factory):
+    source = SharedFactorSource(patches=800, size=24)
+    return pack_source(source, tmp_path_factory.mktemp("pretraining") / "striped.store", workers=1)
+
+
+@pytest.fixture
+def values(striped) -> dict:
+    return {
+        "data": {"store": str(striped.path)},
+        "inputs": ["s1", "s2"],
+        "split": {"fractions": [0.5, 0.1, 0.4]},
+        "fusion": {"strategy": "early"},
+        "train": {"steps": 100, "batch_size": 32, "evaluations": 1, "learning_rate": 0.003},
+    }
+
+
+def probe(model, store, options) -> float:
+    """Accuracy on the test patches of logistic regressions on frozen vectors, of 20 labelled training patches each."""
+    split, truth = make_split(store.index, options.split), store.index["label"].to_numpy()
+    loader = prepare_unlabelled(store, options).loader(options)
+    train, test = (embeddings(model, loader, rows, torch.device("cpu")) for rows in (split.train, split.test))
+    scores = []
+    for draw in range(DRAWS):
+        order = np.random.default_rng(draw).permutation(len(split.train))
+        of_class = [order[truth[split.train[order]] == number] for number in range(len(PERIODS))]
+        chosen = np.concatenate([rows[: LABELS // len(PERIODS)] for rows in of_class])
+        scaler = StandardScaler().fit(train[chosen])
+        regression = LogisticRegression(C=0.1, max_iter=500).fit(
+            scaler.transform(train[chosen]), truth[split.train[chosen]]
+        )
+        scores.append(regression.score(scaler.transform(test), truth[split.test]))
+    return float(np.mean(scores))
+
+
+def gain(values, store, folder) -> float:
+    """Accuracy of the probe after pretraining, above that of the best of two random encoders of the same kind."""
+    options = parse_options(PretrainingOptions, values)
+    spec = model_without_heads(prepare_unlabelled(store, options), options)
+    random = max(probe(build_model(spec, seed=seed), store, options) for seed in (0, 1))
+    return probe(recipes.pretrain(values, to=folder).model(), store, options) - random
+
+
+def test_cross_modal_pretraining_beats_random_encoders_by_far(values, striped, tmp_path):
+    values = merge(values, {"fusion": {"strategy": "late"}, "pretrain": {"method": "cross_modal"}})
+    assert gain(values, striped, tmp_path / "run") >= 0.15
+
+
+def test_simclr_beats_random_encoders(values, striped, tmp_path):
+    assert gain({**values, "pretrain": {"method": "simclr"}}, striped, tmp_path / "run") >= 0.1
+
+
+def test_masked_autoencoding_beats_random_encoders(values, striped, tmp_path):
+    values = merge(values, {"pretrain": {"method": "masked", "block": 4}, "train": {"steps": 250}})
+    assert gain(values, striped, tmp_path / "run") >= 0.1
