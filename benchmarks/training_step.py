@@ -2,10 +2,10 @@
 
     python benchmarks/training_step.py [--steps 30] [--size 120] [--batch 32] [--target worldcover]
 
-Both train the default encoder with early fusion of Sentinel-1 and Sentinel-2 on one thread, and both cast and normalise; with `--target worldcover` they have a U-Net for the map. The bare
-loop has every patch as a tensor in memory and nothing around the step. After each step of `eofuse.learning.loop.fit` (batch gathered
-from the store, randomness, schedule, gradient clipping, bookkeeping) comes one of the bare loop, so that noise hits both alike;
-their order within a pair does not change. What matters is the ratio of the medians.
+Both train the default encoder with early fusion of Sentinel-1 and Sentinel-2 on one thread, and both cast and normalise; with
+`--target worldcover` they have a U-Net for the map. The bare loop has all patches as tensors in memory and nothing around its step.
+After each step of `eofuse.learning.loop.fit` (batch from the store, randomness, schedule, gradient clipping, bookkeeping) comes
+one of the bare loop, so that noise hits both alike; their order within a pair does not change. What matters is the ratio of the medians.
 """
 
 import argparse
@@ -52,9 +52,8 @@ def main() -> None:
         }
         ours, bare = measure(parse_options(RunOptions, recipe), store, folder)
     ours, bare = ours[3:], bare[3:]  # the first steps warm up
-    print(
-        f"{options.target}, default encoder, early fusion, batch {options.batch}, {options.size} × {options.size} pixels, one thread, {len(ours)} steps"
-    )
+    what = f"{options.target}, default encoder, early fusion, batch {options.batch}"
+    print(f"{what}, {options.size} × {options.size} pixels, one thread, {len(ours)} steps")
     print(f"bare PyTorch loop  {1000 * statistics.median(bare):8.1f} ms a step (median)")
     print(f"eofuse             {1000 * statistics.median(ours):8.1f} ms a step (median)")
     print(f"ratio              {statistics.median(ours) / statistics.median(bare):8.3f}")
