@@ -5,7 +5,7 @@
 Both train the default encoder with early fusion of Sentinel-1 and Sentinel-2 on one thread, and both cast and normalise; with
 `--target worldcover` they have a U-Net for the map. The bare loop has all patches as tensors in memory and nothing around its step.
 After each step of `eofuse.learning.loop.fit` (batch from the store, randomness, schedule, gradient clipping, bookkeeping) comes
-one of the bare loop, so that noise hits both alike; their order within a pair does not change. What matters is the ratio of the medians.
+one of the bare loop, so that noise hits both alike; their order within a pair stays. What matters is the ratio of the medians.
 """
 
 import argparse

@@ -20,7 +20,7 @@ from eofuse.config import apply_overrides, merge, parse_options, read_yaml
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.learning.preparation import RunOptions, prepare, rehearse
+from eofuse.learning.preparation import RunOptions, annotation_digests, prepare, rehearse
 from eofuse.learning.run import Run, start_run, test_run, train_run
 from eofuse.reports.html import write_report
 from eofuse.studies.grid import plan_study
@@ -123,7 +123,9 @@ def train(
     opened = open_store(options.data.store)
     rehearse(prepare(opened, options), options)  # finds what is wrong before anything is written
     fingerprint = opened.fingerprint
-    identity = json.dumps([options.model_dump(mode="json", exclude={"data": {"store"}}), fingerprint], sort_keys=True)
+    annotations = list(annotation_digests(options).values())
+    values = options.model_dump(mode="json", exclude={"data": {"store"}})
+    identity = json.dumps([values, fingerprint, annotations], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     folder = Path(to) if to is not None else Path("runs") / f"{options.name}-{digest}"
     start_run(options, folder)

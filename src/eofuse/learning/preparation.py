@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,9 @@ from eofuse.data.loading import Loader, Rows
 from eofuse.data.splits import Leakage, SplitOptions, leakage, make_split
 from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store, Window
+from eofuse.data.targets.base import WHOLE_PATCH
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.files import sha256
 from eofuse.learning.loop import TrainOptions, open_fabric
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import ModelSpec, build_model
@@ -105,6 +108,8 @@ class RunOptions(Options):
         for name, options in (self.tasks or {}).items():
             if options.target != name:
                 raise ValueError(f"tasks.{name} has the target '{options.target}'; name it once")
+        if self.weighting != "fixed" and len(self.targets) == 1:
+            raise ValueError("weighting is for several tasks")
         if sum(options.balance == "sampling" for options in self.targets) > 1:
             raise ValueError("only one of several tasks can be balanced by sampling")
         return self
@@ -127,6 +132,7 @@ class Prepared:
         excluded: patches left out, by reason.
         leakage: of the rows used.
         window: pixels that are used, None for all.
+        annotations: digests of files with boxes.
         warnings: what a reader of the results must know.
     """
 
@@ -137,6 +143,7 @@ class Prepared:
     excluded: dict[str, int]
     leakage: Leakage
     window: Window | None
+    annotations: list[str]
     warnings: list[str]
 
     def loader(self, options: RunOptions) -> Loader:
@@ -170,12 +177,18 @@ class Prepared:
             "scenes": {name: int(scenes.iloc[rows].nunique()) for name, rows in self.rows.items()},
             "excluded": self.excluded,
             "leakage": asdict(self.leakage),
+            "annotations": self.annotations,
             "warnings": self.warnings,
         }
 
 
-def prepare(store: Store, options: RunOptions) -> Prepared:
+def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepared:
     """Selects the patches of a run.
+
+    Args:
+        store: the store.
+        options: the run's recipe.
+        blind: whether nothing looks at the inputs, so that a target may derive from them.
 
     Raises:
         UsageError: if a modality, target or channel is unknown, or the target derives from an input.
@@ -185,7 +198,8 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
         store.modality(name)
     tasks = [make_task(store, target) for target in options.targets]
     for task in tasks:
-        refuse_leaking_inputs(task, options.inputs)
+        if not blind:
+            refuse_leaking_inputs(task, options.inputs)
     complete = np.logical_and.reduce(
         [store.present(name) for name in {**options.inputs, **dict.fromkeys(options.data.require)}]
     )
@@ -221,6 +235,9 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
                 raise DataError(what, where=store.path, fix="choose another target or split")
         task.fit(parts["train"], window)
         found += _warnings(store, task, parts)
+        if window and task.name.partition(".")[0] in WHOLE_PATCH:
+            size = f"{window.height} × {window.width}"
+            found.append(f"'{task.name}' describes whole patches, of which the inputs show the middle {size} pixels.")
     scenes = store.index["scene"].iloc[parts["test"]].nunique()
     few = few_data_warning(sum(map(len, parts.values())), len(parts["test"]), scenes)
     used = type(split)(**parts)
@@ -232,8 +249,14 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
         {reason: count for reason, count in excluded.items() if count},
         leakage(store.index, used),
         window,
+        list(annotation_digests(options).values()),
         [*found, few] if few else found,
     )
+
+
+def annotation_digests(options: RunOptions) -> dict[str, str]:
+    """Digests of the files with boxes that a recipe names, by path."""
+    return {task.file: sha256(Path(task.file)) for task in options.targets if task.file and Path(task.file).is_file()}
 
 
 def _flagged(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -272,6 +295,11 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
         still = [name for name, varies in zip(task.classes, task.varies, strict=True) if not varies]
         return [f"Numbers that do not vary over the training patches: {', '.join(still)}."] if still else []
     if isinstance(task, Detection):
+        for part in ("train", "validation"):
+            if not task.has_boxes(rows[part]):
+                words = {"train": "training"}.get(part, part)
+                fix = "choose other classes, a smaller size, another split or file"
+                raise DataError(f"no {words} patch has a box of '{task.name}'", where=store.path, fix=fix)
         return []
     if isinstance(task, Segmentation):
         train = test = task.pixels  # test maps are not read for a warning

@@ -154,15 +154,15 @@ class Cell:
         """Hash of recipe, data and seed: cells of the same identity are the same run, whatever it is for.
 
         Args:
-            data: digest of the store and of the patches that are used.
+            data: digest of the store and of which patches have all modalities that the study needs.
         """
         left_out: dict[str, Any] = {"name": True, "data": {"store", "require"}, "train": {"device"}}
         kind = "trained"
         if self.role in ("frozen_random", "per_pixel", "constant"):
-            kind, left_out["train"], left_out["weighting"] = self.role, True, True
-            if self.role == "frozen_random":
-                kind += f" {self.options.train.budget(0)}"
-            else:
+            kind, left_out["weighting"] = self.role, True
+            if self.role != "frozen_random" or not any(task.has_boxes() for task in self.options.targets):
+                left_out["train"] = True  # only a detector's head is trained by the loop
+            if self.role != "frozen_random":
                 left_out["fusion"] = True
         recipe = self.options.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps([kind, recipe, data], sort_keys=True).encode()).hexdigest()[:16]
@@ -228,6 +228,11 @@ def _twins(variants: Mapping[str, RunOptions]) -> dict[str, dict[str, RunOptions
         UsageError: if no variant has several tasks.
     """
     several = {name: options for name, options in variants.items() if len(options.targets) > 1}
+    if any(options.train.epochs is not None for options in several.values()):
+        fix = "give train.steps"
+        raise UsageError(
+            "twins have equal steps, and epochs differ where targets are partly known", where="study.twins", fix=fix
+        )
     if not several:
         raise UsageError("no variant has several tasks", where="study.twins", fix="give tasks, or leave it out")
     twins: dict[str, dict[str, RunOptions]] = {}
@@ -235,7 +240,8 @@ def _twins(variants: Mapping[str, RunOptions]) -> dict[str, dict[str, RunOptions
     for name, options in several.items():
         twins[name] = {}
         for task in options.targets:
-            change = {"task": None, "tasks": {task.target: task}, "weighting": "fixed"}
+            alone = task.model_copy(update={"weight": 1.0})
+            change = {"task": None, "tasks": {task.target: alone}, "weighting": "fixed"}
             twin = options.model_copy(update={**change, "name": f"{task.target} alone"})
             recipe = twin.model_dump_json()
             if recipe not in made:
@@ -272,13 +278,16 @@ def final_cells(
         with_maps: variants with targets and inputs that have pixels, for the linear models of pixels.
     """
     cells = []
-    by_inputs = {tuple(sorted(plan.variants[name].inputs)): name for name in reversed(with_maps)}
+    alike: dict[str, list[str]] = {}  # by their inputs
+    for name in with_maps:
+        alike.setdefault(json.dumps(plan.variants[name].inputs, sort_keys=True), []).append(name)
     all_tasks = {task.target: task for options in plan.variants.values() for task in options.targets}
     for seed in plan.axes.seeds:
         for fold in plan.folds:
             for name, options in plan.variants.items():
                 here = _on_fold(options, fold).model_copy(update={"seed": seed})
-                cells.append(Cell(name, "variant", _with_train(here, {"learning_rate": learning_rates[name, fold]})))
+                here = _with_train(here, {"learning_rate": learning_rates[name, fold]})
+                cells.append(Cell(name, "variant", here))
                 frozen = Cell(frozen_name(name), "frozen_random", here)
                 is_new = all(
                     frozen.identity("") != cell.identity("") for cell in cells
@@ -288,11 +297,17 @@ def final_cells(
             if not plan.axes.controls:
                 continue
             update = {"seed": seed, "task": None, "tasks": all_tasks}
-            for name in reversed(by_inputs.values()):
-                options = _on_fold(plan.variants[name], fold).model_copy(update=update)
-                cells.append(Cell(f"per pixel: {', '.join(options.inputs)}", "per_pixel", options))
+            for names in alike.values():
+                tasks = {task.target: task for name in names for task in plan.variants[name].targets}
+                options = _on_fold(plan.variants[names[0]], fold).model_copy(update={**update, "tasks": tasks})
+                cells.append(Cell(f"per pixel: {_words(options.inputs)}", "per_pixel", options))
             cells.append(Cell("constant", "constant", _on_fold(plan.options, fold).model_copy(update=update)))
     return cells
+
+
+def _words(inputs: Mapping[str, Sequence[str] | None]) -> str:
+    """Inputs, with their channels where not all are used."""
+    return ", ".join(f"{name} ({', '.join(channels)})" if channels else name for name, channels in inputs.items())
 
 
 def frozen_name(variant: str) -> str:

@@ -57,7 +57,7 @@ def make_target(store: Store, options: TargetOptions | str) -> Target:
 def _find(store: Store, options: TargetOptions) -> Target:
     name = options.target
     first, _, channel = name.partition(".")
-    modality = store.modalities.get(first)
+    modality = store.modalities.get(first) if channel or "." not in name else None
     if name == "dominant_land_cover":
         return dominant_land_cover(store)
     if name == "land_cover_above":

@@ -15,6 +15,20 @@ TargetKind = Literal["single_label", "multi_label", "regression", "segmentation"
 IGNORE = 255
 """Class number of pixels without a label."""
 
+MIXED = "mixed units"
+"""Unit of numbers that have not all the same one."""
+
+WHOLE_PATCH = (
+    "dominant_land_cover",
+    "land_cover_above",
+    "land_cover_fractions",
+    "mean_elevation",
+    "worldcover_fraction",
+    "clc19",
+    "clc43",
+)
+"""Targets that describe all pixels of a patch, also those that a crop leaves out."""
+
 Array = npt.NDArray[Any]
 
 
@@ -38,6 +52,10 @@ class TargetOptions(Options):
     smallest: int = Field(default=20, ge=1)
     file: str | None = None
     property: str = "class"
+
+    def has_boxes(self) -> bool:
+        """Whether boxes are predicted."""
+        return self.target.partition(".")[0] in ("regions", "boxes")
 
 
 @dataclass(frozen=True)
