@@ -104,7 +104,8 @@ class RunOptions(Options):
     @model_validator(mode="after")
     def _one_or_several(self) -> "RunOptions":
         if (self.task is None) == (not self.tasks):
-            raise ValueError("give task, or tasks with a target or more")
+            both = "task and tasks are both given: take one away (task=null)"
+            raise ValueError("give task, or tasks with a target or more" if self.task is None else both)
         for name, options in (self.tasks or {}).items():
             if options.target != name:
                 raise ValueError(f"tasks.{name} has the target '{options.target}'; name it once")
@@ -241,13 +242,15 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     scenes = store.index["scene"].iloc[parts["test"]].nunique()
     few = few_data_warning(sum(map(len, parts.values())), len(parts["test"]), scenes)
     used = type(split)(**parts)
+    leaked = leakage(store.index, used)
+    found += _leakage_warnings(leaked, options.split.protocol)
     return Prepared(
         store,
         tasks,
         parts,
         usable,
         {reason: count for reason, count in excluded.items() if count},
-        leakage(store.index, used),
+        leaked,
         window,
         list(annotation_digests(options).values()),
         [*found, few] if few else found,
@@ -277,7 +280,9 @@ def _flagged(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
 def refuse_leaking_inputs(task: Task, inputs: Mapping[str, Sequence[str] | None]) -> None:
     """Raises a `UsageError` if the target derives from one of the inputs."""
     for source in task.target.sources:
-        if source in inputs:
+        channels = inputs.get(source)
+        others = channels and task.target.source_channels and not set(channels) & set(task.target.source_channels)
+        if source in inputs and not others:
             found = f"the target '{task.name}' derives from the input '{source}': the model would only copy it"
             raise UsageError(found, where="inputs", fix=f"leave out '{source}'")
 
@@ -300,7 +305,10 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
                 words = {"train": "training"}.get(part, part)
                 fix = "choose other classes, a smaller size, another split or file"
                 raise DataError(f"no {words} patch has a box of '{task.name}'", where=store.path, fix=fix)
-        return []
+        unseen = (
+            [] if task.has_boxes(rows["test"]) else [f"No test patch has a box of '{task.name}': it has no scores."]
+        )
+        return [*task.target.notes, *unseen]
     if isinstance(task, Segmentation):
         train = test = task.pixels  # test maps are not read for a warning
     else:
@@ -323,6 +331,18 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
     if not unseen:
         return []
     return [f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."]
+
+
+def _leakage_warnings(found: Leakage, protocol: str) -> list[str]:
+    """What leaks from training into the test patches."""
+    said = []
+    for count, words in ((found.sharing_scene, "share a scene with"), (found.adjacent, "lie next to")):
+        if count:
+            said.append(
+                f"{count} of {found.test_patches} test patches {words} training patches (split by '{protocol}'): "
+                "scores of places or days that were not seen will be lower."
+            )
+    return said
 
 
 def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str | None:

@@ -24,6 +24,7 @@ USED_BY = {
     "smallest": ("regions",),
     "file": ("boxes",),
     "property": ("boxes",),
+    "others": ("boxes",),
 }
 """Options of a target → the targets that have them."""
 

@@ -75,6 +75,8 @@ class Task(ABC):
         self.options = options
         mixed = target.unit == MIXED  # errors in unlike units have no mean
         self.metrics = ("r2",) if mixed else METRICS[self.kind]
+        if target.composition:  # shares that sum to 1 have no bias over all of them
+            self.metrics = tuple(name for name in self.metrics if name != "bias")
         self.metric = options.metric or self.metrics[0]
         self.loss_names = options.loss or self.losses[:1]
         self.network = options.network or (self.networks[0] if self.networks else "")

@@ -72,9 +72,10 @@ class PixelRegression(Task):
 
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
         """RMSE, MAE, R², bias over pixels; coverage and width of the predictive interval."""
-        scores: Scores = {**pixel_regression_metrics(evidence["sums"], weights)}
         if self.target.unit == MIXED:
-            return {"r2": scores["r2"]}
+            units = np.stack([self.std**power for power in (0, 1, 1, 2, 1, 2, 0)], axis=-1)
+            return {"r2": pixel_regression_metrics(evidence["sums"] / units, weights)["r2"]}
+        scores: Scores = {**pixel_regression_metrics(evidence["sums"], weights)}
         if not np.isfinite(evidence["margin"]).all() or not len(evidence["margin"]):
             return scores | dict.fromkeys(("coverage", "interval_width"), scores["rmse"] * np.nan)
         return scores | pixel_coverage_metrics(evidence["sums"], evidence["margin"][0], weights)

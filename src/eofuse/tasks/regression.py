@@ -71,9 +71,9 @@ class Regression(Task):
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
         """RMSE, MAE, R², bias; coverage and width of the predictive interval."""
         truth, prediction = evidence["truth"], evidence["prediction"]
-        scores: Scores = {**regression_metrics(truth, prediction, weights)}
         if self.target.unit == MIXED:
-            return {"r2": scores["r2"]}
+            return {"r2": regression_metrics(truth / self.std, prediction / self.std, weights)["r2"]}
+        scores: Scores = {**regression_metrics(truth, prediction, weights)}
         if not np.isfinite(evidence["margin"]).all() or not len(truth):
             return scores | dict.fromkeys(("coverage", "interval_width"), scores["rmse"] * np.nan)
         return scores | coverage_metrics(truth, prediction, evidence["margin"][0], weights)

@@ -1,6 +1,6 @@
 """Targets with boxes: connected regions of a class map, or boxes from a file."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +65,23 @@ def file_boxes(store: Store, options: TargetOptions) -> Target:
         raise UsageError("no file is named", where="task.file", fix="name a COCO JSON or GeoJSON file")
     path = Path(options.file)
     if path.suffix == ".geojson":
-        boxes = read_geojson(path, store.index, store.patch_size, class_property=options.property)
+        empty = options.others == "empty"
+        boxes = read_geojson(
+            path, store.index, store.patch_size, class_property=options.property, others_are_empty=empty
+        )
     else:
         boxes = read_coco(path, store.index, store.patch_size)
+        if options.others == "empty":
+            none = np.zeros((0, 5), dtype=np.float32)
+            boxes = replace(boxes, by_row=tuple(none if found is None else found for found in boxes.by_row))
     known = np.array([found is not None for found in boxes.by_row])
-    return FileBoxes("boxes", "detection", boxes.classes, known, boxes=boxes)
+    marked = sum(found is not None and len(found) > 0 for found in boxes.by_row)
+    notes = [
+        f"'{path.name}' has boxes in {marked} of {len(store)} patches; {known.sum() - marked} are known to be empty."
+    ]
+    if boxes.dropped:
+        notes.append(f"Boxes of '{path.name}' that lie in no patch, or only just: {boxes.dropped}.")
+    return FileBoxes("boxes", "detection", boxes.classes, known, boxes=boxes, notes=tuple(notes))
 
 
 @dataclass(frozen=True)

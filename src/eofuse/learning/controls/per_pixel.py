@@ -18,7 +18,7 @@ from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
 from eofuse.tasks.gathering import gather
 
-MOST_SAMPLES = 10_000
+MOST_SAMPLES = 5_000
 """Training pixels, evenly spread over the patches."""
 
 PATCHES = 2
@@ -67,7 +67,7 @@ def linear_maps(task: Task, prepared: Prepared, loader: Loader, features: PixelF
     spec = task.head()
     best: float | None = None
     chosen: list[Linear] = []
-    for strength in STRENGTHS[1:]:
+    for strength in STRENGTHS[1::2]:
         models = [Linear(task, each, truth, strength) for each in samples]
         predict = _predictor(task, models, features)
         rows = prepared.rows["validation"]
