@@ -28,6 +28,7 @@ lint: install
 bench: install
 	$(BIN)/python benchmarks/data_path.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/training_step.py --target worldcover --batch 16
 
 clean:
 	rm -rf $(DEMO) build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -80,11 +80,14 @@ def test_files_that_the_readme_links_to_exist():
 def test_every_option_is_documented():
     from eofuse.learning.preparation import RunOptions
     from eofuse.studies.grid import AxesOptions
+    from eofuse.tasks import TaskOptions
 
     text = (PROJECT / "docs" / "recipes.md").read_text(encoding="utf-8")
     groups = [
         field.annotation for field in RunOptions.model_fields.values() if hasattr(field.annotation, "model_fields")
     ]
-    for group in [*groups, AxesOptions]:
+    for group in [RunOptions, TaskOptions, *groups, AxesOptions]:
         for name in group.model_fields:
-            assert f"`{name}`" in text, f"{group.__name__}.{name}"
+            assert f"`{name}`" in text or re.search(rf"^## .*\b{name}\b", text, re.MULTILINE), (
+                f"{group.__name__}.{name}"
+            )

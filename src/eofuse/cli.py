@@ -344,9 +344,13 @@ def _tell(run: "Run") -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from eofuse.learning.evaluate import evaluate
-    from eofuse.terminal import console, scores_table
+    from eofuse.learning.run import open_run
+    from eofuse.terminal import console, scores_tables
 
-    console().print(scores_table(evaluate(arguments.run)))
+    for table in scores_tables(evaluate(arguments.run)):
+        console().print(table)
+    for note in open_run(arguments.run).notes():
+        print(f"note: {note}")
     return 0
 
 

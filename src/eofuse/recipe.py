@@ -20,7 +20,7 @@ from eofuse.config import apply_overrides, merge, parse_options, read_yaml
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.learning.preparation import LearningOptions, RunOptions, prepare, rehearse
+from eofuse.learning.preparation import LearningOptions, RunOptions, annotation_digests, prepare, rehearse
 from eofuse.learning.pretraining import PretrainingOptions
 from eofuse.learning.pretraining.run import PretrainedRun, rehearse_pretraining, train_pretraining
 from eofuse.learning.run import Run, start_run, test_run, train_run
@@ -134,7 +134,8 @@ def train(
 def _default_folder(options: LearningOptions, store: Store) -> Path:
     """`runs/<name>-<hash of recipe and data>`."""
     recipe = options.model_dump(mode="json", exclude={"data": {"store"}})
-    identity = json.dumps([recipe, store.fingerprint], sort_keys=True)
+    annotations = list(annotation_digests(options).values()) if isinstance(options, RunOptions) else []
+    identity = json.dumps([recipe, store.fingerprint, annotations], sort_keys=True)
     return Path("runs") / f"{options.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 

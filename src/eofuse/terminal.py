@@ -1,5 +1,7 @@
 """What the terminal shows: progress bars and tables."""
 
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -25,6 +27,10 @@ class Report(Protocol):
         ...
 
 
+QUIET_SECONDS = 30
+"""Time between lines of progress where there is no terminal."""
+
+
 @cache
 def console() -> Console:
     """The console for results."""
@@ -33,7 +39,7 @@ def console() -> Console:
 
 @contextmanager
 def progress_bar(what: str, unit: str) -> Iterator[Report]:
-    """A progress bar on the error stream, with the time that remains; silent where there is no terminal."""
+    """A progress bar on the error stream, with the time that remains; where there is no terminal, a line every half minute."""
     count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     words_column = TextColumn("{task.fields[words]}", style="dim")
     columns = (
@@ -47,9 +53,14 @@ def progress_bar(what: str, unit: str) -> Iterator[Report]:
     target = Console(stderr=True)
     with Progress(*columns, console=target, disable=not target.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=None, words="")
+        told = time.monotonic()
 
         def report(done: int, total: int, words: str = "") -> None:
+            nonlocal told
             bar.update(task, completed=done, total=total, words=words)
+            if not target.is_terminal and time.monotonic() - told > QUIET_SECONDS:
+                told = time.monotonic()
+                print(f"{what}: {done} of {total} {unit} {words}".rstrip(), file=sys.stderr, flush=True)
 
         yield report
 
@@ -95,18 +106,21 @@ def _leakage(leakage: Mapping[str, Leakage]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scores_table(scores: pd.DataFrame) -> Table:
-    """Scores with their intervals."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="Intervals are bootstraps over test scenes.")
-    for heading in ("target", "predictor", "metric", "value", "95 % interval", "patches", "scenes"):
-        is_number = heading in ("value", "patches", "scenes")
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=heading != "target")
-    shown = scores[scores["value"].notna()]
-    for row in shown.to_dict("records"):
-        interval = f"{row['low']:.3f} – {row['high']:.3f}"
-        names = (row["target"], row["predictor"], row["metric"])
-        table.add_row(*names, f"{row['value']:.3f}", interval, str(row["n_test"]), str(row["n_scenes"]))
-    return table
+def scores_tables(scores: pd.DataFrame) -> Iterator[Table]:
+    """Scores with their intervals, a table a target."""
+    for target, rows in scores[scores["value"].notna()].groupby("target", sort=False):
+        patches, scenes = rows["n_test"].iloc[0], rows["n_scenes"].iloc[0]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
+        table.title = f"{target}: {patches} test patches from {scenes} scenes"
+        table.caption = "Intervals: bootstrap over test scenes."
+        if {"coverage", "ece"} & set(rows["metric"]):
+            table.caption += " ece: calibration error; coverage: of the 90 % predictive interval."
+        for heading in ("predictor", "metric", "value", "95 % interval"):
+            table.add_column(heading, justify="right" if heading == "value" else "left", no_wrap=True)
+        for row in rows.to_dict("records"):
+            interval = f"{row['low']:.3f} – {row['high']:.3f}"
+            table.add_row(row["predictor"], row["metric"], f"{row['value']:.3f} {row['unit']}".rstrip(), interval)
+        yield table
 
 
 def _table(title: str, values: pd.DataFrame) -> Table:

@@ -36,7 +36,7 @@ def sklearn_regression(truth: np.ndarray, prediction: np.ndarray) -> dict[str, f
     return {
         "rmse": np.sqrt(sklearn_metrics.mean_squared_error(truth, prediction)),
         "mae": sklearn_metrics.mean_absolute_error(truth, prediction),
-        "r2": sklearn_metrics.r2_score(truth, prediction),
+        "r2": sklearn_metrics.r2_score(truth, prediction, multioutput="variance_weighted"),
         "bias": float((prediction - truth).mean()),
     }
 
@@ -66,7 +66,7 @@ def test_many_weightings_equal_one_at_a_time(case: Case, seed: int) -> None:
 def test_r2_under_real_weights_equals_sklearn(case: Case) -> None:
     truth, prediction, weights = case
     real = weights + 0.5
-    expected = sklearn_metrics.r2_score(truth, prediction, sample_weight=real)
+    expected = sklearn_metrics.r2_score(truth, prediction, sample_weight=real, multioutput="variance_weighted")
     assert regression_metrics(truth, prediction, real)["r2"] == pytest.approx(expected)
 
 

@@ -111,7 +111,7 @@ def test_a_weight_by_hand_makes_a_task_louder(several, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": {"target": "label"}}, "give task, or tasks"),
+        ({"task": {"target": "label"}}, "both given"),
         ({"tasks": {}}, "give task, or tasks"),
         ({"tasks": {"label": {"target": "value"}}}, "name it once"),
         ({"tasks": {"label": {"balance": "sampling"}, "climate_zone": {"balance": "sampling"}}}, "only one"),

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eofuse.errors import UsageError
 from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1, SENTINEL2, WEATHER, Kind, Modality
 from eofuse.models.fusion import Fusion, FusionOptions, build_fusion
 from eofuse.models.fusion.conditioning import ConditionMaps
@@ -67,7 +68,9 @@ class TestContract:
     @pytest.mark.parametrize("encoder", ["test_resnet", "test_convnext", "test_vit", "test_efficientnet"])
     def test_maps_are_the_padded_rasters_divided_by_their_strides(self, strategy, encoder):
         if encoder == "test_vit" and strategy in ("middle", "shared"):
-            pytest.skip("token networks can't be cut")
+            with pytest.raises(UsageError, match="can't be cut"):
+                make_fusion(strategy, encoder=encoder)
+            return
         fusion = make_fusion(strategy, encoder=encoder)
         for features in fusion(make_inputs(size=120)):
             for level, stride in zip(features.maps, features.strides, strict=True):
@@ -88,9 +91,11 @@ class TestContract:
             assert values.grad.any(), name
 
     def test_scalars_alone_have_no_maps(self, strategy):
-        if strategy == "shared":
-            pytest.skip("only rasters share weights")
         modalities = (SEASON, WEATHER)
+        if strategy == "shared":
+            with pytest.raises(UsageError, match="can't be shared"):
+                make_fusion(strategy, modalities)
+            return
         fusion = make_fusion(strategy, modalities)
         inputs = make_inputs(modalities)
         assert not [name for name in fusion.state_dict() if "conditioning" in name]

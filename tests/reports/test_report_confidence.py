@@ -8,7 +8,7 @@ import pytest
 from fake_evidence import TEMPERATURE
 from fake_study import VARIANTS, write_study
 
-from eofuse.evaluation.calibration import calibration_metrics, label_reliability
+from eofuse.evaluation.calibration import calibration_metrics, label_reliability, scale
 from eofuse.reports.confidence import intervals, reliability
 from eofuse.reports.wording import number
 from eofuse.studies.results import StudyResults, read_results
@@ -31,7 +31,8 @@ def test_errors_are_those_of_the_evidence_before_and_after_calibration(tmp_path:
     evidence = results.evidence(rows)
     table = evidence.get("reliability")
     if table is None:
-        table = label_reliability(evidence["probabilities"], evidence["truth"], TEMPERATURE, kind)
+        calibrated = scale(evidence["probabilities"].astype(float), TEMPERATURE, kind)
+        table = label_reliability(calibrated, evidence["truth"], TEMPERATURE, kind)
     errors = calibration_metrics(table)
     assert (found.rows[0].raw, found.rows[0].calibrated) == (number(errors["ece_raw"]), number(errors["ece"]))
     assert found.rows[0].temperatures == "1.40"

@@ -8,6 +8,7 @@ from fake_evidence import TARGETS
 from fake_study import VARIANTS, write_study
 
 from eofuse.errors import DataError
+from eofuse.evaluation.calibration import scale
 from eofuse.reports.examples import Chosen, choose_examples, score_threshold
 from eofuse.reports.runs import first_seed, predicted_map, seed_means
 from eofuse.reports.tables import leaderboard_rows
@@ -38,7 +39,9 @@ def test_confidence_is_the_mean_over_seeds_and_falls(tmp_path: Path) -> None:
     rows = results.predictions[results.predictions["variant"] == variant]
     rows = rows[rows["patch_id"] == found.best[0].patch_id]
     assert len(rows) == 2
-    assert found.best[0].order == pytest.approx(np.mean(np.stack(list(rows["probabilities"])), axis=0).max())
+    raw = np.stack(list(rows["probabilities"])).astype(float)
+    told = scale(raw, rows["temperature"].iloc[0], "single_label").mean(axis=0)
+    assert found.best[0].order == pytest.approx(told.max())
 
 
 def test_a_perfect_variant_has_no_wrong_patches(tmp_path: Path) -> None:
@@ -78,12 +81,16 @@ def test_maps_are_those_of_the_patch(tmp_path: Path) -> None:
         assert (np.bincount(numbers.ravel(), minlength=len(confusion)) == confusion.sum(axis=0)).all()
 
 
-def test_damaged_maps_are_named(tmp_path: Path) -> None:
+def test_a_patch_beyond_the_maps_that_were_kept_has_no_picture(tmp_path: Path) -> None:
     results, _, found = chosen(tmp_path, "segmentation", n_test=10, variants=VARIANTS[:1], seeds=(0,))
     path = next(results.folder.glob(f"cells/*/maps/{TARGETS['segmentation']}.npy"))
     np.save(path, np.load(path)[:0])
-    with pytest.raises(DataError, match="holds 0 maps"):
-        predicted_map(results, found.best[0].prediction)
+    assert predicted_map(results, found.best[0].prediction) is None
+
+
+def test_damaged_maps_are_named(tmp_path: Path) -> None:
+    results, _, found = chosen(tmp_path, "segmentation", n_test=10, variants=VARIANTS[:1], seeds=(0,))
+    path = next(results.folder.glob(f"cells/*/maps/{TARGETS['segmentation']}.npy"))
     path.write_bytes(b"no map")
     with pytest.raises(DataError, match="is damaged"):
         predicted_map(results, found.best[0].prediction)

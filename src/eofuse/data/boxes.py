@@ -375,7 +375,6 @@ def _on_the_map(
     """Row, feature number and envelope in the patch's pixels of each patch that a polygon's envelope meets."""
     import pyproj
 
-    height, width = patch_size[0] * PIXEL_M, patch_size[1] * PIXEL_M
     for crs, group in patches.groupby("crs", sort=True).indices.items():
         try:
             target = pyproj.CRS.from_user_input(str(crs))
@@ -386,11 +385,35 @@ def _on_the_map(
         members = np.asarray(group)
         order = members[np.argsort(patches["ulx"].to_numpy()[members], kind="stable")]
         left, top = patches["ulx"].to_numpy()[order], patches["uly"].to_numpy()[order]
+        across, down = _pixel_sizes(patches.iloc[order], target, patch_size)
+        width, height = across * patch_size[1], down * patch_size[0]
         for number, vertices in enumerate(polygons):
             x0, y0, x1, y1 = _envelope(np.stack(change.transform(*vertices.T), axis=1))
             if not all(map(math.isfinite, (x0, y0, x1, y1))):
                 continue
-            near = np.arange(np.searchsorted(left, x0 - width), np.searchsorted(left, x1, side="right"))
-            for place in near[(top[near] > y0) & (top[near] - height < y1)].tolist():
-                metres = x0 - left[place], top[place] - y1, x1 - left[place], top[place] - y0
-                yield int(rows[order[place]]), number, *(distance / PIXEL_M for distance in metres)
+            near = np.arange(np.searchsorted(left, x0 - width.max()), np.searchsorted(left, x1, side="right"))
+            meets = (left[near] + width[near] > x0) & (top[near] > y0) & (top[near] - height[near] < y1)
+            for place in near[meets].tolist():
+                columns = ((x - left[place]) / across[place] for x in (x0, x1))
+                rows_down = ((top[place] - y) / down[place] for y in (y1, y0))
+                (left_pixel, right_pixel), (upper, lower) = columns, rows_down
+                yield int(rows[order[place]]), number, left_pixel, upper, right_pixel, lower
+
+
+def _pixel_sizes(
+    patches: pd.DataFrame, crs: Any, patch_size: tuple[int, int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Width and height of each patch's pixels in its coordinate system.
+
+    They have 10 m, but in patches that were cut from scenes (with `side_km`) what follows from corner and centre.
+    """
+    if "side_km" not in patches:
+        ten = np.full(len(patches), PIXEL_M)
+        return ten, ten
+    import pyproj
+
+    change = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    x, y = change.transform(patches["lon"].to_numpy(dtype=float), patches["lat"].to_numpy(dtype=float))
+    across = 2 * (x - patches["ulx"].to_numpy(dtype=float)) / patch_size[1]
+    down = 2 * (patches["uly"].to_numpy(dtype=float) - y) / patch_size[0]
+    return across, down

@@ -50,11 +50,11 @@ def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
     moments = {}
     for modality in numeric:
         count, mean, variance, low, high = np.concatenate(gathered[modality.name], axis=1)
-        if not len(mean) or not count.sum(axis=0).all():
+        if not len(mean):
             empty = np.full(len(modality.channels), np.nan)
             moments[modality.name] = ChannelMoments(empty, empty, empty, empty, 0)
             continue
-        weight = count / count.sum(axis=0)
+        weight = count / np.where(count.sum(axis=0), count.sum(axis=0), np.nan)
         centre = (weight * mean).sum(axis=0)
         std = np.sqrt((weight * (variance + (mean - centre) ** 2)).sum(axis=0))
         scale, offset = modality.scale, modality.offset

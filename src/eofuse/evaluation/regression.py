@@ -7,9 +7,8 @@ Definitions, with the error e = prediction − truth, in the unit of the outputs
 
 - `rmse`, `mae` and `bias` are √(mean of e²), mean of |e| and mean of e over all known numbers, all outputs alike; so the
   outputs should share a unit.
-- `r2` is the mean over outputs of 1 − Σe² / Σ(y − ȳ)², ȳ being the weighted mean of the output's truth. It is NaN for an
-  output whose truth does not vary, and the mean goes over the others. It is below 0 for a prediction that is worse than
-  the mean of the truth.
+- `r2` is 1 − ΣΣe² / ΣΣ(y − ȳ)² over all outputs whose truth varies, ȳ being the weighted mean of the output's truth: outputs
+  weigh by their variance (scikit-learn's `variance_weighted`), so that one that hardly varies decides nothing. NaN if none varies.
 - A weight of 2 counts a patch twice and a weight of 0 leaves it out. What is undefined is NaN, never 0.
 """
 
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.weighting import FloatArray, divide, mean_where, weightings
+from eofuse.evaluation.weighting import FloatArray, divide, weightings
 
 REGRESSION = ("rmse", "mae", "r2", "bias")
 """Metrics of tasks with numbers a patch or a pixel, the ranking one first."""
@@ -195,8 +194,9 @@ def _metrics(sums: FloatArray, weights: ArrayLike | None) -> dict[str, Any]:
     """Metrics from (N, D, 6) sums."""
     rows, many = weightings(weights, len(sums))
     totals = np.tensordot(rows, sums, axes=1)  # (R, D, 6)
-    r2 = _r2(totals)
-    values = {**_errors(totals.sum(axis=1)), "r2": mean_where(r2, ~np.isnan(r2))}
+    spread = _spread(totals)
+    errors = np.where(np.isnan(spread), 0.0, totals[..., 3]).sum(axis=-1)
+    values = {**_errors(totals.sum(axis=1)), "r2": 1 - divide(errors, np.nansum(spread, axis=-1))}
     return {name: values[name] if many else float(values[name][0]) for name in REGRESSION}
 
 
@@ -218,9 +218,15 @@ def _errors(totals: FloatArray) -> dict[str, FloatArray]:
 
 def _r2(totals: FloatArray) -> FloatArray:
     """Coefficient of determination from totals (…, 6); NaN where the truth does not vary."""
+    return 1 - divide(totals[..., 3], np.nan_to_num(_spread(totals)))
+
+
+def _spread(totals: FloatArray) -> FloatArray:
+    """Squared deviations of the truth from its mean, from totals (…, 6); NaN where they are but rounding."""
     squares = totals[..., 5]
     spread = squares - divide(totals[..., 4] ** 2, totals[..., 0])
-    return 1 - divide(totals[..., 3], np.where(spread > _NO_SPREAD * squares, spread, 0.0))
+    told: FloatArray = np.where(spread > _NO_SPREAD * squares, spread, np.nan)
+    return told
 
 
 def _check_finite(what: str, values: NDArray[Any], unit: str) -> None:

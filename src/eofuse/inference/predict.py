@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,7 @@ def predict_store(
         raise DataError(f"no patch has all of the model's inputs ({names})", where=store.path)
     rows = np.flatnonzero(complete)
     batch_size = BATCH_SIZE_WITH_PIXELS if any(head.kind in PIXEL_KINDS for head in heads.values()) else BATCH_SIZE
-    gathered: dict[str, list[Array]] = {}
+    gathered: dict[tuple[str, str], list[Array]] = {}
     done = 0
     with writer or nullcontext():
         for batch in loader.batches(in_order(rows, batch_size)):
@@ -79,15 +80,18 @@ def predict_store(
             for name, prediction in model.predict(batch.to(torch.device(device)).inputs).items():
                 decided = decide(heads[name], prediction, with_data)
                 for column, values in columns(name, heads[name], decided, threshold).items():
-                    gathered.setdefault(column, []).append(values)
+                    gathered.setdefault((name, column), []).append(values)
                 if writer:
                     writer.add(name, batch.rows, decided)
             done += len(batch)
             if progress:
                 progress(done, len(rows))
     index = store.index[["patch_id", "scene", "lon", "lat"]]
-    told = {column: _of_all_patches(np.concatenate(parts), rows, len(store)) for column, parts in gathered.items()}
-    return pd.concat([index, pd.DataFrame({"predicted": complete, **told}, index=index.index)], axis=1)
+    told: dict[str, Any] = {"predicted": complete}
+    for (_, column), parts in gathered.items():
+        taken = column in told or column in index
+        told[f"{column}.predicted" if taken else column] = _of_all_patches(np.concatenate(parts), rows, len(store))
+    return pd.concat([index, pd.DataFrame(told, index=index.index)], axis=1)
 
 
 def _of_all_patches(values: Array, rows: Rows, count: int) -> Array | pd.api.extensions.ExtensionArray:

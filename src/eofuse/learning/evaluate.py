@@ -27,7 +27,7 @@ def evaluate(run_folder: str | os.PathLike[str], replicates: int = 2000) -> pd.D
 
     Returns:
         A row a target, predictor (`run`, `constant`) and metric: value, low, high (95 % scene-bootstrap interval), n_test,
-        n_scenes. Besides the metrics of the task: expected calibration error before (`ece_raw`) and after temperature scaling
+        n_scenes, unit. Besides the metrics of the task: expected calibration error before (`ece_raw`) and after temperature scaling
         (`ece`); for numbers, `coverage` and `interval_width` of the 90 % predictive interval.
     """
     run = test_run(Path(run_folder))
@@ -42,11 +42,17 @@ def evaluate(run_folder: str | os.PathLike[str], replicates: int = 2000) -> pd.D
         bootstrap = Bootstrap(task.score, replicates)
         for predictor, predictions in (("run", said), ("constant", same)):
             labels = {"target": task.name, "predictor": predictor}
-            lines += [{**labels, **row} for row in score_rows(predictions, bootstrap)]
+            lines += [
+                {**labels, **row, "unit": _unit(task, row["metric"])} for row in score_rows(predictions, bootstrap)
+            ]
     scores = pd.DataFrame(lines)
     with replacing(run.folder / EVALUATION_FILE) as temporary:
         scores.to_csv(temporary, index=False)
     return scores
+
+
+def _unit(task: Task, metric: str) -> str:
+    return task.target.unit if metric in ("rmse", "mae", "bias", "interval_width") else ""
 
 
 def to_predictions(table: pd.DataFrame, task: Task, seed: int, fold: int) -> Predictions:

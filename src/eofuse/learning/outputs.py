@@ -3,7 +3,8 @@
 ::
 
     predictions/<target>.parquet   a row a test patch that has the target: evidence (see `eofuse.evaluation.evidence`)
-    maps/<target>.npy              of targets with a class or numbers a pixel: what was predicted, rows in the same order
+    maps/<target>.npy              of targets with a class or numbers a pixel: what was predicted for (at most 2,000 of)
+                                   these patches, rows in the same order
     test.json                      the scores over the test patches, by target
 """
 
@@ -25,6 +26,7 @@ from eofuse.tasks.base import Array
 TEST_FILE = "test.json"
 PREDICTIONS_FOLDER = "predictions"
 MAPS_FOLDER = "maps"
+MOST_MAPS = 2000
 
 
 def predictions_file(folder: Path, target: str) -> Path:
@@ -72,7 +74,7 @@ def _true_boxes(task: Task, rows: Rows, prepared: Prepared) -> list[Array]:
 
 
 class MapWriter:
-    """Writes predicted maps batch by batch; use it in a `with` block.
+    """Writes the first 2,000 predicted maps batch by batch; use it in a `with` block.
 
     Args:
         folder: the run folder.
@@ -111,9 +113,10 @@ class MapWriter:
         if task.name not in self._maps:
             path = self._temporary(task.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            shape = (self.counts[task.name], *kept.shape[1:])
+            shape = (min(self.counts[task.name], MOST_MAPS), *kept.shape[1:])
             self._maps[task.name] = np.lib.format.open_memmap(path, mode="w+", dtype=kept.dtype, shape=shape)
             self._done[task.name] = 0
         start = self._done[task.name]
+        kept = kept[: max(0, MOST_MAPS - start)]
         self._maps[task.name][start : start + len(kept)] = kept
         self._done[task.name] += len(kept)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,9 @@ from eofuse.data.splits import Leakage, SplitOptions, leakage, make_split
 from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store, Window
 from eofuse.data.subsets import LabelOptions, label_subset
+from eofuse.data.targets.base import WHOLE_PATCH
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, AugmentOptions, make_augmentation
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.loop import TrainOptions, open_fabric
@@ -119,10 +122,13 @@ class RunOptions(LearningOptions):
     @model_validator(mode="after")
     def _one_or_several(self) -> "RunOptions":
         if (self.task is None) == (not self.tasks):
-            raise ValueError("give task, or tasks with a target or more")
+            both = "task and tasks are both given: take one away (task=null)"
+            raise ValueError("give task, or tasks with a target or more" if self.task is None else both)
         for name, options in (self.tasks or {}).items():
             if options.target != name:
                 raise ValueError(f"tasks.{name} has the target '{options.target}'; name it once")
+        if self.weighting != "fixed" and len(self.targets) == 1:
+            raise ValueError("weighting is for several tasks")
         if sum(options.balance == "sampling" for options in self.targets) > 1:
             raise ValueError("only one of several tasks can be balanced by sampling")
         return self
@@ -147,6 +153,7 @@ class Prepared:
         excluded: patches left out, by reason.
         leakage: of the rows used.
         window: pixels that are used, None for all.
+        annotations: digests of files with boxes.
         warnings: what a reader of the results must know.
     """
 
@@ -158,6 +165,7 @@ class Prepared:
     excluded: dict[str, int]
     leakage: Leakage
     window: Window | None
+    annotations: list[str]
     warnings: list[str]
 
     def loader(self, options: RunOptions) -> Loader:
@@ -206,12 +214,18 @@ class Prepared:
             "unlabelled": len(self.unlabelled),
             "excluded": self.excluded,
             "leakage": asdict(self.leakage),
+            "annotations": self.annotations,
             "warnings": self.warnings,
         }
 
 
-def prepare(store: Store, options: RunOptions) -> Prepared:
+def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepared:
     """Selects the patches of a run.
+
+    Args:
+        store: the store.
+        options: the run's recipe.
+        blind: whether nothing looks at the inputs, so that a target may derive from them.
 
     Raises:
         UsageError: if a modality, target or channel is unknown, or the target derives from an input.
@@ -221,7 +235,8 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
         store.modality(name)
     tasks = [make_task(store, target) for target in options.targets]
     for task in tasks:
-        refuse_leaking_inputs(task, options.inputs)
+        if not blind:
+            refuse_leaking_inputs(task, options.inputs)
     complete = np.logical_and.reduce(
         [store.present(name) for name in {**options.inputs, **dict.fromkeys(options.data.require)}]
     )
@@ -262,8 +277,13 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
                 raise DataError(what, where=store.path, fix="choose another target or split")
         task.fit(parts["train"], window)
         found += _warnings(store, task, parts)
+        if window and task.name.partition(".")[0] in WHOLE_PATCH:
+            size = f"{window.height} × {window.width}"
+            found.append(f"'{task.name}' describes whole patches, of which the inputs show the middle {size} pixels.")
     scenes = store.index["scene"].iloc[parts["test"]].nunique()
     few = few_data_warning(sum(map(len, parts.values())), len(parts["test"]), scenes)
+    leaked = leakage(store.index, used)
+    found += _leakage_warnings(leaked, options.split.protocol)
     return Prepared(
         store,
         tasks,
@@ -271,10 +291,16 @@ def prepare(store: Store, options: RunOptions) -> Prepared:
         unlabelled,
         usable,
         {reason: count for reason, count in excluded.items() if count},
-        leakage(store.index, used),
+        leaked,
         window,
+        list(annotation_digests(options).values()),
         [*found, few] if few else found,
     )
+
+
+def annotation_digests(options: RunOptions) -> dict[str, str]:
+    """Digests of the files with boxes that a recipe names, by path."""
+    return {task.file: sha256(Path(task.file)) for task in options.targets if task.file and Path(task.file).is_file()}
 
 
 def flagged_patches(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -295,7 +321,9 @@ def flagged_patches(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool
 def refuse_leaking_inputs(task: Task, inputs: Mapping[str, Sequence[str] | None]) -> None:
     """Raises a `UsageError` if the target derives from one of the inputs."""
     for source in task.target.sources:
-        if source in inputs:
+        channels = inputs.get(source)
+        others = channels and task.target.source_channels and not set(channels) & set(task.target.source_channels)
+        if source in inputs and not others:
             found = f"the target '{task.name}' derives from the input '{source}': the model would only copy it"
             raise UsageError(found, where="inputs", fix=f"leave out '{source}'")
 
@@ -313,7 +341,15 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
         still = [name for name, varies in zip(task.classes, task.varies, strict=True) if not varies]
         return [f"Numbers that do not vary over the training patches: {', '.join(still)}."] if still else []
     if isinstance(task, Detection):
-        return []
+        for part in ("train", "validation"):
+            if not task.has_boxes(rows[part]):
+                words = {"train": "training"}.get(part, part)
+                fix = "choose other classes, a smaller size, another split or file"
+                raise DataError(f"no {words} patch has a box of '{task.name}'", where=store.path, fix=fix)
+        unseen = (
+            [] if task.has_boxes(rows["test"]) else [f"No test patch has a box of '{task.name}': it has no scores."]
+        )
+        return [*task.target.notes, *unseen]
     if isinstance(task, Segmentation):
         train = test = task.pixels  # test maps are not read for a warning
     else:
@@ -336,6 +372,18 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
     if not unseen:
         return []
     return [f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."]
+
+
+def _leakage_warnings(found: Leakage, protocol: str) -> list[str]:
+    """What leaks from training into the test patches."""
+    said = []
+    for count, words in ((found.sharing_scene, "share a scene with"), (found.adjacent, "lie next to")):
+        if count:
+            said.append(
+                f"{count} of {found.test_patches} test patches {words} training patches (split by '{protocol}'): "
+                "scores of places or days that were not seen will be lower."
+            )
+    return said
 
 
 def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str | None:

@@ -31,7 +31,14 @@ from eofuse.learning.environment import describe_environment
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.loop import Progress, fit, open_fabric
 from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
-from eofuse.learning.preparation import LearningOptions, Prepared, RunOptions, model_spec, prepare
+from eofuse.learning.preparation import (
+    LearningOptions,
+    Prepared,
+    RunOptions,
+    annotation_digests,
+    model_spec,
+    prepare,
+)
 from eofuse.learning.transfer import forget_start, read_transfer, start_once, summarise_transfer
 from eofuse.learning.validation import Validation, calibration
 from eofuse.models.artifact import load_model, save_model
@@ -149,9 +156,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def recipe_text(options: LearningOptions) -> str:
     """A run's recipe as it stands in its folder, with absolute paths."""
-    store = str(Path(options.data.store).resolve())
-    complete = _resolved(options).model_copy(update={"data": options.data.model_copy(update={"store": store})})
-    return write_yaml(complete.model_dump(mode="json"))
+    values = _resolved(options).model_dump(mode="json")
+    values["data"]["store"] = str(Path(options.data.store).resolve())
+    for task in [values.get("task"), *(values.get("tasks") or {}).values()]:
+        if task and task["file"]:
+            task["file"] = str(Path(task["file"]).resolve())
+    return write_yaml(values)
 
 
 def _resolved(options: LearningOptions) -> LearningOptions:
@@ -172,7 +182,7 @@ def start_run(options: LearningOptions, folder: Path) -> None:
         remove_temporaries(folder)
         if file.is_file():
             there = read_recipe(folder, type(options))
-            if there.model_copy(update={"data": options.data}) != _resolved(options):
+            if recipe_text(there.model_copy(update={"data": options.data})) != recipe_text(options):
                 fix = f"choose another folder, or go on with it by `eofuse resume {folder}`"
                 raise UsageError("exists and holds another run", where=folder, fix=fix)
         elif any(folder.iterdir()):
@@ -246,7 +256,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
 def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervised:
     """A model with the tasks of a run, as the loop takes it."""
     names = [task.name for task in prepared.tasks]
-    by_hand = {task.name: task.options.weight for task in prepared.tasks}
+    by_hand = {task.name: task.options.weight for task in prepared.tasks} if len(names) > 1 else {}
     way = options.weighting if len(names) > 1 else "fixed"
     weighting = WEIGHTINGS[way](names, by_hand)
     return Supervised(model, prepared.tasks, weighting, augment=prepared.augmentation(options))
@@ -263,13 +273,15 @@ def test_run(folder: Path) -> Run:
     device = open_fabric(run.options.train).device
     model = load_model(folder / MODEL_FOLDER, device)
     loader = prepared.loader(run.options)
-    model.calibrate({})
+    model.calibrate({})  # an interrupted test may have left it calibrated
     predict = predict_with(model, device)
-    model.calibrate(calibration(predict, prepared.tasks, loader, prepared.known("validation"), prepared.pixels))
-    save_model(model, folder / MODEL_FOLDER)
+    changes = calibration(predict, prepared.tasks, loader, prepared.known("validation"), prepared.pixels)
+    specs = model.spec.calibrated(changes).heads
     counts = {name: len(rows) for name, rows in prepared.known("test").items()}
     with MapWriter(folder, counts) as maps:
-        evidence = gather(predict, prepared.tasks, model.spec.heads, loader, prepared.rows["test"], keep=maps.add)
+        evidence = gather(predict, prepared.tasks, specs, loader, prepared.rows["test"], keep=maps.add)
+    model.calibrate(changes)
+    save_model(model, folder / MODEL_FOLDER)
     write_test(folder, prepared, evidence)
     return open_run(folder)
 
@@ -287,7 +299,16 @@ def rows_of_step(prepared: Prepared, options: RunOptions) -> Callable[[int], Row
 def check_same_data(folder: Path, store: Store) -> None:
     """Raises a `DataError` if the run began with other data."""
     file = folder / DATA_FILE
-    if file.is_file() and read_json(file)["fingerprint"] != store.fingerprint:
+    if not file.is_file():
+        return
+    began = read_json(file)
+    if "annotations" in began:
+        digests = annotation_digests(read_options(folder))
+        changed = [name for name, digest in digests.items() if digest not in began["annotations"]]
+        if changed:
+            what = "the boxes are not those with which this run began"
+            raise DataError(what, where=changed[0], fix="start a new run")
+    if began["fingerprint"] != store.fingerprint:
         raise DataError("the store is not the one with which this run began", where=folder, fix="start a new run")
 
 

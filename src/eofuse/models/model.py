@@ -35,6 +35,14 @@ class ModelSpec:
     statistics: ChannelStatistics
     patch_size: tuple[int, int]
 
+    def calibrated(self, changes: Mapping[str, Mapping[str, Any]]) -> "ModelSpec":
+        """The same with temperatures or margins of heads, by target name; what is not named goes back to none."""
+        heads = {
+            name: replace(head, **{"temperature": 1.0, "margin": (), **changes.get(name, {})})
+            for name, head in self.heads.items()
+        }
+        return replace(self, heads=heads)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description, the inverse of `from_dict`."""
         return {
@@ -120,13 +128,9 @@ class Model(nn.Module):
         return {name: self.head(name).predict(output) for name, output in outputs.items()}
 
     def calibrate(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Changes temperature or margin of heads, by target name; what is not named goes back to none."""
-        heads = {
-            name: replace(head, **{"temperature": 1.0, "margin": (), **changes.get(name, {})})
-            for name, head in self.spec.heads.items()
-        }
-        self.spec = replace(self.spec, heads=heads)
-        for name, head in heads.items():
+        """Changes temperature or margin of heads, by target name; see `ModelSpec.calibrated`."""
+        self.spec = self.spec.calibrated(changes)
+        for name, head in self.spec.heads.items():
             self.head(name).spec = head
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eofuse.evaluation.calibration import expected_calibration_error, label_reliability
+from eofuse.evaluation.calibration import expected_calibration_error, label_reliability, scale
 from eofuse.reports.figures.reliability import reliability_figure
 from eofuse.reports.figures.style import variant_colours
 from eofuse.reports.pictures import Picture, picture
@@ -144,7 +144,8 @@ def _runs(results: StudyResults, variant: str) -> tuple[np.ndarray, list[float]]
             temperature = float(evidence["temperature"][0])
             temperatures.append(temperature)
             kind = results.summary["task_kind"]
-            found = label_reliability(evidence["probabilities"], evidence["truth"], temperature, kind)
+            calibrated = scale(evidence["probabilities"].astype(np.float64), temperature, kind)
+            found = label_reliability(calibrated, evidence["truth"], temperature, kind)
         else:
             temperatures.extend([told[run]] if run in told else [])
             found = evidence["reliability"]

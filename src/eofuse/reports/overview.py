@@ -25,6 +25,7 @@ class Line:
         constant: that of the constant predictor.
         gain: paired difference to the constant predictor.
         verdict: whether it beats the constant predictor.
+        control: the control with the best score.
     """
 
     target: str
@@ -35,6 +36,7 @@ class Line:
     constant: LeaderboardRow | None
     gain: Difference | None
     verdict: str
+    control: LeaderboardRow | None
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def overview_answer(views: Sequence[StudyResults]) -> Markup:
         sentence = Markup("<strong>{}</strong> learns all {} targets, {}.").format(name, len(views), listing(names))
     else:
         sentence = Markup(
-            "Of {} variants that learn all {} targets ({}), <strong>{}</strong> ranks best on average."
+            "Of {} variants that learn all {} targets ({}), <strong>{}</strong> has the best mean rank."
         ).format(len(everywhere), len(views), listing(names), name)
     compared = [line for line in lines if line.gain is not None]
     if not compared:
@@ -117,7 +119,14 @@ def overview_answer(views: Sequence[StudyResults]) -> Markup:
         for line in compared
         if line.gain is not None
     )
-    return sentence + Markup(" ") + verdict + Markup(". Differences to it: {}.").format(told)
+    answer = sentence + Markup(" ") + verdict + Markup(". Differences to it: {}.").format(told)
+    ahead = [line for line in lines if line.control is not None and _is_ahead(line.control, line)]
+    if not ahead:
+        return answer
+    named = listing(
+        [f"{line.control.variant} on {class_title(line.target)}" for line in ahead if line.control is not None]
+    )
+    return answer + Markup(" <strong>But a control scores better: {}.</strong>").format(named)
 
 
 def twins(views: Sequence[StudyResults]) -> list[Twins]:
@@ -164,7 +173,14 @@ def _line(results: StudyResults, rows: Sequence[LeaderboardRow], row: Leaderboar
     gain = differences(results, metric.name, constant.variant).get(row.variant) if constant else None
     target = results.summary["target"]
     kind = KINDS[results.summary["task_kind"]]
-    return Line(target, anchor(target), kind, metric, row, constant, gain, _verdict(gain, metric, "yes", "no"))
+    verdict = _verdict(gain, metric, "yes", "no")
+    controls = [other for other in rows if other.role != "variant" and not math.isnan(other.mean)]
+    best = (min if metric.lower_is_better else max)(controls, key=lambda other: other.mean, default=None)
+    return Line(target, anchor(target), kind, metric, row, constant, gain, verdict, best)
+
+
+def _is_ahead(control: LeaderboardRow, line: Line) -> bool:
+    return control.mean < line.row.mean if line.metric.lower_is_better else control.mean > line.row.mean
 
 
 def _twin_lines(results: StudyResults, together: str, alone: str) -> list[TwinLine]:

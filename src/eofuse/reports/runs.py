@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.errors import DataError
+from eofuse.evaluation.calibration import scale
 from eofuse.reports.tables import final_cells
 from eofuse.studies.results import StudyResults
 
@@ -20,6 +21,8 @@ def seed_means(results: StudyResults, variant: str, name: str) -> tuple[pd.DataF
     """
     chosen = results.predictions[results.predictions["variant"] == variant].reset_index(drop=True)
     evidence = results.evidence(chosen)
+    if name == "probabilities":
+        evidence[name] = _calibrated(evidence[name], evidence["temperature"], results.summary["task_kind"])
     numbers, _ = pd.factorize(chosen["patch_id"])
     is_first = ~chosen["patch_id"].duplicated().to_numpy()
     counts = np.bincount(numbers)
@@ -29,6 +32,15 @@ def seed_means(results: StudyResults, variant: str, name: str) -> tuple[pd.DataF
     return chosen[is_first].reset_index(drop=True), {
         other: means if other == name else array[is_first] for other, array in evidence.items()
     }
+
+
+def _calibrated(probabilities: np.ndarray, temperatures: np.ndarray, kind: str) -> np.ndarray:
+    """Probabilities at the temperature of their run."""
+    found = probabilities.astype(np.float64)
+    for temperature in np.unique(temperatures):
+        rows = temperatures == temperature
+        found[rows] = scale(found[rows], float(temperature), kind)
+    return found
 
 
 def first_seed(results: StudyResults, variant: str) -> pd.DataFrame:
@@ -60,8 +72,6 @@ def predicted_map(results: StudyResults, prediction: pd.Series) -> np.ndarray | 
         maps: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(f"is damaged: {error}", where=path, fix="run the study again; finished runs are kept") from None
-    if prediction["place"] >= len(maps):
-        raise DataError(
-            f"holds {len(maps)} maps, fewer than the run predicted", where=path, fix="delete the run and study again"
-        )
+    if prediction["place"] >= len(maps):  # runs keep a limited number of maps
+        return None
     return np.asarray(maps[int(prediction["place"])])

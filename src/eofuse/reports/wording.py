@@ -97,7 +97,7 @@ IN_UNIT = frozenset({"rmse", "mae", "bias", "interval_width"})
 
 ROLES = {
     "constant": "control: always the same answer",
-    "frozen_random": "control: random encoder, never trained; only a linear head learns",
+    "frozen_random": "control: random encoder, never trained; only heads on its features learn",
     "per_pixel": "control: a linear model on each pixel's bands alone",
 }
 """What the controls are, by role."""

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.store import open_store
+from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from eofuse.evaluation.statistics import Bootstrap, holm
 from eofuse.files import replacing, write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
@@ -210,7 +211,7 @@ class _Chapter:
             elif role != "variant":
                 pairs += [(name, other, role) for name in variants]
         for together, alone in self.plan.twins.items():
-            if alone[self.task.name] != baseline:
+            if alone.get(self.task.name, baseline) != baseline:
                 pairs.append((together, alone[self.task.name], "variant"))
         return pairs
 
@@ -282,7 +283,7 @@ def _cells(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
             "best_step": result["best_step"],
             "seconds": result["seconds"],
             "parameters": result["parameters"],
-            "validation_score": float("nan") if result["score"] is None else abs(result["score"]),
+            "validation_score": _validation_score(result),
         }
     return pd.DataFrame(rows.values())
 
@@ -310,6 +311,13 @@ def _pretraining_cells(starts: Sequence[tuple[Pretraining, PretrainedRun]]) -> p
     )
 
 
+def _validation_score(result: Mapping[str, Any]) -> float:
+    """The best score on validation as it is; the loop turns scores so that greater is better."""
+    if result["score"] is None:
+        return float("nan")
+    return -float(result["score"]) if result["metric"] in LOWER_IS_BETTER else float(result["score"])
+
+
 def _curves(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
     """Training loss in means of equal stretches, and every validation score, of each target."""
     parts = []
@@ -326,7 +334,8 @@ def _curves(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
             means = losses.groupby(stretch).agg(step=("step", "max"), value=("loss" if alone else target, "mean"))
             parts.append(means.assign(**labels, target=target, split="train", metric="loss"))
             start = "" if alone else f"{target}."
-            named = {name: name[len(start) :] for name in scores.columns if name.startswith(start) and name != "step"}
+            metrics = {metric for names in METRICS.values() for metric in names}
+            named = {f"{start}{metric}": metric for metric in metrics if f"{start}{metric}" in scores.columns}
             own = scores[["step", *named]].rename(columns=named).melt("step", var_name="metric")
             parts.append(own.assign(**labels, target=target, split="validation"))
     return pd.concat(parts, ignore_index=True)

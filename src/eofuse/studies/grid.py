@@ -154,15 +154,15 @@ class Cell:
         """Hash of recipe, data and seed: cells of the same identity are the same run, whatever it is for.
 
         Args:
-            data: digest of the store and of the patches that are used.
+            data: digest of the store and of which patches have all modalities that the study needs.
         """
         left_out: dict[str, Any] = {"name": True, "data": {"store", "require"}, "train": {"device"}}
         kind = "trained"
         if self.role in ("frozen_random", "per_pixel", "constant"):
-            kind, left_out["train"], left_out["weighting"] = self.role, True, True
-            if self.role == "frozen_random":
-                kind += f" {self.options.train.budget(0)}"
-            else:
+            kind, left_out["weighting"] = self.role, True
+            if self.role != "frozen_random" or not any(task.has_boxes() for task in self.options.targets):
+                left_out["train"] = True  # only a detector's head is trained by the loop
+            if self.role != "frozen_random":
                 left_out["fusion"] = True
         recipe = self.options.model_dump(mode="json", exclude=left_out)
         if self.pretraining:
@@ -255,6 +255,11 @@ def _twins(variants: Mapping[str, RunOptions]) -> dict[str, dict[str, RunOptions
         UsageError: if no variant has several tasks.
     """
     several = {name: options for name, options in variants.items() if len(options.targets) > 1}
+    if any(options.train.epochs is not None for options in several.values()):
+        fix = "give train.steps"
+        raise UsageError(
+            "twins have equal steps, and epochs differ where targets are partly known", where="study.twins", fix=fix
+        )
     if not several:
         raise UsageError("no variant has several tasks", where="study.twins", fix="give tasks, or leave it out")
     twins: dict[str, dict[str, RunOptions]] = {}
@@ -262,7 +267,8 @@ def _twins(variants: Mapping[str, RunOptions]) -> dict[str, dict[str, RunOptions
     for name, options in several.items():
         twins[name] = {}
         for task in options.targets:
-            change = {"task": None, "tasks": {task.target: task}, "weighting": "fixed"}
+            alone = task.model_copy(update={"weight": 1.0})
+            change = {"task": None, "tasks": {task.target: alone}, "weighting": "fixed"}
             twin = options.model_copy(update={**change, "name": f"{task.target} alone"})
             recipe = twin.model_dump_json()
             if recipe not in made:
@@ -321,22 +327,31 @@ def _cells_at(
     cells: list[Cell] = []
     frozen: dict[str, Cell] = {}
     for name, options in plan.variants.items():
-        here = _at(options, fold, seed, amount)
         rate = learning_rates[name, fold, str(amount)]
-        cells.append(plan.cell(name, "variant", _with_train(here, {"learning_rate": rate})))
+        here = _with_train(_at(options, fold, seed, amount), {"learning_rate": rate})
+        cells.append(plan.cell(name, "variant", here))
         control = Cell(frozen_name(name), "frozen_random", here.model_copy(update=UNTRAINED))
         if plan.axes.controls and frozen.setdefault(control.identity(""), control) is control:
             cells.append(control)  # training may be all that differs
     if not plan.axes.controls:
         return cells
     all_tasks = {task.target: task for options in plan.variants.values() for task in options.targets}
+    alike: dict[str, list[str]] = {}  # by their inputs
+    for name in with_maps:
+        alike.setdefault(json.dumps(plan.variants[name].inputs, sort_keys=True), []).append(name)
+    for names in alike.values():
+        tasks = {task.target: task for name in names for task in plan.variants[name].targets}
+        update = {**UNTRAINED, "task": None, "tasks": tasks}
+        options = _at(plan.variants[names[0]], fold, seed, amount).model_copy(update=update)
+        cells.append(Cell(f"per pixel: {_words(options.inputs)}", "per_pixel", options))
     update = {**UNTRAINED, "task": None, "tasks": all_tasks}
-    by_inputs = {tuple(sorted(plan.variants[name].inputs)): name for name in reversed(with_maps)}
-    for name in reversed(by_inputs.values()):
-        options = _at(plan.variants[name], fold, seed, amount).model_copy(update=update)
-        cells.append(Cell(f"per pixel: {', '.join(options.inputs)}", "per_pixel", options))
     options = _at(plan.options, fold, seed, amount).model_copy(update=update)
     return [*cells, Cell("constant", "constant", options)]
+
+
+def _words(inputs: Mapping[str, Sequence[str] | None]) -> str:
+    """Inputs, with their channels where not all are used."""
+    return ", ".join(f"{name} ({', '.join(channels)})" if channels else name for name, channels in inputs.items())
 
 
 def frozen_name(variant: str) -> str:

@@ -13,15 +13,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import numpy as np
+
 from eofuse.config import write_yaml
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import locked, remove_temporaries, write_text
 from eofuse.learning.controls.per_pixel import is_map
 from eofuse.learning.outputs import TEST_FILE
-from eofuse.learning.preparation import LearningOptions, prepare, rehearse
+from eofuse.learning.preparation import LearningOptions, annotation_digests, prepare, rehearse
 from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, open_run, recipe_text
 from eofuse.modalities import Kind
+from eofuse.models.heads.base import PIXEL_KINDS
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
 from eofuse.studies.grid import Cell, Key, StudyPlan, final_cells, pretraining_name, search_cells
@@ -65,7 +68,6 @@ def run_study(
             raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
     store = open_store(plan.options.data.store)
     with_maps = []
-    usable = hashlib.sha256()
     for name, options in plan.variants.items():
         prepared = prepare(store, options)
         start = pretraining_name(options)  # finds what is wrong before anything runs
@@ -73,12 +75,19 @@ def run_study(
             rehearse(prepared, options)
         else:
             rehearse_start(store, prepared, options, plan.pretraining[start])
-        usable.update(prepared.usable.tobytes())
         rasters = any(store.modality(modality).kind is Kind.RASTER for modality in options.inputs)
         if rasters and any(is_map(task) for task in prepared.tasks):
             with_maps.append(name)
+        pixels = any(task.kind in PIXEL_KINDS for task in prepared.tasks)
+        if pixels and options.data.crop != plan.options.data.crop:
+            fix = "give all variants the same data.crop"
+            raise UsageError("has other pixels to predict than the baseline", where=f"study.variants.{name}", fix=fix)
     counts = count_labels(store, plan)
-    data = f"{store.fingerprint} {usable.hexdigest()}"
+    complete = np.logical_and.reduce([store.present(name) for name in plan.options.data.require])
+    annotations = sorted(
+        {digest for options in plan.variants.values() for digest in annotation_digests(options).values()}
+    )
+    data = " ".join([store.fingerprint, hashlib.sha256(complete.tobytes()).hexdigest(), *annotations])
     threads = plan.options.train.threads
     count = workers or (1 if _uses_cuda(plan) else max(1, (os.cpu_count() or 1) // threads))
     with locked(folder) as ours:

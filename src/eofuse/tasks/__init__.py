@@ -24,6 +24,7 @@ USED_BY = {
     "smallest": ("regions",),
     "file": ("boxes",),
     "property": ("boxes",),
+    "others": ("boxes",),
 }
 """Options of a target → the targets that have them."""
 
@@ -43,4 +44,7 @@ def make_task(store: Store, options: TaskOptions) -> Task:
             found = f"'{option}' is for {', '.join(targets)}, not for '{options.target}'"
             raise UsageError(found, where=f"task.{option}", fix="leave it out")
     target = make_target(store, options)
+    if options.kind is not None and options.kind != target.kind:
+        words = target.kind.replace("_", " ")
+        raise UsageError(f"'{options.target}' is predicted by {words} only", where="task.kind", fix="leave it out")
     return TASKS[target.kind](target, options)

@@ -16,9 +16,10 @@ from torch import Tensor
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
 from eofuse.data.targets import Target, TargetKind, TargetOptions
+from eofuse.data.targets.base import MIXED
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.evaluation.calibration import conformal_margin
-from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS, RANKING_METRIC
+from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from eofuse.models.heads.base import HeadSpec
 
 Array = npt.NDArray[Any]
@@ -65,20 +66,23 @@ class Task(ABC):
     """
 
     kind: ClassVar[TargetKind]
-    losses: ClassVar[tuple[str, ...]]
+    losses: tuple[str, ...]
     networks: ClassVar[tuple[str, ...]] = ()
     balances: ClassVar[tuple[str, ...]] = ("none",)
 
     def __init__(self, target: Target, options: TaskOptions) -> None:
         self.target = target
         self.options = options
-        self.metrics = METRICS[self.kind]
-        self.metric = options.metric or RANKING_METRIC[self.kind]
+        mixed = target.unit == MIXED  # errors in unlike units have no mean
+        self.metrics = ("r2",) if mixed else METRICS[self.kind]
+        if target.composition:  # shares that sum to 1 have no bias over all of them
+            self.metrics = tuple(name for name in self.metrics if name != "bias")
+        self.metric = options.metric or self.metrics[0]
         self.loss_names = options.loss or self.losses[:1]
         self.network = options.network or (self.networks[0] if self.networks else "")
         self.constant: Array = np.zeros(0)
         self.class_weights: Tensor | None = None
-        self._check("metric", self.metric, self.metrics)
+        self._check("metric", self.metric, tuple(name for name in self.metrics if name != "bias"))
         self._check("balance", options.balance, self.balances)
         for name in self.loss_names:
             self._check("loss", name, self.losses)
@@ -138,9 +142,9 @@ class Task(ABC):
         """What is kept of some patches.
 
         Args:
-            prediction: what the head predicts for them.
+            prediction: what the head predicts for them, before calibration.
             truth: as `Target.read` gives it.
-            spec: of the head, with its temperature or margin.
+            spec: of the head, with the temperature or margin of the calibration.
             complete: whether metrics that are slow to compute, and rank nothing here, are wanted too.
         """
 

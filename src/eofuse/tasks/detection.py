@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eofuse.data.loading import Rows
+from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
 from eofuse.evaluation.detection import detection_metrics, detection_per_class, match_boxes
 from eofuse.models.heads.base import HeadSpec
@@ -24,7 +24,12 @@ class Detection(Task):
 
     def fit(self, rows: Rows, window: Window | None) -> None:
         """The constant prediction is no box at all."""
+        self.window = window
         self.constant = np.tile(np.array([0, 0, 0, 0, 0, -1], dtype=np.float32), (100, 1))
+
+    def has_boxes(self, rows: Rows) -> bool:
+        """Whether one of the patches that are known has a box."""
+        return any((self.target.read(part, self.window)[..., 4] >= 0).any() for part in in_order(self.known(rows), 64))
 
     def head(self) -> HeadSpec:
         """Boxes of the classes."""

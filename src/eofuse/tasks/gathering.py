@@ -35,7 +35,9 @@ def predict_constant(tasks: Sequence[Task]) -> Predict:
     }
 
 
-def walk(predict: Predict, tasks: Sequence[Task], loader: Loader, rows: Rows) -> Iterator[tuple[Task, Array, Array]]:
+def walk(
+    predict: Predict, tasks: Sequence[Task], loader: Loader, rows: Rows, batch_size: int = BATCH_SIZE
+) -> Iterator[tuple[Task, Array, Array]]:
     """Task, predictions and truth of the patches that are known, batch by batch.
 
     Args:
@@ -43,8 +45,9 @@ def walk(predict: Predict, tasks: Sequence[Task], loader: Loader, rows: Rows) ->
         tasks: for which there are predictions.
         loader: reads inputs and targets.
         rows: the patches, in order.
+        batch_size: patches at a time.
     """
-    for batch in loader.batches(in_order(rows, BATCH_SIZE)):
+    for batch in loader.batches(in_order(rows, batch_size)):
         told = predict(batch)
         for task in tasks:
             known, truth = batch.known[task.name].numpy(), batch.targets[task.name].numpy()
@@ -65,6 +68,7 @@ def gather(
     *,
     complete: bool = True,
     keep: Callable[[Task, Array], None] | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> dict[str, Evidence]:
     """Evidence by target name, a row a patch that is known, in the order of the rows.
 
@@ -76,9 +80,10 @@ def gather(
         rows: the patches.
         complete: whether metrics that are slow to compute are wanted too.
         keep: gets the predictions of each batch.
+        batch_size: patches at a time.
     """
     parts: dict[str, list[Evidence]] = {task.name: [] for task in tasks}
-    for task, prediction, truth in walk(predict, tasks, loader, rows):
+    for task, prediction, truth in walk(predict, tasks, loader, rows, batch_size):
         parts[task.name].append(task.evidence(prediction, truth, specs[task.name], complete=complete))
         if keep:
             keep(task, prediction)

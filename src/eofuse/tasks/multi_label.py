@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
-from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, label_reliability
+from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, label_reliability, scale
 from eofuse.evaluation.classification import multi_label_metrics, per_class
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Evidence, Scores, Task
@@ -44,7 +44,7 @@ class MultiLabel(Task):
         return (losses.mean(dim=(0, 2)) * labelled).sum() / labelled.sum().clamp(min=1)
 
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
-        """Truth and probabilities, with the temperature that they have."""
+        """Truth and probabilities before calibration, with the temperature for them."""
         temperature = np.full(len(truth), spec.temperature)
         return {
             "truth": truth.astype(np.int64),
@@ -57,7 +57,8 @@ class MultiLabel(Task):
         truth, probabilities = evidence["truth"], evidence["probabilities"]
         scores: Scores = {**multi_label_metrics(truth, probabilities, weights)}
         temperature = float(evidence["temperature"][0]) if len(truth) else 1.0
-        return scores | calibration_metrics(label_reliability(probabilities, truth, temperature, self.kind), weights)
+        calibrated = scale(probabilities.astype(np.float64), temperature, self.kind)
+        return scores | calibration_metrics(label_reliability(calibrated, truth, temperature, self.kind), weights)
 
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """F1, precision, recall, average precision."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
+from eofuse.data.targets.base import MIXED
 from eofuse.evaluation.calibration import pixel_coverage_metrics
 from eofuse.evaluation.regression import pixel_regression_metrics, pixel_regression_per_class, pixel_sums
 from eofuse.models.heads.base import HeadSpec
@@ -71,6 +72,9 @@ class PixelRegression(Task):
 
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
         """RMSE, MAE, R², bias over pixels; coverage and width of the predictive interval."""
+        if self.target.unit == MIXED:
+            units = np.stack([self.std**power for power in (0, 1, 1, 2, 1, 2, 0)], axis=-1)
+            return {"r2": pixel_regression_metrics(evidence["sums"] / units, weights)["r2"]}
         scores: Scores = {**pixel_regression_metrics(evidence["sums"], weights)}
         if not np.isfinite(evidence["margin"]).all() or not len(evidence["margin"]):
             return scores | dict.fromkeys(("coverage", "interval_width"), scores["rmse"] * np.nan)

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
+from eofuse.data.targets import Target
+from eofuse.data.targets.base import MIXED
 from eofuse.evaluation.calibration import coverage_metrics
 from eofuse.evaluation.regression import regression_metrics, regression_per_class
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Evidence, Scores, Task, interval
+from eofuse.tasks.base import Array, Evidence, Scores, Task, TaskOptions, interval
 from eofuse.tasks.losses import composition_loss, regression_loss
 
 
@@ -25,7 +27,12 @@ class Regression(Task):
     """
 
     kind = "regression"
-    losses = ("mse", "l1", "huber", "cross_entropy")
+    losses: tuple[str, ...] = ("mse", "l1", "huber")
+
+    def __init__(self, target: Target, options: TaskOptions) -> None:
+        if target.composition:
+            self.losses = (*self.losses, "cross_entropy")
+        super().__init__(target, options)
 
     def fit(self, rows: Rows, window: Window | None) -> None:
         """Mean and deviation of the training patches; the mean is the constant prediction."""
@@ -64,6 +71,8 @@ class Regression(Task):
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
         """RMSE, MAE, R², bias; coverage and width of the predictive interval."""
         truth, prediction = evidence["truth"], evidence["prediction"]
+        if self.target.unit == MIXED:
+            return {"r2": regression_metrics(truth / self.std, prediction / self.std, weights)["r2"]}
         scores: Scores = {**regression_metrics(truth, prediction, weights)}
         if not np.isfinite(evidence["margin"]).all() or not len(truth):
             return scores | dict.fromkeys(("coverage", "interval_width"), scores["rmse"] * np.nan)

@@ -10,7 +10,7 @@ from torch import Tensor
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
 from eofuse.data.targets import IGNORE
-from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, pixel_reliability
+from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, pixel_reliability, scale
 from eofuse.evaluation.segmentation import (
     boundary_counts,
     confusion_counts,
@@ -69,7 +69,8 @@ class Segmentation(Task):
         if complete or self.metric == "boundary_f1":
             boundary = boundary_counts(decided, truth, classes)
         if complete:
-            reliability = pixel_reliability(prediction, truth, spec.temperature)
+            calibrated = scale(prediction, spec.temperature, self.kind)
+            reliability = pixel_reliability(calibrated, truth, spec.temperature)
         return {
             "confusion": confusion_counts(decided, truth, classes),
             "boundary": boundary,

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
-from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, label_reliability
+from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, label_reliability, scale
 from eofuse.evaluation.classification import per_class, single_label_metrics
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Evidence, Scores, Task
@@ -47,7 +47,7 @@ class SingleLabel(Task):
         return (losses.mean(0) * labelled).sum() / labelled.sum().clamp(min=1)
 
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
-        """Truth and probabilities, with the temperature that they have."""
+        """Truth and probabilities before calibration, with the temperature for them."""
         temperature = np.full(len(truth), spec.temperature)
         return {"truth": truth, "probabilities": prediction.astype(np.float32), "temperature": temperature}
 
@@ -56,7 +56,8 @@ class SingleLabel(Task):
         truth, probabilities = evidence["truth"], evidence["probabilities"]
         scores: Scores = {**single_label_metrics(truth, probabilities, weights)}
         temperature = float(evidence["temperature"][0]) if len(truth) else 1.0
-        return scores | calibration_metrics(label_reliability(probabilities, truth, temperature, self.kind), weights)
+        calibrated = scale(probabilities.astype(np.float64), temperature, self.kind)
+        return scores | calibration_metrics(label_reliability(calibrated, truth, temperature, self.kind), weights)
 
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """F1, precision, recall, average precision."""

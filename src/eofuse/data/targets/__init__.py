@@ -11,6 +11,8 @@
 A target names the modalities it derives from: they can't be its inputs.
 """
 
+from difflib import get_close_matches
+
 from eofuse.data.store import Store
 from eofuse.data.targets.base import IGNORE, Target, TargetKind, TargetOptions
 from eofuse.data.targets.boxes import file_boxes, region_boxes
@@ -57,7 +59,7 @@ def make_target(store: Store, options: TargetOptions | str) -> Target:
 def _find(store: Store, options: TargetOptions) -> Target:
     name = options.target
     first, _, channel = name.partition(".")
-    modality = store.modalities.get(first)
+    modality = store.modalities.get(first) if channel or "." not in name else None
     if name == "dominant_land_cover":
         return dominant_land_cover(store)
     if name == "land_cover_above":
@@ -84,5 +86,5 @@ def _find(store: Store, options: TargetOptions) -> Target:
     raise UsageError(
         f"unknown target '{name}'",
         where="task.target",
-        fix=did_you_mean(name, dict.fromkeys([*NAMED, *store.modalities, *columns])),
+        fix=did_you_mean(name, dict.fromkeys([*NAMED, *store.modalities, *get_close_matches(name, columns)])),
     )

@@ -15,6 +15,20 @@ TargetKind = Literal["single_label", "multi_label", "regression", "segmentation"
 IGNORE = 255
 """Class number of pixels without a label."""
 
+MIXED = "mixed units"
+"""Unit of numbers that have not all the same one."""
+
+WHOLE_PATCH = (
+    "dominant_land_cover",
+    "land_cover_above",
+    "land_cover_fractions",
+    "mean_elevation",
+    "worldcover_fraction",
+    "clc19",
+    "clc43",
+)
+"""Targets that describe all pixels of a patch, also those that a crop leaves out."""
+
 Array = npt.NDArray[Any]
 
 
@@ -29,6 +43,7 @@ class TargetOptions(Options):
         smallest: pixels from which a region counts, for `regions`.
         file: COCO JSON or GeoJSON with boxes, for `boxes`.
         property: property of the features that holds the class, for `boxes` in GeoJSON.
+        others: what patches are that the file does not mention, for `boxes`: `unknown`, or known to be `empty`.
     """
 
     target: str
@@ -38,6 +53,11 @@ class TargetOptions(Options):
     smallest: int = Field(default=20, ge=1)
     file: str | None = None
     property: str = "class"
+    others: Literal["unknown", "empty"] = "unknown"
+
+    def has_boxes(self) -> bool:
+        """Whether boxes are predicted."""
+        return self.target.partition(".")[0] in ("regions", "boxes")
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,8 @@ class Target:
             (patches, numbers) float32; 0 where unknown.
         unit: of numbers.
         composition: whether the numbers are shares that sum to 1.
+        source_channels: channels of the source from which it derives, empty for all.
+        notes: what a reader of results must know.
     """
 
     name: str
@@ -64,6 +86,8 @@ class Target:
     values: Array = field(default_factory=lambda: np.zeros(0))
     unit: str = ""
     composition: bool = False
+    source_channels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def read(self, rows: npt.NDArray[np.int64], window: Window | None = None) -> Array:
         """The truth of some patches: see `eofuse.data.loading.Batch.targets`.

@@ -1,6 +1,6 @@
 """Targets with boxes: connected regions of a class map, or boxes from a file."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from eofuse.data.boxes import Boxes, clip_boxes, pad_boxes, read_coco, read_geoj
 from eofuse.data.store import Store, Window
 from eofuse.data.targets.base import Array, Target, TargetOptions
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.modalities import WORLDCOVER, Kind
+from eofuse.modalities import WORLDCOVER, Kind, Modality
 
 
 def region_boxes(store: Store, options: TargetOptions) -> Target:
@@ -26,6 +26,8 @@ def region_boxes(store: Store, options: TargetOptions) -> Target:
     codes = {category.name: category.code for category in modality.categories}
     if not options.classes:
         raise UsageError("no class is chosen", where="task.classes", fix=f"choose some of {', '.join(codes)}")
+    if len(set(options.classes)) < len(options.classes):
+        raise UsageError("a class is named twice", where="task.classes", fix="name each class once")
     for chosen in options.classes:
         if chosen not in codes:
             raise UsageError(f"'{name}' has no class '{chosen}'", where="task.classes", fix=did_you_mean(chosen, codes))
@@ -33,12 +35,23 @@ def region_boxes(store: Store, options: TargetOptions) -> Target:
         options.target,
         "detection",
         options.classes,
-        store.present(name),
+        _mapped(store, modality),
         (name,),
         store=store,
         codes=tuple(codes[chosen] for chosen in options.classes),
         smallest=options.smallest,
     )
+
+
+def _mapped(store: Store, modality: Modality) -> npt.NDArray[np.bool_]:
+    """Which patches have a pixel with a class in their map, (patches,)."""
+    known = store.present(modality.name).copy()
+    codes = [category.code for category in modality.categories]
+    present = np.flatnonzero(known)
+    for start in range(0, len(present), 256):
+        rows = present[start : start + 256]
+        known[rows] = np.isin(store.read(modality.name, rows), codes).any(axis=(1, 2, 3))
+    return known
 
 
 def file_boxes(store: Store, options: TargetOptions) -> Target:
@@ -52,11 +65,23 @@ def file_boxes(store: Store, options: TargetOptions) -> Target:
         raise UsageError("no file is named", where="task.file", fix="name a COCO JSON or GeoJSON file")
     path = Path(options.file)
     if path.suffix == ".geojson":
-        boxes = read_geojson(path, store.index, store.patch_size, class_property=options.property)
+        empty = options.others == "empty"
+        boxes = read_geojson(
+            path, store.index, store.patch_size, class_property=options.property, others_are_empty=empty
+        )
     else:
         boxes = read_coco(path, store.index, store.patch_size)
+        if options.others == "empty":
+            none = np.zeros((0, 5), dtype=np.float32)
+            boxes = replace(boxes, by_row=tuple(none if found is None else found for found in boxes.by_row))
     known = np.array([found is not None for found in boxes.by_row])
-    return FileBoxes("boxes", "detection", boxes.classes, known, boxes=boxes)
+    marked = sum(found is not None and len(found) > 0 for found in boxes.by_row)
+    notes = [
+        f"'{path.name}' has boxes in {marked} of {len(store)} patches; {known.sum() - marked} are known to be empty."
+    ]
+    if boxes.dropped:
+        notes.append(f"Boxes of '{path.name}' that lie in no patch, or only just: {boxes.dropped}.")
+    return FileBoxes("boxes", "detection", boxes.classes, known, boxes=boxes, notes=tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,22 @@ def category(store: Store, modality: Modality) -> Target:
     return Target(modality.name, "single_label", classes, numbers >= 0, (modality.name,), np.maximum(numbers, 0))
 
 
+def column_sources(store: Store, name: str) -> tuple[str, ...]:
+    """The modality from which a column of the index derives, if it does."""
+    for start in ("has_", "nodata."):
+        name = name.removeprefix(start)
+    modality = WORLDCOVER.name if name.startswith(FRACTION) else name.partition(".")[0]
+    return (modality,) if modality in store.modalities else ()
+
+
+def hide_unknown(store: Store, name: str) -> pd.Series:
+    """A column of the index, missing where it holds −1 for unknown."""
+    column, modality = store.index[name], name.partition(".")[0]
+    if name in ("column", "row") or (modality in store.modalities and store.modalities[modality].is_categorical):
+        return column.where(column >= 0)
+    return column
+
+
 def column_classes(store: Store, name: str) -> Target:
     """The value of a column of the index as a class.
 
@@ -34,9 +50,7 @@ def column_classes(store: Store, name: str) -> Target:
         raise UsageError(
             f"the column '{name}' holds lists", where="task.target", fix="choose a column with one value a row"
         )
-    modality = name.partition(".")[0]
-    if name in ("column", "row") or (modality in store.modalities and store.modalities[modality].is_categorical):
-        column = column.where(column >= 0)  # -1 stands for unknown
+    column = hide_unknown(store, name)
     numbers, classes = pd.factorize(column, sort=True)
     if len(classes) > max(2, (numbers >= 0).sum() / 2):
         raise UsageError(
@@ -44,7 +58,7 @@ def column_classes(store: Store, name: str) -> Target:
             where="task.target",
             fix="choose classes, or kind: regression",
         )
-    sources = (modality,) if modality in store.modalities else ()
+    sources = column_sources(store, name)
     return Target(name, "single_label", tuple(map(str, classes)), numbers >= 0, sources, np.maximum(numbers, 0))
 
 
@@ -56,11 +70,14 @@ def land_cover_shares(store: Store) -> npt.NDArray[np.float64]:
     if set(columns) <= set(store.index.columns):
         fractions = store.index[columns].to_numpy(dtype=float, copy=True)
     if WORLDCOVER.name in store.modalities:
-        for row in np.flatnonzero(np.isnan(fractions).any(axis=1) & store.present(WORLDCOVER.name)).tolist():
-            counts = np.bincount(store.read(WORLDCOVER.name, [row]).ravel(), minlength=256)
-            by_class = counts[[category.code for category in WORLDCOVER.categories]]
-            if by_class.sum():
-                fractions[row] = by_class / by_class.sum()
+        codes = [category.code for category in WORLDCOVER.categories]
+        missing = np.flatnonzero(np.isnan(fractions).any(axis=1) & store.present(WORLDCOVER.name))
+        for start in range(0, len(missing), 256):
+            rows = missing[start : start + 256]
+            for row, patch in zip(rows.tolist(), store.read(WORLDCOVER.name, rows), strict=True):
+                by_class = np.bincount(patch.ravel(), minlength=256)[codes]
+                if by_class.sum():
+                    fractions[row] = by_class / by_class.sum()
     return fractions
 
 

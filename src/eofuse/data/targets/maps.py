@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.store import Store, Window
-from eofuse.data.targets.base import IGNORE, Array, Target
+from eofuse.data.targets.base import IGNORE, MIXED, Array, Target
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
 
@@ -36,7 +36,8 @@ def raster_target(store: Store, modality: Modality, channel: str = "") -> Target
         names,
         known,
         (modality.name,),
-        unit=units.pop() if len(units) == 1 else "",
+        unit=units.pop() if len(units) == 1 else MIXED,
+        source_channels=(channel,) if channel else (),
         store=store,
         channels=tuple(channels),
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.store import Store
-from eofuse.data.targets.base import Target, TargetOptions
-from eofuse.data.targets.labels import land_cover_shares
+from eofuse.data.targets.base import MIXED, Target, TargetOptions
+from eofuse.data.targets.labels import column_sources, hide_unknown, land_cover_shares
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import ELEVATION, WORLDCOVER, Modality
 
@@ -22,7 +22,7 @@ def vector_numbers(store: Store, modality: Modality) -> Target:
         known,
         (modality.name,),
         np.where(known[:, None], values, 0).astype(np.float32),
-        units.pop() if len(units) == 1 else "",
+        units.pop() if len(units) == 1 else MIXED,
     )
 
 
@@ -40,7 +40,7 @@ def is_numbers(store: Store, options: TargetOptions) -> bool:
 
 def column_numbers(store: Store, name: str) -> Target:
     """A column of the index as a number."""
-    values = store.index[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    values = hide_unknown(store, name).to_numpy(dtype=np.float64, na_value=np.nan)
     known = np.isfinite(values)
     modality = store.modalities.get(name.partition(".")[0])
     unit = ""
@@ -51,7 +51,7 @@ def column_numbers(store: Store, name: str) -> Target:
         "regression",
         (name,),
         known,
-        () if modality is None else (modality.name,),
+        column_sources(store, name),
         np.where(known, values, 0).astype(np.float32)[:, None],
         unit,
     )
@@ -85,10 +85,13 @@ def mean_elevation(store: Store) -> Target:
     modality = store.modalities[ELEVATION.name]
     known = store.present(ELEVATION.name).copy()
     values = np.zeros((len(store), 1), dtype=np.float32)
-    for row in np.flatnonzero(known).tolist():
-        pixels = store.read(ELEVATION.name, [row]).ravel()
-        valid = pixels[pixels != modality.nodata] if modality.nodata is not None else pixels
-        known[row] = bool(len(valid))
-        if len(valid):
-            values[row] = valid.mean(dtype=np.float64) * modality.scale + modality.offset
+    present = np.flatnonzero(known)
+    for start in range(0, len(present), 256):
+        rows = present[start : start + 256]
+        pixels = store.read(ELEVATION.name, rows).reshape(len(rows), -1)
+        valid = np.isfinite(pixels) if modality.nodata is None else np.isfinite(pixels) & (pixels != modality.nodata)
+        count = valid.sum(axis=1)
+        known[rows] = count > 0
+        mean = np.where(valid, pixels, 0).sum(axis=1, dtype=np.float64) / np.maximum(count, 1)
+        values[rows, 0] = np.where(count > 0, mean * modality.scale + modality.offset, 0)
     return Target("mean_elevation", "regression", ("mean_elevation",), known, (ELEVATION.name,), values, "m")

@@ -10,7 +10,7 @@ def constant_control(folder: Path) -> None:
     """Fills a run folder with the constant prediction of each target."""
     if is_done(folder):
         return
-    control = Control(folder)
+    control = Control(folder, blind=True)
     prepared, options = control.prepared, control.options
     specs = {task.name: task.head() for task in prepared.tasks}
     rows = prepared.rows["test"]

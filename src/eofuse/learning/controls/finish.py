@@ -23,17 +23,18 @@ class Control:
 
     Args:
         folder: with the recipe of the run that is controlled.
+        blind: whether it does not look at the inputs.
 
     Attributes:
         options: the recipe.
         prepared: its data.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, blind: bool = False) -> None:
         self.folder = folder
         self.started = time.perf_counter()
         self.options: RunOptions = read_options(folder)
-        self.prepared: Prepared = prepare(open_store(self.options.data.store), self.options)
+        self.prepared: Prepared = prepare(open_store(self.options.data.store), self.options, blind=blind)
 
     def finish(self, test: Mapping[str, Evidence], parameters: int) -> None:
         """Writes result and test files.

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from eofuse.data.loading import Batch, Loader, Rows, in_order
+from eofuse.files import file_name
 from eofuse.learning.controls.finish import Control, better, is_done
 from eofuse.learning.controls.linear import STRENGTHS, Linear
 from eofuse.learning.controls.per_pixel import is_map, linear_maps
@@ -105,8 +106,9 @@ def _linear_head(task: Task, prepared: Prepared, features: dict[str, list[Array]
 
 def _trained_head(control: Control, task: Task) -> Evidence:
     """Evidence of the test patches of a head that the loop trains while the encoders stay as they are."""
-    options, folder = control.options, control.folder
+    options, folder = control.options, control.folder / file_name(task.name)
     prepared = control.prepared.only(task)
+    folder.mkdir(exist_ok=True)
     fabric = open_fabric(options.train)
     model = build_model(model_spec(prepared, options), seed=options.seed)
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)

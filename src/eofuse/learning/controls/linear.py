@@ -60,7 +60,7 @@ def _logistic(features: Array, labels: Array, strength: float) -> LogisticRegres
         return float(labels[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=strength, max_iter=300).fit(features, labels)
+        return LogisticRegression(C=strength, max_iter=150).fit(features, labels)
 
 
 def _probability_of_one(model: LogisticRegression | float, features: Array) -> Array | float:

@@ -18,8 +18,11 @@ from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
 from eofuse.tasks.gathering import gather
 
-MOST_SAMPLES = 10_000
+MOST_SAMPLES = 5_000
 """Training pixels, evenly spread over the patches."""
+
+PATCHES = 2
+"""Patches at a time: all maps of a pyramid, brought to the pixels, are hundreds of numbers a pixel."""
 
 PixelFeatures = Callable[[Batch], Sequence[Array]]
 """Features of each pixel of a batch, (batch, width, height, width) for each head."""
@@ -64,16 +67,16 @@ def linear_maps(task: Task, prepared: Prepared, loader: Loader, features: PixelF
     spec = task.head()
     best: float | None = None
     chosen: list[Linear] = []
-    for strength in STRENGTHS[1:]:
+    for strength in STRENGTHS[1::2]:
         models = [Linear(task, each, truth, strength) for each in samples]
         predict = _predictor(task, models, features)
-        found = gather(predict, [task], {task.name: spec}, loader, prepared.rows["validation"], complete=False)
+        rows = prepared.rows["validation"]
+        found = gather(predict, [task], {task.name: spec}, loader, rows, complete=False, batch_size=PATCHES)
         score = task.score(found[task.name])[task.metric]
         if better(task.metric, score, best) or not chosen:
             best, chosen = score, models
-    return gather(_predictor(task, chosen, features), [task], {task.name: spec}, loader, prepared.rows["test"])[
-        task.name
-    ]
+    predict = _predictor(task, chosen, features)
+    return gather(predict, [task], {task.name: spec}, loader, prepared.rows["test"], batch_size=PATCHES)[task.name]
 
 
 def _sample(task: Task, prepared: Prepared, loader: Loader, features: PixelFeatures) -> tuple[list[Array], Array]:
@@ -85,7 +88,7 @@ def _sample(task: Task, prepared: Prepared, loader: Loader, features: PixelFeatu
     generator = np.random.default_rng(0)
     gathered: list[list[Array]] = []
     truths = []
-    for part in in_order(rows, 32):
+    for part in in_order(rows, PATCHES):
         batch = loader.read(part)
         truth = batch.targets[task.name].numpy()
         truth = truth[:, None] if truth.ndim == 3 else truth

@@ -113,7 +113,8 @@ class PixelDecoder(nn.Module):
         """Pixels (B, channels, H, W) of patches of `size`."""
         vector = self.from_vector(features.vector)[:, :, None, None]
         if not self.levels:
-            return vector.expand(-1, -1, *size)
+            everywhere: Tensor = vector.expand(-1, -1, *size)
+            return everywhere
         maps = [features.maps[level] for level in self.levels]
         maps[-1] = maps[-1] + vector
         told = [layer(level)[..., : size[0], : size[1]] for layer, level in zip(self.from_maps, maps, strict=True)]
