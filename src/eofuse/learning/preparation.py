@@ -24,7 +24,7 @@ from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, AugmentOptions, make_augmentation
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.loop import TrainOptions, open_fabric
-from eofuse.learning.transfer import StartOptions, start_from
+from eofuse.learning.transfer import StartOptions, refuse_seen_patches, start_from
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
@@ -396,6 +396,12 @@ def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str |
     )
 
 
+def refuse_seen(prepared: Prepared, start: StartOptions) -> None:
+    """Raises a `UsageError` if a run starts from a pretraining that has seen its test patches, or its targets."""
+    test_ids = prepared.store.index["patch_id"].iloc[prepared.rows["test"]]
+    refuse_seen_patches(start, test_ids, [source for task in prepared.tasks for source in task.target.sources])
+
+
 def rehearse(prepared: Prepared, options: RunOptions) -> None:
     """Raises an error if the model of a run can't be built or started, its augmentation not be done, or its device is not there."""
     threads = torch.get_num_threads()
@@ -406,6 +412,7 @@ def rehearse(prepared: Prepared, options: RunOptions) -> None:
     neutral = {modality.name: [1.0] * len(modality.channels) for modality in modalities}
     model = build_model(_spec(prepared, options, ChannelStatistics(mean=neutral, std=neutral)), seed=0)
     if options.start is not None:
+        refuse_seen(prepared, options.start)
         FineTuning(model, options.start, start_from(model, options.start).table, seed=0)
 
 

@@ -38,6 +38,7 @@ from eofuse.learning.preparation import (
     annotation_digests,
     model_spec,
     prepare,
+    refuse_seen,
 )
 from eofuse.learning.transfer import forget_start, read_transfer, start_once, summarise_transfer
 from eofuse.learning.validation import Validation, calibration
@@ -214,6 +215,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     model = build_model(model_spec(prepared, options), seed=options.seed)
     fine_tuning = None
     if options.start is not None:
+        refuse_seen(prepared, options.start)
         started = start_once(model, options.start, folder)
         model, fine_tuning = started.model, FineTuning(started.model, options.start, started.table, options.seed)
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)

@@ -5,6 +5,7 @@ again, which may have changed meanwhile. `transfer.csv` stays.
 """
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +13,17 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from eofuse.config import read_yaml
+from eofuse.errors import UsageError
 from eofuse.files import replacing
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model
 from eofuse.models.pretrained import Row, WeightOptions, is_path, load_source, map_weights
 
 TRANSFER_FILE = "transfer.csv"
+PATCHES_FILE = "patches.parquet"
+"""In the folder of a pretraining: the patches that it saw."""
+
 START_FOLDER = "start"
 
 
@@ -79,6 +85,28 @@ def start_from(model: Model, options: StartOptions) -> Transfer:
     source = load_source(options.source, model.spec.fusion.encoder, options)
     rows = map_weights(model, source, options.trunk)
     return Transfer(model, pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__)))
+
+
+def refuse_seen_patches(options: StartOptions, test_ids: pd.Series, sources: Iterable[str]) -> None:
+    """Raises a `UsageError` if a pretraining has seen what a run is to be tested on.
+
+    Args:
+        options: from where the run starts.
+        test_ids: ids of its test patches.
+        sources: modalities from which its targets derive.
+    """
+    file = Path(options.source) / PATCHES_FILE
+    if not file.is_file():
+        return
+    seen = int(test_ids.isin(pd.read_parquet(file, columns=["patch_id"])["patch_id"]).sum())
+    if seen:
+        what = f"{seen} of {len(test_ids)} test patches were seen in the pretraining"
+        raise UsageError(what, where="start.from", fix="give both recipes the same split")
+    inputs = read_yaml(file.with_name("recipe.yaml"))["inputs"]
+    for source in sources:
+        if source in inputs:
+            what = f"the pretraining saw '{source}', from which the target derives"
+            raise UsageError(what, where="start.from", fix=f"pretrain without '{source}'")
 
 
 def start_once(model: Model, options: StartOptions, folder: Path) -> Transfer:

@@ -41,11 +41,10 @@ from eofuse.learning.run import (
     read_json,
     read_recipe,
 )
+from eofuse.learning.transfer import PATCHES_FILE
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model, build_model, count_parameters
 from eofuse.tasks.objective import Objective
-
-PATCHES_FILE = "patches.parquet"
 
 
 @dataclass(frozen=True)
