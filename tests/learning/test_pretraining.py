@@ -1,6 +1,7 @@
 """Pretraining: every method runs, resumes to the same bits, never reads test patches, and shows what it does."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -232,9 +233,7 @@ def test_the_command_tells_what_was_seen(values, tmp_path, capsys):
 
 
 def test_every_option_is_documented():
-    from conftest import PROJECT
-
-    text = (PROJECT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     for name in [*PretrainOptions.model_fields, *METHODS]:
         assert f"`{name}`" in text, name
 
