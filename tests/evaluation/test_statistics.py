@@ -8,19 +8,15 @@ from hypothesis import strategies as st
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation import statistics
 from eofuse.evaluation.classification import single_label_metrics
+from eofuse.evaluation.intervals import bootstrap_interval, expanded_level, expanded_p, holm, two_sided_p
 from eofuse.evaluation.statistics import (
     Bootstrap,
     Predictions,
-    bootstrap_interval,
     cluster_weights,
     compare,
-    expanded_level,
-    expanded_p,
     few_scenes_warning,
-    holm,
     seed_averaged,
     summarise,
-    two_sided_p,
 )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from eofuse.evaluation.statistics import expanded_level
+from eofuse.evaluation.intervals import expanded_level
 from eofuse.evaluation.weighting import FloatArray
 
 _ROUNDING = 1e-12  # a smaller gap comes from the order of a sum

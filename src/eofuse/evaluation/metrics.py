@@ -1,4 +1,4 @@
-"""The metrics of every kind of task: their names, which one ranks, and which are better when smaller."""
+"""The metrics of every kind of task: their names, the one that ranks first, and which are better when smaller."""
 
 from eofuse.evaluation.classification import MULTI_LABEL, SINGLE_LABEL
 
@@ -11,9 +11,6 @@ METRICS: dict[str, tuple[str, ...]] = {
     "detection": ("box_map", "box_ap50"),
 }
 """The metrics of each kind of task, the ranking one first."""
-
-RANKING_METRIC: dict[str, str] = {kind: names[0] for kind, names in METRICS.items()}
-"""The metric by which models of a kind of task are ranked."""
 
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "ece", "ece_raw", "interval_width"})
 """Metrics that are better when smaller; a bias is best at 0 and ranks nothing."""

@@ -139,6 +139,19 @@ class RunOptions(LearningOptions):
         return [self.task] if self.task is not None else list((self.tasks or {}).values())
 
 
+def describe_parts(store: Store, rows: Mapping[str, Rows]) -> dict[str, Any]:
+    """JSON-ready facts about a store, and patches and scenes of each part of its split."""
+    scenes = store.index["scene"]
+    return {
+        "store": store.name,
+        "store_path": os.fspath(store.path.resolve()),
+        "fingerprint": store.fingerprint,
+        "simulated": store.simulated,
+        "patches": {name: len(found) for name, found in rows.items()},
+        "scenes": {name: int(scenes.iloc[found].nunique()) for name, found in rows.items()},
+    }
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A run's data, ready.
@@ -203,14 +216,8 @@ class Prepared:
 
     def summary(self) -> dict[str, Any]:
         """JSON-ready facts about the data of the run."""
-        scenes = self.store.index["scene"]
         return {
-            "store": self.store.name,
-            "store_path": os.fspath(self.store.path.resolve()),
-            "fingerprint": self.store.fingerprint,
-            "simulated": self.store.simulated,
-            "patches": {name: len(rows) for name, rows in self.rows.items()},
-            "scenes": {name: int(scenes.iloc[rows].nunique()) for name, rows in self.rows.items()},
+            **describe_parts(self.store, self.rows),
             "unlabelled": len(self.unlabelled),
             "excluded": self.excluded,
             "leakage": asdict(self.leakage),

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.store import open_store
+from eofuse.evaluation.intervals import holm
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
-from eofuse.evaluation.statistics import Bootstrap, holm
+from eofuse.evaluation.statistics import Bootstrap
 from eofuse.files import replacing, write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
 from eofuse.learning.evaluate import score_rows, to_predictions

@@ -9,8 +9,9 @@ from dataclasses import asdict
 import pandas as pd
 
 from eofuse.evaluation.efficiency import labels_to_match
+from eofuse.evaluation.intervals import holm
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.evaluation.statistics import Bootstrap, Predictions, holm
+from eofuse.evaluation.statistics import Bootstrap, Predictions
 
 Groups = dict[tuple[str, str, int], list[Predictions]]
 """Runs by variant, role and number of labels."""

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.models.features import Features
 
 INTERVAL = 10
 """Steps from one measurement of `GradientNorm` to the next."""
@@ -52,10 +51,6 @@ class Weighting(nn.Module, ABC):
     @abstractmethod
     def weights(self) -> Tensor:
         """By what each loss is multiplied at present, (tasks,), without a gradient."""
-
-    def logs(self) -> dict[str, float]:
-        """The present weights by task name."""
-        return dict(zip(self.names, self.weights().tolist(), strict=True))
 
     def stack(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The losses in the order of the names, (tasks,) float32."""
@@ -185,19 +180,6 @@ class GradientNorm(Weighting):
 
 
 WEIGHTINGS: dict[str, type[Weighting]] = {"fixed": Fixed, "uncertainty": Uncertainty, "gradient_norm": GradientNorm}
-
-
-def separate_features(features: Sequence[Features]) -> tuple[list[Features], list[Tensor]]:
-    """The same features, for the heads, in tensors that do not depend on each other; and a list of these tensors.
-
-    In the features as an encoder gives them, the gradient of a fine map has to be traced back through all coarser maps and the
-    vector that were computed from it. On these it comes from the heads alone. Nothing is copied.
-    """
-    separate = [
-        Features(each.vector.view_as(each.vector), [level.view_as(level) for level in each.maps], each.strides)
-        for each in features
-    ]
-    return separate, [tensor for each in separate for tensor in (each.vector, *each.maps)]
 
 
 def _gradient_norm(loss: Tensor, shared: Sequence[Tensor]) -> Tensor:

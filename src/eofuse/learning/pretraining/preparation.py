@@ -1,6 +1,5 @@
 """The patches of a pretraining: `Unlabelled`. Test patches are not among them."""
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from eofuse.data.splits import make_split
 from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store
 from eofuse.errors import DataError
-from eofuse.learning.preparation import flagged_patches
+from eofuse.learning.preparation import describe_parts, flagged_patches
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.models.model import ModelSpec
 from eofuse.models.normalisation import ChannelStatistics
@@ -58,14 +57,8 @@ class Unlabelled:
 
     def summary(self) -> dict[str, Any]:
         """JSON-ready facts about the data of the run."""
-        scenes = self.store.index["scene"]
         return {
-            "store": self.store.name,
-            "store_path": os.fspath(self.store.path.resolve()),
-            "fingerprint": self.store.fingerprint,
-            "simulated": self.store.simulated,
-            "patches": {name: len(rows) for name, rows in self.rows.items()},
-            "scenes": {name: int(scenes.iloc[rows].nunique()) for name, rows in self.rows.items()},
+            **describe_parts(self.store, self.rows),
             "excluded": self.excluded,
             "test_patches_kept_away": self.test_patches,
             "warnings": [],
