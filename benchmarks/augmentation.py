@@ -24,7 +24,8 @@ from eofuse.data.simulate import simulate
 from eofuse.data.store import Store
 from eofuse.learning.augment import PRESETS
 from eofuse.learning.loop import make_optimizer, open_fabric
-from eofuse.learning.preparation import RunOptions, model_spec, prepare
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import model_spec, prepare
 from eofuse.learning.run import supervised
 from eofuse.models.model import build_model
 

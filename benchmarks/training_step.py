@@ -28,7 +28,8 @@ from eofuse.data.simulate import simulate
 from eofuse.data.targets import IGNORE
 from eofuse.learning.curves import Curves
 from eofuse.learning.loop import TrainOptions, fit, make_optimizer, open_fabric
-from eofuse.learning.preparation import RunOptions, model_spec, prepare
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import model_spec, prepare
 from eofuse.learning.run import rows_of_step, supervised
 from eofuse.models.model import build_model
 

@@ -7,9 +7,12 @@ import pandas as pd
 
 from eofuse.data.problems import Problem
 from eofuse.errors import DataError
-from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER, Kind, Modality
+from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER, Channel, Kind, Modality
 
 MODALITIES = (SENTINEL2, SENTINEL1, ELEVATION, SEASON, CLIMATE_ZONE)
+
+GREENNESS = Modality("greenness", Kind.SERIES, (Channel("ndvi"), Channel("ndwi")), "Greenness", steps=6, dated=True)
+"""Every patch has three to six steps some days apart, and some gaps."""
 
 
 @dataclass
@@ -34,7 +37,8 @@ class FakeSource:
     simulated: bool = True
 
     def __post_init__(self) -> None:
-        self.patch_size = (self.size, self.size)
+        rasters = any(modality.kind is Kind.RASTER for modality in self.modalities)
+        self.patch_size = (self.size, self.size) if rasters else (0, 0)
         self.fingerprint = f"{self.patches}-{self.seed}-{self.size}-{sorted(self.bad)}-{self.absent}"
         generator = np.random.default_rng(self.seed)
         count = self.patches
@@ -76,6 +80,8 @@ class FakeSource:
         generator = np.random.default_rng([self.seed, row])
         values: dict[str, np.ndarray] = {}
         for modality in self.modalities:
+            if modality.kind is Kind.SERIES and row not in self.absent.get(modality.name, ()):
+                values[modality.name] = self.signal(modality, row, _series(modality, generator)).astype(np.float32)
             if modality.kind is Kind.RASTER:
                 shape = (len(modality.channels), self.size, self.size)
                 raster = (
@@ -86,8 +92,18 @@ class FakeSource:
         return values
 
     def signal(self, modality: Modality, row: int, raster: np.ndarray) -> np.ndarray:
-        """The raster of a patch with what is hidden in it; this source hides nothing."""
+        """The raster or series of a patch with what is hidden in it; this source hides nothing."""
         return raster
+
+
+def _series(modality: Modality, generator: np.random.Generator) -> np.ndarray:
+    """Random steps, then those that don't exist."""
+    values = np.full(modality.shape((0, 0)), np.nan)
+    count = int(generator.integers(len(values) // 2, len(values) + 1))
+    values[:count, 0] = 17_000 + np.cumsum(generator.uniform(1, 30, count))
+    values[:count, 1:] = generator.normal(0, 1, (count, len(modality.channels)))
+    values[:, 1:][generator.uniform(size=values[:, 1:].shape) < 0.2] = np.nan
+    return values
 
 
 class PlantedSource(FakeSource):
@@ -95,6 +111,17 @@ class PlantedSource(FakeSource):
 
     def signal(self, modality: Modality, row: int, raster: np.ndarray) -> np.ndarray:
         return raster + 6 * self.index["label"].iloc[row] if modality.name == "s1" else raster
+
+
+class RisingSource(FakeSource):
+    """The series of one class rise and those of the other fall; mean and spread are alike, so that the order tells all."""
+
+    def signal(self, modality: Modality, row: int, raster: np.ndarray) -> np.ndarray:
+        if modality.kind is Kind.SERIES:
+            exists = np.isfinite(raster[:, 0])
+            slope = np.linspace(-3, 3, exists.sum()) * (1 if self.index["label"].iloc[row] else -1)
+            raster[exists, 1:] += slope[:, None]
+        return raster
 
 
 @dataclass

@@ -6,12 +6,15 @@ from typing import Any
 from eofuse.config import merge, read_yaml
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+WITHOUT_PIXELS = ("fuel_moisture.yaml",)
 
 
 def shrunk(name: str) -> dict[str, Any]:
     """The recipe with two steps a run, one learning rate, its own seeds cut to one, two amounts of labels, and small crops."""
     values = read_yaml(RECIPES / name)
-    values = merge(values, {"data": {"crop": 32}, "train": {"steps": 2, "batch_size": 4, "evaluations": 1}})
+    values = merge(values, {"train": {"steps": 2, "batch_size": 4, "evaluations": 1}})
+    if name not in WITHOUT_PIXELS:
+        values = merge(values, {"data": {"crop": 32}})
     if "study" in values:
         few = {"train": values["train"]}
         pretraining = {name: merge(each, few) for name, each in values["study"].get("pretraining", {}).items()}

@@ -23,8 +23,9 @@ ALLOWED = {
     "reports": {"studies", "evaluation", "data", "modalities", "config", "errors", "files"},
     "inference": {"models", "data", "modalities", "config", "errors", "files"},
     "recipe": {"studies", "reports", "learning", "evaluation", "data", "config", "errors", "files"},
+    "suggestions": {"inference", "learning", "reports", "evaluation", "data", "errors", "files"},
     "terminal": {"studies", "reports", "data"},
-    "cli": {"recipe", "terminal", "studies", "reports", "inference", "learning", "data", "errors"},
+    "cli": {"recipe", "suggestions", "terminal", "studies", "reports", "inference", "learning", "data", "errors"},
 }
 """Room → rooms that it may use, besides itself; every room may use the version in `eofuse`."""
 

@@ -91,6 +91,30 @@ def test_check_of_a_store_finds_a_flipped_bit(tmp_path, capsys):
     assert "s2/00000.npy" in capsys.readouterr().out
 
 
+def test_describe_writes_a_data_card(store, tmp_path, capsys):
+    part, page = str(tmp_path / "part.store"), tmp_path / "card.html"
+    assert main(["subset", str(store), "-o", part, "--modalities", "season"]) == 0
+    assert main(["describe", part, "--html", str(page), "--split", "random", "--target", "clc43"]) == 0
+    assert "Labels: clc43" in page.read_text()
+    capsys.readouterr()
+    assert "add --html FILE" in fails(capsys, 2, "describe", part, "--target", "clc19")
+
+
+def test_stores_are_cut_down_merged_and_appended_to(store, tmp_path, capsys):
+    some = list(pd.read_parquet(store / "index.parquet")["patch_id"][:4])
+    (tmp_path / "ids.txt").write_text("\n".join(some))
+    first, rest, both = (str(tmp_path / name) for name in ("first.store", "rest.store", "both.store"))
+    others = f"patch_id!={','.join(some)}"
+    assert main(["subset", str(store), "-o", first, "--ids", str(tmp_path / "ids.txt"), "--modalities", "s1,s2"]) == 0
+    assert main(["subset", str(store), "-o", rest, "--where", others, "--where", "has_s1=true", "-n", "6"]) == 0
+    assert main(["merge", first, rest, "-o", both]) == 0
+    assert main(["append", first, rest]) == 0
+    assert main(["append", first, rest, "--skip-identical"]) == 0
+    assert capsys.readouterr().out.count(": 10 patches, s2, s1") == 3
+    assert "both hold the patch" in fails(capsys, 1, "append", first, rest)
+    assert main(["check", first]) == 0
+
+
 def test_describe_tells_modalities_classes_and_leakage(store, capsys):
     assert main(["describe", str(store)]) == 0
     told = capsys.readouterr().out

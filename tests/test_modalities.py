@@ -1,6 +1,7 @@
 """Modalities are matched by name, and described without loss."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,9 +16,10 @@ from eofuse.modalities import (
     Modality,
     find_modality,
 )
+from fake_source import GREENNESS
 
 
-@pytest.mark.parametrize("modality", BEN_GE_MODALITIES, ids=lambda modality: modality.name)
+@pytest.mark.parametrize("modality", [*BEN_GE_MODALITIES, GREENNESS], ids=lambda modality: modality.name)
 def test_a_modality_survives_its_json(modality):
     assert Modality.from_dict(json.loads(json.dumps(modality.to_dict()))) == modality
 
@@ -38,6 +40,27 @@ def test_selected_channels_keep_the_order_asked_for():
 
 def test_a_categorical_modality_is_as_wide_as_its_categories():
     assert (WORLDCOVER.width, CLIMATE_ZONE.width, WEATHER.width) == (11, 12, 9)
+
+
+def test_only_a_series_tells_of_steps_in_its_json():
+    assert "steps" not in SENTINEL2.to_dict()
+    assert GREENNESS.to_dict()["steps"] == 6
+
+
+def test_of_a_series_a_model_sees_the_time_and_each_channel_with_a_flag():
+    assert GREENNESS.width == 3 + 2 + 2
+    assert replace(GREENNESS, dated=False).width == 1 + 2 + 2
+
+
+def test_selecting_channels_of_a_series_keeps_its_steps():
+    selected = GREENNESS.select(["ndwi"])
+    assert (selected.shape((0, 0)), selected.width) == ((6, 2), 5)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": None}, {"steps": 0}, {"dtype": "int16"}])
+def test_a_series_without_steps_or_of_integers_is_refused(wrong):
+    with pytest.raises(UsageError, match="greenness: a series needs"):
+        replace(GREENNESS, **wrong)
 
 
 def test_worldcover_codes_are_in_legend_order_with_mangroves_before_moss():

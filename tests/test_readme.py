@@ -32,6 +32,8 @@ def newcomer(tmp_path, monkeypatch):
     for path in RECIPES.glob("*.yaml"):
         (tmp_path / "recipes" / path.name).write_text(write_yaml(shrunk(path.name)))
     monkeypatch.chdir(tmp_path)
+    rows = [f"{row},{row / 10},{row / 20},{row + 1},{'dry' if row % 2 else 'wet'}" for row in range(20)]
+    (tmp_path / "samples.csv").write_text("\n".join(["sample_id,ndvi_t0,ndvi_t1,slope,class", *rows]))
 
     def give(name, to, base_url, progress):
         return eofuse.simulate(Path(to) / name, patches=60, workers=1)
@@ -60,7 +62,7 @@ def test_the_python_of_the_readme_and_of_the_documentation_runs(newcomer, capsys
 
 def test_the_recipe_of_the_readme_is_valid():
     from eofuse.config import parse_options, parse_yaml
-    from eofuse.learning.preparation import RunOptions
+    from eofuse.learning.options import RunOptions
 
     for block in blocks(README, "yaml"):
         parse_options(RunOptions, parse_yaml(block))
@@ -78,8 +80,8 @@ def test_files_that_the_readme_links_to_exist():
 
 
 def test_every_option_is_documented():
-    from eofuse.learning.preparation import RunOptions
-    from eofuse.studies.grid import AxesOptions
+    from eofuse.learning.options import RunOptions
+    from eofuse.studies.axes import AxesOptions
     from eofuse.tasks import TaskOptions
 
     text = (PROJECT / "docs" / "recipes.md").read_text(encoding="utf-8")

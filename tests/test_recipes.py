@@ -1,12 +1,19 @@
 """Every recipe that ships runs."""
 
+import pandas as pd
 import pytest
 
 import eofuse
 from eofuse.config import read_yaml
 from shrink import RECIPES, shrunk
 
-STORES = {"ben_real_40.yaml": "real_store", "terramesh_4.yaml": "scenes_store"}
+STORES = {
+    "ben_real_40.yaml": "real_store",
+    "terramesh_4.yaml": "scenes_store",
+    "eurosat_100.yaml": "eurosat_store",
+    "eurosat_labels.yaml": "eurosat_store",
+    "fuel_moisture.yaml": "fuel_store",
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +32,23 @@ def scenes_store(shared, tmp_path_factory):
     root = f"root={shared / 'realdata' / 'terramesh-4'}"
     folder = tmp_path_factory.mktemp("recipes") / "terramesh-4.store"
     return eofuse.cut(RECIPES / "scenes" / "terramesh_4.yaml", folder, size=64, overrides=[root], workers=1).store
+
+
+@pytest.fixture(scope="module")
+def fuel_store(shared, tmp_path_factory):
+    """Every tenth site."""
+    folder = tmp_path_factory.mktemp("recipes")
+    table = pd.read_parquet(shared / "realdata" / "fuel-moisture" / "fuel_moisture.parquet")
+    table[pd.factorize(table["site"])[0] % 10 == 0].to_parquet(folder / "fuel_moisture.parquet")
+    spec = RECIPES / "tables" / "fuel_moisture.yaml"
+    return eofuse.pack(spec, folder / "fuel-moisture.store", overrides=[f"root={folder}"], workers=1)
+
+
+@pytest.fixture(scope="module")
+def eurosat_store(shared, tmp_path_factory):
+    root = f"root={shared / 'realdata' / 'eurosat-100'}"
+    folder = tmp_path_factory.mktemp("recipes") / "eurosat-100.store"
+    return eofuse.pack(RECIPES / "tables" / "eurosat_100.yaml", folder, overrides=[root], workers=1)
 
 
 def names(section: str) -> list[str]:

@@ -5,16 +5,23 @@ The public names load what they need when they are first used: `import eofuse` i
 ===============  =====================================================================
 `simulate`       writes a simulated ben-ge folder
 `download`       fetches a published dataset
-`pack`           folder → packed store
+`init`           folder or table → a first spec of it
+`pack`           folder or table → packed store
 `cut`            scenes → packed store of patches
 `open_store`     opens a packed store
+`merge`          several stores → one
+`append`         adds the patches of other stores to a store
+`subset`         some patches or modalities of a store → another store
 `describe_store`  counts, statistics, classes, leakage of a store
+`data_card`      a store → one page: what is in it, and what to fix first
 `show_patch`     a picture of all modalities of a patch
 `train`          one recipe → run
 `pretrain`       one recipe → encoders trained without labels
 `resume`         goes on with an interrupted run
 `evaluate`       scores of a run with intervals
+`attribute`      what each modality, scalar and band is worth to a run
 `predict_store`  a trained model → predictions for every patch of a store
+`suggest`        which patches of a store to annotate next
 `study`          variants × seeds → leaderboard and report
 `open_study`     a finished study
 ===============  =====================================================================
@@ -26,26 +33,38 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from eofuse.data.combine import append as append
+    from eofuse.data.combine import merge as merge
     from eofuse.data.cut import cut as cut
     from eofuse.data.describe import describe_store as describe_store
     from eofuse.data.download import download as download
+    from eofuse.data.init import init as init
     from eofuse.data.pack import pack as pack
+    from eofuse.data.selection import subset as subset
     from eofuse.data.simulate import simulate as simulate
     from eofuse.data.store import open_store as open_store
     from eofuse.inference.predict import predict_store as predict_store
+    from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.evaluate import evaluate as evaluate
     from eofuse.recipe import open_study as open_study
     from eofuse.recipe import pretrain as pretrain
     from eofuse.recipe import resume as resume
     from eofuse.recipe import study as study
     from eofuse.recipe import train as train
+    from eofuse.reports.data_card import data_card as data_card
     from eofuse.reports.figures.patch import show_patch as show_patch
+    from eofuse.suggestions import suggest as suggest
 
 _ROOMS = {
+    "append": "eofuse.data.combine",
+    "attribute": "eofuse.learning.attribution",
     "cut": "eofuse.data.cut",
+    "data_card": "eofuse.reports.data_card",
     "describe_store": "eofuse.data.describe",
     "download": "eofuse.data.download",
     "evaluate": "eofuse.learning.evaluate",
+    "merge": "eofuse.data.combine",
+    "init": "eofuse.data.init",
     "open_store": "eofuse.data.store",
     "open_study": "eofuse.recipe",
     "pack": "eofuse.data.pack",
@@ -55,6 +74,8 @@ _ROOMS = {
     "show_patch": "eofuse.reports.figures.patch",
     "simulate": "eofuse.data.simulate",
     "study": "eofuse.recipe",
+    "suggest": "eofuse.suggestions",
+    "subset": "eofuse.data.selection",
     "train": "eofuse.recipe",
 }
 

@@ -10,6 +10,7 @@ from eofuse import __version__
 from eofuse.errors import EofuseError, UsageError
 
 if TYPE_CHECKING:
+    from eofuse.learning.pretraining.run import PretrainedRun
     from eofuse.learning.run import Run
 
 
@@ -61,12 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--base-url", default="https://zenodo.org", help="address of the archive, for mirrors")
 
     add = command("check", _check, "find every problem of a folder or store; exit code 1 if one is an error")
-    add.add_argument("path", metavar="DIR", type=Path, help="a dataset's folder, or a store")
+    add.add_argument("path", metavar="DIR", type=Path, help="a dataset's folder, a table's SPEC.yaml, or a store")
     _workers(add)
 
-    add = command("pack", _pack, "pack a folder into a store; goes on where an interrupted one stopped")
-    add.add_argument("folder", metavar="DIR", type=Path, help="a dataset's folder")
+    add = command("init", _init, "look at a table, or a folder of images, and write a first spec of it to be packed")
+    add.add_argument("path", metavar="DIR|TABLE", type=Path, help="a folder, or a CSV or Parquet table")
+    add.add_argument("-o", "--output", metavar="SPEC.yaml", type=Path, help="default: <name>.yaml here")
+
+    add = command("pack", _pack, "pack a folder or table into a store; goes on where an interrupted one stopped")
+    add.add_argument("folder", metavar="DIR|SPEC.yaml", type=Path, help="a dataset's folder, or the spec of a table")
     add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
+    add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
     add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
     add.add_argument("--skip-bad", action="store_true", help="set bad patches aside in a list instead of stopping")
     add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
@@ -85,6 +91,39 @@ def _parser() -> argparse.ArgumentParser:
         "describe", _describe, "say what is in a store: counts, statistics, classes, scenes, leakage of splits"
     )
     add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("--html", metavar="FILE", type=Path, help="write a data card as well: one page, what to fix first")
+    add.add_argument(
+        "--split", choices=("scene", "blocks", "random", "published"), help="that the card looks at (default: scene)"
+    )
+    add.add_argument("--target", metavar="NAME", help="whose balance the card shows (default: the store's labels)")
+
+    add = command("merge", _merge, "make one store of several; goes on where an interrupted one stopped")
+    add.add_argument("stores", metavar="STORE", type=Path, nargs="+", help="two or more stores")
+    add.add_argument("-o", "--output", metavar="STORE", type=Path, required=True, help="the store to be made")
+    add.add_argument("--name", help="name of the dataset (default: the stores' names)")
+    _joining(add)
+    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+
+    add = command("append", _append, "add the patches of other stores to a store")
+    add.add_argument("store", metavar="STORE", type=Path, help="the store that grows")
+    add.add_argument("sources", metavar="SOURCE_STORE", type=Path, nargs="+", help="stores whose patches are added")
+    _joining(add)
+
+    add = command("subset", _subset, "make a store of some patches or modalities of another")
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("-o", "--output", metavar="STORE", type=Path, required=True, help="the store to be made")
+    add.add_argument("--ids", metavar="FILE", type=Path, help="text file with the ids wanted, one a line")
+    add.add_argument(
+        "--where",
+        metavar="CONDITION",
+        action="append",
+        default=[],
+        help="column=value, or a,b for one of several values; also !=, <, <=, >, >=; all that are given must hold",
+    )
+    add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
+    add.add_argument("-n", metavar="N", type=_positive, dest="count", help="draw as many patches at random")
+    add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
 
     add = command("show", _show, "draw all modalities of a patch side by side")
     add.add_argument("store", metavar="STORE", type=Path)
@@ -105,11 +144,19 @@ def _parser() -> argparse.ArgumentParser:
     _recipe(add)
     add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
 
-    add = command("resume", _resume, "go on with an interrupted run")
+    add = command("resume", _resume, "go on with an interrupted run or pretraining")
     add.add_argument("run", metavar="RUN", type=Path)
 
     add = command("evaluate", _evaluate, "score a run on its test patches, with intervals and the constant predictor")
     add.add_argument("run", metavar="RUN", type=Path)
+
+    add = command(
+        "attribute", _attribute, "say what each modality, scalar and band is worth to a run: a table and a picture"
+    )
+    add.add_argument("run", metavar="RUN", type=Path)
+    add.add_argument("--metric", help="that is shown, of all that are computed (default: the one that ranks)")
+    add.add_argument("--repeats", metavar="N", type=_positive, default=5, help="draws of each permutation (default: 5)")
+    add.add_argument("--seed", type=int, default=0, help="of the permutations (default: 0)")
 
     add = command("predict", _predict, "predict every patch of a store, with or without labels")
     add.add_argument("run", metavar="RUN", type=Path)
@@ -125,6 +172,21 @@ def _parser() -> argparse.ArgumentParser:
         help="probability from which one of several classes counts, score from which a box counts (default: 0.5)",
     )
 
+    add = command("suggest", _suggest, "say which patches of a store to annotate next: a table and a contact sheet")
+    add.add_argument("run", metavar="RUN", type=Path)
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("-n", metavar="N", type=_positive, dest="count", default=50, help="how many (default: 50)")
+    add.add_argument(
+        "--by",
+        choices=("uncertainty", "diversity", "mix", "random"),
+        default="mix",
+        help="unsure predictions, patches unlike those with labels, both (default), or a draw",
+    )
+    add.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, default=Path("suggestions"), help="default: suggestions"
+    )
+    add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+
     add = command("study", _study, "compare variants over seeds: leaderboard, tables, report")
     _recipe(add)
     add.add_argument("--to", metavar="STUDY", type=Path, help="the study's folder (default: studies/<name>)")
@@ -137,6 +199,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", metavar="N", type=_positive, help="processes at a time (default: one a core)")
+
+
+def _joining(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--skip-identical", action="store_true", help="take a patch once that several stores hold alike"
+    )
+    parser.add_argument(
+        "--with-simulated",
+        action="store_true",
+        help="allow simulated beside real patches: the whole counts as simulated",
+    )
 
 
 def _positive(text: str) -> int:
@@ -198,6 +271,19 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if errors else 0
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    from eofuse.data.init import init
+
+    done = init(arguments.path, arguments.output)
+    print(done.spec)
+    for line in done.found:
+        print(f"  found: {line}")
+    for line in done.unknown:
+        print(f"  to be decided: {line}")
+    print(f"next: edit {done.spec}, then eofuse pack {done.spec} {done.spec.with_suffix('.store')}")
+    return 0
+
+
 def _pack(arguments: argparse.Namespace) -> int:
     from eofuse.data.pack import pack
     from eofuse.terminal import progress_bar
@@ -211,10 +297,13 @@ def _pack(arguments: argparse.Namespace) -> int:
             skip_bad=arguments.skip_bad,
             overwrite=arguments.overwrite,
             workers=arguments.workers,
+            overrides=arguments.overrides,
             progress=progress,
         )
+    for warning in store.provenance.get("table", {}).get("warnings", ()):
+        print(f"note: {warning}")
     aside = store.provenance["set_aside"]
-    print(f"{arguments.store}: {len(store)} patches, {', '.join(store.modalities)}")
+    print(f"{arguments.store}: {len(store)} patches{', ' * bool(store.modalities)}{', '.join(store.modalities)}")
     if aside:
         patches = "1 bad patch was" if aside == 1 else f"{aside} bad patches were"
         print(f"{patches} set aside: see {arguments.store / 'set_aside.csv'}")
@@ -254,9 +343,72 @@ def _describe(arguments: argparse.Namespace) -> int:
     from eofuse.data.store import open_store
     from eofuse.terminal import console, description_tables
 
+    if not arguments.html and (arguments.split or arguments.target):
+        raise UsageError("--split and --target are for the data card", fix="add --html FILE")
     store = open_store(arguments.store)
     for part in description_tables(store, describe_store(store)):
         console().print(part)
+    if arguments.html:
+        from eofuse.reports.data_card import data_card
+        from eofuse.terminal import progress_bar
+
+        with progress_bar("looking at", "patches") as progress:
+            data_card(store, arguments.html, protocol=arguments.split, target=arguments.target, progress=progress)
+        print(arguments.html)
+    return 0
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from eofuse.data.combine import merge
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("merging", "patches") as progress:
+        store = merge(
+            arguments.stores,
+            arguments.output,
+            name=arguments.name,
+            skip_identical=arguments.skip_identical,
+            with_simulated=arguments.with_simulated,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+    print(f"{arguments.output}: {len(store)} patches, {', '.join(store.modalities)}")
+    return 0
+
+
+def _append(arguments: argparse.Namespace) -> int:
+    from eofuse.data.combine import append
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("appending", "patches") as progress:
+        store = append(
+            arguments.store,
+            arguments.sources,
+            skip_identical=arguments.skip_identical,
+            with_simulated=arguments.with_simulated,
+            progress=progress,
+        )
+    print(f"{arguments.store}: {len(store)} patches, {', '.join(store.modalities)}")
+    return 0
+
+
+def _subset(arguments: argparse.Namespace) -> int:
+    from eofuse.data.selection import read_ids, subset
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("copying", "patches") as progress:
+        store = subset(
+            arguments.store,
+            arguments.output,
+            ids=read_ids(arguments.ids) if arguments.ids else None,
+            where=arguments.where,
+            modalities=arguments.modalities.split(",") if arguments.modalities else None,
+            count=arguments.count,
+            seed=arguments.seed,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+    print(f"{arguments.output}: {len(store)} patches, {', '.join(store.modalities)}")
     return 0
 
 
@@ -295,7 +447,6 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _pretrain(arguments: argparse.Namespace) -> int:
-    from eofuse.learning.run import MODEL_FOLDER
     from eofuse.recipe import pretrain
     from eofuse.terminal import progress_bar
 
@@ -307,6 +458,12 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             overrides=arguments.overrides,
             progress=progress,
         )
+    return _tell_pretraining(run)
+
+
+def _tell_pretraining(run: "PretrainedRun") -> int:
+    from eofuse.learning.run import MODEL_FOLDER
+
     for note in run.notes():
         print(f"note: {note}")
     before, after = run.result["before"], run.result["after"]
@@ -316,12 +473,13 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
+    from eofuse.learning.run import Run
     from eofuse.recipe import resume
     from eofuse.terminal import progress_bar
 
     with progress_bar("training", "steps") as progress:
         run = resume(arguments.run, progress)
-    return _tell(run)
+    return _tell(run) if isinstance(run, Run) else _tell_pretraining(run)
 
 
 def _tell(run: "Run") -> int:
@@ -354,6 +512,29 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _attribute(arguments: argparse.Namespace) -> int:
+    from eofuse.learning.attribution import TABLE_FILE, attribute
+    from eofuse.reports.absence import write_run_pictures
+    from eofuse.terminal import attribution_tables, console, progress_bar
+
+    with progress_bar("asking", "times all test patches") as progress:
+        found = attribute(
+            arguments.run,
+            metric=arguments.metric,
+            seed=arguments.seed,
+            repeats=arguments.repeats,
+            progress=progress,
+        )
+    for table in attribution_tables(found.table, found.facts["targets"]):
+        console().print(table)
+    for warning in found.warnings:
+        print(f"note: {warning}")
+    print(f"{arguments.run / TABLE_FILE}: every metric")
+    for path in write_run_pictures(found.table, found.facts["targets"], arguments.run):
+        print(f"{path}: the picture")
+    return 0
+
+
 def _predict(arguments: argparse.Namespace) -> int:
     from eofuse.data.store import open_store
     from eofuse.inference.predict import predict_store, write_predictions
@@ -380,9 +561,30 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _suggest(arguments: argparse.Namespace) -> int:
+    from eofuse.suggestions import SHEET_FILE, TABLE_FILE, suggest
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("looking at", "patches") as progress:
+        found = suggest(
+            arguments.run,
+            arguments.store,
+            arguments.count,
+            by=arguments.by,
+            output=arguments.output,
+            seed=arguments.seed,
+            progress=progress,
+        )
+    without = ", ".join(f"{number} {reason}" for reason, number in found.left_out.items())
+    print(f"{found.candidates} candidates" + (f"; left out: {without}" if without else ""))
+    print(f"{found.folder / TABLE_FILE}: {len(found.table)} patches, the most wanted first")
+    print(f"{found.folder / SHEET_FILE}: their pictures")
+    return 0
+
+
 def _study(arguments: argparse.Namespace) -> int:
     from eofuse.recipe import REPORT_FILE, study
-    from eofuse.reports.terminal import leaderboard_table
+    from eofuse.reports.terminal import leaderboard_table, question_lines
     from eofuse.terminal import console, progress_bar
 
     with progress_bar("studying", "runs") as progress:
@@ -396,6 +598,8 @@ def _study(arguments: argparse.Namespace) -> int:
         )
     for target in done.results.targets:
         console().print(leaderboard_table(done.results.of(target)))
+        for line in question_lines(done.results.of(target)):
+            print(line)
     for warning in done.results.summary["warnings"]:
         print(f"note: {warning}")
     print(f"report: {(done.folder / REPORT_FILE).resolve()}")

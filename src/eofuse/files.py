@@ -1,7 +1,9 @@
 """Files that are never half-written, and digests of them."""
 
+import ctypes
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -19,6 +21,18 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Swaps the names of two folders in one step, so that neither is ever missing.
+
+    Gives false, and does nothing, where the system can't (it takes the renameat2 of Linux).
+    """
+    if sys.platform != "linux":
+        return False
+    swap = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, in_exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of <fcntl.h> and <linux/fs.h>
+    return swap is not None and swap(here, os.fsencode(first), here, os.fsencode(second), in_exchange) == 0
 
 
 def file_name(name: str) -> str:

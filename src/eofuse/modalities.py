@@ -4,7 +4,7 @@ A new sensor is a `Modality` with named channels. Names, never positions, match 
 scene files. The store keeps the native values; `scale` and `offset` turn them into physical units.
 
 Kinds: a *raster* has channels over a patch's pixels (a categorical one has `categories` and holds their codes), a *vector* has
-numbers per patch, a *category* has one code per patch.
+numbers per patch, a *series* has numbers per step of time, a *category* has one code per patch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,10 +16,15 @@ from eofuse.errors import UsageError, did_you_mean
 
 
 class Kind(StrEnum):
-    """How the values of a modality are laid out: (C, H, W), (C,) or one code."""
+    """How the values of a modality are laid out: (C, H, W), (C,), (T, 1 + C) or one code.
+
+    Of a series, the first column is the time of each step, and the others are its channels. A channel without a number (NaN) is a
+    gap; a step without a time does not exist, and fills up series that are shorter than others.
+    """
 
     RASTER = "raster"
     VECTOR = "vector"
+    SERIES = "series"
     CATEGORY = "category"
 
 
@@ -64,6 +69,11 @@ class Modality:
         valid_range: smallest and largest physical value that makes sense; for display and checks.
         nodata: stored value that means "nothing here".
         categories: classes of a categorical modality, in the order of the one-hot encoding.
+        steps: most steps that a patch has, for series.
+        dated: whether the time of a step is a day since 1970-01-01, with fractions; else it is the step's number, from 0.
+
+    Raises:
+        UsageError: if a series has no number of steps, or is not of float32.
     """
 
     name: str
@@ -76,6 +86,13 @@ class Modality:
     valid_range: tuple[float, float] | None = None
     nodata: float | None = None
     categories: tuple[Category, ...] = ()
+    steps: int | None = None
+    dated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind is Kind.SERIES and not (self.steps and self.steps > 0 and self.dtype == "float32"):
+            fix = "give both" if self.dtype == "float32" else f"store float32, not {self.dtype}"
+            raise UsageError("a series needs a number of steps, and float32", where=self.name, fix=fix)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -89,8 +106,37 @@ class Modality:
 
     @property
     def width(self) -> int:
-        """Number of channels that a model sees: one per channel, or one per category (one-hot)."""
+        """Number of channels that a model sees: one per channel, or one per category (one-hot).
+
+        Of each step of a series it sees what tells the time, the channels, and whether each is known.
+        """
+        if self.kind is Kind.SERIES:
+            return self.time_width + 2 * len(self.channels)
         return len(self.categories) if self.categories else len(self.channels)
+
+    @property
+    def time_width(self) -> int:
+        """Numbers that tell a model the time of a step: sine and cosine of the season, and years, or the step's number."""
+        return 3 if self.dated else 1
+
+    @property
+    def is_array(self) -> bool:
+        """Whether each patch has an array of its own (raster, series), where others are columns of a table."""
+        return self.kind in (Kind.RASTER, Kind.SERIES)
+
+    def shape(self, patch_size: tuple[int, int], channels: int | None = None) -> tuple[int, ...]:
+        """Shape of one patch in native dtype: (C, H, W), (C,), (T, 1 + C), or () of a category.
+
+        Args:
+            patch_size: height and width of rasters.
+            channels: number of channels, all by default.
+        """
+        count = len(self.channels) if channels is None else channels
+        if self.kind is Kind.RASTER:
+            return (count, *patch_size)
+        if self.kind is Kind.SERIES:
+            return (self.steps or 0, 1 + count)
+        return (count,) if self.kind is Kind.VECTOR else ()
 
     def channel_index(self, name: str) -> int:
         """Position of a channel by its name or an alias of it.
@@ -114,8 +160,9 @@ class Modality:
         return replace(self, channels=tuple(self.channels[self.channel_index(name)] for name in names))
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description, the inverse of `from_dict`."""
-        return asdict(self)
+        """A JSON-ready description, the inverse of `from_dict`; what only series have is left out of others."""
+        values = asdict(self)
+        return values if self.kind is Kind.SERIES else {k: v for k, v in values.items() if k not in ("steps", "dated")}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Modality":

@@ -20,12 +20,13 @@ from eofuse.config import apply_overrides, merge, parse_options, read_yaml
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.learning.preparation import LearningOptions, RunOptions, annotation_digests, prepare, rehearse
+from eofuse.learning.options import LearningOptions, RunOptions
+from eofuse.learning.preparation import annotation_digests, prepare, rehearse
 from eofuse.learning.pretraining import PretrainingOptions
-from eofuse.learning.pretraining.run import PretrainedRun, rehearse_pretraining, train_pretraining
+from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, rehearse_pretraining, train_pretraining
 from eofuse.learning.run import Run, start_run, test_run, train_run
 from eofuse.reports.html import write_report
-from eofuse.studies.grid import plan_study
+from eofuse.studies.plan import plan_study
 from eofuse.studies.results import StudyResults, read_results
 from eofuse.studies.runner import run_study
 
@@ -124,11 +125,14 @@ def train(
     if "pretrain" in values:
         raise UsageError("is a pretraining", where=where, fix="run it with `eofuse pretrain`")
     options = parse_options(RunOptions, values, where)
+    if options.labels.picked_by:
+        fix = "give it to the variants of a study, or leave it out; `eofuse suggest` picks for one run"
+        raise UsageError("labels are picked from one run to the next", where="labels.picked_by", fix=fix)
     opened = open_store(options.data.store)
     rehearse(prepare(opened, options), options)  # finds what is wrong before anything is written
     folder = Path(to) if to is not None else _default_folder(options, opened)
     start_run(options, folder)
-    return resume(folder, progress)
+    return _to_its_end(folder, progress)
 
 
 def _default_folder(options: LearningOptions, store: Store) -> Path:
@@ -176,14 +180,25 @@ def pretrain(
         torch.set_num_threads(threads)  # the recipe's number was for the run
 
 
-def resume(folder: AnyPath, progress: Progress | None = None) -> Run:
-    """Goes on with an interrupted run, to the numbers that it would have had without the interruption."""
+def resume(folder: AnyPath, progress: Progress | None = None) -> Run | PretrainedRun:
+    """Goes on with an interrupted run or pretraining, to the numbers that it would have had without the interruption."""
+    if not is_pretraining(Path(folder)):
+        return _to_its_end(Path(folder), progress)
     threads = torch.get_num_threads()
     try:
-        train_run(Path(folder), progress)
-        return test_run(Path(folder))
+        return train_pretraining(Path(folder), progress)
     finally:
         torch.set_num_threads(threads)  # the recipe's number was for the run
+
+
+def _to_its_end(folder: Path, progress: Progress | None) -> Run:
+    """Trains and tests a run, or goes on with it."""
+    threads = torch.get_num_threads()
+    try:
+        train_run(folder, progress)
+        return test_run(folder)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def study(

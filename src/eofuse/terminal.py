@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 from rich import box
@@ -29,6 +29,15 @@ class Report(Protocol):
 
 QUIET_SECONDS = 30
 """Time between lines of progress where there is no terminal."""
+
+
+KINDS_OF_WORTH = {
+    "shapley": "Shapley value",
+    "drop_one": "taken away: lost",
+    "permutation": "swapped among scenes: lost",
+    "band": "band swapped among patches: lost",
+}
+"""Questions of an attribution, in words."""
 
 
 @cache
@@ -69,10 +78,14 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
     """A store's description, table by table."""
     mark = " · simulated data" if store.simulated else ""
     height, width = store.patch_size
-    yield Text(f"{store.name}: {len(store)} patches of {height} × {width} pixels{mark}", style="bold")
+    size = f" of {height} × {width} pixels" if height else " without rasters"
+    yield Text(f"{store.name}: {len(store)} patches{size}{mark}", style="bold")
+    for line in provenance_lines(store):
+        yield Text(line)
     modalities = description.modalities.drop(columns="title")
     yield _table("Modalities", modalities.assign(share=modalities["share"].map("{:.0%}".format)))
-    yield _table("Channels, in physical units", _channels(description.channels))
+    if len(description.channels):
+        yield _table("Channels, in physical units", _channels(description.channels))
     classes = description.classes
     yield _table("Classes", classes.assign(share=classes["share"].map("{:.1%}".format)))
     scenes = description.scenes
@@ -83,6 +96,16 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
     yield _table("How leaky each split protocol is: test patches that", _leakage(description.leakage))
 
 
+def provenance_lines(store: Store) -> Iterator[str]:
+    """What was done to the data of a table or of scenes when they were packed."""
+    for origin, members in (("table", "rows"), ("cut", "scenes")):
+        for name, where in store.provenance.get(origin, {}).get("warped", {}).items():
+            count = where if isinstance(where, int) else len(where)
+            yield f"{name}: brought to the reference's grid in {count} {members}"
+    if "table" in store.provenance:
+        yield f"scenes are {store.provenance['table']['scenes']}"
+
+
 def transfer_table(summary: pd.DataFrame) -> Table:
     """What became of the tensors of a run that started from trained weights, by part of the model."""
     return _table("What the run started from", summary)
@@ -91,7 +114,8 @@ def transfer_table(summary: pd.DataFrame) -> Table:
 def _channels(channels: pd.DataFrame) -> pd.DataFrame:
     names = {"minimum": "min", "maximum": "max"}
     numbers = channels[["mean", "std", "minimum", "maximum"]].map("{:.4g}".format).rename(columns=names)
-    return channels[["modality", "channel", "unit"]].join(numbers)
+    table = channels[["modality", "channel", "unit"]].join(numbers)
+    return table.assign(empty=channels["empty"]) if channels["empty"].any() else table
 
 
 def _leakage(leakage: Mapping[str, Leakage]) -> pd.DataFrame:
@@ -121,6 +145,39 @@ def scores_tables(scores: pd.DataFrame) -> Iterator[Table]:
             interval = f"{row['low']:.3f} – {row['high']:.3f}"
             table.add_row(row["predictor"], row["metric"], f"{row['value']:.3f} {row['unit']}".rstrip(), interval)
         yield table
+
+
+def attribution_tables(table: pd.DataFrame, targets: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
+    """What modalities, scalars and bands are worth, a table a target.
+
+    Args:
+        table: as `eofuse.learning.attribution` has it.
+        targets: facts about each target.
+    """
+    for target, facts in targets.items():
+        metric = facts["metric"]
+        rows = table[(table["target"] == target) & (table["metric"] == metric)]
+        patches, scenes, unit = (rows[name].iloc[0] for name in ("n_test", "n_scenes", "unit"))
+        whole, constant = facts["whole"][metric], facts["constant"][metric]
+        shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
+        shown.title = (
+            f"{target}: {metric} {whole:.3f}, constant predictor {constant:.3f}{f' {unit}' if unit else ''}; "
+            f"{patches} test patches from {scenes} scenes"
+        )
+        shown.caption = (
+            "Positive: helps. Shapley values sum to what the model gains over the constant predictor. Intervals: bootstrap over "
+            "test scenes. Spread: of Shapley values the error from drawing orders, of permutations the deviation over draws."
+        )
+        for heading in ("what", "of", "value", "95 % interval", "spread"):
+            shown.add_column(heading, justify="right" if heading in ("value", "spread") else "left", no_wrap=True)
+        kinds = rows["kind"].tolist()
+        for place, row in enumerate(rows.to_dict("records")):
+            spread = "" if row["kind"] == "drop_one" or pd.isna(row["spread"]) else f"{row['spread']:.3f}"
+            interval = f"{row['low']:+.3f} to {row['high']:+.3f}"
+            is_last = kinds[place + 1 : place + 2] != [row["kind"]]
+            words = KINDS_OF_WORTH[row["kind"]]
+            shown.add_row(words, row["name"], f"{row['value']:+.3f}", interval, spread, end_section=is_last)
+        yield shown
 
 
 def _table(title: str, values: pd.DataFrame) -> Table:

@@ -77,8 +77,23 @@ def test_a_dataset_without_lists_has_no_published_split():
 
 
 def test_an_empty_part_is_an_error():
-    with pytest.raises(DataError, match="leaves no validation patch"):
-        make_split(INDEX[INDEX["split"] != "validation"], SplitOptions(protocol="published"))
+    with pytest.raises(DataError, match="leaves no test patch"):
+        make_split(INDEX[INDEX["split"] != "test"], SplitOptions(protocol="published"))
+
+
+@settings(max_examples=20, deadline=None)
+@given(split_seed=st.integers(0, 1000))
+def test_published_lists_without_validation_lend_it_whole_training_scenes(split_seed):
+    index = INDEX.assign(split=INDEX["split"].replace("validation", "train"))
+    options = SplitOptions(protocol="published", fractions=(0.6, 0.2, 0.2), split_seed=split_seed)
+    split = make_split(index, options)
+    scenes = [set(index["scene"].iloc[rows]) for rows in (split.train, split.validation)]
+    assert not scenes[0] & scenes[1]
+    assert set(index["split"].iloc[split.test]) == {"test"}
+    assert (index["split"] == "test").sum() == len(split.test)
+    together = np.sort(np.concatenate([split.train, split.validation]))
+    np.testing.assert_array_equal(together, np.flatnonzero(index["split"] == "train"))
+    assert abs(len(split.validation) / len(together) - 0.25) < 0.05
 
 
 def test_the_tutorials_split_is_that_of_random_split_with_seed_42():

@@ -16,7 +16,7 @@ from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.maps import MapFolder
 from eofuse.inference.predict import predict_store, write_predictions
-from eofuse.modalities import ELEVATION, SENTINEL1, WORLDCOVER
+from eofuse.modalities import ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER
 from eofuse.models.artifact import save_model
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.heads import HeadSpec
@@ -320,3 +320,47 @@ def test_names_that_would_leave_the_folder_are_quoted(store, tmp_path):
         maps.add("a/b", np.array([2]), np.zeros((1, 2, SIZE, SIZE), dtype=np.uint8))
     assert [path.name for path in (tmp_path / "maps" / "a%2Fb").iterdir()] == ["..%2F2.tif"]
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+
+
+@pytest.fixture(scope="module")
+def model_with_tokens(tmp_path_factory) -> Path:
+    """A model that may lack inputs: elevation, radar and season."""
+    statistics = ChannelStatistics(
+        {"elevation": [1500.0], "s1": [-12.0] * 2, "season": [0.5] * 2},
+        {"elevation": [800.0], "s1": [3.0] * 2, "season": [0.2] * 2},
+    )
+    options = FusionOptions(strategy="late", encoder="test_resnet", missing="token")
+    heads = {name: HEADS[name] for name in ("zone", "worldcover")}
+    spec = ModelSpec((ELEVATION, SENTINEL1, SEASON), options, heads, statistics, (SIZE, SIZE))
+    return save_model(build_model(spec, seed=0), tmp_path_factory.mktemp("tokens") / "model")
+
+
+class TestGaps:
+    def test_patches_with_one_input_are_predicted(self, model_with_tokens, store, tmp_path):
+        table = predict_store(model_with_tokens, store, maps=tmp_path / "maps")  # no season, and once no elevation
+        assert table["predicted"].all()
+        assert table["zone"].notna().all()
+        assert len(list((tmp_path / "maps" / "worldcover").iterdir())) == PATCHES
+
+    def test_nothing_is_told_of_the_pixels_of_a_patch_without_rasters(self, model_with_tokens, tmp_path):
+        source = FakeSource(patches=10, size=SIZE, modalities=(SENTINEL1, SEASON), absent={"s1": {3}})
+        table = predict_store(model_with_tokens, pack_source(source, tmp_path / "radar.store", workers=1))
+        assert table["predicted"].all()
+        told = table["worldcover.share.grassland"].notna()
+        assert told.tolist() == [row != 3 for row in range(10)]
+
+    def test_a_store_without_rasters_is_predicted(self, model_with_tokens, tmp_path):
+        source = FakeSource(patches=5, modalities=(SEASON,))
+        table = predict_store(model_with_tokens, pack_source(source, tmp_path / "season.store", workers=1))
+        assert table["zone"].notna().all()
+
+    def test_a_store_without_any_input_is_refused(self, model_with_tokens, tmp_path):
+        source = FakeSource(patches=5, size=SIZE, modalities=(SENTINEL2,))
+        with pytest.raises(DataError, match="does not fit the model: unknown modality 'elevation'"):
+            predict_store(model_with_tokens, pack_source(source, tmp_path / "s2.store", workers=1))
+
+    def test_a_model_that_needs_all_inputs_refuses_a_store_that_lacks_one(self, tmp_path):
+        source = FakeSource(patches=5, size=SIZE, modalities=(SENTINEL2,))
+        store = pack_source(source, tmp_path / "s2.store", workers=1)
+        with pytest.raises(DataError, match="does not fit the model: unknown modality 'elevation'"):
+            predict_store(make_model(tmp_path / "model", "zone"), store)

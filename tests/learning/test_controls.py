@@ -5,8 +5,8 @@ import pytest
 
 from eofuse.config import merge, parse_options
 from eofuse.learning.controls import constant_control, frozen_random_control
+from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file
-from eofuse.learning.preparation import RunOptions
 from eofuse.learning.run import open_run, start_run
 
 

@@ -8,7 +8,8 @@ from eofuse import recipe as recipes
 from eofuse.config import parse_options
 from eofuse.data.pack import pack_source
 from eofuse.errors import DataError, UsageError
-from eofuse.learning.preparation import RunOptions, prepare
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import prepare
 from fake_source import MappedSource
 
 TARGETS = {"label": None, "value": None, "worldcover": {"network": "fpn"}}

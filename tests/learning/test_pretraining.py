@@ -1,11 +1,17 @@
 """Pretraining: every method runs, resumes to the same bits, never reads test patches, and shows what it does."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from eofuse import recipe as recipes
 from eofuse.cli import main
@@ -90,6 +96,45 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(values, tmp_path, m
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
+def test_a_killed_pretraining_goes_on_to_the_same_bits(values, tmp_path):
+    """kill −9 of the whole process, in the middle of training."""
+    values = merge(values, {"train": {"steps": 12, "evaluations": 6}})
+    whole = recipes.pretrain(values, to=tmp_path / "whole")
+    script = tmp_path / "pretrain.py"
+    script.write_text(
+        f"import time, eofuse\neofuse.pretrain({values!r}, to={str(tmp_path / 'killed')!r}, "
+        "progress=lambda done, total, words: time.sleep(0.1))\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)])
+    evaluations, deadline = tmp_path / "killed" / "evaluations.csv", time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if evaluations.exists() and len(evaluations.read_text().splitlines()) > 1:
+            break
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()
+    killed = recipes.resume(tmp_path / "killed")
+    for name in ("model/model.safetensors", "losses.csv", "evaluations.csv"):
+        assert (killed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_joins_modalities_is_trained(values, tmp_path, method):
+    """All of a pretrained model that a probe stands on has learned."""
+    first, last = (
+        recipes.pretrain(
+            by_method(values, method), to=tmp_path / str(steps), overrides=[f"train.steps={steps}"]
+        ).model()
+        for steps in (1, 3)
+    )
+    before, after = first.state_dict(), last.state_dict()
+    joins = [name for name in before if name.startswith("fusion.join.")]
+    assert joins
+    assert not any(torch.equal(before[name], after[name]) for name in joins)
+
+
 @pytest.mark.parametrize("method", ["cross_modal", "clusters"])
 def test_no_test_patch_is_ever_read(values, planted_store, tmp_path, monkeypatch, method):
     seen = set()
@@ -120,6 +165,16 @@ def test_training_patches_without_a_label_are_learned_from(values, tmp_path):
     assert data.excluded.get("lacks an input modality", 0) == len({0, 1, 2} & {*split.train, *split.validation})
 
 
+def test_with_tokens_cross_modal_pretraining_takes_patches_with_two_inputs(values, tmp_path):
+    store = pack_source(FakeSource(patches=120, absent={"s1": {0, 1, 2}}), tmp_path / "lacking.store", workers=1)
+    few = {"inputs": ["s1", "s2", "season"], "fusion": {"missing": "token"}, "train": {"steps": 2, "evaluations": 1}}
+    run = recipes.pretrain(merge(values, few), store=store, to=tmp_path / "run")
+    train = run.options.split and make_split(store.index, run.options.split).train
+    patches = pd.read_parquet(run.folder / "patches.parquet")
+    assert set(patches.loc[patches["part"] == "train", "row"]) == set(train)
+    assert {0, 1, 2} & set(train)
+
+
 def test_statistics_come_from_training_patches(values, planted_store, tmp_path):
     run = recipes.pretrain(values, to=tmp_path / "run", overrides=["train.steps=1"])
     split = make_split(planted_store.index, run.options.split)
@@ -129,8 +184,6 @@ def test_statistics_come_from_training_patches(values, planted_store, tmp_path):
 
 def test_the_last_weights_are_kept_whatever_validation_says(values, tmp_path, monkeypatch):
     """The loss on validation only grows here; the saved weights are those of the checkpoint at the end all the same."""
-    import torch
-
     growing = iter(range(100))
     monkeypatch.setattr(watching.Monitor, "_loss", lambda self: float(next(growing)))
     run = recipes.pretrain(values, to=tmp_path / "run")

@@ -10,6 +10,7 @@ from eofuse.config import parse_options
 from eofuse.data.loading import distinct_rows
 from eofuse.learning.pretraining import PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.clusters import Clusters
+from eofuse.learning.pretraining.cross_modal import CrossModal
 from eofuse.learning.pretraining.inpainting import hide_middle
 from eofuse.learning.pretraining.masked import draw_blocks, draw_hidden
 from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled
@@ -151,3 +152,47 @@ def test_no_patch_is_twice_in_a_batch_and_an_epoch_shows_each_once(count, batch_
         assert len(set(seen)) == len(seen) == a_epoch * batch_size
         assert set(seen) <= set(rows)
     np.testing.assert_array_equal(distinct_rows(rows, batch_size, seed, 1), batches[1])
+
+
+def cross_modal(data, options, **fusion):
+    """A cross-modal pretraining of three inputs, and its first batch."""
+    changed = {"strategy": "late", **fusion}
+    options = options.model_copy(
+        update={
+            "fusion": options.fusion.model_copy(update=changed),
+            "pretrain": PretrainOptions(method="cross_modal", width=8),
+        }
+    )
+    model = build_model(model_without_heads(data, options), seed=0)
+    return model, CrossModal(model, data, options), data.loader(options).read(data.rows["train"][:6])
+
+
+def test_the_layer_that_joins_modalities_learns_from_cross_modal_pretraining(data, options):
+    model, objective, batch = cross_modal(data, options)
+    loss, parts = objective.step(batch)
+    loss.backward()
+    assert list(parts) == ["s1-s2", "s1-season", "s2-season", "joined"]
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.fusion.join.parameters())
+
+
+def test_encoders_learn_nothing_from_the_joined_vector(data, options):
+    model, objective, batch = cross_modal(data, options)
+    inputs = {name: view(batch).inputs[name] for name, view in objective.views.items()}
+    _, joined = objective.module(inputs, batch.present)
+    joined.sum().backward()
+    assert all(parameter.grad is None for parameter in model.fusion.encoders.parameters())
+
+
+def test_patches_take_part_in_the_pairs_that_they_have(data, options):
+    """Without Sentinel-2 in two patches, other values of it there change nothing."""
+    model, objective, batch = cross_modal(data, options, missing="token")
+    batch.present["s2"][:2] = False
+    losses = []
+    for value in (0, 50):
+        batch.inputs["s2"][:2] = value
+        torch.manual_seed(0)
+        losses.append(objective.step(batch)[0])
+    assert torch.equal(*losses)
+    losses[1].backward()
+    assert model.fusion.tokens.vectors["s2"].grad.abs().sum() > 0
+    assert objective._contrast(torch.ones(3, 2), torch.ones(3, 2), torch.tensor([True, False, False])) == 0

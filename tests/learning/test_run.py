@@ -22,7 +22,8 @@ from eofuse.evaluation.calibration import scale
 from eofuse.inference.predict import predict_store
 from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
-from eofuse.learning.preparation import RunOptions, prepare
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import prepare
 from eofuse.modalities import WORLDCOVER
 from fake_source import FakeSource
 

@@ -5,7 +5,8 @@ import pytest
 
 from eofuse.config import parse_options, write_yaml
 from eofuse.errors import UsageError
-from eofuse.learning.preparation import RunOptions, prepare, refuse_seen
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import prepare, refuse_seen
 from eofuse.learning.transfer import StartOptions
 
 

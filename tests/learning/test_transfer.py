@@ -15,7 +15,7 @@ from eofuse.config import merge, parse_options, write_yaml
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.loop import TrainOptions, make_optimizer
-from eofuse.learning.preparation import RunOptions
+from eofuse.learning.options import RunOptions
 from eofuse.learning.run import open_run
 from eofuse.learning.transfer import StartOptions, read_transfer, start_from, summarise_transfer
 from eofuse.modalities import SEASON, SENTINEL1, SENTINEL2
@@ -100,6 +100,20 @@ def test_an_interrupted_run_goes_on_to_the_same_bits_without_the_weights(make_re
         again = recipes.resume(tmp_path / f"again-{step}")
         assert outcome(again.folder) == outcome(whole.folder)
         assert not (again.folder / "start").exists()
+
+
+def test_a_run_does_not_go_on_when_its_weights_have_changed(make_recipe, pretrained, tmp_path):
+    def stop(done, total, words):
+        raise Interrupted
+
+    source = shutil.copytree(pretrained / "test_resnet", tmp_path / "source")
+    values = merge(make_recipe(), {"start": {"from": str(source)}})
+    with pytest.raises(Interrupted):
+        recipes.train(values, to=tmp_path / "run", progress=stop)
+    save_model(small(seed=8), source / "model")
+    for go_on in (lambda: recipes.resume(tmp_path / "run"), lambda: recipes.train(values, to=tmp_path / "run")):
+        with pytest.raises(DataError, match="the weights are not those with which this run began; start a new run"):
+            go_on()
 
 
 def test_the_weights_are_those_that_were_trained_before_the_first_step(make_recipe, pretrained, tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from fake_series import random_series
 from torch import Tensor
 
 from eofuse.modalities import Kind, Modality
@@ -26,6 +27,7 @@ def make_spec() -> Callable[..., ModelSpec]:
         statistics = ChannelStatistics(
             mean={modality.name: [0.1] * len(modality.channels) for modality in numeric},
             std={modality.name: [0.5] * len(modality.channels) for modality in numeric},
+            quantiles={modality.name: [[-2.0, -0.5, 0.1, 0.4, 2.0]] * len(modality.channels) for modality in numeric},
         )
         heads = {
             "land_cover": HeadSpec("multi_label", ("forest", "water", "urban")),
@@ -45,9 +47,10 @@ def make_inputs() -> Callable[..., dict[str, Tensor]]:
         generator = torch.Generator().manual_seed(seed)
         inputs = {}
         for modality in modalities:
-            pixels = (size, size) if modality.kind is Kind.RASTER else ()
-            channels = () if modality.kind is Kind.CATEGORY else (len(modality.channels),)
-            shape = (batch_size, *channels, *pixels)
+            shape = (batch_size, *modality.shape((size, size)))
+            if modality.kind is Kind.SERIES:
+                inputs[modality.name] = random_series(modality, batch_size, generator)
+                continue
             if modality.is_categorical:
                 codes = torch.tensor(CODES[modality.name], dtype=torch.uint8)
                 values = codes[torch.randint(len(codes), shape, generator=generator)]

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from eofuse.config import parse_options
 from eofuse.errors import UsageError
-from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER, Modality
+from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER, Kind, Modality
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.fusion import FUSIONS, FusionOptions, build_fusion
 from eofuse.models.fusion.base import Strategy
 from eofuse.models.fusion.early import Early
 from eofuse.models.model import Model, ModelSpec, build_model
+from fake_source import GREENNESS
 
 MakeSpec = Callable[..., ModelSpec]
 MakeInputs = Callable[..., dict[str, Tensor]]
@@ -25,12 +26,21 @@ INPUTS: dict[str, tuple[Modality, ...]] = {
     "one raster and a vector": (SENTINEL1, SEASON),
     "a vector": (WEATHER,),
     "vectors and a category": (WEATHER, SEASON, CLIMATE_ZONE),
+    "a series": (GREENNESS,),
+    "a raster, a series and a vector": (SENTINEL1, GREENNESS, SEASON),
 }
+
+
+def _can_be_conditioned(modalities: Sequence[Modality]) -> bool:
+    """Whether there is what conditions, and what is conditioned."""
+    return 0 < sum(modality.kind in (Kind.VECTOR, Kind.CATEGORY) for modality in modalities) < len(modalities)
+
+
 CASES = [
     pytest.param(strategy, modalities, id=f"{strategy}: {name}")
     for strategy in FUSIONS
     for name, modalities in INPUTS.items()
-    if strategy != "single" or len(modalities) == 1
+    if (strategy != "single" or len(modalities) == 1) and (strategy != "film" or _can_be_conditioned(modalities))
 ]
 
 
@@ -110,6 +120,7 @@ class TestContract:
 
     def test_every_input_changes_the_features(self, strategy, modalities, tiny, make_inputs):
         model = tiny(modalities, strategy=strategy).eval()
+        wake_residual_branches(model)
         inputs, others = make_inputs(modalities, seed=0), make_inputs(modalities, seed=1)
         before = torch.cat([given.vector for given in model.features(inputs)], 1)
         for name in inputs:
@@ -249,3 +260,47 @@ class TestMiddle:
         modalities = (SENTINEL1, SEASON)
         model = tiny(modalities, strategy="middle", encoder="test_vit")
         assert model(make_inputs(modalities))["zone"].shape == (1, 3, 2)
+
+
+class TestGated:
+    def test_a_closed_gate_keeps_a_modality_out(self, tiny, make_inputs):
+        model = tiny((SENTINEL1, SEASON), strategy="gated").eval()
+        with torch.no_grad():
+            model.fusion.joining.gates["season"].weight.zero_()
+            model.fusion.joining.gates["season"].bias.fill_(-1000.0)
+            model.fusion.joining.gates["s1"].weight.zero_()
+        first = make_inputs(model.spec.modalities)
+        second = first | {"season": first["season"] + 1}
+        assert torch.equal(model.features(first)[0].vector, model.features(second)[0].vector)
+
+
+class TestAttention:
+    def test_the_order_of_the_modalities_does_not_matter(self, tiny, make_inputs):
+        model = tiny((SENTINEL1, SEASON, CLIMATE_ZONE), strategy="attention").eval()
+        features = model.fusion.encode(model.normaliser(make_inputs(model.spec.modalities)), None)
+        vectors = {name: found.vector for name, found in features.items()}
+        backwards = dict(reversed(vectors.items()))
+        joining = model.fusion.joining
+        torch.testing.assert_close(joining(vectors, None), joining(backwards, None))
+
+
+class TestFilm:
+    def test_untrained_it_is_the_encoder_alone(self, tiny, make_inputs):
+        model = tiny((SENTINEL1, SEASON), strategy="film").eval()
+        inputs = make_inputs(model.spec.modalities)
+        alone = model.fusion.encoders["s1"](model.normaliser(inputs)["s1"])
+        torch.testing.assert_close(model.features(inputs)[0].vector, alone.vector)
+
+    def test_numbers_change_the_maps_of_every_stage(self, tiny, make_inputs):
+        model = tiny((SENTINEL1, SEASON), strategy="film").eval()
+        with torch.no_grad():
+            model.fusion.films["s1"].layer.weight.normal_(std=0.1)
+        first = make_inputs(model.spec.modalities)
+        second = first | {"season": first["season"] + 1}
+        before, after = model.features(first)[0].maps, model.features(second)[0].maps
+        assert not any(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+    @pytest.mark.parametrize("modalities", [(SENTINEL1, SENTINEL2), (SEASON, WEATHER)])
+    def test_it_needs_what_conditions_and_what_is_conditioned(self, modalities):
+        with pytest.raises(UsageError, match="vectors or categories that condition"):
+            build_fusion(modalities, FusionOptions(strategy="film"))

@@ -9,6 +9,7 @@ import torch
 from eofuse.errors import UsageError
 from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER, Category
 from eofuse.models.normalisation import ChannelStatistics, Normaliser
+from fake_source import GREENNESS
 
 BLUE_RED = SENTINEL2.select(["B02", "B04"])
 STATISTICS = ChannelStatistics(
@@ -135,3 +136,45 @@ class TestErrors:
 
 def test_statistics_survive_json():
     assert ChannelStatistics.from_dict(STATISTICS.to_dict()) == STATISTICS
+
+
+def test_statistics_of_a_model_without_quantiles_are_read():
+    old = {name: values for name, values in STATISTICS.to_dict().items() if name != "quantiles"}
+    assert ChannelStatistics.from_dict(old) == STATISTICS
+
+
+class TestSeries:
+    statistics = ChannelStatistics({"greenness": [0.5, 1.0]}, {"greenness": [0.25, 2.0]})
+
+    def given(self, *steps, dated=True):
+        values = torch.full((1, 6, 3), math.nan)
+        for step, numbers in enumerate(steps):
+            values[0, step] = torch.tensor(numbers)
+        modality = replace(GREENNESS, dated=dated)
+        return Normaliser([modality], self.statistics)({"greenness": values})["greenness"][0]
+
+    def test_a_step_is_its_time_its_numbers_and_what_is_known(self):
+        days = 365.2425 * 40
+        first, second = self.given((days, 1.0, 3.0), (days + 365.2425 / 4, math.nan, -1.0))[:2]
+        assert first.tolist() == pytest.approx([0, 1, 0, 2, 1, 1, 1], abs=1e-3)
+        assert second.tolist() == pytest.approx([1, 0, 0.25, 0, -1, 0, 1], abs=1e-3)
+
+    def test_a_numbered_step_is_told_its_share_of_the_series(self):
+        assert self.given((0, 0.5, 1), (5, 0.5, 1), dated=False)[:2, 0].tolist() == [0, 1]
+
+    def test_steps_that_do_not_exist_are_zeros_whatever_stands_there(self):
+        given = self.given((16_000, 1, 1), (math.nan, 7, 7))
+        assert given.shape == (6, 7)
+        assert not given[1:].any()
+
+    def test_a_series_of_nothing_is_zeros(self):
+        assert not self.given().any()
+
+    def test_a_series_of_other_length_is_refused(self):
+        with pytest.raises(UsageError, match=r"expects \(B, 6, 1 \+ 2\); give its channels in this order: ndvi, ndwi"):
+            Normaliser([GREENNESS], self.statistics)({"greenness": torch.zeros(1, 5, 3)})
+
+    def test_gradients_reach_numbers_but_not_through_gaps(self):
+        values = torch.tensor([[[16_000, 1.0, math.nan]] * 6]).requires_grad_()
+        Normaliser([GREENNESS], self.statistics)({"greenness": values})["greenness"].sum().backward()
+        assert values.grad[0, 0, 1:].tolist() == [4, 0]

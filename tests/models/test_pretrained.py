@@ -18,6 +18,7 @@ from eofuse.models.model import Model, build_model
 from eofuse.models.pretrained import WeightOptions, load_source, map_weights
 from eofuse.models.pretrained.layout import distances
 from eofuse.models.pretrained.run_folder import model_source
+from fake_source import GREENNESS
 
 L1C = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8a", "B9", "B10", "B11", "B12"]
 MEAN, STD = [0.01 * (i + 1) for i in range(13)], [0.02 + 0.01 * i for i in range(13)]
@@ -255,6 +256,20 @@ def test_a_model_of_ours_is_taken_over_to_the_bit(make_spec, make_inputs, strate
     inputs = make_inputs(modalities, 32)
     with torch.no_grad():
         assert all(torch.equal(ours(inputs)[name], output) for name, output in source(inputs).items())
+
+
+@pytest.mark.parametrize("numbers", ["linear", "piecewise"])
+@pytest.mark.parametrize("strategy", ["single", *STRATEGIES])
+def test_a_model_of_series_and_numbers_is_taken_over_to_the_bit(make_spec, make_inputs, strategy, numbers):
+    modalities = [GREENNESS] if strategy == "single" else [GREENNESS, SEASON]
+    origin = trained(make_spec, modalities, strategy=strategy, numbers=numbers)
+    ours = model(make_spec, modalities, strategy=strategy, numbers=numbers)
+    rows = map_weights(ours, model_source(origin, "trained"))
+    assert {row.tensor for row in rows if row.tensor} == set(ours.state_dict())
+    assert all(row.status == "loaded" for row in rows if not row.tensor.startswith("normaliser."))
+    inputs = make_inputs(modalities, 32)
+    for target, expected in origin.predict(inputs).items():
+        assert torch.equal(ours.predict(inputs)[target], expected)
 
 
 @pytest.mark.parametrize("to", STRATEGIES)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from fake_store import CROPS, DRONE, THERMAL, FakeStore
 
-from eofuse.data.pack import pack
+from eofuse.data.pack import pack, pack_source
 from eofuse.data.store import Store
 from eofuse.errors import UsageError
-from eofuse.modalities import BEN_GE_MODALITIES, ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER
+from eofuse.modalities import BEN_GE_MODALITIES, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER
 from eofuse.reports.figures.patch import patch_facts, patch_panels, show_patch
 from eofuse.reports.figures.rendering import NO_DATA, raster_panels
+from fake_source import GREENNESS, FakeSource
 
 
 def fake_store(**options: object) -> Store:
@@ -52,6 +53,15 @@ def test_absent_modalities_say_so() -> None:
     assert [panel.title for panel in patch_panels(store, 1) if panel.pixels is None] == ["Sentinel-1 GRD"]
     assert ("era-5 weather", "absent") in patch_facts(store, 1)
     assert "absent" in texts(show_patch(store, "S2A_two"))
+
+
+def test_series_are_drawn_channel_by_channel_and_say_when_that_was(tmp_path: Path) -> None:
+    source = FakeSource(patches=4, modalities=(GREENNESS, SEASON), absent={"greenness": {2}})
+    store = pack_source(source, tmp_path / "flat.store", workers=1)
+    shown = texts(show_patch(store, "patch_1"))
+    for words in ("Greenness", "ndvi: ", "ndwi: ", "2016-"):
+        assert words in shown
+    assert "absent" in texts(show_patch(store, "patch_2"))
 
 
 def test_an_unknown_patch_names_the_nearest() -> None:

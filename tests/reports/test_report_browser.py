@@ -12,9 +12,13 @@ import pytest
 from fake_store import FakeStore
 from fake_study import VARIANTS, write_study
 
+from eofuse.data.pack import pack_source
 from eofuse.data.store import Store
+from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1
+from eofuse.reports.data_card import data_card
 from eofuse.reports.html import write_report
 from eofuse.studies.results import read_results
+from fake_source import FakeSource
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
@@ -61,6 +65,21 @@ def test_a_request_to_elsewhere_would_be_refused_and_seen(page: Path, tmp_path: 
     (tmp_path / "broken.html").write_text(broken, encoding="utf-8")
     messages = opened(tmp_path / "broken.html", tmp_path / "profile")[1]
     assert any("Content Security Policy" in line for line in messages)
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("card")
+    source = FakeSource(patches=60, modalities=(SENTINEL1, SEASON, CLIMATE_ZONE), absent={"s1": {3}})
+    return data_card(pack_source(source, folder / "s.store", workers=1), folder / "card.html")
+
+
+def test_a_data_card_has_no_console_message(card: Path, tmp_path: Path) -> None:
+    assert opened(card, tmp_path / "profile")[1] == []
+
+
+def test_a_data_card_fits_a_phone(card: Path, tmp_path: Path) -> None:
+    test_does_not_scroll_sideways(card, tmp_path, 390)
 
 
 @pytest.mark.parametrize("width", [390, 1280])

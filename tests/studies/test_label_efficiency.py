@@ -7,8 +7,9 @@ from eofuse import recipe as recipes
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.preparation import prepare
-from eofuse.studies.grid import final_cells, plan_study, search_cells
+from eofuse.studies.grid import final_cells, search_cells
 from eofuse.studies.labels import count_labels
+from eofuse.studies.plan import plan_study
 
 
 def few_labels(store):

@@ -15,7 +15,8 @@ import pytest
 from eofuse import recipe as recipes
 from eofuse.errors import DataError, UsageError
 from eofuse.files import locked
-from eofuse.studies.grid import final_cells, plan_study, search_cells
+from eofuse.studies.grid import final_cells, search_cells
+from eofuse.studies.plan import plan_study
 from eofuse.studies.worker import run_cell
 
 TABLES = ("results", "leaderboard", "comparisons", "predictions/label", "curves", "per_class")

@@ -11,8 +11,9 @@ from eofuse.errors import UsageError
 from eofuse.evaluation.evidence import EVIDENCE
 from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
+from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import maps_file
-from eofuse.learning.preparation import RunOptions, prepare, rehearse
+from eofuse.learning.preparation import prepare, rehearse
 from fake_source import MappedSource
 
 TASKS = {
@@ -31,6 +32,14 @@ STRATEGIES = {
     "decision": {"strategy": "decision"},
 }
 INPUTS = {"rasters": ["s1", "s2"], "with numbers": ["s1", "s2", "season"]}
+CASES = [
+    *((kind, strategy, inputs) for kind in TASKS for strategy in STRATEGIES for inputs in INPUTS),
+    *(
+        (kind, strategy, "with numbers")
+        for kind in ("regression", "segmentation")
+        for strategy in ("gated", "attention", "film")
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +64,11 @@ def trained(values, folder):
     return runs.test_run(folder)
 
 
-@pytest.mark.parametrize("inputs", INPUTS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize(("kind", "strategy", "inputs"), CASES)
 def test_it_learns_and_is_evaluated_and_loads_to_the_same_predictions(kind, strategy, inputs, mapped_store, tmp_path):
-    values = small_run(mapped_store, TASKS[kind], inputs=INPUTS[inputs], fusion=STRATEGIES[strategy])
+    values = small_run(
+        mapped_store, TASKS[kind], inputs=INPUTS[inputs], fusion=STRATEGIES.get(strategy, {"strategy": strategy})
+    )
     if (kind, strategy) == ("detection", "decision"):
         options = parse_options(RunOptions, values)
         with pytest.raises(UsageError, match="boxes"):

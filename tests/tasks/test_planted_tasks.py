@@ -5,7 +5,7 @@ import pytest
 from eofuse.config import merge, parse_options
 from eofuse.data.pack import pack_source
 from eofuse.learning import run as runs
-from eofuse.learning.preparation import RunOptions
+from eofuse.learning.options import RunOptions
 from fake_source import MappedSource
 
 

@@ -7,7 +7,8 @@ from eofuse.config import parse_options
 from eofuse.data.pack import pack_source
 from eofuse.data.targets import TargetOptions, make_target
 from eofuse.errors import DataError, UsageError
-from eofuse.learning.preparation import RunOptions, prepare
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import prepare
 from eofuse.modalities import WEATHER, WORLDCOVER
 from eofuse.tasks import TaskOptions, make_task
 from fake_source import MappedSource

@@ -11,16 +11,20 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from eofuse.data.gaps import empty_bands, empty_channels, may_have_empty_bands
 from eofuse.data.problems import Problem, errors_first
+from eofuse.data.series import require_series
 from eofuse.data.sources import Source
 from eofuse.data.sources.ben_ge import BenGeSource, open_ben_ge
-from eofuse.data.store import STORE_FILE, open_store
+from eofuse.data.sources.table import open_table_spec
+from eofuse.data.store import STORE_FILE, Store, open_store
 from eofuse.errors import DataError
-from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Modality
+from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Kind, Modality
 
 PLAUSIBLE_DECIBEL = (-60.0, 20.0)
 FRACTION_TOLERANCE = 0.01
 CORNER_TOLERANCE_PIXELS = 0.5
+FIX_EMPTY = "leave the bands out of the inputs, or let them count as gaps (data.empty_bands: absent)"
 _ROWS_AT_ONCE = 16
 
 Progress = Callable[[int, int], None]
@@ -28,10 +32,10 @@ Raster = npt.NDArray[np.generic]
 
 
 def check_path(path: Path, workers: int | None = None, progress: Progress | None = None) -> list[Problem]:
-    """Everything that is wrong with a dataset's folder or a packed store, or looks odd.
+    """Everything that is wrong with a dataset's folder, the table of a spec or a packed store, or looks odd.
 
     Args:
-        path: of the folder or store.
+        path: of the folder, YAML file or store.
         workers: processes that read, one a core by default.
         progress: called with (patches or files done, all).
 
@@ -39,8 +43,10 @@ def check_path(path: Path, workers: int | None = None, progress: Progress | None
         DataError: if nothing known is there.
     """
     if (path / STORE_FILE).is_file():
-        return open_store(path).verify(progress)
-    return check_source(open_ben_ge(path), progress, workers or os.cpu_count() or 1)
+        store = open_store(path)
+        return store.verify(progress) or list(_empty_bands(store))
+    source: Source = open_table_spec(path) if path.suffix in (".yaml", ".yml") else open_ben_ge(path)
+    return check_source(source, progress, workers or os.cpu_count() or 1)
 
 
 def check_source(source: Source, progress: Progress | None = None, workers: int = 1) -> list[Problem]:
@@ -65,7 +71,7 @@ def check_source(source: Source, progress: Progress | None = None, workers: int 
 
 
 def check_patch(source: Source, row: int) -> list[Problem]:
-    """Everything that is wrong with the rasters of one patch, or looks odd."""
+    """Everything that is wrong with the rasters and series of one patch, or looks odd."""
     patch_id = str(source.index["patch_id"].iloc[row])
     warn = functools.partial(_warning, patch_id)
     try:
@@ -77,12 +83,15 @@ def check_patch(source: Source, row: int) -> list[Problem]:
             found = _corner_warnings(corners, CORNER_TOLERANCE_PIXELS * pixel_m, warn)
         else:
             rasters, found = source.read(row), []
+        modalities = {modality.name: modality for modality in source.modalities}
+        for name, values in rasters.items():
+            if modalities[name].kind is Kind.SERIES:
+                require_series(modalities[name], values.astype(np.float64), "")
     except DataError as error:
         errors = source.errors(row) if isinstance(source, BenGeSource) else [error]
         return [Problem.from_error(each, patch_id) for each in errors]
-    modalities = {modality.name: modality for modality in source.modalities}
     for name, values in rasters.items():
-        found += _raster_warnings(modalities[name], values, warn)
+        found += _value_warnings(modalities[name], values, warn)
     if WORLDCOVER.name in rasters:
         found += _fraction_warnings(source, row, rasters[WORLDCOVER.name], warn)
     return found
@@ -108,6 +117,16 @@ def _lacking(source: Source) -> Iterator[Problem]:
             )
 
 
+def _empty_bands(store: Store) -> Iterator[Problem]:
+    """One warning for each modality of a store with bands that hold no value in some patches."""
+    for name, modality in store.modalities.items():
+        counts = empty_bands(store, name).sum(axis=0).tolist()
+        bands = [f"{band} in {count}" for band, count in zip(modality.channel_names, counts, strict=True) if count]
+        if bands:
+            what = f"bands without any value: {', '.join(bands)} of {int(store.present(name).sum())} patches"
+            yield Problem("warning", what, name, fix=FIX_EMPTY)
+
+
 def _corner_warnings(
     corners: dict[str, tuple[float, float]], tolerance: float, warn: Callable[..., Problem]
 ) -> list[Problem]:
@@ -122,10 +141,20 @@ def _corner_warnings(
     ]
 
 
-def _raster_warnings(modality: Modality, values: Raster, warn: Callable[..., Problem]) -> list[Problem]:
-    """Odd pixel values; a constant height or land cover is not odd (sea, lakes)."""
+def _value_warnings(modality: Modality, values: Raster, warn: Callable[..., Problem]) -> list[Problem]:
+    """Bands without any value, and odd pixels; a constant height or land cover is not odd (sea, lakes)."""
     found = []
-    for channel, pixels in zip(modality.channels, values, strict=True):
+    empty = np.zeros(len(modality.channels), dtype=bool)
+    if may_have_empty_bands(modality):
+        empty = empty_channels(modality, values[None])[0]
+    bands = [channel.name for channel, nothing in zip(modality.channels, empty, strict=True) if nothing]
+    if bands:
+        found.append(warn("holds no value", f"{modality.name}, band {', '.join(bands)}", FIX_EMPTY))
+    if modality.kind is Kind.SERIES:
+        return found
+    for channel, pixels, nothing in zip(modality.channels, values, empty, strict=True):
+        if nothing:
+            continue
         where = f"{modality.name}, band {channel.name}"
         low, high = pixels.min(), pixels.max()
         if modality.name in (SENTINEL1.name, SENTINEL2.name) and low == high:

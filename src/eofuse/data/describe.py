@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eofuse.data.gaps import empty_bands
 from eofuse.data.leakage import protocol_leakage
 from eofuse.data.loading import Loader, in_order
 from eofuse.data.splits import Leakage, SplitOptions
@@ -24,7 +25,7 @@ class Description:
 
     Attributes:
         modalities: modality, kind, channels, dtype, patches that have it, share.
-        channels: modality, channel, unit, mean, std, minimum, maximum, constant.
+        channels: modality, channel, unit, mean, std, minimum, maximum, patches, and in how many of them it is empty.
         classes: target, class, patches, scenes, share; for every target that the store knows (of
             class maps, the share of pixels).
         scenes: patches a scene: count, smallest, median, largest.
@@ -81,6 +82,7 @@ def _channels(store: Store) -> pd.DataFrame:
     loader = Loader(store, dict.fromkeys(store.modalities))
     rows = []
     for name, moments in channel_moments(loader, np.arange(len(store))).items():
+        empty = empty_bands(store, name).sum(axis=0)
         for position, channel in enumerate(store.modalities[name].channels):
             rows.append(
                 {
@@ -92,6 +94,7 @@ def _channels(store: Store) -> pd.DataFrame:
                     "minimum": moments.minimum[position],
                     "maximum": moments.maximum[position],
                     "patches": moments.patches,
+                    "empty": int(empty[position]),
                 }
             )
     return pd.DataFrame(rows)
@@ -99,7 +102,10 @@ def _channels(store: Store) -> pd.DataFrame:
 
 def _classes(store: Store) -> pd.DataFrame:
     rows = []
-    for name in TARGETS:
+    labels = store.provenance.get("table", {}).get("labels", {})
+    own = [name for name, kind in labels.items() if kind != "number"]
+    own += [modality.name for modality in store.modalities.values() if modality.kind is Kind.CATEGORY]
+    for name in dict.fromkeys([*TARGETS, *own]):
         try:
             target = make_target(store, name)
         except EofuseError:  # this store does not know the target

@@ -20,7 +20,7 @@ from torch import Tensor
 from eofuse.data.store import Store, Window
 from eofuse.data.targets import Target
 from eofuse.errors import UsageError
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import Modality
 
 Rows = npt.NDArray[np.int64]
 Item = TypeVar("Item")
@@ -33,7 +33,8 @@ class Batch:
 
     Attributes:
         rows: their rows in the store, (batch,).
-        inputs: by modality, native dtype: (batch, channels, height, width), (batch, channels) or (batch,) codes.
+        inputs: by modality, native dtype: (batch, channels, height, width), (batch, channels), (batch, steps, 1 + channels) with
+            the time first, or (batch,) codes.
         present: by modality, which patches have it, (batch,).
         targets: by target, the truth: (batch,) class numbers; (batch, classes) indicators 0 and 1; (batch, numbers) in their
             unit; (batch, height, width) class numbers of pixels, 255 where there is no label; (batch, numbers, height,
@@ -70,6 +71,8 @@ class Loader:
         inputs: modalities wanted, with the names of their channels or None for all.
         targets: targets wanted.
         crop: side of the square in the middle of each patch that is read, the whole patch by default.
+        present: by modality, which patches count as having it, (patches,); what the store says by default.
+        absent: modalities wanted that the store lacks: no patch has them, and zeros stand for their values.
     """
 
     def __init__(
@@ -78,38 +81,58 @@ class Loader:
         inputs: Mapping[str, Sequence[str] | None],
         targets: Mapping[str, Target] | None = None,
         crop: int | None = None,
+        *,
+        present: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+        absent: Mapping[str, Modality] | None = None,
     ) -> None:
         self.store = store
         self.targets = dict(targets or {})
-        self.window = Window.centred(crop, store.patch_size) if crop else None
+        self.absent = dict(absent or {})
+        if crop and self.absent and store.patch_size == (0, 0):
+            self.window: Window | None = Window(0, 0, crop, crop)
+        else:
+            self.window = Window.centred(crop, store.patch_size) if crop else None
         self.modalities: dict[str, Modality] = {}
         self._channels: dict[str, list[int] | None] = {}
         for name, channels in inputs.items():
-            modality = store.modality(name)
+            modality = self.absent[name] if name in self.absent else store.modality(name)
             positions = [modality.channel_index(channel) for channel in channels] if channels else None
             if positions and len(set(positions)) < len(positions):
                 raise UsageError("a channel is named twice", where=f"inputs.{name}", fix="name each channel once")
             self._channels[name] = positions
             self.modalities[name] = modality.select(channels) if channels else modality
-        self._present = {name: store.present(name) for name in self.modalities}
+        nowhere = dict.fromkeys(self.absent, np.zeros(len(store), dtype=bool))
+        given = {**(present or {}), **nowhere}
+        self._present = {name: given[name] if name in given else store.present(name) for name in self.modalities}
         self._buffers: tuple[dict[str, npt.NDArray[np.generic]], ...] = ({}, {})
 
     @property
     def patch_size(self) -> tuple[int, int]:
-        """(height, width) of the rasters in a batch."""
+        """(height, width) of the rasters in a batch; (0, 0) where the store has none."""
         return (self.window.height, self.window.width) if self.window else self.store.patch_size
+
+    def present(self, name: str) -> npt.NDArray[np.bool_]:
+        """Which patches of the store have an input modality, (patches,)."""
+        return self._present[name]
 
     def complete(self) -> npt.NDArray[np.bool_]:
         """Which patches of the store have every input modality, (patches,)."""
         everywhere = np.ones(len(self.store), dtype=bool)
         return np.asarray(np.logical_and.reduce([everywhere, *self._present.values()]))
 
+    def any_input(self) -> npt.NDArray[np.bool_]:
+        """Which patches of the store have an input modality or more, (patches,)."""
+        return np.asarray(np.logical_or.reduce(list(self._present.values())))
+
     def read(self, rows: Rows, buffer: int = 0) -> Batch:
         """Reads one batch into the first or the second buffer."""
         inputs, present = {}, {}
         for name in self.modalities:
             out = self._buffer(name, len(rows), buffer)
-            self.store.read(name, rows, out, channels=self._channels[name], window=self.window)
+            if name in self.absent:
+                out[...] = 0
+            else:
+                self.store.read(name, rows, out, channels=self._channels[name], window=self.window)
             inputs[name] = torch.from_numpy(out)
             present[name] = torch.from_numpy(self._present[name][rows])
         targets = {name: torch.from_numpy(target.read(rows, self.window)) for name, target in self.targets.items()}
@@ -120,9 +143,9 @@ class Loader:
         buffers = self._buffers[number]
         buffer = buffers.get(name)
         if buffer is None or len(buffer) < count:
-            window = self.window if self.modalities[name].kind is Kind.RASTER else None
-            shape = self.store.shape(name, self._channels[name], window)
-            buffer = buffers[name] = np.empty((count, *shape), dtype=self.modalities[name].dtype)
+            modality = self.modalities[name]
+            shape = modality.shape(self.patch_size)
+            buffer = buffers[name] = np.empty((count, *shape), dtype=modality.dtype)
         return buffer[:count]
 
     def batches(self, batches_of_rows: Iterable[Rows]) -> Iterator[Batch]:

@@ -8,6 +8,7 @@ whole store is moved to its name.
 import contextlib
 import errno
 import json
+import math
 import os
 import shutil
 from collections import deque
@@ -26,16 +27,21 @@ from numpy.lib import format as npy_format
 from threadpoolctl import threadpool_limits
 
 from eofuse import __version__
+from eofuse.data.gaps import empty_bands_column, may_have_empty_bands
+from eofuse.data.series import require_series
 from eofuse.data.sources import Source
 from eofuse.data.sources.ben_ge import open_ben_ge
-from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE, Store, open_store
+from eofuse.data.sources.table import open_table_spec
+from eofuse.data.store import INDEX_FILE, STORE_FILE, Store, open_store, schema_version
 from eofuse.errors import DataError, UsageError
-from eofuse.files import remove_temporaries, sha256, write_text
+from eofuse.files import exchange, remove_temporaries, sha256, write_text
 from eofuse.modalities import Kind, Modality
 
 CHUNK = 16
+CHUNK_WITHOUT_RASTERS = 1024
 SHARD_BYTES = 2 * 1024**3
 HEADER_BYTES = 128
+SPEC_SUFFIXES = (".yaml", ".yml")
 JOURNAL_FILE = "journal.json"
 SET_ASIDE_FILE = "set_aside.csv"
 REPLACED_FOLDER = "replaced"
@@ -51,17 +57,19 @@ def pack(
     skip_bad: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
+    overrides: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Store:
-    """Packs a folder of the ben-ge family into a store.
+    """Packs a folder of the ben-ge family, or a table, into a store.
 
     Args:
-        folder: the dataset's folder.
+        folder: the dataset's folder, or a YAML file that says what the columns of a table are (`eofuse.data.sources.table_spec`).
         store: folder of the store to be made.
         modalities: those wanted, all by default.
         skip_bad: set bad patches aside in the store's `set_aside.csv` instead of stopping at the first.
         overwrite: replace a store of other content.
         workers: processes that read, one a core by default; the store does not depend on it.
+        overrides: `key.path=value` words that change the YAML file, such as `root=../data`.
         progress: called with (patches done, patches in all).
 
     Returns:
@@ -75,7 +83,13 @@ def pack(
     if target == origin or target in origin.parents or origin in target.parents:
         fix = "name a store outside the dataset's folder"
         raise UsageError("the store must not hold the dataset, nor lie in it", where=store, fix=fix)
-    source = open_ben_ge(Path(folder), modalities)
+    source: Source
+    if origin.suffix in SPEC_SUFFIXES:
+        source = open_table_spec(Path(folder), overrides, modalities, progress)
+    elif overrides:
+        raise UsageError("changes need a YAML file", where=folder, fix=f"leave out {overrides[0]}")
+    else:
+        source = open_ben_ge(Path(folder), modalities)
     return pack_source(source, target, skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress)
 
 
@@ -91,11 +105,11 @@ def pack_source(
     """Packs any source into a store; see `pack`."""
     job = _job(source, skip_bad)
     if store.exists():
-        if _is_done(store, job):
-            _clear(store)
-            return open_store(store)
         if not (store / STORE_FILE).is_file():
             raise UsageError("exists and is no store", where=store, fix="choose another name")
+        _clear(store)
+        if _is_done(store, job):
+            return open_store(store)
         if not overwrite:
             raise UsageError("exists and holds other data", where=store, fix="choose another name or pass --overwrite")
     chunks = _chunks(source, skip_bad)
@@ -122,8 +136,20 @@ def pack_source(
 
 def _job(source: Source, skip_bad: bool) -> str:
     """Digest of everything that the content of the store depends on."""
-    parts = [SCHEMA_VERSION, CHUNK, source.name, source.fingerprint, skip_bad, [m.to_dict() for m in source.modalities]]
+    parts = [
+        schema_version(source.modalities),
+        _chunk_size(source),
+        source.name,
+        source.fingerprint,
+        skip_bad,
+        [m.to_dict() for m in source.modalities],
+    ]
     return sha256_of(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _chunk_size(source: Source) -> int:
+    """Patches that are read at a time: many where they are small."""
+    return CHUNK if any(modality.kind is Kind.RASTER for modality in source.modalities) else CHUNK_WITHOUT_RASTERS
 
 
 def _is_done(store: Path, job: str) -> bool:
@@ -146,15 +172,16 @@ def _chunks(source: Source, skip_bad: bool) -> list[list[int]]:
     rows = [row for row, patch_id in enumerate(source.index["patch_id"]) if patch_id not in bad]
     if not rows:
         raise DataError("no good patch to pack", where=source.name, fix="see the problems with `eofuse check`")
-    return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    size = _chunk_size(source)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @dataclass
 class _Chunk:
-    """What a worker gives: the good rows, their rasters (zeros where absent), and the bad ones with reasons."""
+    """What a worker gives: the good rows, their arrays (zeros or, in series, NaN where absent), and the bad ones with reasons."""
 
     rows: list[int] = field(default_factory=list)
-    rasters: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
     bad: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -170,24 +197,32 @@ def _start_worker(source: Source) -> None:
 
 def _read_chunk(rows: list[int], skip_bad: bool) -> _Chunk:
     assert _source is not None
-    rasters = [modality for modality in _source.modalities if modality.kind is Kind.RASTER]
+    series = {modality.name: modality for modality in _source.modalities if modality.kind is Kind.SERIES}
     buffers = {
-        modality.name: np.zeros((len(rows), len(modality.channels), *_source.patch_size), dtype=modality.dtype)
-        for modality in rasters
+        modality.name: np.full(
+            (len(rows), *modality.shape(_source.patch_size)),
+            np.nan if modality.name in series else 0,
+            dtype=modality.dtype,
+        )
+        for modality in _source.modalities
+        if modality.is_array
     }
+    patch_ids = _source.index["patch_id"]
     chunk = _Chunk()
     for row in rows:
         try:
             patch = _source.read(row)
+            for name in series.keys() & patch.keys():
+                require_series(series[name], patch[name], f"patch {patch_ids.iloc[row]}")
         except DataError as error:
             if not skip_bad:
                 raise
-            chunk.bad.append((str(_source.index["patch_id"].iloc[row]), str(error)))
+            chunk.bad.append((str(patch_ids.iloc[row]), str(error)))
             continue
         for name, values in patch.items():
             buffers[name][len(chunk.rows)] = values
         chunk.rows.append(row)
-    chunk.rasters = {name: buffer[: len(chunk.rows)] for name, buffer in buffers.items()}
+    chunk.arrays = {name: buffer[: len(chunk.rows)] for name, buffer in buffers.items()}
     return chunk
 
 
@@ -234,7 +269,7 @@ class _Writer:
 
     def __init__(self, folder: Path, source: Source, journal: dict[str, Any]) -> None:
         self.folder = folder
-        self.modalities = [modality for modality in source.modalities if modality.kind is Kind.RASTER]
+        self.modalities = [modality for modality in source.modalities if modality.is_array]
         self.patch_size = source.patch_size
         self.journal = journal
 
@@ -264,7 +299,7 @@ class _Writer:
         write_text(self.folder / JOURNAL_FILE, json.dumps(self.journal))
 
     def row_bytes(self, modality: Modality) -> int:
-        return len(modality.channels) * self.patch_size[0] * self.patch_size[1] * np.dtype(modality.dtype).itemsize
+        return math.prod(modality.shape(self.patch_size)) * np.dtype(modality.dtype).itemsize
 
     def rows_per_shard(self, modality: Modality) -> int:
         return max(1, (SHARD_BYTES - HEADER_BYTES) // self.row_bytes(modality))
@@ -305,7 +340,7 @@ class _Writer:
         start = self.journal["rows_done"]
         for modality in self.modalities:
             per_shard = self.rows_per_shard(modality)
-            values = chunk.rasters[modality.name]
+            values = chunk.arrays[modality.name]
             written = 0
             while written < len(values):
                 number, row = divmod(start + written, per_shard)
@@ -323,15 +358,16 @@ class _Writer:
     def finish(self, source: Source, rows: list[int], skip_bad: bool) -> None:
         """Writes headers, index, list of bad patches and description, with checksums of all."""
         bad = {patch_id for patch_id, _ in self.journal["bad"]}
-        rows = [row for row in rows if source.index["patch_id"].iloc[row] not in bad]
+        patch_ids = source.index["patch_id"].tolist()
+        rows = [row for row in rows if patch_ids[row] not in bad]
         if not rows:
             raise DataError("every patch is bad", where=source.name, fix="see the problems with `eofuse check`")
         files = []
         for modality in self.modalities:
             for path, count in self.shards(modality):
-                _write_header(path, (count, len(modality.channels), *self.patch_size), modality.dtype)
+                _write_header(path, (count, *modality.shape(self.patch_size)), modality.dtype)
                 files.append(path)
-        source.index.iloc[rows].reset_index(drop=True).to_parquet(self.folder / INDEX_FILE, index=False)
+        self._index(source, rows).to_parquet(self.folder / INDEX_FILE, index=False)
         files.append(self.folder / INDEX_FILE)
         errors = [problem for problem in source.problems if problem.severity == "error" and skip_bad]
         set_aside = [(problem.patch_id, str(problem)) for problem in errors if problem.patch_id]
@@ -344,7 +380,7 @@ class _Writer:
         content = json.dumps([checksums, modalities], sort_keys=True)
         description = {
             "format": "eofuse-store",
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": schema_version(source.modalities),
             "name": source.name,
             "simulated": source.simulated,
             "patches": len(rows),
@@ -365,6 +401,17 @@ class _Writer:
         write_text(self.folder / STORE_FILE, json.dumps(description, indent=1) + "\n")
         remove_temporaries(self.folder)
 
+    def _index(self, source: Source, rows: list[int]) -> pd.DataFrame:
+        """The index of the rows that were packed, with the bands that hold no value."""
+        index = source.index.iloc[rows].reset_index(drop=True)
+        found = {}
+        for modality in self.modalities:
+            if may_have_empty_bands(modality):
+                shards = [np.load(path, mmap_mode="r") for path, _ in self.shards(modality)]
+                present = index[f"has_{modality.name}"].to_numpy(dtype=bool)
+                found[f"empty_bands.{modality.name}"] = empty_bands_column(modality, shards, present)
+        return index.assign(**found)
+
 
 def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:
     """Writes the npy header into the space left for it, padded to `HEADER_BYTES`."""
@@ -379,14 +426,18 @@ def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:
 
 
 def _move_into_place(partial: Path, store: Path) -> None:
-    """Gives a finished store its name; another store of that name is removed only then."""
-    if store.exists():
+    """Gives a finished store its name, in one step where the system can; another store of that name is removed only then."""
+    if not store.exists():
+        partial.rename(store)
+    elif not exchange(partial, store):
         store.rename(partial / REPLACED_FOLDER)
-    partial.rename(store)
+        partial.rename(store)
     _clear(store)
 
 
 def _clear(store: Path) -> None:
-    """Removes what only the packing needed."""
+    """Removes what only the packing needed, and the store that was replaced; a finished store with a journal has just got its name."""
+    if (store / JOURNAL_FILE).exists():
+        shutil.rmtree(store.with_name(f"{store.name}.partial"), ignore_errors=True)
     (store / JOURNAL_FILE).unlink(missing_ok=True)
     shutil.rmtree(store / REPLACED_FOLDER, ignore_errors=True)

@@ -1,14 +1,16 @@
 """Splits into training, validation and test patches, and how leaky each is.
 
 Protocols: `scene` (the default: whole acquisitions), `blocks` (spatial blocks), `random` (leaky: patches of one scene on both
-sides), `published` (the dataset's own lists) and `tutorial` (the seed-42 split of the ben-ge-800 tutorial). With `folds`, the first
-three give k folds instead: fold `fold` is the test set. A split is made over all patches of a store, whatever the task. Where an index
-has a column `block`, its blocks are used, dealt out scene by scene, so that every part gets its share of every scene.
+sides), `published` (the dataset's own lists; where they name no validation patches, whole scenes are drawn from the training patches)
+and `tutorial` (the seed-42 split of the ben-ge-800 tutorial). With `folds`, the first three give k folds instead: fold `fold` is the
+test set. A split is made over all patches of a store, whatever the task. Where an index has a column `block`, its blocks are used,
+dealt out scene by scene, so that every part gets its share of every scene.
 
 Patches of one scene share date, weather, season and illumination, and neighbours share ground: a test patch that has such a
 companion in training is partly known before it is seen. `leakage` counts them.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,7 +98,7 @@ def make_split(index: pd.DataFrame, options: SplitOptions) -> Split:
         UsageError: if the tutorial's split is asked for on other than 800 patches.
     """
     if options.protocol == "published":
-        split = _published(index)
+        split = _published(index, options)
     elif options.protocol == "tutorial":
         split = _tutorial(len(index))
     else:
@@ -120,11 +122,23 @@ def make_split(index: pd.DataFrame, options: SplitOptions) -> Split:
     return split
 
 
-def _published(index: pd.DataFrame) -> Split:
+def _published(index: pd.DataFrame, options: SplitOptions) -> Split:
     part = index["split"]
     if part.isna().all():
         raise DataError("the dataset has no published split", fix="use split.protocol: scene")
-    return Split(*(np.flatnonzero((part == name).to_numpy(dtype=bool)) for name in PARTS))
+    train, validation, test = (np.flatnonzero((part == name).to_numpy(dtype=bool)) for name in PARTS)
+    if len(train) and not len(validation):
+        groups = _groups(index.iloc[train], options.model_copy(update={"protocol": "scene"}))
+        generator = np.random.default_rng([options.split_seed, 7])
+        is_train = _deal(groups, _without_test(options), generator) == 0
+        train, validation = train[is_train], train[~is_train]
+    return Split(train, validation, test)
+
+
+def _without_test(options: SplitOptions) -> tuple[float, float]:
+    """Shares of training and validation among the patches that are not for testing."""
+    train, validation = options.fractions[:2]
+    return train / (train + validation), validation / (train + validation)
 
 
 def _tutorial(patches: int) -> Split:
@@ -193,19 +207,21 @@ def _deal(
     With `scenes` (number of each patch's scene), the groups are dealt out scene by scene, and of those of a scene each part gets the
     whole number that is its share before any part gets more.
     """
-    sizes = np.bincount(groups)
+    sizes = np.bincount(groups).tolist()
     part_of_group = np.empty(len(sizes), dtype=np.int64)
-    wanted = np.asarray(fractions) * len(groups)
-    filled = np.zeros(len(fractions))
+    wanted = [fraction * len(groups) for fraction in fractions]
+    filled = [0] * len(wanted)
+    parts = range(len(wanted))
     for hand in _hands(groups, scenes, generator):
-        owed = np.zeros(len(fractions)) if scenes is None else np.floor(len(hand) * np.asarray(fractions) + 1e-9)
-        for group in hand:
-            room = wanted - filled
-            eligible = owed > 0 if owed.any() else room >= sizes[group]
-            share = np.where(eligible, room / wanted, -np.inf)
-            part = int(np.argmax(share if eligible.any() else room))
+        owed = [0 if scenes is None else math.floor(len(hand) * fraction + 1e-9) for fraction in fractions]
+        for group in hand.tolist():
+            size = sizes[group]
+            room = [wanted[part] - filled[part] for part in parts]
+            eligible = [part for part in parts if owed[part] > 0] or [part for part in parts if room[part] >= size]
+            share = [room[part] / wanted[part] for part in parts]
+            part = max(eligible, key=share.__getitem__) if eligible else max(parts, key=room.__getitem__)
             part_of_group[group] = part
-            filled[part] += sizes[group]
+            filled[part] += size
             owed[part] -= owed[part] > 0
     return part_of_group[groups]
 
@@ -232,22 +248,21 @@ def _fold_parts(
     fold = _deal(groups, (1 / options.folds,) * options.folds, generator, scenes)
     part = np.full(len(groups), 2)
     rest = np.flatnonzero(fold != options.fold)
-    train, validation = options.fractions[:2]
-    shares = (train / (train + validation), validation / (train + validation))
     groups_of_rest = np.unique(groups[rest], return_inverse=True)[1]
-    part[rest] = _deal(groups_of_rest, shares, generator, None if scenes is None else scenes[rest])
+    part[rest] = _deal(groups_of_rest, _without_test(options), generator, None if scenes is None else scenes[rest])
     return part
 
 
 def leakage(index: pd.DataFrame, split: Split) -> Leakage:
     """Counts the test patches that share a scene with, or lie next to, a training patch."""
-    scenes = index["scene"].to_numpy()
+    scenes = pd.factorize(index["scene"])[0]
     sharing = int(np.isin(scenes[split.test], scenes[split.train]).sum())
     return Leakage(len(split.test), sharing, _count_adjacent(index, split))
 
 
 def _count_adjacent(index: pd.DataFrame, split: Split) -> int | None:
     """Patches (of 1.2 km, or `side_km`) are neighbours if their places differ by at most one patch in both directions."""
+    index = index[[name for name in ("lat", "lon", "side_km", "tile", "column", "row") if name in index.columns]]
     train, test = index.iloc[split.train], index.iloc[split.test]
     adjacent = np.zeros(len(test), dtype=bool)
     known = False
@@ -265,12 +280,22 @@ def _count_adjacent(index: pd.DataFrame, split: Split) -> int | None:
     grid_train, grid_test = (part[part["tile"].notna() & (part["column"] >= 0)] for part in (train, test))
     if len(grid_train) and len(grid_test):
         known = True
-        cells = set(zip(grid_train["tile"], grid_train["column"], grid_train["row"], strict=True))
+        cells = _cells(pd.concat([grid_train, grid_test]))
+        of_train, of_test = cells[: len(grid_train)], cells[len(grid_train) :]
         steps = [(across, down) for across in (-1, 0, 1) for down in (-1, 0, 1)]
-        by_position = dict(zip(test.index, range(len(test)), strict=True))
-        for label, tile, column, row in zip(
-            grid_test.index, grid_test["tile"], grid_test["column"], grid_test["row"], strict=True
-        ):
-            if any((tile, column + across, row + down) in cells for across, down in steps):
-                adjacent[by_position[label]] = True
+        taken = np.unique(of_train)
+        nearby = of_test + (np.array(steps) @ _CELL_STEPS)[:, None]
+        touches = (taken[np.searchsorted(taken, nearby).clip(max=len(taken) - 1)] == nearby).any(axis=0)
+        adjacent[test.index.get_indexer(grid_test.index[touches])] = True
     return int(adjacent.sum()) if known else None
+
+
+_CELL_STEPS = np.array([2**20, 1])
+"""Change of the number of a cell with one column and with one row."""
+
+
+def _cells(index: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """A number for each place in a tile, different from those of all others and of their neighbours."""
+    places = index[["column", "row"]].to_numpy(dtype=np.int64)
+    tiles = pd.factorize(index["tile"])[0].astype(np.int64)
+    return np.asarray(tiles * 2**41 + (places + 1) @ _CELL_STEPS)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of every channel, in physical units, over chosen patches."""
+"""Moments and quantiles of every channel, in physical units, over chosen patches."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.loading import Loader, Rows, in_order
+from eofuse.data.series import known_values
 from eofuse.modalities import Kind, Modality
 
 MOST_PATCHES = 10_000
+
+PIECES = 16
+"""Number of pieces of equal numbers of values between quantiles."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +37,30 @@ class ChannelMoments:
 def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
     """Moments of every numeric modality that a loader reads, over the patches of `rows` that have it.
 
-    Pixels without data do not count. Of more than 10,000 patches, as many evenly spaced ones are taken. Categorical
+    Pixels without data and gaps of series do not count. Of more than 10,000 patches, as many evenly spaced ones are taken. Categorical
     modalities have no moments.
     """
-    if len(rows) > MOST_PATCHES:
-        rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
+    rows = _evenly(rows)
     numeric = [modality for modality in loader.modalities.values() if not modality.is_categorical]
     gathered: dict[str, list[npt.NDArray[np.float64]]] = {modality.name: [] for modality in numeric}
     for batch in in_order(rows, 16):
         read = loader.read(batch)
         for modality in numeric:
             values = read.inputs[modality.name].numpy()[read.present[modality.name].numpy()]
-            if modality.kind is Kind.VECTOR:
-                values = values[:, :, None, None]
+            if not len(values):
+                continue
+            if modality.kind is Kind.SERIES:
+                values = known_values(values).swapaxes(1, 2)
+            elif modality.kind is Kind.VECTOR:
+                values = values[:, :, None]
             gathered[modality.name].append(_of_patches(values.reshape(*values.shape[:2], -1), modality))
     moments = {}
     for modality in numeric:
-        count, mean, variance, low, high = np.concatenate(gathered[modality.name], axis=1)
-        if not len(mean):
+        if not gathered[modality.name]:
             empty = np.full(len(modality.channels), np.nan)
             moments[modality.name] = ChannelMoments(empty, empty, empty, empty, 0)
             continue
+        count, mean, variance, low, high = np.concatenate(gathered[modality.name], axis=1)
         weight = count / np.where(count.sum(axis=0), count.sum(axis=0), np.nan)
         centre = (weight * mean).sum(axis=0)
         std = np.sqrt((weight * (variance + (mean - centre) ** 2)).sum(axis=0))
@@ -66,6 +73,39 @@ def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
             len(mean),
         )
     return moments
+
+
+def channel_quantiles(loader: Loader, rows: Rows) -> dict[str, list[list[float]]]:
+    """Quantiles of every vector and series that a loader reads, over the patches of `rows` that have it, as `channel_moments`.
+
+    Returns:
+        By name, for each channel the smallest value, the 15 sixteenths in between, and the largest; NaN where nothing is known.
+    """
+    rows, quantiles = _evenly(rows), {}
+    for name, modality in loader.modalities.items():
+        if modality.kind in (Kind.VECTOR, Kind.SERIES):
+            channels = [loader.store.modality(name).channel_index(channel) for channel in modality.channel_names]
+            values = loader.store.read(name, rows[loader.present(name)[rows]], channels=channels)
+            values = known_values(values) if modality.kind is Kind.SERIES else values
+            numbers = values.reshape(-1, len(channels)).astype(np.float64)
+            known = np.isfinite(numbers) & (numbers != modality.nodata)
+            physical = numbers * modality.scale + modality.offset
+            quantiles[name] = [_quantiles(column[there]) for column, there in zip(physical.T, known.T, strict=True)]
+    return quantiles
+
+
+def _quantiles(values: npt.NDArray[np.float64]) -> list[float]:
+    if not len(values):
+        return [float("nan")] * (PIECES + 1)
+    found: list[float] = np.quantile(values, np.linspace(0, 1, PIECES + 1)).tolist()
+    return found
+
+
+def _evenly(rows: Rows) -> Rows:
+    """The rows, or as many evenly spaced ones as are looked at."""
+    if len(rows) <= MOST_PATCHES:
+        return rows
+    return np.asarray(rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)])
 
 
 def _of_patches(values: npt.NDArray[np.generic], modality: Modality) -> npt.NDArray[np.float64]:

@@ -4,18 +4,22 @@
 
     store.json                 schema version, modalities, provenance, checksums
     index.parquet              a row a patch: id, scene, place, times, published split, presence, scalars, labels
-    <modality>/00000.npy …     one array (patches, channels, height, width) a shard, native dtype, at most 2 GB
+    <modality>/00000.npy …     one array a shard, native dtype, at most 2 GB: rasters (patches, channels, height, width),
+                               series (patches, steps, 1 + channels)
 
-Row *i* of the index is row *i* of every raster modality (all shards but the last hold `rows_per_shard` rows); a patch without
-a modality has zeros there and `has_<modality>` false in the index. Vectors and categories are columns `<modality>.<channel>`.
+Row *i* of the index is row *i* of every raster and series (all shards but the last hold `rows_per_shard` rows); a patch without
+a modality has zeros there (of a series, NaN) and `has_<modality>` false in the index. Column 0 of a series is the time of the
+step: days since 1970-01-01 if the modality is `dated`, else the step's number; NaN there is a step that does not exist, and NaN
+in a channel is a gap. Vectors and categories are columns `<modality>.<channel>`.
 
 Index columns: `patch_id`, `patch_id_s1`, `scene`, `tile`, `column`, `row` (−1: unknown), `lon`, `lat`, `crs`, `ulx`, `uly`, `time_s2`,
-`time_s1`, `split` (published: train, validation, test), `has_<modality>`, `worldcover_fraction.<class>`, `labels_43`, `labels_19`.
+`time_s1`, `split` (published: train, validation, test), `has_<modality>`, `empty_bands.<modality>` (names of the channels of a
+raster or series that hold no value), `worldcover_fraction.<class>`, `labels_43`, `labels_19`.
 """
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +34,9 @@ from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import sha256
 from eofuse.modalities import Kind, Modality, find_modality
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The newest schema that is read: 1 is without series, 2 may hold some."""
+
 STORE_FILE = "store.json"
 INDEX_FILE = "index.parquet"
 
@@ -67,7 +73,7 @@ class Store:
         name: name of the dataset.
         simulated: whether its pixels are simulated.
         modalities: by name, those that at least one patch has.
-        patch_size: (height, width) of its rasters in pixels.
+        patch_size: (height, width) of its rasters in pixels; (0, 0) where there are none.
         provenance: where its content came from.
         fingerprint: digest of its content.
         index: a row a patch.
@@ -114,15 +120,9 @@ class Store:
         return row
 
     def shape(self, name: str, channels: Sequence[int] | None = None, window: Window | None = None) -> tuple[int, ...]:
-        """Shape of one patch of a modality: (channels, height, width), (channels,) or ()."""
-        modality = self.modality(name)
-        if modality.kind is Kind.CATEGORY:
-            return ()
-        count = len(modality.channels) if channels is None else len(channels)
-        if modality.kind is Kind.VECTOR:
-            return (count,)
-        height, width = (window.height, window.width) if window else self.patch_size
-        return (count, height, width)
+        """Shape of one patch of a modality: (channels, height, width), (channels,), (steps, 1 + channels) or ()."""
+        size = (window.height, window.width) if window else self.patch_size
+        return self.modality(name).shape(size, None if channels is None else len(channels))
 
     def read(
         self,
@@ -139,15 +139,16 @@ class Store:
             name: the modality.
             rows: rows of the index, in any order.
             out: filled and returned if given; its shape and dtype must fit.
-            channels: positions of the channels wanted, all by default.
+            channels: positions of the channels wanted, all by default; of a series, the time stays.
             window: pixels wanted of a raster, all by default.
 
         Returns:
-            (batch, channels, height, width) for a raster, (batch, channels) for a vector, (batch,) codes for a category.
+            (batch, channels, height, width) for a raster, (batch, channels) for a vector, (batch, steps, 1 + channels) for a
+            series, (batch,) codes for a category.
         """
         modality = self.modality(name)
         rows = np.asarray(rows, dtype=np.int64)
-        if modality.kind is not Kind.RASTER:
+        if not modality.is_array:
             values = self._read_scalars(modality)[rows]
             if channels is not None and modality.kind is Kind.VECTOR:
                 values = values[:, list(channels)]
@@ -160,9 +161,15 @@ class Store:
         shards = self._open_shards(modality)
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise UsageError(f"rows go from 0 to {len(self) - 1}", where=self.path)
-        if len(shards) == 1 and channels is None and window is None:
+        if len(shards) == 1 and channels is None and (window is None or modality.kind is Kind.SERIES):
             return np.take(shards[0], rows, axis=0, out=out, mode="clip")
         rows_per_shard = self._rows_per_shard[name]
+        if modality.kind is Kind.SERIES:
+            columns = slice(None) if channels is None else [0, *(1 + channel for channel in channels)]
+            for number in np.unique(rows // rows_per_shard).tolist():
+                places = np.flatnonzero(rows // rows_per_shard == number)
+                out[places] = shards[number][rows[places] % rows_per_shard][:, :, columns]
+            return out
         area = (slice(None), slice(None))
         if window:
             area = (slice(window.top, window.top + window.height), slice(window.left, window.left + window.width))
@@ -223,6 +230,11 @@ class Store:
         return problems
 
 
+def schema_version(modalities: Iterable[Modality]) -> int:
+    """The oldest schema that can hold these modalities: what can be read by older versions of eofuse is written for them."""
+    return 2 if any(modality.kind is Kind.SERIES for modality in modalities) else 1
+
+
 def open_store(path: str | os.PathLike[str]) -> Store:
     """Opens a packed store.
 
@@ -240,9 +252,10 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
         version = description["schema_version"]
-        if version != SCHEMA_VERSION:
+        if not 1 <= version <= SCHEMA_VERSION:
             fix = "update eofuse" if version > SCHEMA_VERSION else "pack again"
-            raise DataError(f"has schema version {version}, this eofuse reads {SCHEMA_VERSION}", where=file, fix=fix)
+            found = f"has schema version {version}, this eofuse reads 1 to {SCHEMA_VERSION}"
+            raise DataError(found, where=file, fix=fix)
         index = pd.read_parquet(folder / INDEX_FILE)
         store = Store(folder, description, index)
     except (OSError, ValueError, KeyError, TypeError) as error:

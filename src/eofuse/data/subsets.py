@@ -10,16 +10,19 @@ strata of all count.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from pydantic import Field, StrictFloat, StrictInt, field_validator
 
 from eofuse.config import Options
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
 from eofuse.data.targets import IGNORE, Target
+from eofuse.errors import DataError, UsageError
 
 FIFTHS = 5
 """Strata of numbers: quantile ranges."""
@@ -40,11 +43,16 @@ class LabelOptions(Options):
         amount: a fraction of the training patches (`0.1`; `1.0` is all), or a whole number of patches a class (`20`).
         seed: fixes the draw.
         grouped: whether patches are labelled scene by scene.
+        order: a CSV file whose column `patch_id` has patches in the order in which they are labelled, in place of a draw.
+        picked_by: in a study with several amounts, how the labels that an amount has more than the one before it are chosen, by
+            the run with that one (see `eofuse.evaluation.acquisition`).
     """
 
     amount: StrictInt | StrictFloat = 1.0
     seed: int = Field(default=0, ge=0)
     grouped: bool = False
+    order: str | None = None
+    picked_by: Literal["random", "uncertainty", "diversity", "mix"] | None = None
 
     @field_validator("amount")
     @classmethod
@@ -100,10 +108,45 @@ def label_subset(
     if isinstance(options.amount, int):
         chosen = (_scenes_until if options.grouped else _each_stratum)(member, scenes[rows], options.amount, generator)
     else:
-        size = min(len(rows), max(FEWEST, round(options.amount * len(rows))))
+        size = subset_size(options.amount, len(rows))
         order = _by_scene(scenes[rows], generator) if options.grouped else stratified_order(member, size, generator)
         chosen = order[:size]
     return np.sort(rows[chosen])
+
+
+def first_in_order(patch_ids: npt.NDArray[Any], rows: Rows, options: LabelOptions) -> Rows:
+    """The training patches that are labelled, where a file says in which order they are.
+
+    Args:
+        patch_ids: of each patch of the store, (patches,).
+        rows: the training patches, each with one of the targets at least.
+        options: how many, and the file; patches that it names beyond the rows don't count.
+
+    Raises:
+        UsageError: if the amount is no fraction, or the file can't be read.
+        DataError: if the file names too few of the patches.
+    """
+    assert options.order is not None
+    if isinstance(options.amount, int):
+        fix = "give a fraction of the training patches, like 0.1"
+        raise UsageError("an order of labels has no number a class", where="labels.amount", fix=fix)
+    try:
+        listed = pd.read_csv(Path(options.order), usecols=["patch_id"], dtype=str)["patch_id"]
+    except (OSError, ValueError) as error:
+        fix = "give a CSV file with a column patch_id"
+        raise UsageError(f"can't be read: {error}", where=options.order, fix=fix) from None
+    row_of = dict(zip(patch_ids[rows].tolist(), rows.tolist(), strict=True))
+    ordered = [row_of[identifier] for identifier in dict.fromkeys(listed) if identifier in row_of]
+    size = subset_size(options.amount, len(rows))
+    if len(ordered) < size:
+        what = f"names {len(ordered)} of the training patches with a label, and {size} are to be labelled"
+        raise DataError(what, where=options.order, fix="name more, or choose a smaller labels.amount")
+    return np.sort(np.array(ordered[:size], dtype=np.int64))
+
+
+def subset_size(fraction: float, patches: int) -> int:
+    """Number of labelled patches that a fraction comes to."""
+    return min(patches, max(FEWEST, round(fraction * patches)))
 
 
 def strata(target: Target, rows: Rows, window: Window | None = None) -> Strata:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from eofuse.data.loading import Batch
 from eofuse.modalities import Kind, Modality
 from eofuse.models.heads import HeadSpec
 
@@ -19,19 +20,19 @@ PATCH_KINDS = ("single_label", "multi_label", "regression", "detection")
 Array = npt.NDArray[Any]
 
 
-def pixels_with_data(modalities: Mapping[str, Modality], inputs: Mapping[str, Tensor]) -> npt.NDArray[np.bool_] | None:
+def pixels_with_data(modalities: Mapping[str, Modality], batch: Batch) -> npt.NDArray[np.bool_] | None:
     """Pixels at which any raster among the inputs has a value, (batch, height, width); None where there is no raster.
 
     Args:
         modalities: of the inputs, by name.
-        inputs: a batch in native dtype, on the CPU.
+        batch: in native dtype, on the CPU.
     """
     found: npt.NDArray[np.bool_] | None = None
     for name, modality in modalities.items():
         if modality.kind is not Kind.RASTER:
             continue
-        values = inputs[name].numpy()
-        present = np.isfinite(values)
+        values = batch.inputs[name].numpy()
+        present = np.isfinite(values) & batch.present[name].numpy()[:, None, None, None]
         if modality.nodata is not None:
             present &= values != modality.nodata
         found = present.any(axis=1) if found is None else found | present.any(axis=1)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
+from eofuse.data.gaps import presence
 from eofuse.data.loading import Loader, Rows, in_order
 from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError
@@ -38,7 +40,7 @@ def predict_store(
 
     Args:
         model_folder: a saved model (the folder `model` of a run).
-        store: a store with the model's modalities; channels are matched by name.
+        store: a store with the model's modalities, or one of them for a model with `missing: token`; channels are matched by name.
         maps: folder for what is told of pixels: GeoTIFFs, and boxes as GeoJSON (see `eofuse.inference.maps`).
         threshold: probability from which a class of a multi-label target counts as present; score from which a box counts.
         device: `auto`, `cpu` or `cuda`.
@@ -46,7 +48,7 @@ def predict_store(
 
     Returns:
         A row a patch, in the store's order: `patch_id`, `scene`, `lon`, `lat`, `predicted` (false for a patch that lacks
-        an input modality: its other values are missing), and for each target
+        an input modality, or with `missing: token` every one: its other values are missing), and for each target
 
         - one or several classes: `<target>` (the class, or the list of classes), `<target>.confidence` (the largest
           probability) and `<target>.p.<class>`;
@@ -58,26 +60,27 @@ def predict_store(
 
     Raises:
         UsageError: if `maps` is given and the model tells nothing of pixels.
-        DataError: if the store lacks a modality or channel, or no patch has all inputs.
+        DataError: if the store lacks a modality or channel, or no patch has the inputs.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_model(model_folder, device)
-    loader = _loader(model, store)
+    loader = loader_for(model, store)
     heads = model.spec.heads
     writer = None if maps is None else MapFolder(Path(maps), store, heads, loader.window, threshold)
-    complete = loader.complete()
-    if not complete.any():
-        names = ", ".join(loader.modalities)
-        raise DataError(f"no patch has all of the model's inputs ({names})", where=store.path)
-    rows = np.flatnonzero(complete)
+    usable = usable_patches(model, loader)
+    if not usable.any():
+        number, names = "any" if may_lack_inputs(model) else "all", ", ".join(loader.modalities)
+        raise DataError(f"no patch has {number} of the model's inputs ({names})", where=store.path)
+    rows = np.flatnonzero(usable)
     batch_size = BATCH_SIZE_WITH_PIXELS if any(head.kind in PIXEL_KINDS for head in heads.values()) else BATCH_SIZE
     gathered: dict[tuple[str, str], list[Array]] = {}
     done = 0
     with writer or nullcontext():
         for batch in loader.batches(in_order(rows, batch_size)):
-            with_data = pixels_with_data(loader.modalities, batch.inputs)
-            for name, prediction in model.predict(batch.to(torch.device(device)).inputs).items():
+            with_data = pixels_with_data(loader.modalities, batch)
+            moved = batch.to(torch.device(device))
+            for name, prediction in model.predict(moved.inputs, moved.present).items():
                 decided = decide(heads[name], prediction, with_data)
                 for column, values in columns(name, heads[name], decided, threshold).items():
                     gathered.setdefault((name, column), []).append(values)
@@ -87,7 +90,7 @@ def predict_store(
             if progress:
                 progress(done, len(rows))
     index = store.index[["patch_id", "scene", "lon", "lat"]]
-    told: dict[str, Any] = {"predicted": complete}
+    told: dict[str, Any] = {"predicted": usable}
     for (_, column), parts in gathered.items():
         taken = column in told or column in index
         told[f"{column}.predicted" if taken else column] = _of_all_patches(np.concatenate(parts), rows, len(store))
@@ -105,28 +108,69 @@ def _of_all_patches(values: Array, rows: Rows, count: int) -> Array | pd.api.ext
     return spread
 
 
-def _loader(model: Model, store: Store) -> Loader:
-    """Reads the model's channels, by name, in the window for which the model was trained."""
-    inputs = {modality.name: list(modality.channel_names) for modality in model.spec.modalities}
-    categorical = {modality.name for modality in model.spec.modalities if modality.is_categorical}
-    for modality in model.spec.modalities:
+def told_of(model: Model, loader: Loader, rows: Rows, threshold: float = 0.5) -> dict[str, Array]:
+    """What a model tells of some patches, by column as `predict_store` names it, without the probabilities of all classes.
+
+    Args:
+        model: a trained one, on its device.
+        loader: reads its inputs (see `loader_for`).
+        rows: the patches, which have the inputs (see `usable_patches`).
+        threshold: as that of `predict_store`.
+    """
+    device, heads = next(model.parameters()).device, model.spec.heads
+    gathered: dict[str, list[Array]] = {}
+    for batch in loader.batches(in_order(rows, BATCH_SIZE_WITH_PIXELS)):
+        with_data = pixels_with_data(loader.modalities, batch)
+        moved = batch.to(device)
+        for name, prediction in model.predict(moved.inputs, moved.present).items():
+            decided = decide(heads[name], prediction, with_data)
+            for column, values in columns(name, heads[name], decided, threshold).items():
+                if not column.startswith(f"{name}.p."):
+                    gathered.setdefault(column, []).append(values)
+    return {column: np.concatenate(parts) for column, parts in gathered.items()}
+
+
+def loader_for(model: Model, store: Store) -> Loader:
+    """Reads the model's channels of a store, by name, in the window for which the model was trained.
+
+    A model that may lack inputs gets them as absent where the store has no such modality, as long as it has one of them.
+
+    Raises:
+        DataError: if the store does not fit the model.
+    """
+    modalities = {modality.name: modality for modality in model.spec.modalities}
+    inputs = {name: None if each.is_categorical else list(each.channel_names) for name, each in modalities.items()}
+    for modality in modalities.values():
         _check_same_values(modality, store)
     height, width = model.spec.patch_size
     crop = None if (height, width) == store.patch_size else min(height, width)
+    absent = {name: modality for name, modality in modalities.items() if name not in store.modalities}
+    if not may_lack_inputs(model) or len(absent) == len(modalities):
+        absent = {}
+    there = {name: channels for name, channels in inputs.items() if name not in absent}
     try:
-        return Loader(
-            store, {name: None if name in categorical else names for name, names in inputs.items()}, crop=crop
-        )
+        present = presence(store, there, model.spec.empty_bands)
+        return Loader(store, inputs, crop=crop, present=present, absent=absent)
     except UsageError as error:
         raise DataError(
             f"does not fit the model: {error}", where=store.path, fix="pack the modalities it needs"
         ) from None
 
 
+def may_lack_inputs(model: Model) -> bool:
+    """Whether a model has something in place of inputs that a patch lacks."""
+    return model.spec.fusion.missing == "token"
+
+
+def usable_patches(model: Model, loader: Loader) -> npt.NDArray[np.bool_]:
+    """Which patches of a store a model can tell something of: those with every input, or with one if it may lack them, (patches,)."""
+    return loader.any_input() if may_lack_inputs(model) else loader.complete()
+
+
 def _check_same_values(modality: Modality, store: Store) -> None:
     """Raises a `DataError` if the store's values of a modality mean something else than those of the model."""
     stored = store.modalities.get(modality.name, modality)
-    for name in ("kind", "dtype", "scale", "offset", "nodata", "categories"):
+    for name in ("kind", "dtype", "scale", "offset", "nodata", "categories", "steps", "dated"):
         expected, found = getattr(modality, name), getattr(stored, name)
         if expected != found:
             what = f"{name} is {found} in the store and {expected} in the model"

@@ -43,7 +43,8 @@ def evaluate(run_folder: str | os.PathLike[str], replicates: int = 2000) -> pd.D
         for predictor, predictions in (("run", said), ("constant", same)):
             labels = {"target": task.name, "predictor": predictor}
             lines += [
-                {**labels, **row, "unit": _unit(task, row["metric"])} for row in score_rows(predictions, bootstrap)
+                {**labels, **row, "unit": metric_unit(task, row["metric"])}
+                for row in score_rows(predictions, bootstrap)
             ]
     scores = pd.DataFrame(lines)
     with replacing(run.folder / EVALUATION_FILE) as temporary:
@@ -51,7 +52,8 @@ def evaluate(run_folder: str | os.PathLike[str], replicates: int = 2000) -> pd.D
     return scores
 
 
-def _unit(task: Task, metric: str) -> str:
+def metric_unit(task: Task, metric: str) -> str:
+    """Unit of a metric of a task, empty where it has none."""
     return task.target.unit if metric in ("rmse", "mae", "bias", "interval_width") else ""
 
 

@@ -4,31 +4,32 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from pydantic import Field, field_validator, model_validator
 
-from eofuse.config import Options
+from eofuse.data.gaps import has_required, presence
 from eofuse.data.loading import Loader, Rows
-from eofuse.data.splits import Leakage, SplitOptions, leakage, make_split
-from eofuse.data.statistics import channel_moments
+from eofuse.data.splits import Leakage, leakage, make_split
 from eofuse.data.store import Store, Window
-from eofuse.data.subsets import LabelOptions, label_subset
+from eofuse.data.subsets import first_in_order, label_subset
 from eofuse.data.targets.base import WHOLE_PATCH
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import sha256
-from eofuse.learning.augment import Augmentation, AugmentOptions, make_augmentation
+from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.fine_tuning import FineTuning
-from eofuse.learning.loop import TrainOptions, open_fabric
+from eofuse.learning.gaps import gap_warnings
+from eofuse.learning.loop import open_fabric
+from eofuse.learning.options import RunOptions
+from eofuse.learning.semi_supervised import make_views, refuse_other_tasks
+from eofuse.learning.statistics import neutral_statistics, training_statistics
 from eofuse.learning.transfer import StartOptions, refuse_seen_patches, start_from
-from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
-from eofuse.tasks import Task, TaskOptions, make_task
+from eofuse.tasks import Task, make_task
 from eofuse.tasks.detection import Detection
 from eofuse.tasks.pixel_regression import PixelRegression
 from eofuse.tasks.regression import Regression
@@ -36,107 +37,6 @@ from eofuse.tasks.segmentation import Segmentation
 
 FEW_PATCHES = 100
 FEW_SCENES = 20
-
-
-class DataOptions(Options):
-    """Which data.
-
-    Attributes:
-        store: path of the packed store.
-        crop: side in pixels of the square in the middle of each patch that is used; the whole patch by default.
-        require: modalities that a patch must have, besides the inputs; a study needs it to use the same patches for all.
-        exclude: columns of the index that are true for patches to be left out, as `cloud_or_shadow` and `seasonal_snow`.
-    """
-
-    store: str
-    crop: int | None = Field(default=None, ge=8)
-    require: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-
-class LearningOptions(Options):
-    """What every recipe has, with labels or without.
-
-    Attributes:
-        name: a few words, for people.
-        data: which data.
-        inputs: modalities that the model sees; as a mapping, with the channels of each (null for all).
-        split: how patches are divided.
-        fusion: how modalities are joined, and by which encoder.
-        train: how it is trained.
-        seed: fixes initial weights, order and randomness.
-    """
-
-    name: str = "run"
-    data: DataOptions
-    inputs: dict[str, list[str] | None]
-    split: SplitOptions = SplitOptions()
-    fusion: FusionOptions = FusionOptions()
-    train: TrainOptions = TrainOptions()
-    seed: int = Field(default=0, ge=0, lt=2**32)
-
-    @field_validator("inputs", mode="before")
-    @classmethod
-    def _as_mapping(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            if len(set(map(str, value))) < len(value):
-                raise ValueError("a modality is named twice")
-            return {str(name): None for name in value}
-        return value
-
-    @field_validator("inputs")
-    @classmethod
-    def _not_empty(cls, value: dict[str, list[str] | None]) -> dict[str, list[str] | None]:
-        if not value:
-            raise ValueError("name at least one modality")
-        return value
-
-
-class RunOptions(LearningOptions):
-    """Everything that a run depends on: its recipe.
-
-    Attributes:
-        labels: how many of the training patches are labelled.
-        augment: how training patches are changed at random: a preset, or single operations.
-        start: trained weights from which the run starts, and how it goes on; untrained without it.
-        task: what is learned.
-        tasks: in place of `task`, several targets that are learned at once on the same features, by name.
-        weighting: how the losses of several tasks become one: by weights in the recipe, `uncertainty` (Kendall et al. 2018) or
-            `gradient_norm` (the same norm of each loss's gradient on the shared encoders).
-    """
-
-    labels: LabelOptions = LabelOptions()
-    augment: AugmentOptions = AugmentOptions()
-    start: StartOptions | None = None
-    task: TaskOptions | None = None
-    tasks: dict[str, TaskOptions] | None = None
-    weighting: Literal["fixed", "uncertainty", "gradient_norm"] = "fixed"
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _name_targets(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: {"target": name, **(options or {})} for name, options in value.items()}
-        return value
-
-    @model_validator(mode="after")
-    def _one_or_several(self) -> "RunOptions":
-        if (self.task is None) == (not self.tasks):
-            both = "task and tasks are both given: take one away (task=null)"
-            raise ValueError("give task, or tasks with a target or more" if self.task is None else both)
-        for name, options in (self.tasks or {}).items():
-            if options.target != name:
-                raise ValueError(f"tasks.{name} has the target '{options.target}'; name it once")
-        if self.weighting != "fixed" and len(self.targets) == 1:
-            raise ValueError("weighting is for several tasks")
-        if sum(options.balance == "sampling" for options in self.targets) > 1:
-            raise ValueError("only one of several tasks can be balanced by sampling")
-        return self
-
-    @property
-    def targets(self) -> list[TaskOptions]:
-        """What is learned: one task or several."""
-        return [self.task] if self.task is not None else list((self.tasks or {}).values())
 
 
 def describe_parts(store: Store, rows: Mapping[str, Rows]) -> dict[str, Any]:
@@ -159,14 +59,15 @@ class Prepared:
     Attributes:
         store: the store.
         tasks: what is learned, in the order of the recipe.
-        rows: rows of the store for train, validation and test: those with every input and a target; of train, those that are
-            labelled (see `LabelOptions`).
-        unlabelled: rows of the other training patches with every input, whose labels are hidden or not known.
-        usable: which patches have every input and a target, (patches,).
+        rows: rows of the store for train, validation and test: those with every input (with `missing: token`, with one) and a target;
+            of train, those that are labelled (see `LabelOptions`).
+        unlabelled: rows of the other training patches with the inputs, whose labels are hidden or not known.
+        usable: which patches have the inputs and a target, (patches,).
+        present: which patches have which input, (patches,) by name.
         excluded: patches left out, by reason.
         leakage: of the rows used.
         window: pixels that are used, None for all.
-        annotations: digests of files with boxes.
+        annotations: digests of the files with boxes or an order of labels.
         warnings: what a reader of the results must know.
     """
 
@@ -175,6 +76,7 @@ class Prepared:
     rows: dict[str, Rows]
     unlabelled: Rows
     usable: npt.NDArray[np.bool_]
+    present: dict[str, npt.NDArray[np.bool_]]
     excluded: dict[str, int]
     leakage: Leakage
     window: Window | None
@@ -183,7 +85,8 @@ class Prepared:
 
     def loader(self, options: RunOptions) -> Loader:
         """A loader of the run's inputs and targets."""
-        return Loader(self.store, options.inputs, {task.name: task.target for task in self.tasks}, options.data.crop)
+        targets = {task.name: task.target for task in self.tasks}
+        return Loader(self.store, options.inputs, targets, options.data.crop, present=self.present)
 
     def augmentation(self, options: RunOptions) -> Augmentation:
         """What is done to a batch in training.
@@ -238,15 +141,19 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         UsageError: if a modality, target or channel is unknown, or the target derives from an input.
         DataError: if no patch is left, or training patches show fewer than two classes.
     """
-    for name in [*options.inputs, *options.data.require]:
+    for name in options.inputs:
         store.modality(name)
     tasks = [make_task(store, target) for target in options.targets]
+    if options.unlabelled is not None:
+        refuse_other_tasks(tasks)
     for task in tasks:
         if not blind:
             refuse_leaking_inputs(task, options.inputs)
-    complete = np.logical_and.reduce(
-        [store.present(name) for name in {**options.inputs, **dict.fromkeys(options.data.require)}]
-    )
+    may_lack = options.fusion.missing == "token"
+    there = presence(store, options.inputs, options.data.empty_bands)
+    required = has_required(store, options.data.require, options.data.empty_bands)
+    join = np.logical_or if may_lack else np.logical_and
+    complete = required & join.reduce(list(there.values()))
     split = make_split(store.index, options.split)
     in_split = np.zeros(len(store), dtype=bool)
     for rows in split.parts().values():
@@ -257,7 +164,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     for reason, fits in {
         "not in the split": in_split,
         f"flagged ({', '.join(options.data.exclude)})": wanted,
-        "lacks an input modality": complete,
+        f"lacks {'all inputs' if may_lack and not options.data.require else 'an input modality'}": complete,
         f"has no label ({', '.join(task.name for task in tasks)})": np.logical_or.reduce(
             [task.target.known for task in tasks]
         ),
@@ -274,9 +181,15 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     window = Window.centred(options.data.crop, store.patch_size) if options.data.crop else None
     used = type(split)(**parts)
     targets, scene = [task.target for task in tasks], store.index["scene"].to_numpy()
-    parts = {**parts, "train": label_subset(targets, scene, parts["train"], options.labels, window)}
+    if options.labels.order is None:
+        labelled = label_subset(targets, scene, parts["train"], options.labels, window)
+    else:
+        labelled = first_in_order(store.index["patch_id"].to_numpy(), parts["train"], options.labels)
+    parts = {**parts, "train": labelled}
     unlabelled = np.setdiff1d(split.train[inputs_only[split.train]], parts["train"])
     found = []
+    if options.unlabelled is not None and not len(unlabelled):
+        found.append("Every training patch is labelled: there is none for pseudo-labels, and training is supervised.")
     for task in tasks:
         for name, rows in parts.items():
             if not len(task.known(rows)):
@@ -291,12 +204,16 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     few = few_data_warning(sum(map(len, parts.values())), len(parts["test"]), scenes)
     leaked = leakage(store.index, used)
     found += _leakage_warnings(leaked, options.split.protocol)
+    if may_lack:
+        trained = parts["train"] if options.unlabelled is None else np.union1d(parts["train"], unlabelled)
+        found += gap_warnings(there, trained, parts["test"], dropped=options.augment.drop_modalities > 0)
     return Prepared(
         store,
         tasks,
         parts,
         unlabelled,
         usable,
+        there,
         {reason: count for reason, count in excluded.items() if count},
         leaked,
         window,
@@ -306,8 +223,9 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
 
 
 def annotation_digests(options: RunOptions) -> dict[str, str]:
-    """Digests of the files with boxes that a recipe names, by path."""
-    return {task.file: sha256(Path(task.file)) for task in options.targets if task.file and Path(task.file).is_file()}
+    """Digests of the files with boxes, or an order of labels, that a recipe names, by path."""
+    named = [*(task.file for task in options.targets), options.labels.order]
+    return {name: sha256(Path(name)) for name in named if name and Path(name).is_file()}
 
 
 def flagged_patches(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -415,9 +333,10 @@ def rehearse(prepared: Prepared, options: RunOptions) -> None:
     open_fabric(options.train)
     torch.set_num_threads(threads)
     prepared.augmentation(options)
+    if options.unlabelled is not None:
+        make_views(options.unlabelled, prepared.loader(options).modalities)
     modalities = tuple(prepared.loader(options).modalities.values())
-    neutral = {modality.name: [1.0] * len(modality.channels) for modality in modalities}
-    model = build_model(_spec(prepared, options, ChannelStatistics(mean=neutral, std=neutral)), seed=0)
+    model = build_model(_spec(prepared, options, neutral_statistics(modalities)), seed=0)
     if options.start is not None:
         refuse_seen(prepared, options.start)
         FineTuning(model, options.start, start_from(model, options.start).table, seed=0)
@@ -426,10 +345,8 @@ def rehearse(prepared: Prepared, options: RunOptions) -> None:
 def model_spec(prepared: Prepared, options: RunOptions) -> ModelSpec:
     """The model of a run, with channel statistics of all its training patches, labelled or not."""
     loader = prepared.loader(options)
-    moments = channel_moments(loader, prepared.training)  # inputs need no labels
-    mean = {name: found.mean.tolist() for name, found in moments.items()}
-    std = {name: found.std.tolist() for name, found in moments.items()}
-    return _spec(prepared, options, ChannelStatistics(mean, std))
+    statistics = training_statistics(loader, prepared.training, options.fusion)  # inputs need no labels
+    return _spec(prepared, options, statistics)
 
 
 def _spec(prepared: Prepared, options: RunOptions, statistics: ChannelStatistics) -> ModelSpec:
@@ -440,4 +357,5 @@ def _spec(prepared: Prepared, options: RunOptions, statistics: ChannelStatistics
         heads={task.name: task.head() for task in prepared.tasks},
         statistics=statistics,
         patch_size=loader.patch_size,
+        empty_bands=options.data.empty_bands,
     )

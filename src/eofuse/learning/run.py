@@ -3,7 +3,8 @@
 ::
 
     recipe.yaml        the options, complete
-    data.json          store, fingerprint, patches and scenes of each part, what was left out, leakage, warnings
+    data.json          store, fingerprint, digest of the weights it starts from, patches and scenes of each part, what was left out,
+                       leakage, warnings
     environment.json   versions and machine
     transfer.csv       what became of every tensor, of a run that starts from trained weights; start/ until it is finished
     checkpoint.pt      where the loop stands
@@ -14,7 +15,6 @@
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,25 +22,26 @@ from typing import Any
 import pandas as pd
 
 from eofuse.config import OptionsType, parse_options, read_yaml, write_yaml
-from eofuse.data.loading import Rows, balancing_weights, sampled_rows, shuffled_rows
+from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import remove_temporaries, write_text
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.fine_tuning import FineTuning
-from eofuse.learning.loop import Progress, fit, open_fabric
+from eofuse.learning.loop import Progress, RowsOfStep, fit, open_fabric
+from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
-from eofuse.learning.preparation import (
-    LearningOptions,
-    Prepared,
-    RunOptions,
-    annotation_digests,
-    model_spec,
-    prepare,
-    refuse_seen,
+from eofuse.learning.preparation import Prepared, annotation_digests, model_spec, prepare, refuse_seen
+from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
+from eofuse.learning.transfer import (
+    forget_start,
+    read_transfer,
+    refuse_changed_weights,
+    start_once,
+    summarise_transfer,
+    weights_digest,
 )
-from eofuse.learning.transfer import forget_start, read_transfer, start_once, summarise_transfer
 from eofuse.learning.validation import Validation, calibration
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.lora import merged
@@ -162,6 +163,8 @@ def recipe_text(options: LearningOptions) -> str:
     for task in [values.get("task"), *(values.get("tasks") or {}).values()]:
         if task and task["file"]:
             task["file"] = str(Path(task["file"]).resolve())
+    if (values.get("labels") or {}).get("order"):
+        values["labels"]["order"] = str(Path(values["labels"]["order"]).resolve())
     return write_yaml(values)
 
 
@@ -207,7 +210,8 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     if (folder / RESULT_FILE).is_file():
         return open_run(folder)
     prepared = prepare(store, options)
-    write_text(folder / DATA_FILE, json.dumps(prepared.summary(), indent=1) + "\n")
+    weights = _began_with(folder) or (weights_digest(options.start) if options.start is not None else None)
+    write_text(folder / DATA_FILE, json.dumps({**prepared.summary(), "weights": weights}, indent=1) + "\n")
     write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
 
     fabric = open_fabric(options.train)
@@ -261,7 +265,12 @@ def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervi
     by_hand = {task.name: task.options.weight for task in prepared.tasks} if len(names) > 1 else {}
     way = options.weighting if len(names) > 1 else "fixed"
     weighting = WEIGHTINGS[way](names, by_hand)
-    return Supervised(model, prepared.tasks, weighting, augment=prepared.augmentation(options))
+    augment = prepared.augmentation(options)
+    if options.unlabelled is None or not len(prepared.unlabelled):
+        return Supervised(model, prepared.tasks, weighting, augment=augment)
+    modalities, labelled = prepared.loader(options).modalities, options.train.batch_size
+    task = prepared.tasks[0]
+    return FixMatch(model, task, weighting, options.unlabelled, modalities, labelled=labelled, augment=augment)
 
 
 def test_run(folder: Path) -> Run:
@@ -288,8 +297,15 @@ def test_run(folder: Path) -> Run:
     return open_run(folder)
 
 
-def rows_of_step(prepared: Prepared, options: RunOptions) -> Callable[[int], Rows]:
-    """Rows of each training step, by the options' way of sampling; a pure function of the step."""
+def rows_of_step(prepared: Prepared, options: RunOptions) -> RowsOfStep:
+    """Rows of each training step, by the options' way of sampling, with unlabelled ones behind; a pure function of the step."""
+    labelled = _labelled_rows(prepared, options)
+    if options.unlabelled is None or not len(prepared.unlabelled):
+        return labelled
+    return with_unlabelled(labelled, prepared.unlabelled, options.unlabelled, options.train.batch_size, options.seed)
+
+
+def _labelled_rows(prepared: Prepared, options: RunOptions) -> RowsOfStep:
     train, batch_size = prepared.rows["train"], options.train.batch_size
     balanced = [task for task in prepared.tasks if task.options.balance == "sampling"]
     if balanced:
@@ -299,7 +315,7 @@ def rows_of_step(prepared: Prepared, options: RunOptions) -> Callable[[int], Row
 
 
 def check_same_data(folder: Path, store: Store) -> None:
-    """Raises a `DataError` if the run began with other data."""
+    """Raises a `DataError` if the run began with other data, or from other weights."""
     file = folder / DATA_FILE
     if not file.is_file():
         return
@@ -308,10 +324,20 @@ def check_same_data(folder: Path, store: Store) -> None:
         digests = annotation_digests(read_options(folder))
         changed = [name for name, digest in digests.items() if digest not in began["annotations"]]
         if changed:
-            what = "the boxes are not those with which this run began"
+            what = "the file is not the one with which this run began"
             raise DataError(what, where=changed[0], fix="start a new run")
+        start = read_options(folder).start
+        if start is not None:
+            refuse_changed_weights(start, _began_with(folder))
     if began["fingerprint"] != store.fingerprint:
         raise DataError("the store is not the one with which this run began", where=folder, fix="start a new run")
+
+
+def _began_with(folder: Path) -> str | None:
+    """The digest of the weights with which a run began; None if it did not begin, or with none that has a file."""
+    file = folder / DATA_FILE
+    digest: str | None = read_json(file).get("weights") if file.is_file() else None
+    return digest
 
 
 def note_divergence(folder: Path) -> None:

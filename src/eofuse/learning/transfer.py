@@ -1,7 +1,7 @@
 """Starting from trained weights: `StartOptions`, `start_from`, and the table of what became of every tensor.
 
 A run that starts from weights keeps the started model in `start/` until it is finished: an interruption does not read the weights
-again, which may have changed meanwhile. `transfer.csv` stays.
+again. `transfer.csv` stays, and so does the digest of the weights: with others at their place, the run does not go on.
 """
 
 import shutil
@@ -14,9 +14,9 @@ import pandas as pd
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from eofuse.config import read_yaml
-from eofuse.errors import UsageError
-from eofuse.files import replacing
-from eofuse.models.artifact import load_model, save_model
+from eofuse.errors import DataError, UsageError
+from eofuse.files import replacing, sha256
+from eofuse.models.artifact import WEIGHTS, load_model, save_model
 from eofuse.models.model import Model
 from eofuse.models.pretrained import Row, WeightOptions, is_path, load_source, map_weights
 
@@ -85,6 +85,29 @@ def start_from(model: Model, options: StartOptions) -> Transfer:
     source = load_source(options.source, model.spec.fusion.encoder, options)
     rows = map_weights(model, source, options.trunk)
     return Transfer(model, pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__)))
+
+
+def weights_digest(options: StartOptions) -> str | None:
+    """SHA-256 of the file of the weights; None if they have but a name, or are gone."""
+    if not is_path(options.source):
+        file = Path(options.file) if options.file is not None else None
+    else:
+        source = Path(options.source)
+        folders = (source / WEIGHTS, source / "model" / WEIGHTS)
+        file = next((path for path in folders if path.is_file()), None) if source.is_dir() else source
+    return sha256(file) if file is not None and file.is_file() else None
+
+
+def refuse_changed_weights(options: StartOptions, began: str | None) -> None:
+    """Raises a `DataError` if the weights of a run are there, and not those with which it began.
+
+    Args:
+        options: from where it starts.
+        began: the digest then, None if it is not known.
+    """
+    if began is not None and weights_digest(options) not in (began, None):
+        what = "the weights are not those with which this run began"
+        raise DataError(what, where=options.source, fix="start a new run")
 
 
 def refuse_seen_patches(options: StartOptions, test_ids: pd.Series, sources: Iterable[str]) -> None:

@@ -15,7 +15,8 @@ from eofuse.data.loading import Batch, Loader, Rows
 from eofuse.errors import DataError
 from eofuse.evaluation.metrics import skill
 from eofuse.learning.loop import DivergenceError
-from eofuse.learning.preparation import Prepared, RunOptions
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import Prepared
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Task
 from eofuse.tasks.gathering import Predict, gather, predict_constant, walk
@@ -126,12 +127,12 @@ def calibration(
         tasks: what it predicts.
         loader: reads inputs and targets.
         known: validation patches that have each target, by its name.
-        pixels: of a patch.
+        pixels: of a patch, 0 where there is no raster.
     """
     rows = np.unique(np.concatenate(list(known.values())))
     samples: dict[str, list[tuple[Array, Array]]] = {task.name: [] for task in tasks}
     for task, prediction, truth in walk(predict, tasks, loader, rows):
-        share = min(1.0, MOST_PIXELS / (len(known[task.name]) * pixels))
+        share = min(1.0, MOST_PIXELS / max(len(known[task.name]) * pixels, 1))
         samples[task.name].append(task.sample(prediction, truth, share))
     changes = {}
     for task in tasks:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ from eofuse.config import parse_options
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.features import Features
-from eofuse.models.fusion import Fusion, FusionOptions, build_fusion
+from eofuse.models.fusion import Fusion, FusionOptions, Present, build_fusion
 from eofuse.models.heads import PIXEL_KINDS, Head, HeadSpec, build_head
-from eofuse.models.normalisation import ChannelStatistics, Normaliser
+from eofuse.models.normalisation import ChannelStatistics, Normaliser, hide_absent
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class ModelSpec:
         heads: by target name.
         statistics: by which the inputs are normalised, in physical units.
         patch_size: height and width of the rasters for which it is meant.
+        empty_bands: whether a band without any value makes its modality `absent` in that patch; else it counts as its mean (`keep`).
     """
 
     modalities: tuple[Modality, ...]
@@ -34,6 +35,13 @@ class ModelSpec:
     heads: dict[str, HeadSpec]
     statistics: ChannelStatistics
     patch_size: tuple[int, int]
+    empty_bands: Literal["keep", "absent"] = "keep"
+
+    @property
+    def piecewise(self) -> bool:
+        """Whether numbers are encoded in pieces; not where early fusion would make a plane of each."""
+        planes = self.fusion.strategy == "early" and any(each.kind is Kind.RASTER for each in self.modalities)
+        return self.fusion.numbers == "piecewise" and not planes
 
     def calibrated(self, changes: Mapping[str, Mapping[str, Any]]) -> "ModelSpec":
         """The same with temperatures or margins of heads, by target name; what is not named goes back to none."""
@@ -51,6 +59,7 @@ class ModelSpec:
             "heads": {name: head.to_dict() for name, head in self.heads.items()},
             "statistics": self.statistics.to_dict(),
             "patch_size": list(self.patch_size),
+            "empty_bands": self.empty_bands,
         }
 
     @classmethod
@@ -67,6 +76,7 @@ class ModelSpec:
             heads={name: HeadSpec.from_dict(head) for name, head in values["heads"].items()},
             statistics=ChannelStatistics.from_dict(values["statistics"]),
             patch_size=(int(height), int(width)),
+            empty_bands=values.get("empty_bands", "keep"),
         )
 
 
@@ -80,28 +90,34 @@ class Model(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.normaliser = Normaliser(spec.modalities, spec.statistics)
+        self.normaliser = Normaliser(spec.modalities, spec.statistics, spec.piecewise)
         pixels = any(head.kind in PIXEL_KINDS for head in spec.heads.values())
-        self.fusion: Fusion = build_fusion(spec.modalities, spec.fusion, pixels)
+        self.fusion: Fusion = build_fusion(self.normaliser.gives, spec.fusion, pixels)
         self.heads = nn.ModuleList(
             build_head(head, self.fusion.sizes, spec.fusion.dropout) for head in spec.heads.values()
         )
 
-    def forward(self, inputs: Mapping[str, Tensor], truth: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+    def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> dict[str, Any]:
         """Raw output by target name, of a batch in native dtype as `Normaliser.forward` takes it; see `Head.forward`.
 
         Args:
             inputs: by modality name.
-            truth: by target name, boxes for the targets of detection heads in training.
+            present: by modality name, the patches that have it, (B,) bool; None where all have all.
         """
-        features, size, truth = self.features(inputs), self.size(inputs), truth or {}
-        return {
-            name: head(features, size, truth.get(name)) for name, head in zip(self.spec.heads, self.heads, strict=True)
-        }
+        features, size = self.features(inputs, present), self.size(inputs)
+        return {name: head(features, size) for name, head in zip(self.spec.heads, self.heads, strict=True)}
 
-    def features(self, inputs: Mapping[str, Tensor]) -> list[Features]:
-        """Features of a batch in native dtype: one set, but with decision fusion one a modality."""
-        features: list[Features] = self.fusion(self.normaliser(inputs))
+    def features(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
+        """Features of a batch in native dtype: one set, but with decision fusion one a modality.
+
+        A modality that a patch lacks counts as its mean (zeros, normalised), or with `missing: token` as a learned value.
+        """
+        normalised = self.normaliser(inputs)
+        if present is not None and all(bool(present[name].all()) for name in normalised):
+            present = None
+        if present is not None:
+            normalised = hide_absent(normalised, present)
+        features: list[Features] = self.fusion(normalised, present)
         return features
 
     def size(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -115,17 +131,18 @@ class Model(nn.Module):
         assert isinstance(head, Head)
         return head
 
-    def predict(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def predict(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> dict[str, Tensor]:
         """Predictions by target name, computed in evaluation mode and without gradients; see `Head.predict`."""
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
             with torch.no_grad():
-                outputs = self(inputs)
+                outputs = self(inputs, present)
         finally:
             for module in training:
                 module.training = True
-        return {name: self.head(name).predict(output) for name, output in outputs.items()}
+        counted = self.fusion.counted(present)
+        return {name: self.head(name).predict(output, counted) for name, output in outputs.items()}
 
     def calibrate(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """Changes temperature or margin of heads, by target name; see `ModelSpec.calibrated`."""
@@ -175,10 +192,7 @@ def example_inputs(
     modalities: Sequence[Modality], patch_size: tuple[int, int], batch_size: int = 1
 ) -> dict[str, Tensor]:
     """A batch of zeros in native dtype."""
-    shapes: dict[Kind, tuple[int, ...]] = {Kind.RASTER: patch_size, Kind.VECTOR: (), Kind.CATEGORY: ()}
-    inputs = {}
-    for modality in modalities:
-        channels = () if modality.kind is Kind.CATEGORY else (len(modality.channels),)
-        shape = (batch_size, *channels, *shapes[modality.kind])
-        inputs[modality.name] = torch.zeros(shape, dtype=getattr(torch, modality.dtype))
-    return inputs
+    return {
+        modality.name: torch.zeros((batch_size, *modality.shape(patch_size)), dtype=getattr(torch, modality.dtype))
+        for modality in modalities
+    }

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
+from eofuse.models.piecewise import encode_piecewise, in_pieces
+
+DAYS_A_YEAR = 365.2425
 
 
 @dataclass(frozen=True)
@@ -22,39 +25,57 @@ class ChannelStatistics:
     Attributes:
         mean: by modality name, one value a channel.
         std: by modality name, one value a channel; 0 for a channel that is constant.
+        quantiles: by name of a vector or series, evenly spaced quantiles of each channel, from the smallest value to the largest;
+            the same number for every channel. Only needed where numbers are encoded piecewise.
     """
 
     mean: dict[str, list[float]]
     std: dict[str, list[float]]
+    quantiles: dict[str, list[list[float]]] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, dict[str, list[float]]]:
+    def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description, the inverse of `from_dict`."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ChannelStatistics":
         """Builds statistics from their JSON description."""
-        return cls(mean=dict(values["mean"]), std=dict(values["std"]))
+        return cls(mean=dict(values["mean"]), std=dict(values["std"]), quantiles=dict(values.get("quantiles", {})))
 
 
 class Normaliser(nn.Module):
     """Turns batches in native dtype into float32 with mean 0 and standard deviation 1, and codes into one-hot.
 
     Scale, offset, mean and deviation make one multiplication and addition a channel. A missing value (the modality's
-    nodata value, NaN or infinity) becomes the channel's mean, and a code that is no category becomes zeros.
+    nodata value, NaN or infinity) becomes the channel's mean, and a code that is no category becomes zeros. Steps of a series
+    get their time in front (sine and cosine of the season, and years since the first step; or the step's number, the last being
+    1) and behind them a flag a channel, 1 where its number is known; a step that doesn't exist is zeros throughout.
 
     Args:
         modalities: what comes in, with only those channels that do.
         statistics: for each channel of each modality that is not categorical.
+        piecewise: whether the numbers of vectors and series become pieces, see `encode_piecewise`.
+
+    Attributes:
+        modalities: what comes in.
+        gives: the same as it goes out, with a channel for each piece.
 
     Raises:
         UsageError: if statistics are missing or don't fit the channels, or a code is beyond 0 to 255.
     """
 
-    def __init__(self, modalities: Sequence[Modality], statistics: ChannelStatistics) -> None:
+    def __init__(self, modalities: Sequence[Modality], statistics: ChannelStatistics, piecewise: bool = False) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
+        self.piecewise = piecewise
+        self.gives: tuple[Modality, ...] = ()
         for modality in self.modalities:
+            given = modality
+            if piecewise and modality.kind in (Kind.VECTOR, Kind.SERIES):
+                edges = _check_quantiles(modality, statistics)
+                self.register_buffer(f"{modality.name}_edges", torch.tensor(edges))
+                given = in_pieces(modality, edges)
+            self.gives += (given,)
             if modality.is_categorical:
                 self.register_buffer(f"{modality.name}_one_hot", _one_hot_table(modality), persistent=False)
             else:
@@ -66,11 +87,12 @@ class Normaliser(nn.Module):
         """Normalises a batch.
 
         Args:
-            inputs: by modality name, in native dtype: (B, C, H, W) for rasters, (B, C) for vectors, (B,) for codes.
-                Modalities that the model does not use are left out.
+            inputs: by modality name, in native dtype: (B, C, H, W) for rasters, (B, C) for vectors, (B, T, 1 + C) for series,
+                (B,) for codes. Modalities that the model does not use are left out.
 
         Returns:
-            float32 of the same shapes; one-hot (B, K, H, W) and (B, K) for codes.
+            float32 of the same shapes, with as many channels as the modality in `gives` is wide; one-hot (B, K, H, W) and (B, K)
+            for codes.
 
         Raises:
             UsageError: if a modality is missing or has another shape, or rasters differ in size.
@@ -86,9 +108,36 @@ class Normaliser(nn.Module):
                 if first is not None:
                     _check_same_size(modality, values, first, normalised[first.name])
                 first = first or modality
-            normalise = self._one_hot if modality.is_categorical else self._standardise
-            normalised[modality.name] = normalise(modality, values)
+            if modality.is_categorical:
+                normalised[modality.name] = self._one_hot(modality, values)
+            elif modality.kind is Kind.SERIES:
+                normalised[modality.name] = self._series(modality, values)
+            elif modality.kind is Kind.VECTOR:
+                normalised[modality.name] = self._numbers(modality, values)
+            else:
+                normalised[modality.name] = self._standardise(modality, values)
         return normalised
+
+    def _numbers(self, modality: Modality, values: Tensor) -> Tensor:
+        """Numbers (B, C), standardised or, as (B, C × pieces), in pieces, of which the channel's mean is all zeros."""
+        if not self.piecewise:
+            return self._standardise(modality, values)
+        edges = self.get_buffer(f"{modality.name}_edges")
+        x = values.float()
+        known = x.isfinite() if modality.nodata is None else x.isfinite() & (x != modality.nodata)
+        mean = self.get_buffer(f"{modality.name}_mean")
+        x = torch.where(known, x * modality.scale + modality.offset, mean)
+        return (encode_piecewise(x, edges) - encode_piecewise(mean, edges)).flatten(1)
+
+    def _series(self, modality: Modality, values: Tensor) -> Tensor:
+        time, channels = values[..., :1].float(), values[..., 1:].float()
+        exists = time.isfinite()
+        known = channels.isfinite() & exists
+        if modality.nodata is not None:
+            known &= channels != modality.nodata
+        steps = channels.where(known, channels.new_tensor(math.nan)).flatten(0, 1)
+        numbers = self._numbers(modality, steps).view(*values.shape[:2], -1)
+        return torch.cat([_time_features(modality, time, exists), numbers, known.float()], -1)
 
     def _standardise(self, modality: Modality, values: Tensor) -> Tensor:
         mean, std = self.get_buffer(f"{modality.name}_mean"), self.get_buffer(f"{modality.name}_std")
@@ -107,6 +156,31 @@ class Normaliser(nn.Module):
         if modality.kind is Kind.RASTER:
             return F.embedding(codes[:, 0].long(), table).movedim(-1, 1)
         return F.embedding(codes.long(), table)
+
+
+def hide_absent(normalised: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Normalised values with zeros, which is the mean, where a patch lacks the modality, whatever the batch holds there.
+
+    Args:
+        normalised: by modality name, (B, …).
+        present: by modality name, (B,) bool.
+    """
+    hidden = dict(normalised)
+    for name, values in normalised.items():
+        there = present[name]
+        if not bool(there.all()):
+            hidden[name] = values.where(there.view(-1, *(1 for _ in values.shape[1:])), values.new_zeros(()))
+    return hidden
+
+
+def _time_features(modality: Modality, time: Tensor, exists: Tensor) -> Tensor:
+    """What tells the time of steps (B, T, 1), and 0 where there is none: see `Normaliser`."""
+    if not modality.dated:
+        return torch.where(exists, time / max((modality.steps or 1) - 1, 1), 0.0)
+    years = time / DAYS_A_YEAR
+    first = torch.where(exists, years, math.inf).amin(1, keepdim=True)
+    angle = 2 * math.pi * years
+    return torch.where(exists, torch.cat([angle.sin(), angle.cos(), years - first], -1), 0.0)
 
 
 def _one_hot_table(modality: Modality) -> Tensor:
@@ -140,12 +214,30 @@ def _check_statistics(modality: Modality, statistics: ChannelStatistics) -> tupl
     return torch.tensor(mean), torch.tensor([value if true else 1.0 for value, true in zip(std, varies, strict=True)])
 
 
+def _check_quantiles(modality: Modality, statistics: ChannelStatistics) -> list[list[float]]:
+    """Quantiles of each channel, as many for each."""
+    found = statistics.quantiles.get(modality.name)
+    if found is None:
+        raise UsageError("there are no quantiles", where=modality.name, fix="compute them on training patches")
+    lengths = {len(values) for values in found}
+    if len(found) != len(modality.channels) or len(lengths) != 1 or min(lengths) < 2:
+        raise UsageError(
+            f"quantiles of {len(found)} channels for {len(modality.channels)}, {sorted(lengths)} of a channel",
+            where=modality.name,
+            fix="compute as many for each of the channels that are used, two at least",
+        )
+    return found
+
+
 def _check_shape(modality: Modality, values: Tensor) -> None:
     channels = len(modality.channels)
     if modality.kind is Kind.CATEGORY:
         fits, expected = values.ndim == 1, "(B,)"
     elif modality.kind is Kind.VECTOR:
         fits, expected = values.ndim == 2 and values.shape[1] == channels, f"(B, {channels})"
+    elif modality.kind is Kind.SERIES:
+        shape = (modality.steps, 1 + channels)
+        fits, expected = values.ndim == 3 and values.shape[1:] == shape, f"(B, {modality.steps}, 1 + {channels})"
     else:
         fits, expected = values.ndim == 4 and values.shape[1] == channels, f"(B, {channels}, H, W)"
     if not fits:

@@ -13,7 +13,12 @@ FEW_SCENES = 10
 FEW_SEEDS = 3
 MOST_NAMES = 3
 
+TREES = ("random_forest", "gradient_boosting")
+"""Roles of the controls that learn from the inputs, without a network."""
+
 CONTROL_WORDS = {
+    "random_forest": "a random forest",
+    "gradient_boosting": "gradient boosting",
     "frozen_random": "a random encoder that is never trained",
     "per_pixel": "a linear model on each pixel's bands alone",
     "constant": "always giving the same answer",
@@ -21,6 +26,8 @@ CONTROL_WORDS = {
 """How a control is called in a sentence, by role."""
 
 CONTROL_PLURALS = {
+    "random_forest": "random forests",
+    "gradient_boosting": "models of gradient boosting",
     "frozen_random": "random encoders that are never trained",
     "per_pixel": "linear models on each pixel's bands alone",
     "constant": "constant answers",
@@ -164,11 +171,8 @@ def _controls(
     unbeaten = [row for row in controls if (row.mean <= top.mean if metric.lower_is_better else row.mean >= top.mean)]
     if unbeaten:
         names = listing([row.variant for row in unbeaten] if len(unbeaten) <= MOST_NAMES else _called_by_kind(unbeaten))
-        sentences.append(
-            Markup(
-                "<strong>The best variant does not beat {}</strong>: training its encoder gained nothing here."
-            ).format(names)
-        )
+        meaning = "" if any(row.role in TREES for row in unbeaten) else ": training its encoder gained nothing here"
+        sentences.append(Markup("<strong>The best variant does not beat {}</strong>{}.").format(names, meaning))
     return sentences
 
 
@@ -196,11 +200,12 @@ def _called_by_kind(controls: list[LeaderboardRow]) -> list[str]:
 def _gains(
     results: StudyResults, top: LeaderboardRow, controls: list[LeaderboardRow], metric: MetricWords
 ) -> list[Markup]:
-    """By how much the first-ranked variant beats the best control of each kind, if it was compared with it."""
+    """By how much the first-ranked variant beats the best control of each kind that it was compared with."""
     sentences = []
     for role in CONTROL_WORDS:
-        control = next((row for row in controls if row.role == role), None)
-        gain = None if control is None else differences(results, metric.name, control.variant).get(top.variant)
+        of_role = [row for row in controls if row.role == role]
+        found = (differences(results, metric.name, row.variant).get(top.variant) for row in of_role)
+        gain = next((each for each in found if each is not None), None)
         if gain is None:
             continue
         if gain.distinguishable:
@@ -209,9 +214,7 @@ def _gains(
             )
         else:
             verdict = Markup("<strong>not distinguishable</strong>")
-        sentences.append(
-            Markup("Against {}, {} differs by {}: {}.").format(
-                CONTROL_WORDS[role], top.variant, difference_words(gain, metric), verdict
-            )
-        )
+        against = CONTROL_WORDS[role] + (" on the same inputs" if role in TREES else "")
+        told = difference_words(gain, metric)
+        sentences.append(Markup("Against {}, {} differs by {}: {}.").format(against, top.variant, told, verdict))
     return sentences

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from eofuse.data.store import Store
+from eofuse.reports.absence import Remains, Worth, remains, worth
 from eofuse.reports.answer import answer
 from eofuse.reports.cards import Cards, example_cards
 from eofuse.reports.classes import MOST_VARIANT_PICTURES, ByClass, by_class
@@ -18,6 +19,7 @@ from eofuse.reports.figures.curves import common_limits, curves_figure, validati
 from eofuse.reports.figures.leaderboard import differences_figure, leaderboard_figure
 from eofuse.reports.figures.style import variant_colours
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
+from eofuse.reports.questions import Answer, answers
 from eofuse.reports.tables import Difference, LeaderboardRow, differences, final_cells, leaderboard_rows, words
 from eofuse.reports.wording import KINDS, MetricWords
 from eofuse.studies.results import StudyResults
@@ -43,6 +45,7 @@ class Chapter:
         metric: the ranking metric.
         other_metrics: the further columns of the leaderboard.
         answer: a paragraph.
+        questions: of the study, answered.
         rows: the leaderboard.
         ranked: names of the variants, the best first.
         leaderboard: its picture.
@@ -50,6 +53,8 @@ class Chapter:
         compared: rows with a difference to the baseline.
         differences: their picture.
         gains: differences of the variants to the controls, where the study compared them.
+        remains: of each variant when a modality is away, where the study asked.
+        worth: of each modality, where the study asked.
         curves: a picture a variant.
         by_class: scores of single classes or numbers.
         reliability: of probabilities.
@@ -63,6 +68,7 @@ class Chapter:
     metric: MetricWords
     other_metrics: tuple[MetricWords, ...]
     answer: Markup
+    questions: tuple[Answer, ...]
     rows: tuple[LeaderboardRow, ...]
     ranked: tuple[str, ...]
     leaderboard: Picture | None
@@ -70,6 +76,8 @@ class Chapter:
     compared: tuple[LeaderboardRow, ...]
     differences: Picture | None
     gains: tuple[Gain, ...]
+    remains: Remains | None
+    worth: Worth | None
     curves: tuple[Picture, ...]
     by_class: ByClass
     reliability: Reliability | None
@@ -100,6 +108,7 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Cha
         metric=metric,
         other_metrics=tuple(words(results, name) for name in summary["metrics"] if name != metric.name),
         answer=answer(results) if few is None else _with_fewer(few, answer(results)),
+        questions=tuple(answers(results)),
         rows=tuple(rows),
         ranked=tuple(ranked),
         leaderboard=_leaderboard_picture(results, rows, palette, metric) if rows else None,
@@ -107,6 +116,8 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Cha
         compared=tuple(compared),
         differences=_differences_picture(results, compared, palette, metric) if compared else None,
         gains=tuple(_gains(results, rows, metric)),
+        remains=remains(results, ranked, palette),
+        worth=worth(results, ranked),
         curves=tuple(_curve_pictures(results, ranked, palette)),
         by_class=by_class(results, ranked, palette),
         reliability=reliability(results, ranked, palette),

@@ -24,6 +24,7 @@ class NeededRow:
         variant: name of the variant or control.
         role: "variant" or that of a control.
         start: from which weights it starts, empty for untrained ones.
+        picked_by: how it picks its labels, empty for a draw.
         is_baseline: whether it is the baseline itself.
         needed: number of labels, in words.
         interval: its 95 % interval, in words.
@@ -37,6 +38,7 @@ class NeededRow:
     variant: str
     role: str
     start: str
+    picked_by: str
     is_baseline: bool
     needed: str
     interval: str
@@ -80,6 +82,7 @@ class Efficiency:
         needed: a row a method.
         rows: a row a method and amount.
         grouped: whether labels came scene by scene.
+        picks: whether variants pick their labels.
     """
 
     answer: Markup
@@ -90,6 +93,7 @@ class Efficiency:
     needed: tuple[NeededRow, ...]
     rows: tuple[AmountRow, ...]
     grouped: bool
+    picks: bool
 
 
 def efficiency(results: StudyResults, palette: Sequence[str]) -> Efficiency | None:
@@ -120,6 +124,7 @@ def efficiency(results: StudyResults, palette: Sequence[str]) -> Efficiency | No
         needed=tuple(rows),
         rows=tuple(_amount_rows(results, metric)),
         grouped=bool(results.summary.get("labels_grouped")),
+        picks=any(row.picked_by for row in rows),
     )
 
 
@@ -193,6 +198,7 @@ def _needed(results: StudyResults, line: dict[Any, Any]) -> NeededRow:
         variant=name,
         role=line["role"],
         start=described.get("start") or "",
+        picked_by=described.get("picked_by") or "",
         is_baseline=name == results.summary["baseline"],
         needed=labels_words(line["needed"], tried),
         interval=interval_words(line["low"], line["high"], tried),

@@ -8,8 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from eofuse.data.store import Store
 from eofuse.files import write_text
 from eofuse.reports import wording
@@ -20,6 +18,7 @@ from eofuse.reports.classes import MOST_VARIANT_PICTURES
 from eofuse.reports.figures.places import places_figure
 from eofuse.reports.figures.splits import leakage_figure
 from eofuse.reports.overview import overview, overview_answer, twins
+from eofuse.reports.page import render_page
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
 from eofuse.studies.results import StudyResults
 
@@ -36,30 +35,7 @@ def write_report(results: StudyResults, store: Store | None, path: str | Path) -
         The path of the report.
     """
     path = Path(path)
-    environment = Environment(
-        loader=PackageLoader("eofuse.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for function in (
-        wording.number,
-        wording.signed,
-        wording.p_value,
-        wording.share,
-        wording.count,
-        wording.compact,
-        wording.millions,
-        wording.duration,
-        wording.energy,
-        wording.learning_rate,
-        wording.class_title,
-        wording.plural,
-        wording.listing,
-    ):
-        environment.filters[function.__name__] = function
-    write_text(path, environment.get_template("report.html").render(_context(results, store)))
+    write_text(path, render_page("report.html", _context(results, store)))
     return path
 
 

@@ -4,6 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from eofuse.reports.questions import answers
 from eofuse.reports.tables import LeaderboardRow, leaderboard_rows, words
 from eofuse.reports.wording import MISSING, MetricWords, between, duration, millions, p_value, signed
 from eofuse.studies.results import StudyResults
@@ -40,6 +41,11 @@ def leaderboard_table(results: StudyResults) -> Table:
         is_last_variant = row.role == "variant" and position + 1 < len(rows) and rows[position + 1].role != "variant"
         table.add_row(*_cells(row, metric), style="bold" if row.rank == 1 else None, end_section=is_last_variant)
     return table
+
+
+def question_lines(results: StudyResults) -> list[str]:
+    """The questions of the study with their answers, a line each."""
+    return [f"{one.question} {one.verdict}: {one.reason.striptags()}" for one in answers(results)]
 
 
 def _cells(row: LeaderboardRow, metric: MetricWords) -> list[Text]:

@@ -97,6 +97,8 @@ IN_UNIT = frozenset({"rmse", "mae", "bias", "interval_width"})
 
 ROLES = {
     "constant": "control: always the same answer",
+    "random_forest": "control: a random forest on the same inputs, no network",
+    "gradient_boosting": "control: gradient boosting of trees on the same inputs, no network",
     "frozen_random": "control: random encoder, never trained; only heads on its features learn",
     "per_pixel": "control: a linear model on each pixel's bands alone",
 }

@@ -6,7 +6,7 @@ from pydantic import Field, StrictFloat, StrictInt, field_validator, model_valid
 
 from eofuse.config import Options
 from eofuse.data.subsets import Amount, check_amount
-from eofuse.errors import did_you_mean
+from eofuse.errors import UsageError, did_you_mean
 
 
 class SearchOptions(Options):
@@ -36,6 +36,12 @@ class AxesOptions(Options):
         pretraining: by name, the keys of a pretraining's recipe that differ from the base; it runs for every seed and fold, and
             variants start from it by `start: {from: "pretraining:NAME"}`.
         twins: whether each variant with several tasks is set beside a variant for each of its tasks alone, at equal steps.
+        trees: variants beside which a random forest and gradient boosting learn from the same inputs, which are without pixels.
+        compare: by a question, two rows of the leaderboard whose paired difference answers it: variants or controls. The question
+            is whether the first is better.
+        without: whether every final run with the most labels is asked again about its test patches with each of its modalities taken
+            away.
+        attribution: whether it is asked with every set of them taken away, for Shapley values.
         controls: whether the constant predictor, the frozen random encoders and, for maps, the linear models of pixels run too.
         replicates: of the bootstrap over scenes.
     """
@@ -49,6 +55,10 @@ class AxesOptions(Options):
     search: SearchOptions = SearchOptions()
     pretraining: dict[str, dict[str, Any]] = Field(default_factory=dict)
     twins: bool = False
+    trees: list[str] = Field(default_factory=list)
+    compare: dict[str, tuple[str, str]] = Field(default_factory=dict)
+    without: bool = False
+    attribution: bool = False
     controls: bool = True
     replicates: int = Field(default=2000, ge=100)
 
@@ -69,10 +79,21 @@ class AxesOptions(Options):
             raise ValueError("an amount is named twice")
         return ordered
 
+    @field_validator("compare")
+    @classmethod
+    def _two_rows(cls, value: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+        for question, (first, other) in value.items():
+            if first == other:
+                raise ValueError(f"'{question}' compares '{first}' with itself")
+        return value
+
     @model_validator(mode="after")
     def _baseline_is_a_variant(self) -> "AxesOptions":
         if self.baseline not in self.variants:
             raise ValueError(
                 f"the baseline '{self.baseline}' is no variant; {did_you_mean(self.baseline, self.variants)}"
             )
+        for name in self.trees:
+            if name not in self.variants:
+                raise UsageError(f"no variant '{name}'", where="study.trees", fix=did_you_mean(name, self.variants))
         return self

@@ -17,7 +17,7 @@ import pandas as pd
 from eofuse.data.store import open_store
 from eofuse.evaluation.intervals import holm
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
-from eofuse.evaluation.statistics import Bootstrap
+from eofuse.evaluation.statistics import Bootstrap, Predictions
 from eofuse.files import replacing, write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
 from eofuse.learning.evaluate import score_rows, to_predictions
@@ -25,14 +25,19 @@ from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import Prepared, few_data_warning, prepare
 from eofuse.learning.pretraining.run import PretrainedRun, open_pretraining
 from eofuse.learning.run import Run, open_run
+from eofuse.studies.absence import absence_tables
 from eofuse.studies.efficiency import Groups, labels_needed, to_full
-from eofuse.studies.grid import Cell, StudyPlan, frozen_name
+from eofuse.studies.grid import TREES, Cell, frozen_name
 from eofuse.studies.labels import LabelCount
+from eofuse.studies.plan import StudyPlan
 from eofuse.studies.pretraining import Pretraining
 from eofuse.studies.summary import mixed_environments, summarise_study
 from eofuse.tasks import Task
 
 CURVE_POINTS = 200
+
+COMPARED = ("metric", "difference", "low", "high", "p", "n_seeds", "n_test", "n_scenes")
+"""Columns of a paired comparison."""
 
 Runs = Sequence[tuple[Cell, Path]]
 
@@ -61,7 +66,13 @@ def collect(
     """
     runs = [(cell, open_run(path)) for cell, path in cells]
     store = open_store(plan.options.data.store)
-    prepared = {name: prepare(store, options) for name, options in plan.variants.items()}
+    label = Labels(counts)
+    full = [(cell, run) for cell, run in runs if cell.role == "variant" and label.is_full(cell)]
+    labels = {cell.variant: run.options.labels for cell, run in reversed(full)}  # of the first seed and fold
+    prepared = {
+        name: prepare(store, options.model_copy(update={"labels": labels[name]}))
+        for name, options in plan.variants.items()
+    }
     warnings = list(dict.fromkeys(warning for each in prepared.values() for warning in each.warnings))
     warnings += mixed_environments([run for _, run in runs])
     starts = [(start, open_pretraining(path)) for start, path in pretrained]
@@ -72,13 +83,12 @@ def collect(
     ]
     if plan.axes.folds:
         warnings = _warnings_of_all_folds(warnings, prepared[plan.axes.baseline], runs)
-    label = Labels(counts)
     tables: dict[str, list[pd.DataFrame]] = {}
     targets = []
     for target, learners in plan.targets.items():
         one = prepared[learners[0]]
         chapter = _Chapter(plan, next(task for task in one.tasks if task.name == target), runs, label)
-        for name, table in chapter.tables(warnings).items():
+        for name, table in (chapter.tables(warnings) | chapter.absence(prepared)).items():
             tables.setdefault(name, []).append(table.assign(target=target))
         file = predictions_file(folder, target)
         with replacing(file) as temporary:
@@ -118,6 +128,7 @@ class _Chapter:
         self.groups: Groups = {}
         for (cell, _, _), said in zip(self.tested, self.said, strict=True):
             self.groups.setdefault((cell.variant, cell.role, label.count(cell)), []).append(said)
+        self._inputs = {cell.variant: cell.options.inputs for cell, _, _ in self.tested}
 
     def tables(self, warnings: list[str]) -> dict[str, pd.DataFrame]:
         """The tables of the target by name; what must be said of the intervals is added to the warnings."""
@@ -126,10 +137,16 @@ class _Chapter:
             "results": self._results(),
             "leaderboard": self._leaderboard(warnings),
             "comparisons": self._comparisons(),
+            "questions": self._questions(),
             "per_class": self._per_class(),
             "to_full": to_full(self.groups, baseline, self.bootstrap),
             "efficiency": labels_needed(self.groups, baseline, self.task.metric, self.bootstrap),
         }
+
+    def absence(self, prepared: Mapping[str, Prepared]) -> dict[str, pd.DataFrame]:
+        """The tables of what remains without modalities, and what they are worth."""
+        tested = [(cell, run, said) for (cell, run, _), said in zip(self.tested, self.said, strict=True)]
+        return absence_tables(self.plan, self.task, tested, prepared, self.label.counts[-1])
 
     def predictions(self) -> pd.DataFrame:
         """Predictions of all runs."""
@@ -192,14 +209,34 @@ class _Chapter:
             here = [(name, role) for name, role, count in self.groups if count == labels]
             for variant, other, role in self._pairs(here):
                 runs, against = self.groups[variant, "variant", labels], self.groups[other, role, labels]
-                for metric, comparison in self.bootstrap.compare(runs, against).items():
-                    values = asdict(comparison)
-                    values.pop("warning")
-                    rows.append({"variant": variant, "baseline": other, "n_labels": labels, "metric": metric, **values})
-        columns = ["variant", "baseline", "n_labels", "metric", "difference", "low", "high", "p"]
-        table = pd.DataFrame(rows, columns=[*columns, "n_seeds", "n_test", "n_scenes"])
+                rows += self._compare(runs, against, {"variant": variant, "baseline": other, "n_labels": labels})
+        table = pd.DataFrame(rows, columns=["variant", "baseline", "n_labels", *COMPARED])
         table["p_holm"] = table.groupby(["metric", "baseline"])["p"].transform(lambda p: holm(p.to_numpy()))
         return table
+
+    def _questions(self) -> pd.DataFrame:
+        """The two rows that each question of the study compares; Holm's correction goes over the questions, metric by metric."""
+        rows = []
+        for question, (first, other) in self.plan.axes.compare.items():
+            for labels in self.label.counts:
+                found = {name: runs for (name, _, count), runs in self.groups.items() if count == labels}
+                if first in found and other in found:
+                    named = {"question": question, "variant": first, "other": other, "n_labels": labels}
+                    rows += self._compare(found[first], found[other], named)
+        table = pd.DataFrame(rows, columns=["question", "variant", "other", "n_labels", *COMPARED])
+        table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
+        return table
+
+    def _compare(
+        self, runs: Sequence[Predictions], against: Sequence[Predictions], named: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Paired differences between the runs of two rows of the leaderboard, a row a metric."""
+        rows = []
+        for metric, comparison in self.bootstrap.compare(runs, against).items():
+            values = asdict(comparison)
+            values.pop("warning")
+            rows.append({**named, "metric": metric, **values})
+        return rows
 
     def _pairs(self, groups: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """Variant, what it is compared with, and that one's role."""
@@ -209,6 +246,8 @@ class _Chapter:
         for other, role in groups:
             if role == "frozen_random":
                 pairs += [(name, other, role) for name in variants if other == frozen_name(name)]
+            elif role in TREES:
+                pairs += [(name, other, role) for name in variants if self._inputs[name] == self._inputs[other]]
             elif role != "variant":
                 pairs += [(name, other, role) for name in variants]
         for together, alone in self.plan.twins.items():

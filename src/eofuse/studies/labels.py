@@ -9,7 +9,7 @@ from eofuse.data.store import Store
 from eofuse.data.subsets import Amount
 from eofuse.errors import UsageError
 from eofuse.learning.preparation import prepare
-from eofuse.studies.grid import StudyPlan
+from eofuse.studies.plan import StudyPlan
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 from eofuse.config import merge, parse_options
 from eofuse.data.store import Store
 from eofuse.errors import UsageError
-from eofuse.learning.preparation import Prepared, RunOptions, rehearse
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import Prepared, rehearse
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled
 from eofuse.learning.pretraining.run import rehearse_pretraining
@@ -100,3 +101,10 @@ def started_from(options: RunOptions, folder: Path) -> RunOptions:
     assert options.start is not None
     start = options.start.model_copy(update={"source": str(folder.resolve())})
     return options.model_copy(update={"start": start})
+
+
+def pretraining_name(options: RunOptions) -> str | None:
+    """The name of the study's pretraining from which a variant starts, if it starts from one."""
+    if options.start is None or not options.start.source.startswith(PREFIX):
+        return None
+    return options.start.source.removeprefix(PREFIX)

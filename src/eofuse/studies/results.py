@@ -54,6 +54,18 @@ SUMMARY_KEYS = (
 TARGET_KEYS = ("target", "task_kind", "metric", "metrics", "classes", "unit", "patches", "scenes")
 """Keys that every entry of `targets` in `summary.json` has."""
 
+REMAINS = (
+    *("variant", "without", "saw_gaps", "n_labels", "metric", "mean", "seed_sd", "low", "high"),
+    *("difference", "difference_low", "difference_high", "p", "n_seeds", "n_test", "n_scenes"),
+)
+"""Columns of what remains: the metric without a modality, and its paired difference to the metric with all."""
+
+WORTH = (
+    *("variant", "kind", "name", "saw_gaps", "n_labels", "metric", "value", "low", "high", "spread"),
+    *("whole", "constant", "n_seeds", "n_test", "n_scenes"),
+)
+"""Columns of what modalities are worth, as `eofuse.learning.attribution` has them."""
+
 COLUMNS = {
     "results": (
         *("target", "variant", "role", "seed", "fold", "n_labels", "metric"),
@@ -67,6 +79,12 @@ COLUMNS = {
         *("target", "variant", "baseline", "n_labels", "metric"),
         *("difference", "low", "high", "p", "p_holm", "n_seeds", "n_test", "n_scenes"),
     ),
+    "questions": (
+        *("target", "question", "variant", "other", "n_labels", "metric"),
+        *("difference", "low", "high", "p", "p_holm", "n_seeds", "n_test", "n_scenes"),
+    ),
+    "without": ("target", *REMAINS, "p_holm"),
+    "attribution": ("target", *WORTH),
     "cells": (
         *("cell", "variant", "role", "seed", "fold", "n_labels"),
         *("learning_rate", "steps", "best_step", "seconds", "parameters", "validation_score"),
@@ -119,6 +137,9 @@ class StudyResults:
         leaderboard: a row a variant and metric: mean over seeds, with the 95 % scene-bootstrap interval of that mean.
         comparisons: paired differences to the baseline, to the constant predictor and between twins (column
             `baseline`), with their intervals and Holm-corrected p values.
+        questions: paired differences of the two rows that each question of the study compares, `variant` minus `other`.
+        without: what remains of each variant with a modality taken away, and its paired difference to the whole (`study.without`).
+        attribution: what each modality is worth to each variant (`study.attribution`).
         cells: a row a run: learning rate, steps, seconds, parameters.
         predictions: a row a run and test patch, with the evidence as flat lists (see `evidence`).
         curves: training and validation metrics by optimiser step.
@@ -132,6 +153,9 @@ class StudyResults:
     results: pd.DataFrame
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
+    questions: pd.DataFrame
+    without: pd.DataFrame
+    attribution: pd.DataFrame
     cells: pd.DataFrame
     predictions: pd.DataFrame
     curves: pd.DataFrame

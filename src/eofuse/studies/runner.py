@@ -13,24 +13,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import numpy as np
-
 from eofuse.config import write_yaml
+from eofuse.data.gaps import has_required
 from eofuse.data.store import open_store
-from eofuse.errors import DataError, UsageError
+from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import locked, remove_temporaries, write_text
+from eofuse.learning.annotation import order_file, refuse_without_probabilities
 from eofuse.learning.controls.per_pixel import is_map
+from eofuse.learning.controls.trees import KINDS
+from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE
-from eofuse.learning.preparation import LearningOptions, annotation_digests, prepare, rehearse
+from eofuse.learning.preparation import Prepared, annotation_digests, prepare, rehearse
 from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, open_run, recipe_text
 from eofuse.modalities import Kind
 from eofuse.models.heads.base import PIXEL_KINDS
+from eofuse.studies.absence import is_answered, is_asked, job
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
-from eofuse.studies.grid import Cell, Key, StudyPlan, final_cells, pretraining_name, search_cells
+from eofuse.studies.grid import Cell, final_cells, search_cells
 from eofuse.studies.labels import count_labels
+from eofuse.studies.picking import PICKING
+from eofuse.studies.plan import Key, StudyPlan
 from eofuse.studies.pool import Pool
-from eofuse.studies.pretraining import Pretraining, rehearse_start, started_from
+from eofuse.studies.pretraining import Pretraining, pretraining_name, rehearse_start, started_from
 from eofuse.studies.results import StudyResults, read_results
 
 STUDY_FILE = "study.yaml"
@@ -70,6 +75,8 @@ def run_study(
     with_maps = []
     for name, options in plan.variants.items():
         prepared = prepare(store, options)
+        if options.labels.picked_by:
+            refuse_without_probabilities(options.labels.picked_by, [task.kind for task in prepared.tasks])
         start = pretraining_name(options)  # finds what is wrong before anything runs
         if start is None:
             rehearse(prepared, options)
@@ -78,12 +85,14 @@ def run_study(
         rasters = any(store.modality(modality).kind is Kind.RASTER for modality in options.inputs)
         if rasters and any(is_map(task) for task in prepared.tasks):
             with_maps.append(name)
+        if name in plan.axes.trees:
+            _refuse_pixels(prepared, options)
         pixels = any(task.kind in PIXEL_KINDS for task in prepared.tasks)
         if pixels and options.data.crop != plan.options.data.crop:
             fix = "give all variants the same data.crop"
             raise UsageError("has other pixels to predict than the baseline", where=f"study.variants.{name}", fix=fix)
     counts = count_labels(store, plan)
-    complete = np.logical_and.reduce([store.present(name) for name in plan.options.data.require])
+    complete = has_required(store, plan.options.data.require, plan.options.data.empty_bands)
     annotations = sorted(
         {digest for options in plan.variants.values() for digest in annotation_digests(options).values()}
     )
@@ -97,15 +106,45 @@ def run_study(
             )
         write_text(folder / STUDY_FILE, write_yaml(recipe))
         with _Cost(folder) as cost, Pool(count, threads, store.fingerprint) as pool:
-            searches = search_cells(plan)
-            some_rates = dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])
-            total = len(plan.pretrainings) + len(searches) + len(final_cells(plan, some_rates, with_maps))
+            rates = dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])
+            final = final_cells(plan, rates, with_maps)
+            planned = len(search_cells(plan, learning_rates=rates)) + len(final)
+            planned += sum(is_asked(plan, cell) for cell in final)
+            _check_questions(plan, final)
+            total = len(plan.pretrainings) + planned
             cells = _Cells(folder, data, pool, cost, total, progress)
             pretrained = cells.run(plan.pretrainings)
-            searched = cells.run(searches)
-            tested = cells.run(final_cells(plan, best_learning_rates(searched), with_maps))
+            searched, tested = [], []
+            for amounts in plan.stages:
+                found = cells.run(search_cells(plan, amounts, rates))
+                rates |= best_learning_rates(found)
+                searched += found
+                tested += cells.run(final_cells(plan, rates, with_maps, amounts))
+            cells.take_away(plan, tested)
         collect(plan, recipe, folder, searched + tested, pretrained, counts, cost.values, command)
     return read_results(folder)
+
+
+def _refuse_pixels(prepared: Prepared, options: RunOptions) -> None:
+    """Raises a `UsageError` if trees can't learn a variant's targets from its inputs."""
+    rasters = [name for name in options.inputs if prepared.store.modality(name).kind is Kind.RASTER]
+    if rasters:
+        found = f"trees learn from columns, and {options.name} has inputs with pixels: {', '.join(rasters)}"
+        raise UsageError(found, where="study.trees", fix="name variants without them")
+    if not any(task.kind in KINDS for task in prepared.tasks):
+        found = f"trees learn no target of {options.name}: none is one class, labels or numbers a patch"
+        raise UsageError(found, where="study.trees", fix="take it away")
+
+
+def _check_questions(plan: StudyPlan, cells: Sequence[Cell]) -> None:
+    """Raises a `UsageError` if a question of the study compares what is no row of its leaderboard."""
+    rows = list(dict.fromkeys(cell.variant for cell in cells))
+    for question, pair in plan.axes.compare.items():
+        for name in pair:
+            if name not in rows:
+                raise UsageError(
+                    f"no variant or control '{name}'", where=f"study.compare.{question}", fix=did_you_mean(name, rows)
+                )
 
 
 def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[Key, float]:
@@ -166,6 +205,7 @@ class _Cells:
 
     def run(self, cells: Sequence[AnyCell]) -> list[tuple[AnyCell, Path]]:
         """Runs cells to their end; gives the folder of each. Cells of one identity are run once."""
+        self._pick(cells)
         folders = [self._folder(cell) for cell in cells]
         by_folder = dict(zip(folders, cells, strict=True))
         for folder, cell in by_folder.items():  # store and device may have moved since the cell began
@@ -173,6 +213,9 @@ class _Cells:
             options: LearningOptions = cell.options
             if isinstance(cell, Cell) and cell.pretraining:
                 options = started_from(cell.options, self._folder(cell.pretraining))
+            if isinstance(cell, Cell) and (order := self._order(cell)):
+                labels = cell.options.labels.model_copy(update={"order": str(order)})
+                options = options.model_copy(update={"labels": labels})
             write_text(folder / RECIPE_FILE, recipe_text(options))
         jobs = [(cell.role, folder) for folder, cell in by_folder.items() if not _is_done(cell, folder)]
         self._tell(len(cells) - len(jobs), "")
@@ -180,6 +223,32 @@ class _Cells:
             self.cost.save()
             self._tell(1, by_folder[folder].words)
         return list(zip(cells, folders, strict=True))
+
+    def take_away(self, plan: StudyPlan, tested: Sequence[tuple[Cell, Path]]) -> None:
+        """Asks final runs about their test patches again, with modalities taken away, if the study wants that."""
+        asked = [(cell, folder) for cell, folder in tested if is_asked(plan, cell)]
+        waiting = {folder: cell for cell, folder in asked if not is_answered(plan, open_run(folder))}
+        self._tell(len(asked) - len(waiting), "")
+        for _, folder in self.pool.run([(job(plan.axes), folder) for folder in waiting]):
+            self.cost.save()
+            self._tell(1, f"{waiting[folder].words}, without some inputs")
+
+    def _pick(self, cells: Sequence[Cell | Pretraining]) -> None:
+        """Lets finished runs pick the labels of the cells that have more."""
+        orders = {self._order(cell): cell for cell in cells if isinstance(cell, Cell)}
+        jobs = [
+            (f"{PICKING}{cell.options.labels.picked_by}", order.parent)
+            for order, cell in orders.items()
+            if order and not order.is_file()
+        ]
+        for _ in self.pool.run(jobs):
+            self.cost.save()
+
+    def _order(self, cell: Cell) -> Path | None:
+        """Where the order of labels lies that a cell takes the first of, if they are picked."""
+        if cell.before is None:
+            return None
+        return order_file(self._folder(cell.before), str(cell.options.labels.picked_by))
 
     def _folder(self, cell: Cell | Pretraining) -> Path:
         """A cell's run folder; what is pretrained does not depend on which patches have labels."""

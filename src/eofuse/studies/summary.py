@@ -8,10 +8,13 @@ from typing import Any
 from eofuse.config import write_yaml
 from eofuse.data.leakage import protocol_leakage
 from eofuse.learning.environment import describe_environment
-from eofuse.learning.preparation import Prepared, RunOptions
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import Prepared
 from eofuse.learning.run import ENVIRONMENT_FILE, Run
-from eofuse.studies.grid import Cell, StudyPlan, pretraining_name
+from eofuse.studies.grid import Cell
 from eofuse.studies.labels import LabelCount
+from eofuse.studies.plan import StudyPlan
+from eofuse.studies.pretraining import pretraining_name
 
 
 def summarise_study(
@@ -60,6 +63,7 @@ def summarise_study(
                 "parameters": run.result["parameters"],
                 "start": _start_words(options) if role == "variant" else "",
                 "pretraining": pretraining_name(options) if role == "variant" else None,
+                "picked_by": plan.variants[variant].labels.picked_by if role == "variant" else None,
                 "learning_rate": _learning_rate(plan, variant, runs) if role == "variant" else None,
             }
         )
@@ -120,7 +124,7 @@ def mixed_environments(runs: Sequence[Run]) -> list[str]:
 
 
 def _strategy(cell: Cell) -> str:
-    if cell.role in ("constant", "per_pixel"):
+    if cell.role not in ("variant", "frozen_random"):
         return cell.role.replace("_", " ")
     fusion = cell.options.fusion
     detail = {"late": f" ({fusion.weights})", "middle": f" (stage {fusion.stage})"}

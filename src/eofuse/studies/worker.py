@@ -16,12 +16,31 @@ from threadpoolctl import threadpool_limits
 
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, EofuseError
-from eofuse.learning.controls import constant_control, frozen_random_control, per_pixel_control
+from eofuse.learning.annotation import write_order
+from eofuse.learning.controls import (
+    constant_control,
+    frozen_random_control,
+    gradient_boosting_control,
+    per_pixel_control,
+    random_forest_control,
+)
 from eofuse.learning.loop import CHECKPOINT_FILE, DivergenceError
-from eofuse.learning.preparation import LearningOptions, RunOptions
+from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.run import train_pretraining
 from eofuse.learning.run import note_divergence, read_recipe, test_run, train_run
+from eofuse.learning.without import test_without
+from eofuse.studies.absence import WITHOUT, taken_away
+from eofuse.studies.picking import PICKING
+
+CONTROLS = {
+    "constant": constant_control,
+    "frozen_random": frozen_random_control,
+    "per_pixel": per_pixel_control,
+    "random_forest": random_forest_control,
+    "gradient_boosting": gradient_boosting_control,
+}
+"""What fills the run folder of a control, by role."""
 
 
 def run_cell(role: str, folder: Path, fingerprint: str) -> None:
@@ -36,14 +55,14 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
             "the store has changed since the study began", where=options.data.store, fix="run the study again"
         )
     with threadpool_limits(options.train.threads):
-        if role == "constant":
-            constant_control(folder)
-        elif role == "frozen_random":
-            frozen_random_control(folder)
-        elif role == "per_pixel":
-            per_pixel_control(folder)
+        if role in CONTROLS:
+            CONTROLS[role](folder)
         elif role == "pretraining":
             train_pretraining(folder, tensorboard=False)
+        elif role.startswith(PICKING):
+            write_order(folder, role.removeprefix(PICKING))
+        elif role.startswith(WITHOUT):
+            test_without(folder, taken_away(list(read_recipe(folder, RunOptions).inputs), role))
         elif role == "search":
             try:
                 train_run(folder, tensorboard=False)

@@ -24,7 +24,8 @@ def predict_with(model: Model, device: torch.device) -> Predict:
 
 
 def _predict(model: Model, device: torch.device, batch: Batch) -> dict[str, Array]:
-    told: dict[str, Tensor] = model.predict(batch.to(device).inputs)
+    batch = batch.to(device)
+    told: dict[str, Tensor] = model.predict(batch.inputs, batch.present)
     return {name: values.float().cpu().numpy() for name, values in told.items()}
 
 

@@ -1,8 +1,9 @@
 """What the loop minimises: `Objective`, and `Supervised`, a model that learns one task or several at once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
@@ -50,7 +51,7 @@ class Supervised:
         if self.augment is not None:
             batch = self.augment(batch)
         partners = batch.partners if isinstance(batch, MixedBatch) else {}
-        loss, logs = self.module(batch.inputs, batch.targets, batch.known, partners)
+        loss, logs = self.module(batch.inputs, batch.present, batch.targets, batch.known, partners)
         return loss, logs
 
 
@@ -76,20 +77,19 @@ class Learner(nn.Module):
     def forward(
         self,
         inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
         targets: Mapping[str, Tensor],
         known: Mapping[str, Tensor],
         partners: Mapping[str, Partner],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss of a batch, which may be mixed, and by task its loss and weight."""
-        features = self.model.features(inputs)
+        features = self.model.features(inputs, present)
+        counted = self.model.fusion.counted(present)
         losses = {}
         for task in self.tasks:
             truth = targets[task.name]
             output = self.model.head(task.name)(features, self.model.size(inputs), truth)
-            losses[task.name] = task.loss(output, truth, known[task.name])
-            if task.name in partners:
-                other = partners[task.name]
-                losses[task.name] = losses[task.name].lerp(task.loss(output, other.truth, other.known), other.weight)
+            losses[task.name] = mixed_loss(task, output, counted, truth, known[task.name], partners.get(task.name))
         loss = self.weighting(losses, list(self.model.fusion.parameters()))
         if len(self.tasks) == 1:
             return loss, {}
@@ -98,3 +98,22 @@ class Learner(nn.Module):
             **{name: value.detach() for name, value in losses.items()},
             **{f"{name}.weight": weight.detach() for name, weight in weights},
         }
+
+
+def mixed_loss(
+    task: Task, output: Any, counted: Tensor | None, truth: Tensor, known: Tensor, partner: Partner | None
+) -> Tensor:
+    """A task's loss; of patches that were mixed, the mean of those to both truths, weighed by their shares."""
+    loss = _mean_loss(task, output, counted, truth, known)
+    if partner is None:
+        return loss
+    return loss.lerp(_mean_loss(task, output, counted, partner.truth, partner.known), partner.weight)
+
+
+def _mean_loss(task: Task, output: Any, counted: Tensor | None, truth: Tensor, known: Tensor) -> Tensor:
+    """A task's loss; if heads (heads, B) don't count on every patch, the mean of theirs, weighed by known patches on which they do."""
+    if counted is None:
+        return task.loss(output, truth, known)
+    losses = [task.loss(output[head : head + 1], truth, known & there) for head, there in enumerate(counted)]
+    weights = (counted & known).sum(1).to(losses[0])
+    return (torch.stack(losses) * weights).sum() / weights.sum().clamp(min=1)

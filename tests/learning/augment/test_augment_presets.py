@@ -12,7 +12,8 @@ from eofuse.config import merge, parse_options, read_yaml
 from eofuse.data.pack import pack_source
 from eofuse.errors import UsageError
 from eofuse.learning.augment import PRESETS, AugmentOptions, make_augmentation
-from eofuse.learning.preparation import RunOptions, prepare, rehearse
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import prepare, rehearse
 from fake_source import MappedSource
 
 

@@ -14,7 +14,7 @@ from eofuse.modalities import Modality
 
 
 class Source(Protocol):
-    """A foreign dataset, indexed: a row a patch, rasters read on demand."""
+    """A foreign dataset, indexed: a row a patch, rasters and series read on demand."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def patch_size(self) -> tuple[int, int]:
-        """(height, width) of every raster in pixels."""
+        """(height, width) of every raster in pixels; (0, 0) where there are none."""
         ...
 
     @property
@@ -52,9 +52,11 @@ class Source(Protocol):
         ...
 
     def read(self, row: int) -> dict[str, np.ndarray]:
-        """The rasters that a patch has, by modality: (channels, height, width) in native dtype.
+        """The rasters and series that a patch has, by modality, in native dtype.
+
+        A raster is (channels, height, width), a series (steps, 1 + channels) as the store holds it.
 
         Raises:
-            DataError: naming patch, band and file, if a raster can't be read or is not what it should be.
+            DataError: naming patch, band and file, if one can't be read or is not what it should be.
         """
         ...

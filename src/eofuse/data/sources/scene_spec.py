@@ -252,7 +252,7 @@ def _describe_classes(
     categories = []
     for number, (code, entry) in enumerate(layer.categories.items()):
         given = ClassSpec(name=entry) if isinstance(entry, str) else entry
-        categories.append(Category(code, given.name, given.colour or _colour(number)))
+        categories.append(Category(code, given.name, given.colour or class_colour(number)))
     names = [category.name for category in categories]
     if len(set(names)) < len(names):
         raise UsageError("two codes have the same name", where=f"{where}.categories")
@@ -273,7 +273,7 @@ def _describe_classes(
     )
 
 
-def _colour(number: int) -> str:
+def class_colour(number: int) -> str:
     """A colour for each class; neighbours in the list differ much in hue."""
     red, green, blue = colorsys.hls_to_rgb((0.58 + number * 0.618034) % 1.0, (0.45, 0.62)[number % 2], 0.6)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

@@ -2,7 +2,7 @@
 
 - One class: `dominant_land_cover`; any category modality, and any column of the index, by its name.
 - Several classes: `land_cover_above` (WorldCover classes above a fraction of the patch), `clc19` and `clc43` (BigEarthNet's
-  nomenclatures).
+  nomenclatures); any column of the index with lists, by its name.
 - Numbers: `land_cover_fractions`, `mean_elevation`; any vector modality, and any column of numbers, by its name.
 - A class or numbers for each pixel: any raster modality by its name, or one channel of it (`s2.B08`).
 - Boxes: `regions` (connected regions of chosen classes of the land-cover map; `regions.<modality>` of another one) and `boxes`
@@ -16,7 +16,15 @@ from difflib import get_close_matches
 from eofuse.data.store import Store
 from eofuse.data.targets.base import IGNORE, Target, TargetKind, TargetOptions
 from eofuse.data.targets.boxes import file_boxes, region_boxes
-from eofuse.data.targets.labels import category, clc, column_classes, dominant_land_cover, land_cover_above
+from eofuse.data.targets.labels import (
+    category,
+    clc,
+    column_classes,
+    column_lists,
+    dominant_land_cover,
+    holds_lists,
+    land_cover_above,
+)
 from eofuse.data.targets.maps import raster_target
 from eofuse.data.targets.numbers import column_numbers, is_numbers, land_cover_fractions, mean_elevation, vector_numbers
 from eofuse.errors import DataError, UsageError, did_you_mean
@@ -76,9 +84,14 @@ def _find(store: Store, options: TargetOptions) -> Target:
         return file_boxes(store, options)
     if modality is not None and modality.kind is Kind.RASTER:
         return raster_target(store, modality, channel)
+    if modality is not None and modality.kind is Kind.SERIES:
+        fix = "name a column of the index, a vector, a category or a raster"
+        raise UsageError(f"the series '{first}' can't be predicted", where="task.target", fix=fix)
     if modality is not None and not channel:
         return category(store, modality) if modality.kind is Kind.CATEGORY else vector_numbers(store, modality)
     if name in store.index.columns:
+        if holds_lists(store, name):
+            return _lists(store, options)
         return column_numbers(store, name) if is_numbers(store, options) else column_classes(store, name)
     if name == "climate_zone":
         raise DataError("no patch has a climate zone", where=store.path, fix="choose another target")
@@ -88,3 +101,10 @@ def _find(store: Store, options: TargetOptions) -> Target:
         where="task.target",
         fix=did_you_mean(name, dict.fromkeys([*NAMED, *store.modalities, *get_close_matches(name, columns)])),
     )
+
+
+def _lists(store: Store, options: TargetOptions) -> Target:
+    if options.kind is not None:
+        found = f"the column '{options.target}' holds lists"
+        raise UsageError(found, where="task.kind", fix="leave it out: several classes are predicted")
+    return column_lists(store, options.target)

@@ -39,17 +39,38 @@ def hide_unknown(store: Store, name: str) -> pd.Series:
     return column
 
 
+def holds_lists(store: Store, name: str) -> bool:
+    """Whether the cells of a column of the index are lists."""
+    column = store.index[name]
+    return bool(column.dtype == object and column.map(np.ndim).any())
+
+
+def column_lists(store: Store, name: str) -> Target:
+    """The values that a column of the index lists as classes: unknown where there is no list, none where it is empty.
+
+    Raises:
+        UsageError: if they are too many different ones.
+    """
+    lists = [None if np.ndim(cell) == 0 else list(cell) for cell in store.index[name]]
+    known = np.array([cell is not None for cell in lists])
+    classes = sorted({str(label) for cell in lists if cell is not None for label in cell})
+    if len(classes) > max(2, known.sum() / 2):
+        raise UsageError(
+            f"the column '{name}' lists {len(classes)} different values", where="task.target", fix="choose classes"
+        )
+    number = {label: position for position, label in enumerate(classes)}
+    values = np.zeros((len(store), len(classes)), dtype=np.float32)
+    for row, cell in enumerate(lists):
+        values[row, [number[str(label)] for label in cell or ()]] = 1
+    return Target(name, "multi_label", tuple(classes), known, column_sources(store, name), values)
+
+
 def column_classes(store: Store, name: str) -> Target:
     """The value of a column of the index as a class.
 
     Raises:
-        UsageError: if it holds lists or too many different values.
+        UsageError: if it holds too many different values.
     """
-    column = store.index[name]
-    if column.map(np.ndim).any():
-        raise UsageError(
-            f"the column '{name}' holds lists", where="task.target", fix="choose a column with one value a row"
-        )
     column = hide_unknown(store, name)
     numbers, classes = pd.factorize(column, sort=True)
     if len(classes) > max(2, (numbers >= 0).sum() / 2):

@@ -75,9 +75,11 @@ def drop_modalities(patches: Patches, chance: float, draw: np.random.Generator) 
     After Neverova et al., ModDrop, TPAMI 2016.
     """
     names = list(patches.modalities)
-    present = torch.stack([patches.batch.present[name] for name in names], 1).cpu().numpy()
+    present = torch.stack([patches.present[name] for name in names], 1).cpu().numpy()
     dropped = _not_all(draw.random(present.shape) < chance, draw, present)
     for column, name in enumerate(names):
+        there = patches.present[name]
+        patches.present[name] = there & torch.from_numpy(~dropped[:, column]).to(there.device)
         for position in np.flatnonzero(dropped[:, column]).tolist():
             patches.writable(name)[position] = patches.blank(name)
 

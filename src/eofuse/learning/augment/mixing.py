@@ -18,18 +18,19 @@ from eofuse.tasks.mixed import Partner
 def mix_up(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
     """Makes each patch a weighted mean of itself and its partner; the share of the partner is drawn from Beta(alpha, alpha).
 
-    Numbers are averaged in stored units and are missing where one of the two is. Codes have no mean: those of the whole patch come
-    from the partner, by a chance of its share. The loss is the mean of the losses with both truths.
+    Numbers are averaged in stored units and are missing where one of the two is. Codes and series with days of their own have no mean:
+    those of the whole patch come from the partner, by a chance of its share. The loss is the mean of the losses with both truths.
     """
     if len(patches) < 2:
         return
     share, places = float(draw.beta(alpha, alpha)), int(draw.integers(1, len(patches)))
     taken = np.flatnonzero(draw.random(len(patches)) < share)
     for name, modality in patches.modalities.items():
-        if modality.is_categorical or modality.kind is Kind.CATEGORY:
-            codes = patches.inputs[name]
+        patches.need_both(name, places)
+        if modality.is_categorical or modality.kind in (Kind.CATEGORY, Kind.SERIES):
+            whole = patches.inputs[name]
             mixed = movable(patches.writable(name))
-            mixed[taken] = movable(codes).clone()[(taken + places) % len(patches)]
+            mixed[taken] = movable(whole).clone()[(taken + places) % len(patches)]
         else:
             patches.put(name, _mean(patches.numbers(name), places, share))
     patches.partners = {
@@ -61,6 +62,7 @@ def cut_mix(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
     for name, _, _ in patches.rasters():
         values = movable(patches.writable(name))
         values[area] = values[area].roll(-places, 0)
+        patches.need_both(name, places)
     patches.partners = {}
     for name in patches.targets:
         kind = patches.kinds.get(name)

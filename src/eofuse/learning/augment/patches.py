@@ -33,6 +33,7 @@ class Patches:
         self.modalities = modalities
         self.kinds = kinds
         self.inputs = dict(batch.inputs)
+        self.present = dict(batch.present)
         self.targets = dict(batch.targets)
         self.partners: dict[str, Partner] | None = None
         self._own: set[str] = set()
@@ -78,7 +79,9 @@ class Patches:
         numbers = values.to(torch.float32, copy=name not in self._own)
         if modality.nodata is not None and numbers.numel():
             flat = numbers.flatten(1)
-            without = (flat.amin(1) > modality.nodata) | (flat.amax(1) < modality.nodata)
+            without = flat.amin(1) > modality.nodata
+            if not bool(without.all()):
+                without |= flat.amax(1) < modality.nodata
             for position in (~without).nonzero()[:, 0].tolist():  # a boolean map of all values takes far longer
                 numbers[position].masked_fill_(numbers[position] == modality.nodata, float("nan"))
         self.put(name, numbers)
@@ -94,12 +97,16 @@ class Patches:
             return modality.nodata
         return max(set(range(256)) - {category.code for category in modality.categories})
 
+    def need_both(self, name: str, places: int) -> None:
+        """A modality is present from now on where the patch and its partner, some places further, both have it."""
+        self.present[name] = self.present[name] & self.present[name].roll(-places, 0)
+
     def result(self) -> Batch:
         """The changed batch."""
         batch = self.batch
         if self.partners is None:
-            return Batch(batch.rows, self.inputs, batch.present, self.targets, batch.known)
-        return MixedBatch(batch.rows, self.inputs, batch.present, self.targets, batch.known, self.partners)
+            return Batch(batch.rows, self.inputs, self.present, self.targets, batch.known)
+        return MixedBatch(batch.rows, self.inputs, self.present, self.targets, batch.known, self.partners)
 
 
 def movable(values: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from eofuse.data.store import open_store
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
 from eofuse.files import write_text
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import TEST_FILE, write_test
-from eofuse.learning.preparation import Prepared, RunOptions, prepare
+from eofuse.learning.preparation import Prepared, prepare
 from eofuse.learning.run import ENVIRONMENT_FILE, RESULT_FILE, read_options
 from eofuse.tasks import Evidence
 

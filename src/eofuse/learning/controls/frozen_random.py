@@ -58,9 +58,9 @@ def frozen_random_control(folder: Path) -> None:
 @torch.inference_mode()
 def _vectors(model: Model, loader: Loader, rows: Rows, device: torch.device) -> list[Array]:
     """Feature vectors of each head's input, (patches, width)."""
+    read = (loader.read(part).to(device) for part in in_order(rows, 64))
     batches = [
-        [each.vector.float().cpu().numpy() for each in model.features(loader.read(part).to(device).inputs)]
-        for part in in_order(rows, 64)
+        [each.vector.float().cpu().numpy() for each in model.features(batch.inputs, batch.present)] for batch in read
     ]
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
@@ -68,10 +68,10 @@ def _vectors(model: Model, loader: Loader, rows: Rows, device: torch.device) -> 
 @torch.inference_mode()
 def _pixels(model: Model, device: torch.device, batch: Batch) -> list[Array]:
     """Features of each pixel for each head: the values of all maps there; of features without maps, the vector everywhere."""
-    inputs = batch.to(device).inputs
-    height, width = model.size(inputs)
+    batch = batch.to(device)
+    height, width = model.size(batch.inputs)
     heads = []
-    for each in model.features(inputs):
+    for each in model.features(batch.inputs, batch.present):
         if not each.maps:
             heads.append(each.vector[:, :, None, None].expand(-1, -1, height, width))
             continue

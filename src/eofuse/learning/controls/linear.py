@@ -40,8 +40,7 @@ class Linear:
         if self.task.kind in ("regression", "pixel_regression"):
             numbers: Array = self.models[0].predict(scaled).reshape(len(features), -1)
             if self.task.target.composition:
-                shares = np.clip(numbers, 1e-9, None)
-                numbers = shares / shares.sum(axis=1, keepdims=True)
+                return to_shares(numbers)
             return numbers
         told = np.zeros((len(features), len(self.task.classes)))
         if self.task.kind == "multi_label":
@@ -52,6 +51,12 @@ class Linear:
         else:
             told[:, int(self.models[0])] = 1
         return told
+
+
+def to_shares(numbers: Array) -> Array:
+    """Numbers (n, classes) as shares that sum to 1."""
+    shares = np.clip(numbers, 1e-9, None)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def _logistic(features: Array, labels: Array, strength: float) -> LogisticRegression | float:

@@ -13,7 +13,7 @@ from eofuse.learning.controls.finish import Control, better, is_done
 from eofuse.learning.controls.linear import STRENGTHS, Linear
 from eofuse.learning.preparation import Prepared, model_spec
 from eofuse.modalities import Kind
-from eofuse.models.normalisation import Normaliser
+from eofuse.models.normalisation import Normaliser, hide_absent
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
 from eofuse.tasks.gathering import gather
@@ -40,7 +40,7 @@ def per_pixel_control(folder: Path) -> None:
 
     def channels(batch: Batch) -> list[Array]:
         with torch.inference_mode():
-            normalised = normaliser(batch.inputs)
+            normalised = hide_absent(normaliser(batch.inputs), batch.present)
         return [np.concatenate([_numbers(normalised[name]) for name in rasters], axis=1)]
 
     tasks = [task for task in prepared.tasks if is_map(task)]

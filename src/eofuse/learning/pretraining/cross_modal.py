@@ -1,6 +1,8 @@
 """`CrossModal`: the modalities of a patch are alike, those of other patches are not.
 
 After the contrastive Sentinel-1 and Sentinel-2 pretraining of Scheibenreif et al. (2022, CVPR Workshops), for any pair of modalities.
+The layer that joins the vectors in late fusion learns too: the joined vector is contrasted with that of each modality, as in geometric
+multimodal contrastive learning (Poklukar et al. 2022, ICML).
 """
 
 from collections.abc import Mapping
@@ -16,10 +18,8 @@ from eofuse.errors import UsageError
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.learning.pretraining.views import make_view
-from eofuse.models.encoders import RasterEncoder, VectorEncoder
-from eofuse.models.features import Features
-from eofuse.models.fusion.decision import Decision
 from eofuse.models.fusion.late import Late
+from eofuse.models.fusion.per_modality import PerModality
 from eofuse.models.model import Model
 
 
@@ -44,57 +44,82 @@ class CrossModal:
         self.loss = NTXentLoss(temperature=options.pretrain.temperature)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean contrastive loss over the pairs of modalities, and that of each pair."""
-        projected = self.module({name: view(batch).inputs[name] for name, view in self.views.items()})
+        """The mean contrastive loss over the pairs of modalities plus, in late fusion, that of the joined vector to each modality.
+
+        Patches take part in the pairs of which they have both. Logged are the loss of each pair and, as `joined`, the mean of the
+        others.
+        """
+        inputs = {name: view(batch).inputs[name] for name, view in self.views.items()}
+        present = {name: batch.present[name] for name in self.views}
+        projected, joined = self.module(inputs, present)
         losses = {
-            f"{one}-{other}": self.loss(projected[one], projected[other]) for one, other in combinations(self.views, 2)
+            f"{one}-{other}": self._contrast(projected[one], projected[other], present[one] & present[other])
+            for one, other in combinations(self.views, 2)
         }
-        parts = {pair: value.detach() for pair, value in losses.items()} if len(losses) > 1 else {}
-        return torch.stack(list(losses.values())).mean(), parts
+        loss = torch.stack(list(losses.values())).mean()
+        if joined is not None:
+            several = torch.stack(list(present.values())).sum(0) > 1
+            to_each = [self._contrast(joined, projected[name].detach(), present[name] & several) for name in self.views]
+            losses["joined"] = torch.stack(to_each).mean()
+            loss = loss + losses["joined"]
+        return loss, {name: value.detach() for name, value in losses.items()} if len(losses) > 1 else {}
+
+    def _contrast(self, one: Tensor, other: Tensor, chosen: Tensor) -> Tensor:
+        """The contrastive loss of some of the patches, 0 if there are fewer than two."""
+        if chosen.sum() < 2:
+            return 0 * (one.sum() + other.sum())
+        loss: Tensor = self.loss(one, other) if bool(chosen.all()) else self.loss(one[chosen], other[chosen])
+        return loss
 
 
 class _PerModality(nn.Module):
-    """Encodes each modality by itself and projects its vector."""
+    """Encodes each modality by itself and projects its vector, and what late fusion joins of them.
+
+    The encoders learn from the pairs alone: no gradient reaches them through the joined vector, which sees every modality and could
+    be told by the noise of one.
+    """
 
     def __init__(self, model: Model, width: int) -> None:
         super().__init__()
         self.model = model
-        sizes = _vector_sizes(model)
-        self.heads = nn.ModuleDict({name: SimCLRProjectionHead(size, size, width) for name, size in sizes.items()})
+        fusion = _fusion(model)
+        self.heads = nn.ModuleDict(
+            {name: SimCLRProjectionHead(size, size, width) for name, size in fusion.widths.items()}
+        )
+        self.joined: nn.Module | None = None
+        if isinstance(fusion, Late):
+            joined = fusion.join.width
+            self.joined = SimCLRProjectionHead(joined, joined, width)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Projections (B, width) by modality name, of a batch in native dtype."""
-        features = _encode(self.model, inputs)
-        return {name: head(features[name].vector) for name, head in self.heads.items()}
+    def forward(
+        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Projections (B, width) of a batch in native dtype: by modality name, and of the joined vector if there is one."""
+        fusion = _fusion(self.model)
+        features = fusion.encode(self.model.normaliser(inputs), present)
+        projected = {name: head(features[name].vector) for name, head in self.heads.items()}
+        if self.joined is None:
+            return projected, None
+        assert isinstance(fusion, Late)
+        vectors = {name: self._held(each.vector, present[name]) for name, each in features.items()}
+        return projected, self.joined(fusion.join_vectors(vectors, present))
+
+    @staticmethod
+    def _held(vector: Tensor, present: Tensor) -> Tensor:
+        """A vector that passes gradients on only where it stands for what is absent."""
+        return vector.detach() if bool(present.all()) else torch.where(present[:, None], vector.detach(), vector)
 
 
-def _vector_sizes(model: Model) -> dict[str, int]:
-    """Length of the vector of each modality.
+def _fusion(model: Model) -> PerModality:
+    """The fusion of a model.
 
     Raises:
-        UsageError: if the fusion has no encoder for each modality.
+        UsageError: if it has no encoder for each modality.
     """
-    fusion = model.fusion
-    if not isinstance(fusion, Late | Decision):
-        strategy = model.spec.fusion.strategy
+    if not isinstance(model.fusion, PerModality):
         raise UsageError(
-            f"cross-modal pretraining needs an encoder for each modality, which {strategy} fusion has not",
+            f"cross-modal pretraining needs an encoder a modality, which {model.spec.fusion.strategy} fusion has not",
             where="fusion.strategy",
             fix="use late or decision",
         )
-    sizes = {}
-    for name, encoder in fusion.encoders.items():
-        assert isinstance(encoder, RasterEncoder | VectorEncoder)
-        sizes[name] = encoder.sizes.vector
-    if isinstance(fusion, Late) and fusion.trunk is not None:
-        sizes |= dict.fromkeys(fusion.rasters, fusion.trunk.encoder.sizes.vector)
-    return sizes
-
-
-def _encode(model: Model, inputs: Mapping[str, Tensor]) -> dict[str, Features]:
-    fusion, normalised = model.fusion, model.normaliser(inputs)
-    assert isinstance(fusion, Late | Decision)
-    features: dict[str, Features] = {name: encoder(normalised[name]) for name, encoder in fusion.encoders.items()}
-    if isinstance(fusion, Late) and fusion.trunk is not None:
-        features |= fusion.trunk(normalised)
-    return features
+    return model.fusion

@@ -32,11 +32,11 @@ class Masked:
     """
 
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
+        self.module: nn.Module = Reconstruction(model, partial(draw_hidden, options.pretrain))
         if 2 * options.pretrain.block > min(model.spec.patch_size):
             found = f"blocks of {options.pretrain.block} pixels are more than half of a patch"
             fix = f"use {min(model.spec.patch_size) // 8 or 1}"
             raise UsageError(found, where="pretrain.block", fix=fix)
-        self.module: nn.Module = Reconstruction(model, partial(draw_hidden, options.pretrain))
         self.view = make_view(options, model.spec.modalities)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -51,7 +51,7 @@ def draw_hidden(options: PretrainOptions, normalised: Mapping[str, Tensor]) -> d
     for name, values in normalised.items():
         if values.ndim == 4:
             hidden[name] = draw_blocks(values, options.mask, options.block)
-        elif options.hide:
+        elif options.hide and values.ndim == 2:
             hidden[name] = torch.zeros(len(values), 1, dtype=torch.bool, device=values.device)
     if len(hidden) < 2:
         return hidden

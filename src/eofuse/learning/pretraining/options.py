@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from eofuse.config import Options
 from eofuse.learning.augment import AugmentOptions
-from eofuse.learning.preparation import LearningOptions
+from eofuse.learning.options import LearningOptions
 
 MethodName = Literal["simclr", "vicreg", "cross_modal", "masked", "clusters", "inpainting"]
 

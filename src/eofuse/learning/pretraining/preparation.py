@@ -4,20 +4,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from eofuse.data.gaps import has_required, presence
 from eofuse.data.loading import Loader, Rows
 from eofuse.data.splits import make_split
-from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store
 from eofuse.errors import DataError
 from eofuse.learning.preparation import describe_parts, flagged_patches
 from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.statistics import neutral_statistics, training_statistics
 from eofuse.models.model import ModelSpec
-from eofuse.models.normalisation import ChannelStatistics
 
 FEWEST_PATCHES = 2
 """Patches of a part, with fewer of which nothing can be compared."""
+
+FEWEST_INPUTS = 2
+"""Modalities of a patch, with fewer of which it has no pair."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +30,21 @@ class Unlabelled:
 
     Attributes:
         store: the store.
-        rows: rows of the store for train and validation with every input, labelled or not.
+        rows: rows of the store for train and validation with every input (of train, see `prepare_unlabelled`), labelled or not.
+        present: which patches have which input, (patches,) by name.
         excluded: patches of these parts that were left out, by reason.
         test_patches: number of patches that the split keeps for testing, which are not read.
     """
 
     store: Store
     rows: dict[str, Rows]
+    present: dict[str, npt.NDArray[np.bool_]]
     excluded: dict[str, int]
     test_patches: int
 
     def loader(self, options: PretrainingOptions) -> Loader:
         """A loader of the inputs."""
-        return Loader(self.store, options.inputs, crop=options.data.crop)
+        return Loader(self.store, options.inputs, crop=options.data.crop, present=self.present)
 
     def patches(self) -> pd.DataFrame:
         """The patches: patch_id, row, scene and part, a row each."""
@@ -68,12 +74,15 @@ class Unlabelled:
 def prepare_unlabelled(store: Store, options: PretrainingOptions) -> Unlabelled:
     """Selects the patches of a pretraining: training and validation patches with every input.
 
+    Where absent modalities have tokens, cross-modal pretraining learns from training patches with two inputs, too.
+
     Raises:
         UsageError: if a modality, channel or flag is unknown.
         DataError: if there are fewer than two patches for training or for validation.
     """
-    wanted = [*options.inputs, *options.data.require]
-    complete = np.logical_and.reduce([store.present(name) for name in wanted])
+    there = presence(store, options.inputs, options.data.empty_bands)
+    needed = has_required(store, options.data.require, options.data.empty_bands)
+    complete = np.logical_and.reduce([*there.values(), needed])
     flagged = flagged_patches(store, options.data.exclude)
     split = make_split(store.index, options.split)
     parts = {"train": split.train, "validation": split.validation}
@@ -84,13 +93,17 @@ def prepare_unlabelled(store: Store, options: PretrainingOptions) -> Unlabelled:
         "lacks an input modality": int((~flagged & ~complete)[both].sum()),
     }
     rows = {name: part[usable[part]] for name, part in parts.items()}
+    if options.pretrain.method == "cross_modal" and options.fusion.missing == "token":
+        required = ~flagged & needed
+        paired = np.sum(list(there.values()), axis=0) >= FEWEST_INPUTS
+        excluded["lacks an input modality"] -= int((required & paired & ~complete)[split.train].sum())
+        rows["train"] = split.train[(required & paired)[split.train]]
     for name, part in rows.items():
         if len(part) < FEWEST_PATCHES:
             found = f"{len(part)} {name} {'patch is' if len(part) == 1 else 'patches are'} left with every input"
             raise DataError(found, where=store.path, fix="choose other inputs or another split")
-    return Unlabelled(
-        store, rows, {reason: count for reason, count in excluded.items() if count}, test_patches=len(split.test)
-    )
+    left_out = {reason: count for reason, count in excluded.items() if count}
+    return Unlabelled(store, rows, there, left_out, test_patches=len(split.test))
 
 
 def model_without_heads(data: Unlabelled, options: PretrainingOptions, *, neutral: bool = False) -> ModelSpec:
@@ -103,11 +116,6 @@ def model_without_heads(data: Unlabelled, options: PretrainingOptions, *, neutra
     """
     loader = data.loader(options)
     modalities = tuple(loader.modalities.values())
-    if neutral:
-        ones = {modality.name: [1.0] * len(modality.channels) for modality in modalities}
-        statistics = ChannelStatistics(mean=ones, std=ones)
-    else:
-        moments = channel_moments(loader, data.rows["train"])
-        mean = {name: found.mean.tolist() for name, found in moments.items()}
-        statistics = ChannelStatistics(mean, {name: found.std.tolist() for name, found in moments.items()})
-    return ModelSpec(modalities, options.fusion, {}, statistics, loader.patch_size)
+    rows = data.rows["train"]
+    statistics = neutral_statistics(modalities) if neutral else training_statistics(loader, rows, options.fusion)
+    return ModelSpec(modalities, options.fusion, {}, statistics, loader.patch_size, options.data.empty_bands)

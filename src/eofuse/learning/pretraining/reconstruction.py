@@ -23,7 +23,7 @@ that are not among them."""
 
 
 class Reconstruction(nn.Module):
-    """Hides parts of its inputs and reconstructs them.
+    """Hides parts of its inputs and reconstructs them; series stay as they are.
 
     Args:
         model: whose encoders learn.
@@ -37,7 +37,7 @@ class Reconstruction(nn.Module):
         super().__init__()
         self.model = model
         self.hide = hide
-        self.modalities = model.spec.modalities
+        self.modalities = [each for each in model.normaliser.gives if each.kind is not Kind.SERIES]
         self.rasters = [modality for modality in self.modalities if modality.kind is Kind.RASTER]
         if not self.rasters:
             raise UsageError("there are no pixels to reconstruct", where="inputs", fix="name a raster modality")

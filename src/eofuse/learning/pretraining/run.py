@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from eofuse.config import read_yaml
 from eofuse.data.loading import distinct_rows
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
@@ -36,6 +37,7 @@ from eofuse.learning.run import (
     DATA_FILE,
     ENVIRONMENT_FILE,
     MODEL_FOLDER,
+    RECIPE_FILE,
     RESULT_FILE,
     check_same_data,
     read_json,
@@ -86,9 +88,13 @@ def open_pretraining(folder: Path) -> PretrainedRun:
     """
     options = read_recipe(folder, PretrainingOptions)
     if not (folder / RESULT_FILE).is_file():
-        again = f"go on with `eofuse pretrain {folder / 'recipe.yaml'} --to {folder}`"
-        raise DataError("the pretraining is not finished", where=folder, fix=again)
+        raise DataError("the pretraining is not finished", where=folder, fix=f"go on with `eofuse resume {folder}`")
     return PretrainedRun(folder, options, read_json(folder / RESULT_FILE))
+
+
+def is_pretraining(folder: Path) -> bool:
+    """Whether a folder holds the recipe of a pretraining, finished or not."""
+    return (folder / RECIPE_FILE).is_file() and "pretrain" in read_yaml(folder / RECIPE_FILE)
 
 
 def rehearse_pretraining(store: Store, options: PretrainingOptions) -> None:

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
+from eofuse.models.fusion.absence import Present
+from eofuse.models.fusion.attention import Attention
 from eofuse.models.fusion.base import Fusion, FusionOptions
 from eofuse.models.fusion.decision import Decision
 from eofuse.models.fusion.early import Early
+from eofuse.models.fusion.film import Film
+from eofuse.models.fusion.gated import Gated
 from eofuse.models.fusion.late import Late
 from eofuse.models.fusion.middle import Middle
 from eofuse.models.fusion.single import Single
 
-__all__ = ["FUSIONS", "Fusion", "FusionOptions", "build_fusion"]
+__all__ = ["FUSIONS", "Fusion", "FusionOptions", "Present", "build_fusion"]
 
 FUSIONS: dict[str, type[Fusion]] = {
     "single": Single,
@@ -19,6 +23,9 @@ FUSIONS: dict[str, type[Fusion]] = {
     "middle": Middle,
     "late": Late,
     "decision": Decision,
+    "gated": Gated,
+    "attention": Attention,
+    "film": Film,
 }
 """Every strategy by its name in recipes."""
 

@@ -8,25 +8,28 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from eofuse.config import Options
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
-from eofuse.models.encoders import DEFAULT_ENCODER
+from eofuse.models.encoders import EncoderOptions
 from eofuse.models.features import Features, FeatureSizes
+from eofuse.models.fusion.absence import Present
 
-Strategy = Literal["single", "early", "late", "middle", "decision"]
+Strategy = Literal["single", "early", "middle", "late", "decision", "gated", "attention", "film"]
 
 
-class FusionOptions(Options):
-    """How modalities are fused.
+class FusionOptions(EncoderOptions):
+    """How modalities are fused, and which encoders they have.
 
     Attributes:
         strategy: where the modalities meet: `single` has one; `early` joins the channels before one encoder; `middle`
-            joins maps inside the encoder; `late` joins the vectors of an encoder each; `decision` averages predictions.
+            joins maps inside the encoder; `late` joins the vectors of an encoder each; `decision` averages predictions; `gated` adds
+            up the vectors by gates; `attention` lets them attend to each other; `film` lets vectors and categories condition the
+            encoders of the others.
         weights: for late fusion: `separate` encoders, or a first layer each and one `shared` trunk.
         stage: for middle fusion: the encoder's stage, counted from 1, after which the maps are joined.
-        encoder: timm name of the network for rasters.
         dropout: share of the feature vectors' values that the heads do not see in training.
+        missing: patches that lack some of the modalities are left out (`exclude`), or used, with a learned `token` in place of what
+            they lack.
 
     Raises:
         UsageError: if weights are to be shared by another strategy than late fusion.
@@ -35,8 +38,8 @@ class FusionOptions(Options):
     strategy: Strategy = "early"
     weights: Literal["separate", "shared"] = "separate"
     stage: int = Field(default=2, ge=1)
-    encoder: str = DEFAULT_ENCODER
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    missing: Literal["exclude", "token"] = "exclude"
 
     @model_validator(mode="after")
     def _only_late_fusion_shares_weights(self) -> "FusionOptions":
@@ -69,12 +72,22 @@ class Fusion(nn.Module, ABC):
         super().__init__()
 
     @abstractmethod
-    def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:
+    def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
         """Features of normalised modalities.
 
         Args:
-            inputs: by modality name, (B, C, H, W) for rasters and (B, C) for vectors and one-hot categories.
+            inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series.
+            present: by modality name, the patches that have it, (B,) bool; None where all have all. Only looked at with
+                `missing: token`.
         """
+
+    def counted(self, present: Present | None) -> Tensor | None:
+        """Which sets of features decide on which patches, (sets, B) bool; None for all on all.
+
+        Args:
+            present: as in `forward`.
+        """
+        return None
 
 
 def split_kinds(modalities: Sequence[Modality]) -> tuple[list[Modality], list[Modality]]:
@@ -88,17 +101,18 @@ class JoinVectors(nn.Module):
 
     Args:
         widths: lengths of the vectors.
+        told: length of one more vector, of flags that say what is present; 0 for none.
 
     Attributes:
         width: length of the joined vector, the largest of `widths`.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], told: int = 0) -> None:
         super().__init__()
         self.width = max(widths)
         self.layers: nn.Module = nn.Identity()
-        if len(widths) > 1:
-            self.layers = nn.Sequential(nn.Linear(sum(widths), self.width), nn.LayerNorm(self.width), nn.GELU())
+        if len(widths) > 1 or told:
+            self.layers = nn.Sequential(nn.Linear(sum(widths) + told, self.width), nn.LayerNorm(self.width), nn.GELU())
 
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:
         """One (B, width) vector from several (B, D); a single one passes unchanged."""

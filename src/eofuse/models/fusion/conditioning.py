@@ -27,6 +27,15 @@ class ConditionMaps(nn.Module):
 
     def forward(self, vectors: Sequence[Tensor], maps: Sequence[Tensor]) -> list[Tensor]:
         """The maps (B, C, h, w), conditioned by the vectors (B, D) of the same patches."""
-        scales, shifts = self.layer(self.join(vectors))[:, :, None, None].chunk(2, 1)
-        levels = zip(maps, scales.split(self.channels, 1), shifts.split(self.channels, 1), strict=True)
-        return [level * (1 + scale) + shift for level, scale, shift in levels]
+        return [modulate(level, *told) for level, told in zip(maps, self.modulation(vectors), strict=True)]
+
+    def modulation(self, vectors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Scale and shift (B, C) of each map, by the vectors (B, D) of the patches."""
+        scales, shifts = self.layer(self.join(vectors)).chunk(2, 1)
+        return list(zip(scales.split(self.channels, 1), shifts.split(self.channels, 1), strict=True))
+
+
+def modulate(values: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Values (B, C, …), each channel of a patch multiplied by 1 + scale (B, C) and shifted (B, C)."""
+    shape = (*scale.shape, *(1 for _ in values.shape[2:]))
+    return values * (1 + scale.view(shape)) + shift.view(shape)

@@ -2,27 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from eofuse.modalities import Modality
-from eofuse.models.encoders import build_encoder
 from eofuse.models.features import Features
-from eofuse.models.fusion.base import Fusion, FusionOptions
+from eofuse.models.fusion.absence import Present
+from eofuse.models.fusion.base import FusionOptions
+from eofuse.models.fusion.per_modality import PerModality
 
 
-class Decision(Fusion):
+class Decision(PerModality):
     """Encodes each modality and keeps the features apart, one set a modality.
 
     Each set has its own head, so what only two modalities together tell can't be learnt; at the pixels, a modality
-    without any predicts the same everywhere.
+    without any predicts the same everywhere. Of modalities that a patch lacks, no prediction is averaged.
     """
 
     def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
         super().__init__(modalities, options, pixels)
-        encoders = {modality.name: build_encoder(modality, options.encoder, pixels) for modality in modalities}
-        self.encoders = nn.ModuleDict(encoders)
-        self.sizes = [encoder.sizes for encoder in encoders.values()]
+        self.sizes = list(self.feature_sizes.values())
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:
+    def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
         """Features of each modality, in the order of the modalities."""
-        return [encoder(inputs[name]) for name, encoder in self.encoders.items()]
+        return list(self.encode(inputs, present).values())
+
+    def counted(self, present: Present | None) -> Tensor | None:
+        """Which modalities decide on which patches, (modalities, B) bool: those that are present; all where none is."""
+        if present is None:
+            return None
+        there = torch.stack([present[name] for name in self.order])
+        counted = there | ~there.any(0)
+        return None if bool(counted.all()) else counted

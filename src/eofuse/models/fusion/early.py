@@ -1,21 +1,23 @@
-"""`Early`: all channels together before one encoder; numbers and categories become constant planes."""
+"""`Early`: all channels together before one encoder; numbers, series and categories become constant planes."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eofuse.modalities import Modality
 from eofuse.models.encoders import Encoder, RasterEncoder, VectorEncoder
 from eofuse.models.features import Features
+from eofuse.models.fusion.absence import Present, presence
 from eofuse.models.fusion.base import Fusion, FusionOptions, split_kinds
 
 
 class Early(Fusion):
     """Concatenates everything at the input.
 
-    Vectors and one-hot categories join the rasters as planes, each filled with its value ("blow-up"). Where there is no
-    raster, the vectors are concatenated and encoded together.
+    Vectors, one-hot categories and series, step after step, join the rasters as planes, each filled with its value ("blow-up").
+    Where there is no raster, they are concatenated and encoded together. With `missing: token`, absent modalities have a learned
+    value a channel, and one more plane for each modality says where it is present.
     """
 
     def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
@@ -23,20 +25,33 @@ class Early(Fusion):
         rasters, scalars = split_kinds(modalities)
         self.rasters = [modality.name for modality in rasters]
         self.scalars = [modality.name for modality in scalars]
-        width = sum(modality.width for modality in modalities)
+        widths = {modality.name: modality.width * (modality.steps or 1) for modality in rasters + scalars}
+        self.tokens: nn.ParameterDict | None = None
+        width = sum(widths.values())
+        if options.missing == "token":
+            self.tokens = nn.ParameterDict({name: torch.zeros(channels) for name, channels in widths.items()})
+            width += len(widths)
         self.encoder: Encoder = RasterEncoder(options.encoder, width, pixels) if rasters else VectorEncoder(width)
         self.sizes = [self.encoder.sizes]
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:
+    def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
         """Features of the stack of all modalities."""
-        return [self.encoder(self.stack(inputs))]
+        return [self.encoder(self.stack(inputs, present))]
 
-    def stack(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """The encoder's input: (B, C, H, W) with rasters first and planes last, or (B, C) where there is no raster."""
-        rasters = [inputs[name] for name in self.rasters]
-        scalars = [inputs[name] for name in self.scalars]
+    def stack(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
+        """The encoder's input: (B, C, H, W) with rasters first, then planes, or (B, C) where there is no raster."""
+        rasters = [self._or_token(name, inputs[name], present) for name in self.rasters]
+        scalars = [self._or_token(name, inputs[name].flatten(1), present) for name in self.scalars]
+        if self.tokens is not None:
+            scalars.append(presence(present, self.rasters + self.scalars, (rasters + scalars)[0]))
         if not rasters:
             return torch.cat(scalars, 1)
         height, width = rasters[0].shape[-2:]
         planes = [values[:, :, None, None].expand(-1, -1, height, width) for values in scalars]
         return torch.cat(rasters + planes, 1)
+
+    def _or_token(self, name: str, values: Tensor, present: Present | None) -> Tensor:
+        if present is None or self.tokens is None:
+            return values
+        shape = (-1,) + (1,) * (values.ndim - 1)
+        return torch.where(present[name].view(shape), values, self.tokens[name].view(1, *shape[:1], *shape[2:]))

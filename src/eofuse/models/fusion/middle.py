@@ -1,6 +1,7 @@
 """`Middle`: an encoder's lower stages for each raster, whose maps are joined before its upper stages."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Modality
 from eofuse.models.encoders import RasterEncoder, build_encoder, prepare_rasters
 from eofuse.models.features import Features, FeatureSizes
+from eofuse.models.fusion.absence import Present, Rows, Tokens, encode_rows, padded_size, presence
 from eofuse.models.fusion.base import Fusion, FusionOptions, JoinVectors, split_kinds
 from eofuse.models.fusion.conditioning import ConditionMaps
 
@@ -28,21 +30,40 @@ class Middle(Fusion):
         several = len(rasters) > 1
         self.pyramid = JoinedPyramid(rasters, options.encoder, options.stage, pixels) if several else None
         own = scalars if several else rasters + scalars
-        encoders = {modality.name: build_encoder(modality, options.encoder, pixels) for modality in own}
+        encoders = {modality.name: build_encoder(modality, options, pixels) for modality in own}
         self.encoders = nn.ModuleDict(encoders)
         sizes = [] if self.pyramid is None else [self.pyramid.sizes]
         sizes += [encoder.sizes for encoder in encoders.values()]
-        self.join = JoinVectors([size.vector for size in sizes])
+        self.order = [modality.name for modality in modalities]
+        self.pixels = pixels
+        self.tokens: Tokens | None = None
+        if options.missing == "token":
+            lower = {} if self.pyramid is None else dict.fromkeys(self.pyramid.lower, self.pyramid.lower_sizes)
+            self.tokens = Tokens(lower | {name: encoder.sizes for name, encoder in encoders.items()})
+        self.join = JoinVectors([size.vector for size in sizes], len(self.order) if self.tokens is not None else 0)
         self.sizes = [FeatureSizes(self.join.width, sizes[0].maps, sizes[0].strides)]
         conditioned = pixels and rasters and scalars
         self.conditioning = ConditionMaps([size.vector for size in sizes[1:]], sizes[0].maps) if conditioned else None
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> list[Features]:
+    def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
         """Features of all modalities together; maps below the join are the modalities' own, concatenated."""
-        features = [encoder(inputs[name]) for name, encoder in self.encoders.items()]
+        tokens = self.tokens if present is not None else None
+        features = []
+        for name, encoder in self.encoders.items():
+            if present is None or tokens is None:
+                features.append(encoder(inputs[name]))
+                continue
+            size = None
+            if self.pixels and isinstance(encoder, RasterEncoder):
+                size = padded_size(inputs[name], encoder.pad_to)
+            encode = partial(encode_rows, encoder, inputs[name])
+            features.append(tokens.encode(name, encode, present[name], size))
         if self.pyramid is not None:
-            features.insert(0, self.pyramid(inputs))
-        vector = self.join([feature.vector for feature in features])
+            features.insert(0, self.pyramid(inputs, present, tokens))
+        vectors = [feature.vector for feature in features]
+        if self.tokens is not None:
+            vectors.append(presence(present, self.order, vectors[0]))
+        vector = self.join(vectors)
         maps = features[0].maps
         if self.conditioning is not None:
             maps = self.conditioning([feature.vector for feature in features[1:]], maps)
@@ -75,21 +96,31 @@ class JoinedPyramid(nn.Module):
         self.lower = nn.ModuleDict({name: network.stages[:stage] for name, network in encoders.items()})
         self.upper = first.stages[stage:]
         self.join = nn.Sequential(nn.Conv2d(count * width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.lower_sizes = FeatureSizes(0, first.sizes.maps[:stage], first.sizes.strides[:stage])
         below = [count * channels for channels in first.sizes.maps[: stage - 1]]
         self.sizes = FeatureSizes(first.sizes.vector, below + first.sizes.maps[stage - 1 :], first.sizes.strides)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Features:
-        """Features of the rasters together."""
+    def forward(
+        self, inputs: Mapping[str, Tensor], present: Present | None = None, tokens: Tokens | None = None
+    ) -> Features:
+        """Features of the rasters together; with tokens, an absent raster has learned maps at the join and below."""
         pyramids = []
-        for name, stages in self.lower.items():
-            x = prepare_rasters(inputs[name], self.pad_to)
-            pyramid = []
-            for stage in stages.children():
-                x = stage(x)
-                pyramid.append(x)
-            pyramids.append(pyramid)
+        for name in self.lower:
+            lower, size = partial(self._lower, name, inputs[name]), padded_size(inputs[name], self.pad_to)
+            if present is None or tokens is None:
+                pyramids.append(lower(slice(None)).maps)
+            else:
+                pyramids.append(tokens.encode(name, lower, present[name], size).maps)
         maps = [torch.cat(level, 1) for level in zip(*pyramids, strict=True)]
         maps[-1] = self.join(maps[-1])
         for stage in self.upper:
             maps.append(stage(maps[-1]))
         return Features(maps[-1].mean((2, 3)), maps, list(self.sizes.strides))
+
+    def _lower(self, name: str, values: Tensor, rows: Rows) -> Features:
+        """The maps of a raster below the join, of some patches; there is no vector yet."""
+        x, maps = prepare_rasters(values[rows], self.pad_to), []
+        for stage in self.lower[name].children():
+            x = stage(x)
+            maps.append(x)
+        return Features(x.new_zeros(len(x), 0), maps, list(self.lower_sizes.strides))

@@ -87,10 +87,22 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
-    def predict(self, output: Tensor) -> Tensor:
+    def predict(self, output: Tensor, counted: Tensor | None = None) -> Tensor:
         """What a raw output means.
+
+        Args:
+            output: as `forward` gives it.
+            counted: (heads, B) bool, the heads that decide on each patch, one or more; None for all.
 
         Returns:
             Probabilities (B, K) or (B, K, H, W); numbers in their unit (B, D) or (B, D, H, W); boxes (B, 100, 6) as rows of
             x0, y0, x1, y1 (pixels), score, class, best first, filled up with rows of score 0 and class -1.
         """
+
+
+def mean_of_heads(values: Tensor, counted: Tensor | None) -> Tensor:
+    """The mean over the leading axis of (heads, B, …) values, of those heads that are counted (heads, B)."""
+    if counted is None:
+        return values.mean(0)
+    weights = counted.to(values).view(*counted.shape, *(1 for _ in values.shape[2:]))
+    return (values * weights).sum(0) / weights.sum(0)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.heads.base import Head, HeadSpec
+from eofuse.models.heads.base import Head, HeadSpec, mean_of_heads
 
 
 class ClassificationHead(Head):
@@ -28,14 +28,14 @@ class ClassificationHead(Head):
         pairs = zip(self.layers, features, strict=True)
         return torch.stack([layer(self.dropout(feature.vector)) for layer, feature in pairs])
 
-    def predict(self, output: Tensor) -> Tensor:
+    def predict(self, output: Tensor, counted: Tensor | None = None) -> Tensor:
         """Probabilities (B, K): the mean over the heads of their softmax or sigmoid, at the head's temperature."""
         if self.spec.kind == "single_label":
-            probabilities = output.float().softmax(-1).mean(0)
+            probabilities = mean_of_heads(output.float().softmax(-1), counted)
             if self.spec.temperature != 1:
                 return (probabilities.clamp(min=1e-12).log() / self.spec.temperature).softmax(-1)
             return probabilities
-        probabilities = output.float().sigmoid().mean(0)
+        probabilities = mean_of_heads(output.float().sigmoid(), counted)
         if self.spec.temperature != 1:
             return (probabilities.logit(eps=1e-7) / self.spec.temperature).sigmoid()
         return probabilities

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.heads.base import Head, HeadSpec
+from eofuse.models.heads.base import Head, HeadSpec, mean_of_heads
 from eofuse.models.heads.decoders import DECODERS, enlarge
 from eofuse.models.heads.pyramid import Pyramid
 
@@ -44,18 +44,18 @@ class DenseHead(Head):
         """
         return torch.stack([branch(given, size) for branch, given in zip(self.branches, features, strict=True)])
 
-    def predict(self, output: Tensor) -> Tensor:
+    def predict(self, output: Tensor, counted: Tensor | None = None) -> Tensor:
         """Probabilities (B, K, H, W), or numbers in their unit (B, D, H, W)."""
         values = output.float()
         if self.spec.kind == "segmentation":
-            probabilities = values.softmax(2).mean(0)
+            probabilities = mean_of_heads(values.softmax(2), counted)
             if self.spec.temperature == 1:
                 return probabilities
             return (probabilities.clamp(min=1e-12).log() / self.spec.temperature).softmax(1)
         if self.spec.composition:
-            return values.softmax(2).mean(0)
+            return mean_of_heads(values.softmax(2), counted)
         mean, std = (values.new_tensor(each).view(-1, 1, 1) for each in (self.spec.mean, self.spec.std))
-        return values.mean(0) * std + mean
+        return mean_of_heads(values, counted) * std + mean
 
 
 class _MapBranch(nn.Module):

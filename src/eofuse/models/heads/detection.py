@@ -99,7 +99,7 @@ class DetectionHead(Head):
         losses: dict[str, Tensor] = self.detector.losses(maps, size, _unpack(truth[known], size))
         return losses
 
-    def predict(self, output: Tensor) -> Tensor:
+    def predict(self, output: Tensor, counted: Tensor | None = None) -> Tensor:
         """The boxes (B, 100, 6) as they are."""
         return output
 

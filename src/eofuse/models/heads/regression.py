@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.heads.base import Head, HeadSpec
+from eofuse.models.heads.base import Head, HeadSpec, mean_of_heads
 
 
 class RegressionHead(Head):
@@ -30,8 +30,8 @@ class RegressionHead(Head):
         pairs = zip(self.layers, features, strict=True)
         return torch.stack([layer(self.dropout(feature.vector)) for layer, feature in pairs])
 
-    def predict(self, output: Tensor) -> Tensor:
+    def predict(self, output: Tensor, counted: Tensor | None = None) -> Tensor:
         """Numbers in their unit (B, D): the mean over the heads; shares sum to 1."""
         if self.spec.composition:
-            return output.float().softmax(-1).mean(0)
-        return output.float().mean(0) * self.get_buffer("std") + self.get_buffer("mean")
+            return mean_of_heads(output.float().softmax(-1), counted)
+        return mean_of_heads(output.float(), counted) * self.get_buffer("std") + self.get_buffer("mean")

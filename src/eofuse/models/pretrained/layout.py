@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from eofuse.modalities import Channel, Modality
-from eofuse.models.encoders import Encoder, RasterEncoder, first_convolution
+from eofuse.models.encoders import Encoder, RasterEncoder, SeriesEncoder, first_convolution
 from eofuse.models.fusion.base import split_kinds
 from eofuse.models.fusion.early import Early
 from eofuse.models.fusion.late import Late
@@ -52,27 +52,27 @@ class Part:
 
 def parts_of(model: Model) -> list[Part]:
     """Every part of a model, in the order in which values pass them; the normalisation is none."""
-    modalities = {modality.name: modality for modality in model.spec.modalities}
+    modalities = {modality.name: modality for modality in model.normaliser.gives}
+    names = tuple(modalities)
     fusion: Any = model.fusion  # a strategy, whose encoders are told apart here
     if isinstance(fusion, Single):
         parts = [_encoder("encoder", fusion.encoder, [modalities[fusion.modality]])]
     elif isinstance(fusion, Early):
         seen = [modalities[name] for name in fusion.rasters + fusion.scalars]
-        parts = [_encoder("encoder", fusion.encoder, seen)]
+        parts = [_encoder("encoder", fusion.encoder, seen, _flags(fusion, names))]
     else:
         parts = [_encoder(f"encoders.{name}", encoder, [modalities[name]]) for name, encoder in fusion.encoders.items()]
     if isinstance(fusion, Late):
         parts = _shared(fusion, modalities) + parts + _join_of_late(fusion)
     if isinstance(fusion, Middle):
         parts = _pyramid(fusion, modalities) + parts + _join_of_middle(fusion, model.spec.modalities)
-    names = tuple(modalities)
-    if getattr(fusion, "conditioning", None) is not None:
-        identity: Hashable = (model.spec.fusion.strategy, names)
-        tensors = _tensors("fusion.conditioning.", fusion.conditioning)
-        parts.append(Part("conditioning", "conditioning", tensors, identity=identity))
     fused = model.spec.fusion.model_copy(update={"dropout": 0.0})
+    for name in ("conditioning", "films", "joining", "tokens"):
+        if getattr(fusion, name, None) is not None:
+            tensors = _tensors(f"fusion.{name}.", getattr(fusion, name))
+            parts.append(Part(name, name, tensors, identity=(fused, names)))
     for index, (name, spec) in enumerate(model.spec.heads.items()):
-        identity = (replace(spec, temperature=1.0, margin=()), fused, names)
+        identity: Hashable = (replace(spec, temperature=1.0, margin=()), fused, names)
         tensors = _tensors(f"heads.{index}.", model.heads[index])
         parts.append(Part(f"head of {name}", f"head of {name}", tensors, identity=identity))
     return parts
@@ -121,9 +121,17 @@ def _tensors(prefix: str, module: nn.Module) -> dict[str, str]:
     return {name: prefix + name for name in module.state_dict()}
 
 
-def _encoder(path: str, encoder: Encoder, modalities: Sequence[Modality]) -> Part:
-    columns = tuple(column for modality in modalities for column in columns_of(modality))
+def _flags(fusion: Any, names: Sequence[str]) -> tuple[Column, ...]:
+    """The inputs that say which modalities are present, of a fusion that is told."""
+    return () if fusion.tokens is None else tuple(Column("presence", Channel(name)) for name in names)
+
+
+def _encoder(path: str, encoder: Encoder, modalities: Sequence[Modality], flags: tuple[Column, ...] = ()) -> Part:
+    columns = tuple(column for modality in modalities for column in columns_of(modality)) + flags
     tensors = _tensors(f"fusion.{path}.", encoder)
+    if isinstance(encoder, SeriesEncoder):
+        channels = tuple(Column(modality.name, channel) for modality in modalities for channel in modality.channels)
+        return Part(path, "series", tensors, channels, identity=(type(encoder), *modalities))
     if not isinstance(encoder, RasterEncoder):
         return Part(path, "vector", tensors, columns, "layers.0.weight")
     name, stem = first_convolution(encoder)
@@ -178,7 +186,7 @@ def _pyramid_part(name: str, lower: nn.ModuleList, tensors: dict[str, str], colu
 def _join_of_late(fusion: Late) -> list[Part]:
     shared = {} if fusion.trunk is None else dict.fromkeys(fusion.rasters, fusion.trunk.encoder.sizes.vector)
     widths = {name: _width(fusion.encoders[name]) if name in fusion.encoders else shared[name] for name in fusion.order}
-    return _join("late.join", fusion.join, widths)
+    return _join("late.join", fusion.join, _numbered(widths) + _flags(fusion, fusion.order))
 
 
 def _join_of_middle(fusion: Middle, modalities: Sequence[Modality]) -> list[Part]:
@@ -187,12 +195,12 @@ def _join_of_middle(fusion: Middle, modalities: Sequence[Modality]) -> list[Part
         rasters, _ = split_kinds(modalities)
         widths["+".join(modality.name for modality in rasters)] = fusion.pyramid.sizes.vector
     widths |= {name: _width(encoder) for name, encoder in fusion.encoders.items()}
-    return _join("middle.join", fusion.join, widths)
+    return _join("middle.join", fusion.join, _numbered(widths) + _flags(fusion, fusion.order))
 
 
-def _join(kind: str, join: nn.Module, widths: Mapping[str, int]) -> list[Part]:
+def _join(kind: str, join: nn.Module, columns: tuple[Column, ...]) -> list[Part]:
     tensors = _tensors("fusion.join.", join)
-    return [Part("join", kind, tensors, _numbered(widths), "layers.0.weight")] if tensors else []
+    return [Part("join", kind, tensors, columns, "layers.0.weight")] if tensors else []
 
 
 def _width(encoder: Any) -> int:

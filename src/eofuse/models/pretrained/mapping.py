@@ -15,12 +15,13 @@ from torch import Tensor
 
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.models.model import Model
-from eofuse.models.normalisation import ChannelStatistics, Normaliser
+from eofuse.models.normalisation import Normaliser
 from eofuse.models.pretrained.layout import Part, parts_of
 from eofuse.models.pretrained.source import Source
 from eofuse.models.pretrained.stems import (
     Column,
     MappedColumns,
+    channels_of,
     columns_of,
     join_weights,
     map_columns,
@@ -149,6 +150,8 @@ def _take_part(
         else:
             taken.take(part, name, origin, tensor, "loaded")
             taken.used.add(origin)
+    if part.kind == "series":
+        taken.known |= {column: column for column in part.columns}
 
 
 def _has_one_first_layer(part: Part, other: Part, source: Source, state: dict[str, Tensor]) -> bool:
@@ -210,12 +213,12 @@ def _normalise(model: Model, source: Source, taken: _Taken) -> list[Row]:
     """Takes the normalisation of the channels that were matched over, and tells what became of each modality."""
     mean = {name: list(values) for name, values in model.spec.statistics.mean.items()}
     std = {name: list(values) for name, values in model.spec.statistics.std.items()}
-    rows = []
+    rows, state = [], model.state_dict()
     for modality in model.spec.modalities:
         if modality.is_categorical:
             continue
-        own = []
-        for position, column in enumerate(columns_of(modality)):
+        own, columns = [], channels_of(modality)
+        for position, column in enumerate(columns):
             there = source.statistics.get(taken.known[column]) if column in taken.known else None
             if there is None:
                 own.append(column.channel.name)
@@ -223,7 +226,7 @@ def _normalise(model: Model, source: Source, taken: _Taken) -> list[Row]:
                 mean[modality.name][position], std[modality.name][position] = there
         count = len(modality.channels)
         status: Status = "loaded" if not own else "fresh" if len(own) == count else "mapped"
-        matched = any(column in taken.known for column in columns_of(modality))
+        matched = any(column in taken.known for column in columns)
         words = list(source.notes) if matched and len(own) == count else []
         words += [f"by the training patches: {', '.join(own)}"] if status == "mapped" else []
         words += ["normalised by the training patches"] if status == "fresh" and not words else []
@@ -231,8 +234,12 @@ def _normalise(model: Model, source: Source, taken: _Taken) -> list[Row]:
         for moment in ("mean", "std"):
             tensor = f"normaliser.{modality.name}_{moment}"
             rows.append(Row("normalisation", tensor, origin, str(count), status, "; ".join(words)))
-    model.spec = replace(model.spec, statistics=ChannelStatistics(mean, std))
-    model.normaliser = Normaliser(model.spec.modalities, model.spec.statistics)
+        tensor = f"normaliser.{modality.name}_edges"
+        if tensor in state:
+            note = "quantiles of the training patches"
+            rows.append(Row("normalisation", tensor, "", _shape(state[tensor]), "fresh", note))
+    model.spec = replace(model.spec, statistics=replace(model.spec.statistics, mean=mean, std=std))
+    model.normaliser = Normaliser(model.spec.modalities, model.spec.statistics, model.normaliser.piecewise)
     return rows
 
 

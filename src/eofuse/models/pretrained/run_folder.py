@@ -6,7 +6,7 @@ from eofuse.models.artifact import DESCRIPTION, load_model
 from eofuse.models.model import Model
 from eofuse.models.pretrained.layout import parts_of
 from eofuse.models.pretrained.source import Source, Statistics
-from eofuse.models.pretrained.stems import columns_of
+from eofuse.models.pretrained.stems import channels_of
 
 
 def run_source(folder: Path) -> Source:
@@ -32,5 +32,5 @@ def _statistics(model: Model) -> Statistics:
     for modality in model.spec.modalities:
         if not modality.is_categorical:
             mean, std = model.spec.statistics.mean[modality.name], model.spec.statistics.std[modality.name]
-            found |= dict(zip(columns_of(modality), zip(mean, std, strict=True), strict=True))
+            found |= dict(zip(channels_of(modality), zip(mean, std, strict=True), strict=True))
     return found

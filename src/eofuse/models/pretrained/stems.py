@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from eofuse.errors import UsageError
-from eofuse.modalities import Channel, Modality
+from eofuse.modalities import Channel, Kind, Modality
+from eofuse.models.piecewise import PiecewiseModality
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,30 @@ class MappedColumns:
     filled: tuple[int, ...]
 
 
+def channels_of(modality: Modality) -> list[Column]:
+    """The channels of a modality, one by one."""
+    fills = modality.kind is Kind.RASTER
+    return [Column(modality.name, channel, fills) for channel in modality.channels]
+
+
 def columns_of(modality: Modality) -> tuple[Column, ...]:
-    """What a model sees of a modality: its channels, or a plane a category."""
+    """What a layer sees of a modality: its channels or their pieces, of each step of a series, or a plane a category."""
     if modality.is_categorical:
         return tuple(Column(modality.name, Channel(category.name)) for category in modality.categories)
-    fills = modality.kind == "raster"
-    return tuple(Column(modality.name, channel, fills) for channel in modality.channels)
+    columns = channels_of(modality)
+    if isinstance(modality, PiecewiseModality):
+        columns = [
+            Column(modality.name, Channel(f"{channel.name} {number}: {edges[number]:g} to {edges[number + 1]:g}"))
+            for channel, edges in zip(modality.channels, modality.edges, strict=True)
+            for number in range(len(edges) - 1)
+        ]
+    if modality.kind is not Kind.SERIES:
+        return tuple(columns)
+    names = [f"time {number}" for number in range(modality.time_width)]
+    names += [column.channel.name for column in columns] + [f"{name} is known" for name in modality.channel_names]
+    return tuple(
+        Column(modality.name, Channel(f"step {step}: {name}")) for step in range(modality.steps or 1) for name in names
+    )
 
 
 def match_columns(columns: Sequence[Column], source: Sequence[Column]) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""One patch with all its modalities side by side (rasters as pictures, the rest as text), or with what augmentation makes of it."""
+"""One patch with all its modalities side by side (rasters and series as pictures, the rest as text), or augmented."""
 
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +18,7 @@ from eofuse.data.store import Store, Window
 from eofuse.files import replacing
 from eofuse.modalities import Kind, Modality
 from eofuse.reports.figures.rendering import Panel, ramp_colours, raster_panels
+from eofuse.reports.figures.series import SeriesPanel, draw_series, series_panels
 from eofuse.reports.figures.style import INK, QUIET, RULE, styled, write_png
 
 PANELS_PER_LINE = 5
@@ -39,7 +40,7 @@ def show_patch(store: Store, patch_id: str, path: str | Path | None = None) -> F
         UsageError: if the store has no such patch; it names the nearest.
     """
     row = store.row_of(patch_id)
-    panels = patch_panels(store, row)
+    panels: list[Panel | SeriesPanel] = [*patch_panels(store, row), *series_panels(store, row)]
     facts = _wrapped(patch_facts(store, row))
     per_line = max(min(len(panels), PANELS_PER_LINE), 1)
     lines = [panels[start : start + per_line] for start in range(0, len(panels), per_line)]
@@ -139,7 +140,7 @@ def patch_facts(store: Store, row: int) -> list[tuple[str, str]]:
     if _known(entry.get("lon")) and _known(entry.get("lat")):
         facts.append(("place", _place(float(entry["lon"]), float(entry["lat"]))))
     for name, modality in store.modalities.items():
-        if modality.kind is Kind.RASTER:
+        if modality.is_array:
             continue
         if not store.present(name)[row]:
             facts.append(((modality.title or name).lower(), "absent"))
@@ -187,8 +188,10 @@ def _wrapped(facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return lines
 
 
-def _foot(panel: Panel) -> float:
+def _foot(panel: Panel | SeriesPanel) -> float:
     """Height in inches of what stands below a picture."""
+    if isinstance(panel, SeriesPanel):
+        return 0.35 + LINE * (len(panel.lines) + bool(panel.caption))
     if panel.ramp:
         return 0.5
     return 0.1 + LINE * (len(panel.legend) or len(_caption_lines(panel)))
@@ -216,11 +219,17 @@ def _write(figure: Figure, lines: list[tuple[str, str]], left: float, top: float
         _text(figure, left + 1.25, top + position * LINE, value, color=INK, fontsize=8.5)
 
 
-def _draw(figure: Figure, panel: Panel, left: float, top: float) -> None:
+def _draw(figure: Figure, panel: Panel | SeriesPanel, left: float, top: float) -> None:
     _text(figure, left, top - 0.22, panel.title, fontweight="bold")
     axes = _axes(figure, left, top, SIDE, SIDE)
+    if isinstance(panel, SeriesPanel) and panel.lines:
+        draw_series(axes, panel)
+        legend = [(line.colour, line.label) for line in panel.lines]
+        _legend(figure, legend, left, top + SIDE + 0.3)
+        _text(figure, left, top + SIDE + 0.3 + len(legend) * LINE, panel.caption, fontsize=8, color=QUIET)
+        return
     _frame(axes)
-    if panel.pixels is None:
+    if isinstance(panel, SeriesPanel) or panel.pixels is None:
         axes.text(0.5, 0.5, "absent", transform=axes.transAxes, ha="center", va="center", color=QUIET)
         return
     axes.imshow(panel.pixels, interpolation="nearest")
@@ -234,14 +243,19 @@ def _draw(figure: Figure, panel: Panel, left: float, top: float) -> None:
         bar.ax.tick_params(labelsize=8)
         bar.outline.set_visible(False)
         return
-    for position, (colour, label) in enumerate(panel.legend):
-        chip = _axes(figure, left, below + position * LINE - 0.005, 0.12, 0.11)
-        chip.set_facecolor(colour)
-        _frame(chip)
-        _text(figure, left + 0.2, below + position * LINE, label, fontsize=8)
+    _legend(figure, panel.legend, left, below)
     if not panel.legend:
         for position, line in enumerate(_caption_lines(panel)):
             _text(figure, left, below + position * LINE, line, fontsize=8, color=QUIET)
+
+
+def _legend(figure: Figure, legend: Sequence[tuple[str, str]], left: float, top: float) -> None:
+    """Colours and what they mean, one below another."""
+    for position, (colour, label) in enumerate(legend):
+        chip = _axes(figure, left, top + position * LINE - 0.005, 0.12, 0.11)
+        chip.set_facecolor(colour)
+        _frame(chip)
+        _text(figure, left + 0.2, top + position * LINE, label, fontsize=8)
 
 
 def _frame(axes: Axes) -> None:

@@ -22,6 +22,9 @@ VARIANT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
+PART_COLOURS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
+"""Colours of the parts of a split, of the same palette."""
+
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],

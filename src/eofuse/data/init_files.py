@@ -1,0 +1,201 @@
+"""Images below a folder, and the pattern by which the rows of a table name them."""
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from eofuse.data.init_columns import is_text
+from eofuse.data.sources.raster import raster_environment
+from eofuse.data.sources.scene_layers import RasterFile
+from eofuse.data.sources.table_rasters import inspect_file
+from eofuse.errors import DataError
+
+IMAGES = (".tif", ".tiff", ".jp2")
+SAMPLE = 20
+"""Rows whose files are looked for and looked at."""
+
+
+@dataclass(frozen=True)
+class FilePattern:
+    """Files that the rows of a table name.
+
+    Attributes:
+        name: for the modality.
+        pattern: of their paths, relative to the folder.
+        bands: names of the bands if the paths or the files tell them.
+        files: what some of them say of themselves.
+        missing: rows without a file.
+    """
+
+    name: str
+    pattern: str
+    bands: tuple[str, ...]
+    files: tuple[RasterFile, ...]
+    missing: int
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self.bands) or len(self.files[0].names)
+
+    def said(self) -> str:
+        """What was found, in one line."""
+        sizes = Counter((file.grid.width, file.grid.height) for file in self.files)
+        systems = {file.grid.crs.to_string() if file.grid.crs else "none" for file in self.files}
+        shown = " or ".join(f"{width} × {height}" for width, height in sizes)
+        crs = ", ".join(sorted(systems)[:3]) + ("" if len(systems) <= 3 else f" and {len(systems) - 3} more")
+        return f"{self.pattern}, {self.count} bands of {self.files[0].dtype}, {shown} pixels, CRS {crs}"
+
+    def questions(self) -> list[str]:
+        """What can't be told."""
+        found = []
+        if not self.bands and self.count > 1:
+            found.append(f"which bands are the {self.count}? the files don't name them")
+        if self.files[0].dtype == "uint8" and self.count == 1:
+            found.append("a class map? then give it categories")
+        if self.missing:
+            found.append(f"{self.missing} rows have no file: set optional: true if that is meant")
+        return found
+
+    def lines(self) -> list[str]:
+        """The modality as lines of YAML."""
+        names = self.bands or tuple(f"band_{number}" for number in range(1, self.count + 1))
+        quoted = ", ".join(f'"{name}"' if not re.fullmatch("[A-Za-z][A-Za-z0-9_.-]*", name) else name for name in names)
+        lines = [
+            f"{self.name}:  # {self.said().removeprefix(self.pattern + ', ')}",
+            "  kind: raster",
+            f'  files: "{self.pattern}"',
+        ]
+        told = "" if self.bands else "  # names, in the order of the file, which does not tell them"
+        lines.append(f"  bands: [{quoted}]{told if self.count > 1 else ''}")
+        if self.files[0].dtype == "uint16":
+            lines.append("  # like: s2  # if it is Sentinel-2 reflectance × 10,000; else scale, offset and unit")
+        if self.files[0].dtype == "uint8" and self.count == 1:
+            lines.append("  # categories: {1: …, 2: …}  # if it is a class map")
+        if self.missing:
+            lines.append(f"  # optional: true  # {self.missing} rows have no file")
+        return lines
+
+
+def list_images(folder: Path) -> list[str]:
+    """Paths of the images below a folder, relative to it, sorted."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            (Path(parent) / name).relative_to(folder).as_posix() for name in names if name.lower().endswith(IMAGES)
+        ]
+    return sorted(found)
+
+
+def table_of_files(folder: Path) -> pd.DataFrame:
+    """A row for each image below a folder: its name, the folder it is in, its path."""
+    paths = list_images(folder)
+    stems = [Path(path).stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [str(Path(path).with_suffix("")) for path in paths]
+    return pd.DataFrame({"id": names, "folder": [Path(path).parent.name for path in paths], "path": paths})
+
+
+def find_patterns(folder: Path, table: pd.DataFrame, identity: str | None) -> list[FilePattern]:
+    """The patterns by which rows name images: a column with paths, else the id in the names of files.
+
+    Args:
+        folder: below which the images are.
+        table: whose rows name them.
+        identity: the column with the id.
+    """
+    with raster_environment():
+        for name in table.columns:
+            cells = table[name].dropna()
+            if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(IMAGES).all():
+                found = _described(folder, table, f"{{{name}}}", "image", ())
+                if found is not None:
+                    return [found]
+        if identity is None:
+            return []
+        patterns = _patterns_of_ids(list_images(folder), table, identity)
+        merged = _merge_bands(folder, table, patterns)
+        return [each for each in merged if each is not None]
+
+
+def _patterns_of_ids(paths: list[str], table: pd.DataFrame, identity: str) -> list[str]:
+    """Patterns of the paths that hold the id of one of the first rows, the commonest first."""
+    found: Counter[str] = Counter()
+    others = [str(name) for name in table.columns if name != identity and is_text(table[name])]
+    for _, row in table.head(SAMPLE).iterrows():
+        name = str(row[identity])
+        expression = re.compile(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])")
+        for path in paths:
+            if name in path and expression.search(path):
+                parts = expression.sub(f"{{{identity}}}", path).split("/")
+                columns = {str(row[other]): other for other in reversed(others)}
+                parts[:-1] = [f"{{{columns[part]}}}" if part in columns else part for part in parts[:-1]]
+                found["/".join(parts)] += 1
+    return [pattern for pattern, _ in found.most_common()]
+
+
+def _merge_bands(folder: Path, table: pd.DataFrame, patterns: list[str]) -> list[FilePattern | None]:
+    """Modalities: patterns of one folder that differ in a word are the bands of one, if each file has one band."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for pattern in sorted(patterns):
+        groups.setdefault((pattern.rpartition("/")[0], Path(pattern).suffix), []).append(pattern)
+    found: list[FilePattern | None] = []
+    taken: list[str] = []
+    for members in groups.values():
+        if len(members) > 1:
+            first = re.sub(r"[A-Za-z0-9]*$", "", _same_start(members))
+            last = re.sub(r"^[A-Za-z0-9]*", "", _same_start([member[::-1] for member in members])[::-1])
+            words = tuple(member[len(first) : len(member) - len(last)] for member in members)
+            merged = _described(folder, table, f"{first}{{band}}{last}", _name(members[0], "image", taken), words)
+            if merged is not None and all(len(file.names) == 1 for file in merged.files):
+                found.append(merged)
+                taken.append(merged.name)
+                continue
+        for member in members:
+            word = re.sub(r"\{[^}]*\}", "", Path(member).stem).strip("_-. ")
+            described = _described(folder, table, member, _name(member, word or "image", taken), ())
+            found.append(described)
+            taken += [described.name] if described else []
+    return found
+
+
+def _same_start(texts: list[str]) -> str:
+    """The letters with which all texts begin."""
+    equal = [len(set(letters)) == 1 for letters in zip(*texts, strict=False)]
+    return texts[0][: [*equal, False].index(False)]
+
+
+def _name(pattern: str, default: str, taken: list[str]) -> str:
+    """Name of a modality: the last folder of its files that all rows share, else the default."""
+    folders = [part for part in pattern.split("/")[:-1] if "{" not in part]
+    name = re.sub("[^A-Za-z0-9_-]", "_", (folders[-1] if folders and default == "image" else default).lower())
+    name = name if name[:1].isalpha() else f"image_{name}"
+    return name if name not in taken else f"{name}_{len(taken) + 1}"
+
+
+def _described(
+    folder: Path, table: pd.DataFrame, pattern: str, name: str, bands: tuple[str, ...]
+) -> FilePattern | None:
+    """What the files of a pattern say of themselves; None if none can be read."""
+    columns = [str(column) for column in table.columns if f"{{{column}}}" in pattern]
+    paths = []
+    for cells in table[columns].astype("string").fillna("").itertuples(index=False, name=None):
+        path = pattern.replace("{band}", bands[0]) if bands else pattern
+        for column, cell in zip(columns, cells, strict=True):
+            path = path.replace(f"{{{column}}}", str(cell))
+        paths.append(str(folder / path))
+    there = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 (a str, for speed)
+    files = []
+    for path in there[:SAMPLE]:
+        try:
+            files.append(inspect_file(path, path))
+        except DataError:
+            continue
+    if not files:
+        return None
+    told = files[0].names if all(files[0].names) and len(set(files[0].names)) == len(files[0].names) else ()
+    return FilePattern(name, pattern, bands or told, tuple(files), len(paths) - len(there))

@@ -1,0 +1,148 @@
+"""Patches of packed stores as a source, so that they can be packed into another store."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256 as sha256_of
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from eofuse.data.problems import Problem
+from eofuse.data.store import Store
+from eofuse.errors import DataError
+from eofuse.modalities import Kind, Modality
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some patches of a store: their rows, in the order wanted."""
+
+    store: Store
+    rows: npt.NDArray[np.int64]
+
+
+class StoredPatches:
+    """Patches of one or several stores, a part after another (a `Source`).
+
+    The values are those of the stores, bit for bit. A modality or column that a store lacks is absent or unknown for its patches;
+    modalities that no patch has are left out.
+
+    Args:
+        parts: what to take. Modalities of one name must be defined alike.
+        names: modalities wanted, all by default.
+        name: name of the dataset.
+        provenance: what the store to be made shall say of its origin.
+
+    Raises:
+        DataError: if a column holds one sort of values in one store and another sort in another.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], names: Sequence[str] | None, name: str, provenance: Mapping[str, Any]
+    ) -> None:
+        self.name = name
+        self.provenance = dict(provenance)
+        self.problems: list[Problem] = []
+        self.simulated = any(part.store.simulated for part in parts)
+        found: dict[str, Modality] = {}
+        for part in parts:
+            for modality in part.store.modalities.values():
+                wanted = names is None or modality.name in names
+                if wanted and part.store.present(modality.name)[part.rows].any():
+                    found.setdefault(modality.name, modality)
+        self.modalities = tuple(found.values())
+        sizes = [p.store.patch_size for p in parts if any(m.kind is Kind.RASTER for m in p.store.modalities.values())]
+        has_rasters = any(modality.kind is Kind.RASTER for modality in self.modalities)
+        self.patch_size: tuple[int, int] = sizes[0] if has_rasters else (0, 0)
+        self.index = _join([_columns(part, found) for part in parts], found)
+        self._stores = [part.store for part in parts]
+        self._store = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
+        self._row = np.concatenate([part.rows for part in parts])
+        self._present = {name: self.index[f"has_{name}"].to_numpy(dtype=bool) for name in found}
+        self._arrays = [modality.name for modality in self.modalities if modality.is_array]
+        self.fingerprint = self._digest()
+
+    def _digest(self) -> str:
+        digest = sha256_of(json.dumps([store.fingerprint for store in self._stores]).encode())
+        for numbers in (self._store, self._row):
+            digest.update(numbers.astype("<i8").tobytes())
+        digest.update(json.dumps([self.provenance, [m.to_dict() for m in self.modalities]], sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def read(self, row: int) -> dict[str, np.ndarray]:
+        """The rasters and series of a patch, as they are stored."""
+        store, at = self._stores[self._store[row]], [int(self._row[row])]
+        return {name: store.read(name, at)[0] for name in self._arrays if self._present[name][row]}
+
+
+def belongs_to(column: str, modalities: Mapping[str, Any]) -> str | None:
+    """The modality of which a column of the index tells presence, values or missing data, if it does."""
+    for start in ("has_", "nodata.", "empty_bands."):
+        if column.startswith(start) and column.removeprefix(start) in modalities:
+            return column.removeprefix(start)
+    first, dot, _ = column.partition(".")
+    return first if dot and first in modalities else None
+
+
+def _columns(part: Part, kept: Mapping[str, Modality]) -> pd.DataFrame:
+    """The index of a part without the columns of modalities that are not kept."""
+    owner = {name: belongs_to(name, part.store.modalities) for name in map(str, part.store.index.columns)}
+    names = [name for name, modality in owner.items() if modality is None or modality in kept]
+    return part.store.index[names].iloc[part.rows].reset_index(drop=True)
+
+
+def _join(indices: Sequence[pd.DataFrame], modalities: Mapping[str, Modality]) -> pd.DataFrame:
+    if len(indices) == 1:
+        return indices[0]
+    names = dict.fromkeys(str(name) for index in indices for name in index.columns)
+    sizes = [len(index) for index in indices]
+    columns = {name: _column(name, [index.get(name) for index in indices], sizes, modalities) for name in names}
+    return pd.DataFrame(columns)
+
+
+def _column(
+    name: str, pieces: Sequence[pd.Series | None], sizes: Sequence[int], modalities: Mapping[str, Modality]
+) -> pd.Series:
+    """One column of several tables; what one of them lacks is unknown in its rows."""
+    known = [piece for piece in pieces if piece is not None and piece.notna().any()]
+    sorts = {_sort(piece) for piece in known}
+    if len(sorts) > 1:
+        found = f"the column '{name}' holds {' in one store and '.join(sorted(sorts))} in another"
+        raise DataError(found, fix="rename or convert the column before packing")
+    if not known:
+        return pd.concat([pd.Series([None] * size, dtype=object) for size in sizes], ignore_index=True)
+    dtype = pd.concat(known).dtype
+    unknown = _unknown(name, modalities)
+    gaps = [piece is None or (_sort(piece) not in sorts and not piece.notna().any()) for piece in pieces]
+    if any(gaps) and unknown is None and dtype.kind in "iub":
+        dtype = pd.array([], dtype="boolean" if dtype.kind == "b" else "Int64").dtype
+    filled = [
+        pd.Series([unknown] * size, dtype=dtype) if gap or piece is None else piece.astype(dtype)
+        for piece, gap, size in zip(pieces, gaps, sizes, strict=True)
+    ]
+    return pd.concat(filled, ignore_index=True)
+
+
+def _unknown(name: str, modalities: Mapping[str, Modality]) -> int | bool | None:
+    """What stands for an unknown value in a column of the index."""
+    modality = belongs_to(name, modalities)
+    if modality is None:
+        return -1 if name in ("column", "row") else None
+    if name == f"has_{modality}":
+        return False
+    return -1 if modalities[modality].kind is Kind.CATEGORY else None
+
+
+def _sort(piece: pd.Series) -> str:
+    """The sort of values that a column holds."""
+    if pd.api.types.is_bool_dtype(piece):
+        return "yes or no"
+    if pd.api.types.is_numeric_dtype(piece):
+        return "numbers"
+    if pd.api.types.is_datetime64_any_dtype(piece):
+        return "times"
+    first = next((value for value in piece if np.ndim(value) or not pd.isna(value)), "")
+    return "lists" if np.ndim(first) else "text" if isinstance(first, str) else type(first).__name__

@@ -1,0 +1,232 @@
+"""A table of one's own as a source of samples: a row a sample, with its numbers, codes, series, and paths of its rasters.
+
+`open_table` reads the table that a spec names (see `eofuse.data.sources.table_spec`) and looks at the header of every file;
+`TableSource.read` gives pixels and series of a row. What is wrong in single rows is collected in `problems`.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rasterio.warp import transform
+
+from eofuse.config import apply_overrides, parse_options, read_yaml
+from eofuse.data.problems import Problem, errors_first
+from eofuse.data.sources.raster import raster_environment
+from eofuse.data.sources.table_columns import Rows, facts, fill_scenes, other_columns, row_ids
+from eofuse.data.sources.table_file import parse_columns, read_table_file
+from eofuse.data.sources.table_rasters import Resolved, RowRasters
+from eofuse.data.sources.table_spec import INDEX_KEYS, TableSpec
+from eofuse.data.sources.table_values import Values, read_values
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.modalities import Modality
+
+NO_PIXELS = (0, 0)
+"""Patch size of a table without rasters."""
+
+Progress = Callable[[int, int], None]
+
+
+class TableSource:
+    """A table, indexed; see `eofuse.data.sources.Source`.
+
+    Attributes:
+        name: name of the dataset.
+        simulated: whether its data are simulated.
+        modalities: as stored.
+        patch_size: (height, width) of every patch, 0 × 0 without rasters.
+        fingerprint: digest of the spec, the index and names, sizes and times of the files.
+        index: a row a sample (see `eofuse.data.store`), with the columns of the table that are in no modality.
+        problems: what is wrong with the table, its rows and files, errors first.
+        provenance: spec, scenes, labels, what was brought to another grid, warnings.
+    """
+
+    def __init__(
+        self,
+        spec: TableSpec,
+        modalities: Sequence[Modality],
+        index: pd.DataFrame,
+        series: Mapping[str, npt.NDArray[np.float32]],
+        rasters: RowRasters | None,
+    ) -> None:
+        self.name = spec.name
+        self.simulated = spec.simulated
+        self.modalities = tuple(modalities)
+        self.patch_size = rasters.size if rasters else NO_PIXELS
+        self.index = index
+        self.fingerprint = ""
+        self.problems: list[Problem] = []
+        self.provenance: dict[str, Any] = {}
+        self._series = {name: (values, index[f"has_{name}"].to_numpy(dtype=bool)) for name, values in series.items()}
+        self._rasters = rasters
+
+    def read(self, row: int) -> dict[str, npt.NDArray[np.generic]]:
+        """Rasters (channels, height, width) and series (steps, 1 + channels) of a row, by modality.
+
+        Raises:
+            DataError: naming row and file, if a raster can't be read or does not fit.
+        """
+        found: dict[str, npt.NDArray[np.generic]] = {}
+        if self._rasters is not None:
+            with raster_environment():
+                found.update(self._rasters.read(row))
+        found.update({name: values[row] for name, (values, present) in self._series.items() if present[row]})
+        return found
+
+
+def open_table_spec(
+    path: Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None, progress: Progress | None = None
+) -> TableSource:
+    """Indexes the table of a spec in a YAML file; see `open_table`.
+
+    Args:
+        path: the spec.
+        overrides: `key.path=value` words, such as `root=../data`.
+        modalities: names of those wanted, all by default.
+        progress: called with (rows looked at, rows in all).
+    """
+    values = apply_overrides(read_yaml(path), overrides)
+    spec = parse_options(TableSpec, values, path)
+    if modalities is not None:
+        for name in modalities:
+            if name not in spec.modalities:
+                raise UsageError(f"unknown modality '{name}'", where=path, fix=did_you_mean(name, spec.modalities))
+        kept = {name: modality for name, modality in spec.modalities.items() if name in modalities}
+        spec = spec.model_copy(update={"modalities": kept})
+    return open_table(spec, path.parent, progress)
+
+
+def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) -> TableSource:
+    """Reads a table, checks its columns and looks at the header of every file.
+
+    Args:
+        spec: what its columns are.
+        folder: folder of the spec.
+        progress: called with (rows looked at, rows in all).
+
+    Raises:
+        UsageError: if the spec contradicts itself or the data.
+        DataError: if the table can't be read, a column is missing, or two rows have one id.
+    """
+    root = folder / spec.root
+    if not root.is_dir():
+        raise UsageError("there is no such folder", where=root, fix="correct `root` in the spec")
+    path = root / spec.table
+    table = parse_columns(read_table_file(path, spec.text_columns()), spec.parse, path)
+    rows = Rows(table, path, row_ids(spec, table, path))
+    index = facts(spec, rows)
+    with raster_environment():
+        rasters = RowRasters(spec, root, rows) if spec.raster_names else None
+        survey = _survey(rasters, index, rows, progress) if rasters else {}
+    values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if each.kind != "raster"}
+    modalities = _modalities(spec, values, rasters)
+    scenes = fill_scenes(spec, index, rows)
+    present = {name: each.present for name, each in values.items()}
+    if rasters is not None:
+        present.update(
+            {name: np.array([paths is not None for paths in found]) for name, found in rasters.paths.items()}
+        )
+    for modality in modalities:
+        if not present[modality.name].any():
+            raise DataError("no row has this modality", where=modality.name, fix="check its columns, or take it out")
+        index[f"has_{modality.name}"] = present[modality.name]
+    index = pd.concat([index, *(each.index for each in values.values())], axis=1)
+    used = _used(spec, values)
+    index = pd.concat([index, other_columns(spec, rows, used, set(index.columns))], axis=1)
+    source = TableSource(
+        spec, modalities, index, {n: v.series for n, v in values.items() if v.series is not None}, rasters
+    )
+    source.problems = errors_first(rows.problems)
+    source.provenance = {
+        "table": {
+            "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
+            "scenes": scenes,
+            "labels": {name: spec.label(name).kind for name in spec.labels},
+            "warped": survey,
+            "warnings": [str(problem) for problem in source.problems if problem.severity == "warning"],
+        }
+    }
+    source.fingerprint = _fingerprint(source, rasters, root)
+    return source
+
+
+def _modalities(spec: TableSpec, values: Mapping[str, Values], rasters: RowRasters | None) -> list[Modality]:
+    """The modalities in the order of the spec."""
+    found = {name: each.modality for name, each in values.items()} | (rasters.modalities if rasters else {})
+    return [found[name] for name in spec.modalities]
+
+
+def _used(spec: TableSpec, values: Mapping[str, Values]) -> set[str]:
+    """Columns of the table that the index holds under another name, or a series holds."""
+    used = {column for each in values.values() for column in each.columns}
+    used |= {name for key in INDEX_KEYS if (name := spec.column_of(key)) is not None}
+    return (used | ({spec.id} if spec.id else set())) - set(spec.labels)
+
+
+def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Progress | None) -> dict[str, int]:
+    """Fills in grid and place of every row that has a raster; gives the number of rows in which each modality is warped.
+
+    What is wrong with a file is added to the problems.
+    """
+    warped: dict[str, int] = {}
+    bad = {problem.patch_id for problem in rows.problems}
+    crs: list[str | None] = [None] * len(rows.ids)
+    corners, centres, sides = (np.full((len(rows.ids), size), np.nan) for size in (2, 2, 1))
+    height, width = rasters.size
+    resolved_at: dict[str, list[int]] = {}
+    for row, name in enumerate(rows.ids):
+        if progress and row % 100 == 0:
+            progress(row, len(rows.ids))
+        if name in bad:
+            continue
+        try:
+            resolved = rasters.resolve(row)
+        except DataError as error:
+            rows.problems.append(Problem.from_error(error, name))
+            continue
+        for modality in resolved.warped():
+            warped[modality] = warped.get(modality, 0) + 1
+        if resolved.files and resolved.grid.crs:
+            corners[row] = resolved.grid.place_of(0, 0)
+            centres[row] = resolved.grid.place_of(width / 2, height / 2)
+            crs[row] = _crs_name(resolved)
+            resolved_at.setdefault(str(crs[row]), []).append(row)
+            latitude = float(centres[row, 1]) if resolved.grid.crs.is_geographic else 0.0
+            sides[row] = resolved.grid.side_km(max(rasters.size), latitude)
+    for reference, members in resolved_at.items():
+        longitudes, latitudes = transform(reference, "EPSG:4326", *centres[members].T)
+        centres[members] = np.stack([longitudes, latitudes], axis=1)
+    index["crs"] = pd.Series(crs, dtype=object)
+    index[["ulx", "uly"]] = corners
+    for position, key in enumerate(("lon", "lat")):
+        index[key] = index[key].fillna(pd.Series(centres[:, position]))
+    if resolved_at:
+        index["side_km"] = pd.Series(sides[:, 0]).fillna(float(np.nanmedian(sides)))
+    return warped
+
+
+def _crs_name(resolved: Resolved) -> str:
+    return str(resolved.grid.crs.to_string())
+
+
+def _fingerprint(source: TableSource, rasters: RowRasters | None, root: Path) -> str:
+    """Digest of spec, index, series, and names, sizes and times of the files; the same wherever the folder lies."""
+    digest = hashlib.sha256(json.dumps(source.provenance["table"], sort_keys=True).encode())
+    for name, column in source.index.items():
+        hashable = column.map(repr) if column.dtype == object else column
+        digest.update(str(name).encode())
+        digest.update(pd.util.hash_pandas_object(hashable, index=False).to_numpy().tobytes())
+    for values, _ in source._series.values():
+        digest.update(np.ascontiguousarray(values).tobytes())
+    base = os.path.abspath(root)  # noqa: PTH100 (as the paths were made)
+    for found in rasters.paths.values() if rasters else ():
+        for path in (path for paths in found if paths is not None for path in paths):
+            state = os.stat(path)  # noqa: PTH116 (a str, for speed)
+            digest.update(f"{os.path.relpath(path, base)} {state.st_size} {state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()

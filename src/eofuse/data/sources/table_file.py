@@ -1,0 +1,133 @@
+"""Reads a CSV, Parquet or GeoParquet table, finds its columns by name and cuts columns out of others."""
+
+import re
+import warnings
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from eofuse.data.sources.table_geometry import geometry_places
+from eofuse.data.sources.table_spec import ParseSpec
+from eofuse.errors import DataError, did_you_mean
+
+PARQUET = (".parquet", ".geoparquet", ".pq")
+DELIMITERS = ",;\t|"
+GEOMETRY_PLACE = ("geometry.lon", "geometry.lat")
+"""Columns with the centroid of each geometry of a GeoParquet table, in degrees."""
+
+
+def read_table_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
+    """A table with a row a sample.
+
+    Args:
+        path: CSV (also compressed), Parquet or GeoParquet, whose geometries become `GEOMETRY_PLACE`.
+        texts: columns of a CSV that are read as they are written.
+
+    Raises:
+        DataError: if it can't be read, has no row, or two columns have one name.
+    """
+    if not path.is_file():
+        raise DataError("there is no such table", where=path, fix="correct `table` or `root` in the spec")
+    try:
+        table = _read_parquet(path) if path.suffix in PARQUET else _read_csv(path, texts)
+    except (OSError, ValueError, EOFError, UnicodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        fix = "write it as CSV (UTF-8, with a header) or Parquet"
+        raise DataError(f"not a readable table ({error})", where=path, fix=fix) from None
+    if not len(table):
+        raise DataError("the table has no row", where=path)
+    table.columns = [str(name).strip() for name in table.columns]
+    doubled = table.columns[table.columns.duplicated()]
+    if len(doubled):
+        raise DataError(f"two columns have the name '{doubled[0]}'", where=path, fix="rename one of them")
+    return table
+
+
+def _read_csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
+    header = ",".join(map(str, pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns))
+    delimiter = max(DELIMITERS, key=header.count)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            path,
+            sep=delimiter,
+            dtype=dict.fromkeys(texts, "string"),
+            encoding="utf-8-sig",
+            index_col=False,
+            low_memory=False,
+        )
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet
+
+    metadata = pyarrow.parquet.read_schema(path).metadata or {}
+    table: pd.DataFrame = pd.read_parquet(path)
+    if b"geo" not in metadata:
+        return table
+    geometry, places = geometry_places(table, metadata, path)
+    table = table.drop(columns=geometry)
+    table[list(GEOMETRY_PLACE)] = places
+    return table
+
+
+def require_columns(table: pd.DataFrame, names: Sequence[str], key: str, path: Path) -> None:
+    """Raises DataError naming the nearest column if one of the names is no column of the table."""
+    for name in names:
+        if name not in table.columns:
+            raise DataError(f"no column '{name}' ({key})", where=path, fix=did_you_mean(name, map(str, table.columns)))
+
+
+def matching_columns(table: pd.DataFrame, pattern: str, key: str, path: Path) -> dict[str, dict[str, str]]:
+    """Columns that are like a pattern, in their order → what `{channel}` and `{step}` stand for in each.
+
+    Args:
+        table: the table.
+        pattern: `*` stands for anything, `{channel}` for a word and `{step}` for a whole number.
+        key: of the spec, for messages.
+        path: of the table, for messages.
+
+    Raises:
+        DataError: if no column is like it.
+    """
+    parts = re.split(r"(\*|\{channel\}|\{step\})", pattern)
+    meaning = {"*": ".*", "{channel}": "(?P<channel>.+)", "{step}": "(?P<step>[0-9]+)"}
+    expression = re.compile("".join(meaning.get(part, re.escape(part)) for part in parts))
+    found = {str(name): match.groupdict() for name in table.columns if (match := expression.fullmatch(str(name)))}
+    if not found:
+        fix = did_you_mean(pattern, map(str, table.columns))
+        raise DataError(f"no column is like '{pattern}' ({key})", where=path, fix=fix)
+    return found
+
+
+def parse_columns(table: pd.DataFrame, parse: Sequence[ParseSpec], path: Path) -> pd.DataFrame:
+    """The table with the columns that are cut out of others.
+
+    Raises:
+        DataError: naming the row, if a cell is not like the pattern, or a column of that name is there already.
+    """
+    for number, each in enumerate(parse):
+        require_columns(table, [each.column], f"parse.{number}.column", path)
+        taken = next((group for group in each.groups if group in table.columns), None)
+        if taken is not None:
+            fix = "give the group another name"
+            raise DataError(f"the table has a column '{taken}' already", where=f"parse.{number}.pattern", fix=fix)
+        cells = table[each.column].astype("string")
+        expression = re.compile(each.pattern)
+        rows = [expression.fullmatch(cell) if isinstance(cell, str) else None for cell in cells]
+        wrong = next((row for row, match in enumerate(rows) if match is None), None)
+        if wrong is not None:
+            what = f"column '{each.column}' holds {cells.iloc[wrong]!r}, which is not like {each.pattern}"
+            raise DataError(what, where=f"{path}, row {wrong + 1}", fix=f"correct the cell, or parse.{number}.pattern")
+        for group in each.groups:
+            table[group] = [match[group] for match in rows if match is not None]
+    return table
+
+
+def to_numbers(cells: pd.Series) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Cells as numbers, NaN where there is none, and the rows of those that hold something else."""
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = np.flatnonzero(~np.isfinite(numbers) & cells.notna().to_numpy(dtype=bool))
+    return np.where(np.isfinite(numbers), numbers, np.nan), wrong

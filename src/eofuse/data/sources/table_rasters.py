@@ -1,0 +1,364 @@
+"""Raster files of the rows of a table: which they are, what their modality is, and their pixels on the grid of the reference.
+
+`RowRasters` finds the files of every row, `RowRasters.resolve` looks at those of one and `RowRasters.read` gives their pixels.
+Files on another grid are warped: bilinearly, or by the nearest pixel where they hold classes. Files without a reference system are
+taken as they lie if they have as many pixels as the reference.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.warp import reproject
+
+from eofuse.data.sources.grid import TOLERANCE_PIXELS, Grid
+from eofuse.data.sources.scene_layers import DRIVERS, RasterFile, band_names, check_scaling, choose_bands, fit_values
+from eofuse.data.sources.scene_spec import STORED_TYPE, ClassSpec, LayerSpec, describe_layer
+from eofuse.data.sources.table_columns import Rows
+from eofuse.data.sources.table_spec import ModalitySpec, TableSpec, pattern_fields
+from eofuse.data.sources.table_values import describe_numbers, list_categories
+from eofuse.errors import DataError, UsageError
+from eofuse.modalities import BEN_GE_MODALITIES, Kind, Modality, find_modality
+
+Raster = npt.NDArray[np.generic]
+Paths = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlacedFile:
+    """A file of a modality of a row.
+
+    Attributes:
+        file: what it says of itself.
+        bands: numbers of the bands wanted, from 1.
+        nodata: value that means "nothing here", besides NaN and infinity.
+        place: column and row of the row's grid at which the file begins; None if it has to be warped.
+    """
+
+    file: RasterFile
+    bands: tuple[int, ...]
+    nodata: float | None
+    place: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The rasters of a row: their grid, and the files of each modality that it has."""
+
+    grid: Grid
+    files: dict[str, tuple[PlacedFile, ...]]
+
+    def warped(self) -> list[str]:
+        """Modalities that are brought to another grid."""
+        return [name for name, files in self.files.items() if any(file.place is None for file in files)]
+
+
+class RowRasters:
+    """The raster files of a table.
+
+    Attributes:
+        modalities: by name, as stored.
+        paths: by modality, the files of each row; None where the row lacks it.
+        size: (height, width) of every patch.
+        reference: the grid of the first patch.
+    """
+
+    def __init__(self, spec: TableSpec, root: Path, rows: Rows) -> None:
+        self._spec = spec
+        self._where = [f"{rows.where(row)} ({name})" for row, name in enumerate(rows.ids)]
+        self.paths = {name: _paths(name, spec, root, rows) for name in spec.raster_names}
+        self.modalities: dict[str, Modality] = {}
+        first: dict[str, RasterFile] = {}
+        for name in spec.raster_names:
+            found = _first_files(name, self.paths[name], self._where)
+            self.modalities[name] = describe_raster(name, spec.modalities[name], found)
+            first[name] = _finest(found)
+        self.reference = first[str(spec.reference_name)].grid
+        side = spec.size
+        self.size = (side, side) if side else (self.reference.height, self.reference.width)
+
+    def resolve(self, row: int) -> Resolved:
+        """Looks at the files of a row and places them on its grid; call it within `raster_environment()`.
+
+        Raises:
+            DataError: naming row and file, if one is missing or not what it should be.
+        """
+        files: dict[str, list[RasterFile]] = {}
+        for name, paths in self.paths.items():
+            row_paths = paths[row]
+            if row_paths is not None:
+                files[name] = [inspect_file(path, f"{self._where[row]}, {name}, {path}") for path in row_paths]
+        if not files:
+            return Resolved(self.reference, {})
+        base = self._base(row, files)
+        grid = _fitted(base.grid, self.size)
+        placed = {name: tuple(self._place(row, name, found, base, grid)) for name, found in files.items()}
+        return Resolved(grid, placed)
+
+    def read(self, row: int) -> dict[str, Raster]:
+        """Pixels of a row, (channels, height, width) as stored, by modality.
+
+        Raises:
+            DataError: naming row and file, if one is missing, damaged or not what it should be.
+        """
+        resolved = self.resolve(row)
+        rasters = {}
+        for name, files in resolved.files.items():
+            modality = self.modalities[name]
+            where = f"{self._where[row]}, {name}, {files[0].file.path}"
+            values = np.concatenate([_read(file, resolved.grid, modality, self._where[row]) for file in files])
+            rasters[name] = fit_values(values, modality, any(file.place is None for file in files), where)
+        return rasters
+
+    def _base(self, row: int, files: dict[str, list[RasterFile]]) -> RasterFile:
+        """The file whose grid the row has: of the reference, else of another modality, with pixels like the reference's."""
+        reference = str(self._spec.reference_name)
+        if reference in files:
+            return _finest(files[reference])
+        file = _finest(next(iter(files.values())))
+        grid, pixel = file.grid, abs(self.reference.transform.a)
+        if not grid.crs or abs(grid.transform.a) == pixel:
+            return file
+        if grid.crs.is_geographic != self.reference.crs.is_geographic:
+            what = f"lacks the reference '{reference}', and the pixels of others can't be compared with its pixels"
+            raise DataError(what, where=self._where[row], fix="name another reference")
+        factor = grid.transform.a / pixel
+        size = round(grid.width * factor), round(grid.height * abs(grid.transform.e) / pixel)
+        return replace(
+            file, grid=Grid(grid.crs, Affine(pixel, 0, grid.transform.c, 0, -pixel, grid.transform.f), *size)
+        )
+
+    def _place(
+        self, row: int, name: str, files: Sequence[RasterFile], base: RasterFile, grid: Grid
+    ) -> list[PlacedFile]:
+        modality = self.modalities[name]
+        placed = []
+        for number, file in enumerate(files):
+            where = f"{self._where[row]}, {name}, {file.path}"
+            if len(files) == 1:
+                bands = choose_bands(file, modality, where)
+            elif len(file.names) == 1:
+                bands = (1,)
+            else:
+                found = f"has {len(file.names)} bands, expected one: {modality.channel_names[number]}"
+                raise DataError(found, where=where, fix="write one band a file, or leave {band} out of `files`")
+            check_scaling(file, modality, 0.0, where)
+            codes = {category.code for category in modality.categories}
+            known = (self._spec.modalities[name].nodata, file.nodata, modality.nodata)
+            nodata = [value for value in known if value is not None and value not in codes]
+            placed.append(PlacedFile(file, bands, next(iter(nodata), None), _place_on(file, base, grid, where)))
+        return placed
+
+
+def _finest(files: Sequence[RasterFile]) -> RasterFile:
+    return min(files, key=lambda file: file.grid.pixel_area)
+
+
+def _place_on(file: RasterFile, base: RasterFile, grid: Grid, where: str) -> tuple[int, int] | None:
+    """Column and row of the patch at which a file begins, None if it has to be warped."""
+    if file.grid.crs and base.grid.crs:
+        return file.grid.place_on(grid)
+    size, expected = (file.grid.width, file.grid.height), (base.grid.width, base.grid.height)
+    if size != expected:
+        without = file if not file.grid.crs else base
+        what = (
+            f"has no coordinate reference system, and {size[0]} × {size[1]} pixels can't be brought to "
+            f"{expected[0]} × {expected[1]} without one"
+        )
+        other = where if without is file else f"{where}; {without.path}"
+        raise DataError(what, where=other, fix="georeference the file, or cut it to the size of the others")
+    return _offset(size, (grid.width, grid.height))
+
+
+def _offset(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """Column and row, within the middle of another size, at which a size begins."""
+    return -((size[0] - wanted[0]) // 2), -((size[1] - wanted[1]) // 2)
+
+
+def _fitted(grid: Grid, size: tuple[int, int]) -> Grid:
+    """The middle of a grid, of this (height, width) in pixels."""
+    left, top = _offset((grid.width, grid.height), (size[1], size[0]))
+    return Grid(grid.crs, grid.window_transform(-left, -top), size[1], size[0])
+
+
+def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) -> Modality:
+    """The modality as stored, from the spec and its first files.
+
+    Raises:
+        UsageError: if the spec contradicts itself or the files.
+    """
+    where = f"modalities.{name}"
+    named = next((modality for modality in BEN_GE_MODALITIES if modality.name in (spec.like, name)), None)
+    if spec.like is not None:
+        named = find_modality(spec.like, BEN_GE_MODALITIES)
+        if named.kind is not Kind.RASTER:
+            raise UsageError(f"'{spec.like}' has no pixels", where=f"{where}.like", fix="name a raster, such as s2")
+    if spec.categories or (named and named.is_categorical):
+        layer = LayerSpec(
+            files="classes",
+            kind="category",
+            title=spec.title,
+            nodata=spec.nodata,
+            categories={
+                each.code: ClassSpec(name=each.name, colour=each.colour) for each in list_categories(name, spec)
+            }
+            if spec.categories
+            else None,
+        )
+        known_name = named.name if named and named.is_categorical else f"_{name}"
+        return replace(
+            describe_layer(known_name, layer, spec.bands or ("map",), files[0].dtype, files[0].nodata), name=name
+        )
+    if spec.dtype is None and spec.like is None and files[0].dtype not in STORED_TYPE:
+        fix = f"choose a dtype: {', '.join(sorted(set(STORED_TYPE.values())))}"
+        raise UsageError(f"the files hold {files[0].dtype}, which can't be stored", where=where, fix=fix)
+    channels = spec.bands
+    if channels is None:
+        fits = named and len(files[0].names) == len(named.channels) and not all(files[0].names)
+        channels = named.channel_names if named and fits else band_names(files[0])
+    modality = describe_numbers(name, spec, channels, STORED_TYPE.get(files[0].dtype, "float32"))
+    if modality.nodata is None and files[0].nodata is not None and np.isfinite(files[0].nodata):
+        modality = replace(modality, nodata=files[0].nodata)
+    return modality
+
+
+def inspect_file(path: str, where: str) -> RasterFile:
+    """Looks at a file's header; its grid has an empty reference system if it names none.
+
+    Raises:
+        DataError: if it is missing, no raster, not north-up or has a mask.
+    """
+    try:
+        with _open(path) as dataset:
+            transform = dataset.transform
+            crs = dataset.crs or CRS()
+            if crs and (transform.b or transform.d or transform.a <= 0 or transform.e >= 0):
+                raise DataError("is not north-up", where=where, fix="warp it to a north-up grid (gdalwarp)")
+            if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums):
+                fix = "write a nodata value into the masked pixels and remove the mask or alpha band"
+                raise DataError("has a mask or alpha band, which is not read", where=where, fix=fix)
+            grid = Grid(crs, Affine(*transform[:6]), dataset.width, dataset.height)
+            names = tuple(text or "" for text in dataset.descriptions)
+            scale, offset = float(dataset.scales[0]), float(dataset.offsets[0])
+            return RasterFile(path, grid, dataset.dtypes[0], dataset.nodata, names, scale, offset)
+    except (RasterioError, OSError) as error:
+        raise _unreadable(path, where) from error
+
+
+def _open(path: str) -> Any:
+    return rasterio.io.DatasetReader(path, driver=list(DRIVERS), sharing=False)
+
+
+def _unreadable(path: str, where: str) -> DataError:
+    if not os.path.exists(path):  # noqa: PTH110 (a str, for speed)
+        return DataError("file missing", where=where, fix="add the file, or correct `files`, or set optional: true")
+    return DataError("not a readable GeoTIFF or JPEG 2000 file", where=where, fix="fetch or convert it again")
+
+
+def _read(placed: PlacedFile, grid: Grid, modality: Modality, row: str) -> npt.NDArray[np.float64]:
+    """(bands, height, width) of the grid in float64, NaN where there is nothing."""
+    path = placed.file.path
+    try:
+        with _open(path) as dataset:
+            native = dataset.read(list(placed.bands))
+    except (RasterioError, OSError) as error:
+        raise _unreadable(path, f"{row}, {modality.name}, {path}") from error
+    values: npt.NDArray[np.float64] = native.astype(np.float64)
+    if placed.nodata is not None:
+        values[native == placed.nodata] = np.nan
+    values[~np.isfinite(values)] = np.nan
+    if placed.place == (0, 0) and values.shape[1:] == (grid.height, grid.width):
+        return values
+    found = np.full((len(values), grid.height, grid.width), np.nan)
+    if placed.place is None:
+        reproject(
+            values,
+            found,
+            src_transform=placed.file.grid.transform,
+            src_crs=placed.file.grid.crs,
+            src_nodata=np.nan,
+            dst_transform=grid.transform,
+            dst_crs=grid.crs,
+            dst_nodata=np.nan,
+            resampling=Resampling.nearest if modality.is_categorical else Resampling.bilinear,
+            tolerance=TOLERANCE_PIXELS,
+        )
+        return found
+    left, top = placed.place
+    from_left, from_top = max(-left, 0), max(-top, 0)
+    part = values[:, from_top : grid.height - top, from_left : grid.width - left]
+    to_left, to_top = max(left, 0), max(top, 0)
+    found[:, to_top : to_top + part.shape[1], to_left : to_left + part.shape[2]] = part
+    return found
+
+
+def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | None]:
+    """The files of each row; rows whose file is missing lack an optional modality, else that is an error."""
+    modality = spec.modalities[name]
+    key = f"modalities.{name}.files"
+    try:
+        fields = pattern_fields(modality.files or "")
+    except ValueError as error:
+        raise UsageError(f"is no pattern: {error}", where=key, fix="write {column} for what a column holds") from None
+    rows.require(list(modality.placeholders), key)
+    bands = modality.bands or (find_modality(modality.like, BEN_GE_MODALITIES).channel_names if modality.like else None)
+    if "band" in fields and bands is None:
+        raise UsageError("the pattern has {band}", where=key, fix="list the bands")
+    each_band = bands if bands and "band" in fields else ("",)
+    templates = [str(modality.files).replace("{band}", band) for band in each_band]
+    cells = [
+        rows.table[field].astype("string").astype(object).where(rows.table[field].notna(), None).to_numpy()
+        for field in modality.placeholders
+    ]
+    base = os.path.abspath(root)  # noqa: PTH100 (does not follow links)
+    found: list[Paths | None] = []
+    for row in range(len(rows.ids)):
+        values = {field: column[row] for field, column in zip(modality.placeholders, cells, strict=True)}
+        empty = next((field for field, value in values.items() if value is None), None)
+        if empty is not None:
+            if not modality.optional:
+                fix = f"fill the cell, or set modalities.{name}.optional: true"
+                rows.wrong(row, f"column '{empty}' is empty, so '{name}' has no path", fix)
+            found.append(None)
+            continue
+        paths = tuple(_path(base, template, values, spec.outside, rows.where(row)) for template in templates)
+        missing = next((path for path in paths if not os.path.isfile(path)), None)  # noqa: PTH113 (a str, for speed)
+        if missing is not None and not modality.optional:
+            fix = f"add the file, correct {key}, or set modalities.{name}.optional: true"
+            rows.wrong(row, "file missing", fix, f"{name}, {missing}")
+        found.append(None if missing is not None else paths)
+    return found
+
+
+def _path(base: str, template: str, values: dict[str, str], outside: bool, where: str) -> str:
+    path = template
+    for field, value in values.items():
+        path = path.replace(f"{{{field}}}", value)
+    joined = os.path.normpath(os.path.join(base, path))  # noqa: PTH118 (an absolute path replaces the base)
+    if not outside and not joined.startswith(f"{base}{os.sep}"):
+        fix = "keep the files in root, or set outside: true if the table can be trusted"
+        raise DataError(f"the path '{path}' leads out of {base}", where=where, fix=fix)
+    return joined
+
+
+def _first_files(name: str, paths: Sequence[Paths | None], where: Sequence[str]) -> list[RasterFile]:
+    """What the files of the first row that has the modality say of themselves."""
+    first_error: DataError | None = None
+    for row, found in enumerate(paths):
+        if found is None:
+            continue
+        try:
+            return [inspect_file(path, f"{where[row]}, {name}, {path}") for path in found]
+        except DataError as error:
+            first_error = first_error or error
+    fix = "correct the path, or take the modality out of the spec"
+    raise first_error or DataError("no row has a file", where=f"modalities.{name}.files", fix=fix)

@@ -1,0 +1,164 @@
+"""Which patches to annotate next, as a trained model sees it; in a study, what is picked for the next amount of labels.
+
+`rank` chooses among patches by what a model says of them (see `eofuse.evaluation.acquisition`). `write_order` does so for the
+training patches of a run whose labels are hidden, and writes the order in which they are revealed; the next run reads it as its
+`labels.order`::
+
+    order-<method>.csv   patch_id; picked: 0 for the labels that the run had, then 1, 2, …; uncertainty and distance of the picks
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from eofuse.data.loading import Loader, Rows, in_order
+from eofuse.data.store import open_store
+from eofuse.errors import UsageError
+from eofuse.evaluation.acquisition import NEED_UNCERTAINTY, FloatArray, binary_entropy, class_entropy, pick
+from eofuse.files import replacing
+from eofuse.learning.loop import open_fabric
+from eofuse.learning.preparation import prepare
+from eofuse.learning.run import check_same_data, open_run
+from eofuse.models.model import Model
+from eofuse.tasks.base import Array
+
+ENTROPIES: Mapping[str, Callable[[Array], FloatArray]] = {
+    "single_label": class_entropy,
+    "multi_label": binary_entropy,
+    "segmentation": class_entropy,
+}
+"""Kind of target → how uncertain its probabilities are, from 0 to 1. Numbers and boxes have no probabilities of classes."""
+
+MOST_PICKS = 2000
+"""Hidden labels, at most, that one run puts into an order."""
+
+BATCH_SIZE = 32
+
+
+def refuse_without_probabilities(by: str, kinds: Iterable[str]) -> None:
+    """Raises a `UsageError` if a way of choosing needs probabilities, and no target of these kinds has them."""
+    known = list(kinds)
+    if by in NEED_UNCERTAINTY and not set(known) & set(ENTROPIES):
+        told = ", ".join(dict.fromkeys(kind.replace("_", " ") for kind in known))
+        found = f"'{by}' needs probabilities of classes, and {told} has none"
+        raise UsageError(found, fix="choose by diversity, which looks at the features alone")
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Patches in the order in which to annotate them.
+
+    Attributes:
+        rows: of the store, the most wanted first.
+        uncertainty: of each from 0 to 1, the mean over the targets with classes; NaN if there is none.
+        distance: of each, between features, to the nearest patch with a label or before it in the order.
+    """
+
+    rows: Rows
+    uncertainty: FloatArray
+    distance: FloatArray
+
+    def table(self, patch_ids: Sequence[str] | Array) -> pd.DataFrame:
+        """A row a patch: patch_id, picked (1, 2, …), uncertainty, distance.
+
+        Args:
+            patch_ids: of each patch of the store.
+        """
+        return pd.DataFrame(
+            {
+                "patch_id": np.asarray(patch_ids)[self.rows],
+                "picked": np.arange(1, len(self.rows) + 1),
+                "uncertainty": self.uncertainty,
+                "distance": self.distance,
+            }
+        )
+
+
+def rank(
+    by: str,
+    count: int,
+    model: Model,
+    candidates: tuple[Loader, Rows],
+    labelled: tuple[Loader, Rows],
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ranked:
+    """Chooses patches to be annotated.
+
+    Args:
+        by: one of `eofuse.evaluation.acquisition.METHODS`.
+        count: how many are wanted.
+        model: a trained one, on its device.
+        candidates: what reads the patches, and their rows.
+        labelled: the same for those that have labels.
+        seed: of `random`.
+        progress: called with (patches seen, patches in all).
+
+    Raises:
+        UsageError: if the method needs probabilities that the model does not tell.
+    """
+    refuse_without_probabilities(by, [head.kind for head in model.spec.heads.values()])
+    total, before = sum(len(rows) for _, rows in (candidates, labelled)), len(labelled[1])
+    centres, _ = _look(model, *labelled, lambda done: progress(done, total) if progress else None)
+    vectors, uncertainty = _look(model, *candidates, lambda done: progress(before + done, total) if progress else None)
+    chosen = pick(by, count, vectors, centres, uncertainty, seed)
+    rows = candidates[1][chosen.positions]
+    unsure = np.full(len(rows), np.nan) if uncertainty is None else uncertainty[chosen.positions]
+    return Ranked(rows, unsure, chosen.distances)
+
+
+@torch.no_grad()
+def _look(model: Model, loader: Loader, rows: Rows, tell: Callable[[int], None]) -> tuple[Array, FloatArray | None]:
+    """Features of patches, (patches, width), those of several sets one beside the other; and their uncertainty, (patches,)."""
+    device = next(model.parameters()).device
+    telling = [(name, ENTROPIES[head.kind]) for name, head in model.spec.heads.items() if head.kind in ENTROPIES]
+    model.eval()
+    vectors, unsure = [], []
+    done = 0
+    for batch in loader.batches(in_order(rows, BATCH_SIZE)):
+        moved = batch.to(device)
+        features = model.features(moved.inputs, moved.present)
+        vectors.append(torch.cat([each.vector for each in features], dim=1).float().cpu().numpy())
+        if telling:
+            told = model.predict(moved.inputs, moved.present)
+            unsure.append(np.mean([entropy(told[name].float().cpu().numpy()) for name, entropy in telling], axis=0))
+        done += len(batch)
+        tell(done)
+    return np.concatenate(vectors), np.concatenate(unsure) if telling else None
+
+
+def order_file(folder: Path, by: str) -> Path:
+    """Where a run folder has its order of labels."""
+    return folder / f"order-{by}.csv"
+
+
+def write_order(folder: Path, by: str) -> None:
+    """Puts the labels of a finished run first and the hidden ones behind, in the order in which they are to be revealed; done once.
+
+    Only training patches whose label is known, and hidden from the run, are picked; what the label is, nothing looks at. Validation
+    and test patches are not read.
+    """
+    file = order_file(folder, by)
+    if file.is_file():
+        return
+    run = open_run(folder)
+    store = open_store(run.options.data.store)
+    check_same_data(folder, store)
+    prepared = prepare(store, run.options)
+    known = np.logical_or.reduce([task.target.known for task in prepared.tasks])
+    hidden = prepared.unlabelled[known[prepared.unlabelled]]
+    labelled = prepared.rows["train"]
+    patch_ids = store.index["patch_id"].to_numpy()
+    order = pd.DataFrame({"patch_id": patch_ids[labelled], "picked": 0})
+    if len(hidden):
+        model = run.model().to(open_fabric(run.options.train).device)
+        loader = prepared.loader(run.options)
+        ranked = rank(by, MOST_PICKS, model, (loader, hidden), (loader, labelled), seed=run.options.seed)
+        order = pd.concat([order, ranked.table(patch_ids)], ignore_index=True)
+    with replacing(file) as temporary:
+        order.to_csv(temporary, index=False)

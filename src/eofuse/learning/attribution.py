@@ -1,0 +1,277 @@
+"""What each modality, scalar and band is worth to a trained run, on its test patches.
+
+Four questions, each with an interval over scenes; positive numbers say that it helps:
+
+- `shapley`: of the gain over the constant predictor, how much is due to each modality (see `eofuse.evaluation.attribution`);
+- `drop_one`: what is lost when a modality alone is taken away;
+- `permutation`: what is lost when whole scenes swap the values of a scalar or series;
+- `band`: what is lost when test patches swap a band of a raster.
+
+The first two ask the model without modalities, and are worth as much as it has learned to do without them.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eofuse.data.loading import Batch, Loader, Rows
+from eofuse.errors import UsageError, did_you_mean
+from eofuse.evaluation.attribution import Estimate, Game, Subset, attribute_gain
+from eofuse.evaluation.evidence import from_columns
+from eofuse.evaluation.permutation import importance, permute_scenes, tells_scenes
+from eofuse.evaluation.statistics import Bootstrap, Replicated, few_scenes_warning
+from eofuse.files import replacing, write_text
+from eofuse.learning.evaluate import metric_unit
+from eofuse.learning.without import NEVER_SAW_GAPS, Tested, open_tested, predict_from, saw_gaps
+from eofuse.modalities import Kind
+from eofuse.tasks import Evidence, Task
+from eofuse.tasks.base import Array
+from eofuse.tasks.gathering import Predict
+
+TABLE_FILE = "attribution.csv"
+FACTS_FILE = "attribution.json"
+
+TELLING = 0.9
+"""A scalar that tells the scene of so many training patches is warned of."""
+
+GUESSING = ("macro_f1", "miou")
+"""Metrics that are means over classes of a score that is 0 for classes never named."""
+
+MOST_ROWS = 20_000
+"""Training patches on which it is measured whether scalars tell scenes."""
+
+Progress = Callable[[int, int, str], None]
+
+Scores = dict[tuple[str, str], Replicated]
+"""By target and metric."""
+
+
+@dataclass(frozen=True)
+class RunAttribution:
+    """What each modality, scalar and band is worth to a run.
+
+    Attributes:
+        table: a row a target, question (`kind`) and `name`: metric, value, low, high (95 % interval over scenes), spread (of
+            Shapley values the standard error from drawing orders, 0 where all subsets were evaluated; of permutations the standard
+            deviation over draws), n_test, n_scenes, unit.
+        facts: by target, each metric with all modalities (`whole`) and of the constant predictor (`constant`); how it was found.
+        warnings: what a reader must know.
+    """
+
+    table: pd.DataFrame
+    facts: dict[str, Any]
+    warnings: list[str]
+
+
+def attribute(
+    run_folder: str | os.PathLike[str],
+    *,
+    metric: str | None = None,
+    seed: int = 0,
+    repeats: int = 5,
+    replicates: int = 2000,
+    progress: Progress | None = None,
+) -> RunAttribution:
+    """Attributes the metrics of each target, and writes `attribution.csv` and `attribution.json` into the run's folder.
+
+    Args:
+        run_folder: a trained run.
+        metric: that is to be shown of each target that has it; the ranking one by default. The table has them all.
+        seed: of the permutations, and of the orders of more than six modalities.
+        repeats: draws of each permutation.
+        replicates: of the bootstrap over scenes.
+        progress: called with (predictions of the test set done, in all, a few words).
+
+    Raises:
+        UsageError: if no target has the metric.
+    """
+    tested = open_tested(Path(run_folder))
+    shown = {task.name: metric if metric in judged(task) else task.metric for task in tested.tasks}
+    if metric is not None and metric not in shown.values():
+        known = [name for task in tested.tasks for name in judged(task)]
+        raise UsageError(f"unknown metric '{metric}'", where="metric", fix=did_you_mean(metric, known))
+    options = tested.run.options
+    game = Game(list(options.inputs), seed)
+    inputs = list(_inputs(tested))
+    total, done = len(game.subsets) - 1 + repeats * len(inputs), 0
+
+    def scores(evidence: Mapping[str, Evidence]) -> Scores:
+        return {
+            (task.name, metric): found
+            for task in tested.tasks
+            for metric, found in Bootstrap(task.score, replicates)  # one for all would keep all evidence
+            .replicate([tested.predictions(task, evidence[task.name])])
+            .items()
+        }
+
+    def asked(predict: Predict, words: str) -> Scores:
+        nonlocal done
+        found = scores(tested.gather(predict))
+        done += 1
+        if progress:
+            progress(done, total, words)
+        return found
+
+    whole = scores({task.name: _said(tested, task) for task in tested.tasks})
+    of_subset: dict[Subset, Scores] = {}
+    for subset in game.subsets[:-1]:
+        words = f"from {', '.join(name for name in game.names if name in subset) or 'nothing'}"
+        of_subset[subset] = asked(predict_from(tested.predict, tested.tasks, subset), words)
+    of_subset[game.subsets[-1]] = whole
+    of_input = {
+        each: [asked(each.permuted(tested, [seed, draw]), f"{each.label} permuted") for draw in range(repeats)]
+        for each in inputs
+    }
+
+    lines: list[dict[str, Any]] = []
+    facts: dict[str, dict[str, Any]] = {}
+    for task in tested.tasks:
+        facts[task.name] = {"kind": task.kind, "metric": shown[task.name], "whole": {}, "constant": {}}
+        for name in judged(task):
+            line, key = partial(_line, tested, task, name), (task.name, name)
+            worth = attribute_gain(game, [of_subset[subset][key] for subset in game.subsets], name)
+            facts[task.name]["whole"][name], facts[task.name]["constant"][name] = worth.whole, worth.constant
+            lines += [line("shapley", one.name, one.shapley, one.sampling_error) for one in worth.worths]
+            lines += [line("drop_one", one.name, one.drop_one, float("nan")) for one in worth.worths]
+            for each, draws in of_input.items():
+                found, deviation = importance(whole[key], [draw[key] for draw in draws], name)
+                lines.append(line(each.kind, each.label, found, deviation))
+    table = pd.DataFrame(lines)
+    warnings = _warnings(tested, shown, int(table["n_scenes"].min()))
+    about = {
+        "targets": facts,
+        "inputs": list(game.names),
+        "subsets": len(game.subsets),
+        "exact": game.is_exact,
+        "seed": seed,
+        "repeats": repeats,
+        "replicates": replicates,
+        "warnings": warnings,
+    }
+    with replacing(tested.run.folder / TABLE_FILE) as temporary:
+        table.to_csv(temporary, index=False)
+    write_text(tested.run.folder / FACTS_FILE, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return RunAttribution(table, about, warnings)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What is permuted: a modality without pixels, or a band.
+
+    Attributes:
+        kind: `permutation` or `band`.
+        modality: its name.
+        channel: of the band.
+    """
+
+    kind: str
+    modality: str
+    channel: str | None = None
+
+    @property
+    def label(self) -> str:
+        """How it is called."""
+        return f"{self.modality}.{self.channel}" if self.channel else self.modality
+
+    def permuted(self, tested: Tested, seed: list[int]) -> Predict:
+        """Predictions with this swapped among the test patches that have it."""
+        store, options = tested.prepared.store, tested.run.options
+        test = tested.prepared.rows["test"]
+        there = test[store.present(self.modality)[test]]
+        givers = np.arange(len(store))
+        if self.channel is None:
+            givers[there] = there[permute_scenes(store.index["scene"].to_numpy()[there], seed)]
+        else:
+            givers[there] = np.random.default_rng(seed).permutation(there)
+        position = None
+        if self.channel is not None:
+            position = tested.loader.modalities[self.modality].channel_index(self.channel)
+        channels = [self.channel] if self.channel is not None else options.inputs[self.modality]
+        loader = Loader(store, {self.modality: channels}, crop=options.data.crop)
+        return partial(_predict_permuted, tested.predict, loader, self.modality, position, givers)
+
+
+def _predict_permuted(
+    predict: Predict, loader: Loader, name: str, position: int | None, givers: Rows, batch: Batch
+) -> Mapping[str, Array]:
+    """Predictions of a batch whose patches have the values of others in one modality, or in one channel of it."""
+    values = loader.read(givers[batch.rows]).inputs[name]
+    if position is not None:
+        swapped = batch.inputs[name].clone()
+        swapped[:, position] = values[:, 0]
+        values = swapped
+    return predict(replace(batch, inputs={**batch.inputs, name: values}))
+
+
+def _inputs(tested: Tested) -> Iterator[_Input]:
+    """What can be permuted: scalars and series as a whole, rasters by band."""
+    modalities = tested.loader.modalities.values()
+    yield from (_Input("permutation", modality.name) for modality in modalities if modality.kind is not Kind.RASTER)
+    for modality in modalities:
+        if modality.kind is Kind.RASTER:
+            yield from (_Input("band", modality.name, channel) for channel in modality.channel_names)
+
+
+def _said(tested: Tested, task: Task) -> Evidence:
+    return from_columns(tested.run.predictions(task.name), task.kind, len(task.classes))
+
+
+def _guessing_warning(task: Task, metric: str) -> str:
+    other = "; balanced_accuracy does not reward guesses" if "balanced_accuracy" in task.metrics else ""
+    return (
+        f"{task.name}: under {metric} the constant predictor, which names one class only, scores less than guesses do, so what "
+        f"tells nothing can seem worth a little{other}."
+    )
+
+
+def judged(task: Task) -> list[str]:
+    """Metrics of a task of which more, or less, is better."""
+    return [metric for metric in task.metrics if metric != "bias"]
+
+
+def _line(
+    tested: Tested, task: Task, metric: str, kind: str, name: str, found: Estimate, spread: float
+) -> dict[str, Any]:
+    scenes = tested.places(task)["scene"]
+    return {
+        "target": task.name,
+        "kind": kind,
+        "name": name,
+        "metric": metric,
+        **asdict(found),
+        "spread": spread,
+        "n_test": len(scenes),
+        "n_scenes": len(np.unique(scenes)),
+        "unit": metric_unit(task, metric),
+    }
+
+
+def _warnings(tested: Tested, shown: Mapping[str, str], scenes: int) -> list[str]:
+    """What a reader must know of a run's attribution."""
+    options, store = tested.run.options, tested.prepared.store
+    found = list(tested.run.notes())
+    if len(options.inputs) > 1 and not saw_gaps(options, tested.prepared):
+        found.append(NEVER_SAW_GAPS + " Train it with `augment: {drop_modalities: 0.3}` and `fusion.missing: token`.")
+    train = tested.prepared.rows["train"]
+    for modality in tested.loader.modalities.values():
+        if modality.kind is Kind.RASTER:
+            continue
+        rows = train[store.present(modality.name)[train]][:MOST_ROWS]
+        values = Loader(store, {modality.name: options.inputs[modality.name]}).read(rows).inputs[modality.name].numpy()
+        numbers = np.nan_to_num(values.reshape(len(rows), -1).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        share = tells_scenes(numbers, store.index["scene"].to_numpy()[rows])
+        if share >= TELLING:
+            found.append(
+                f"'{modality.name}' tells the scene of {share:.0%} of the training patches: the model could learn scenes by heart "
+                "from it, and what it loses when scenes swap it is no sign that it helps in new ones."
+            )
+    found += [_guessing_warning(task, shown[task.name]) for task in tested.tasks if shown[task.name] in GUESSING]
+    few = few_scenes_warning(scenes)
+    return [*found, few[0].upper() + few[1:] + "."] if few else found

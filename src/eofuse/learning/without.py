@@ -1,0 +1,167 @@
+"""What a trained run says of its test patches when it is told that they lack some of their modalities.
+
+::
+
+    without/<modalities, with + between>/<target>.parquet   test predictions with these taken away, as `predictions/` has them
+
+Patches that lack a modality go on lacking it. Of a patch to which nothing is left, the model is not asked: it gets the constant
+prediction, so that with every modality taken away the constant predictor is left.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from eofuse.data.loading import Batch, Loader
+from eofuse.data.store import open_store
+from eofuse.evaluation.attribution import Subset
+from eofuse.evaluation.evidence import to_columns
+from eofuse.evaluation.statistics import Predictions
+from eofuse.files import file_name, replacing
+from eofuse.learning.loop import open_fabric
+from eofuse.learning.options import RunOptions
+from eofuse.learning.outputs import predictions_file
+from eofuse.learning.preparation import Prepared, prepare
+from eofuse.learning.run import MODEL_FOLDER, Run, check_same_data, test_run
+from eofuse.models.artifact import load_model
+from eofuse.models.heads.base import HeadSpec
+from eofuse.tasks import Evidence, Task
+from eofuse.tasks.base import Array
+from eofuse.tasks.gathering import Predict, gather, predict_constant, predict_with
+
+WITHOUT_FOLDER = "without"
+
+NEVER_SAW_GAPS = "This model never saw gaps in training: what it says without a modality tells how it extrapolates."
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A tested run with its model, ready to be asked again about its test patches.
+
+    Attributes:
+        run: the run.
+        prepared: its data.
+        predict: its model, before calibration.
+        specs: of the calibrated heads, by target name.
+        loader: of its inputs and targets.
+    """
+
+    run: Run
+    prepared: Prepared
+    predict: Predict
+    specs: Mapping[str, HeadSpec]
+    loader: Loader
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that have test scores."""
+        return [task for task in self.prepared.tasks if task.name in self.run.targets]
+
+    def gather(self, predict: Predict) -> dict[str, Evidence]:
+        """Evidence of the test patches by target name."""
+        return gather(predict, self.tasks, self.specs, self.loader, self.prepared.rows["test"])
+
+    def places(self, task: Task) -> dict[str, Array]:
+        """The test patches that have a target: patch_id, row, scene."""
+        rows = task.known(self.prepared.rows["test"])
+        index = self.prepared.store.index.iloc[rows]
+        return {"patch_id": index["patch_id"].to_numpy(), "row": rows, "scene": index["scene"].to_numpy()}
+
+    def predictions(self, task: Task, evidence: Evidence) -> Predictions:
+        """Evidence of the test patches as the statistics take it."""
+        places, options = self.places(task), self.run.options
+        scenes, patches = places["scene"].astype(str), places["patch_id"].astype(str)
+        return Predictions(evidence, scenes, patches, options.seed, options.split.fold)
+
+
+def open_tested(folder: Path) -> Tested:
+    """A run with its model; a run that was not tested yet is tested first.
+
+    Raises:
+        UsageError: if it is no run folder.
+        DataError: if its training is not finished, or its store has changed.
+    """
+    run = test_run(folder)
+    store = open_store(run.options.data.store)
+    check_same_data(folder, store)
+    prepared = prepare(store, run.options)
+    device = open_fabric(run.options.train).device
+    model = load_model(folder / MODEL_FOLDER, device)
+    specs = model.spec.heads
+    model.calibrate({})
+    return Tested(run, prepared, predict_with(model, device), specs, prepared.loader(run.options))
+
+
+def saw_gaps(options: RunOptions, prepared: Prepared) -> bool:
+    """Whether patches without some modality were among those that a run learned from."""
+    if options.augment.drop_modalities > 0:
+        return True
+    train = prepared.rows["train"]
+    return any(not prepared.store.present(name)[train].all() for name in options.inputs)
+
+
+def predict_from(predict: Predict, tasks: Iterable[Task], subset: Subset) -> Predict:
+    """Predictions from a subset of the modalities; the constant prediction of patches that have none of it.
+
+    Args:
+        predict: predictions from all.
+        tasks: what is predicted.
+        subset: names of the modalities that are not taken away.
+    """
+    tasks = list(tasks)
+    if not subset:
+        return predict_constant(tasks)
+
+    def told(batch: Batch) -> Mapping[str, Array]:
+        present = {name: there if name in subset else torch.zeros_like(there) for name, there in batch.present.items()}
+        found = predict(replace(batch, present=present))
+        nothing = ~torch.stack(list(present.values())).any(0).cpu().numpy()
+        if not nothing.any():
+            return found
+        return {task.name: _with_constant(found[task.name], task.constant, nothing) for task in tasks}
+
+    return told
+
+
+def _with_constant(prediction: Array, constant: Array, rows: Array) -> Array:
+    mixed: Array = np.where(rows.reshape(-1, *(1 for _ in prediction.shape[1:])), constant, prediction)
+    return mixed.astype(prediction.dtype)
+
+
+def without_file(folder: Path, taken: Subset, target: str) -> Path:
+    """Where the predictions of a target lie that were made without some modalities."""
+    return folder / WITHOUT_FOLDER / "+".join(map(file_name, sorted(taken))) / f"{file_name(target)}.parquet"
+
+
+def test_without(folder: Path, taken: Iterable[Subset]) -> None:
+    """Writes what a run says of its test patches without some modalities, for each of these sets; what is there is kept.
+
+    Args:
+        folder: a trained run.
+        taken: sets of modalities to be taken away.
+    """
+    run = test_run(folder)
+    missing = [
+        names for names in taken if not all(without_file(folder, names, target).is_file() for target in run.targets)
+    ]
+    if not missing:
+        return
+    tested = open_tested(folder)
+    for names in missing:
+        subset = frozenset(run.options.inputs) - names
+        evidence = tested.gather(predict_from(tested.predict, tested.tasks, subset))
+        for task in tested.tasks:
+            table = pd.DataFrame({**tested.places(task), **to_columns(evidence[task.name])})
+            with replacing(without_file(folder, names, task.name)) as temporary:
+                table.to_parquet(temporary, index=False)
+
+
+def read_without(folder: Path, taken: Subset, target: str) -> pd.DataFrame:
+    """The test predictions of a target without some modalities; with none taken away, those with all."""
+    if not taken:
+        return pd.read_parquet(predictions_file(folder, target))
+    return pd.read_parquet(without_file(folder, taken, target))

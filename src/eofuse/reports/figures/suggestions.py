@@ -1,0 +1,132 @@
+"""A contact sheet: small pictures of the patches that are suggested for annotation, with rank, name and prediction."""
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from eofuse.data.store import Store
+from eofuse.files import replacing
+from eofuse.modalities import Kind, Modality
+from eofuse.reports.figures.rendering import TRUE_COLOUR, Panel, raster_panels
+from eofuse.reports.figures.style import INK, QUIET, RULE, styled, write_png
+from eofuse.reports.wording import class_title
+
+MOST = 100
+"""Pictures on a sheet."""
+
+PER_LINE = 8
+SIDE, GAP, MARGIN, TOP, LINE = 1.45, 0.16, 0.25, 0.7, 0.125
+"""Inches: a picture's side, the room between them, at the edge and above; a line of text."""
+
+LETTERS = 28
+"""In a line below a picture."""
+
+LINES = 3
+"""Of the name, and of the prediction, at most."""
+
+
+@styled
+def contact_sheet(store: Store, table: pd.DataFrame, told: Sequence[str], title: str, path: Path) -> Figure:
+    """Draws the first hundred of some patches and writes them as PNG.
+
+    Args:
+        store: the packed store.
+        table: rank, patch_id, uncertainty (or missing), and what is predicted.
+        told: columns with what is predicted.
+        title: what the patches are.
+        path: of the picture.
+    """
+    shown = table.head(MOST)
+    texts = [(_name(row), _said(row, told)) for row in shown.to_dict("records")]
+    per_line = min(PER_LINE, len(shown))
+    step = SIDE + max(len(name) + len(said) for name, said in texts) * LINE + 1.5 * GAP
+    height = TOP + math.ceil(len(shown) / per_line) * step
+    figure = Figure(figsize=(2 * MARGIN + max(per_line, 4) * (SIDE + GAP) - GAP, height))
+    width = figure.get_figwidth()
+    picture = _source(store)
+    for place, (name, said) in enumerate(texts):
+        left = MARGIN + place % per_line * (SIDE + GAP)
+        top = TOP + place // per_line * step
+        panel = _panel(store, picture, store.row_of(shown["patch_id"].iloc[place]))
+        axes = figure.add_axes((left / width, 1 - (top + SIDE) / height, SIDE / width, SIDE / height))
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set(visible=True, color=RULE)
+        if panel is not None and panel.pixels is not None:
+            axes.imshow(panel.pixels, interpolation="nearest")
+        else:
+            axes.text(0.5, 0.5, "no picture", transform=axes.transAxes, ha="center", va="center", color=QUIET)
+        for line, text in enumerate([*name, *said]):
+            below = 1 - (top + SIDE + 0.05 + line * LINE) / height
+            style: dict[str, Any] = {"color": QUIET if line < len(name) else INK, "fontsize": 6.2}
+            figure.text(left / width, below, text, va="top", **style)
+    mark = "   [simulated]" if store.simulated else ""
+    figure.text(MARGIN / width, 1 - 0.14 / height, f"{title}{mark}", va="top", fontsize=12, fontweight="bold")
+    more = f" The first {MOST} of {len(table)}." if len(table) > len(shown) else ""
+    note = f"Most wanted first.{more} Below each: rank and name, and what the model predicts."
+    figure.text(MARGIN / width, 1 - 0.4 / height, note, va="top", color=QUIET)
+    with replacing(path) as temporary:
+        write_png(figure, temporary)
+    return figure
+
+
+def _source(store: Store) -> Modality | None:
+    """The raster that shows a patch best: one with the colours that an eye sees, else the first that is no class map."""
+    rasters = [modality for modality in store.modalities.values() if modality.kind is Kind.RASTER]
+    rasters.sort(key=lambda modality: (not _has_colours(modality), modality.is_categorical))
+    return rasters[0] if rasters else None
+
+
+def _has_colours(modality: Modality) -> bool:
+    known = {spelling for channel in modality.channels for spelling in (channel.name, *channel.aliases)}
+    return set(TRUE_COLOUR) <= known
+
+
+def _panel(store: Store, modality: Modality | None, row: int) -> Panel | None:
+    if modality is None or not store.present(modality.name)[row]:
+        return None
+    return raster_panels(modality, store.read(modality.name, [row])[0])[0]
+
+
+def _name(row: dict[Any, Any]) -> list[str]:
+    """Rank and name of a patch in lines, broken behind underscores where there are any."""
+    lines = [""]
+    for part in re.split(r"(?<=_)", f"{row['rank']}  {row['patch_id']}"):
+        if len(lines[-1]) + len(part) > LETTERS:
+            lines.append("")
+        lines[-1] += part
+    return [line for long in lines for line in textwrap.wrap(long, LETTERS)][:LINES]
+
+
+def _said(row: dict[Any, Any], told: Sequence[str]) -> list[str]:
+    """What is predicted of a patch, in lines: classes with their probability, the largest shares of the pixels, or numbers."""
+    parts: list[str] = []
+    shares: list[tuple[float, str]] = []
+    for column in told:
+        value = row[column]
+        if column.endswith(".confidence"):
+            parts[-1] += _share(value, " ({})")
+        elif isinstance(value, str):
+            parts.append(class_title(value))
+        elif isinstance(value, list | tuple | np.ndarray):
+            parts.append(", ".join(map(class_title, value)) or "none of the classes")
+        elif pd.isna(value) or column.endswith((".low", ".high")):
+            continue
+        elif ".share." in column:
+            shares.append((value, class_title(column.partition(".share.")[2])))
+        else:
+            parts.append(f"{class_title(column)} {value:.3g}")
+    largest = [name + _share(share, " {}") for share, name in sorted(shares, reverse=True)[:2] if share]
+    return textwrap.wrap("; ".join([*parts, *largest]), LETTERS)[:LINES]
+
+
+def _share(value: float, form: str) -> str:
+    return form.format(f"{100 * value:.0f}\u00a0%")

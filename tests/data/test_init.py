@@ -1,0 +1,108 @@
+"""A first spec is written from what a folder or table shows, and says what it could not tell."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eofuse.cli import main
+from eofuse.config import parse_options, read_yaml
+from eofuse.data.init import init
+from eofuse.data.init_columns import guess_columns
+from eofuse.data.pack import pack
+from eofuse.data.sources.table import open_table_spec
+from eofuse.data.sources.table_spec import TableSpec
+from eofuse.data.targets import make_target
+from eofuse.errors import DataError, UsageError
+from table_folder import TableFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "data").mkdir()
+    made = TableFolder(tmp_path / "data")
+    made.table.to_csv(made.path / "samples.csv", index=False)
+    return made
+
+
+def test_eurosat_needs_three_edited_lines(shared, tmp_path, capsys):
+    spec = tmp_path / "spec.yaml"
+    assert main(["init", str(shared / "realdata" / "eurosat-100"), "-o", str(spec)]) == 0
+    assert "which bands are the 13?" in capsys.readouterr().out
+    before = spec.read_text().splitlines()
+    bands = "bands: [B01, B02, B03, B04, B05, B06, B07, B08, B09, B10, B11, B12, B8A]"
+    after = [f"    {bands}" if line.strip().startswith("bands:") else line for line in before]
+    after = ["    like: s2" if "like: s2" in line else line.replace("  image:", "  s2:") for line in after]
+    assert sum(old != new for old, new in zip(before, after, strict=True)) <= 5
+    spec.write_text("\n".join(after))
+    store = pack(spec, tmp_path / "out.store", workers=1)
+    assert store.modality("s2").channel_names == tuple(bands[8:-1].split(", "))
+    assert store.modality("s2").channels[9].unit == "reflectance"
+    assert len(make_target(store, "label").classes) == 10
+
+
+def test_the_spec_of_fuel_moisture_can_be_packed_as_it_is(shared, tmp_path):
+    done = init(shared / "realdata" / "fuel-moisture", tmp_path / "spec.yaml")
+    source = open_table_spec(done.spec)
+    assert {modality.name: modality.kind.value for modality in source.modalities} == {
+        "s1": "series",
+        "s2": "series",
+        "weather": "series",
+        "terrain": "vector",
+    }
+    assert source.index["scene"].nunique() == 150
+    assert source.provenance["table"]["labels"] == {"target": "number"}
+    assert any("start_month" in line for line in done.unknown)
+
+
+def test_what_it_writes_packs(folder, tmp_path):
+    spec = init(folder.path, tmp_path / "spec.yaml").spec
+    options = parse_options(TableSpec, read_yaml(spec))
+    assert (options.id, options.scene, options.lon) == ("id", "site", "lon")
+    assert options.modalities["optical"].files == "optical/{id}.tif"
+    assert pack(spec, tmp_path / "out.store", workers=1).patch_size == (8, 8)
+
+
+def test_a_folder_of_images_only_gets_a_table(folder, tmp_path):
+    (folder.path / "samples.csv").unlink()
+    for kind in ("wood", "field"):
+        folder.write(f"{kind}/{kind}_1.tif", np.ones((3, 8, 8), np.uint16))
+        folder.write(f"{kind}/{kind}_2.tif", np.ones((3, 8, 8), np.uint16))
+    done = init(folder.path, tmp_path / "spec.yaml")
+    store = pack(done.spec, tmp_path / "out.store", workers=1)
+    assert set(make_target(store, "folder").classes) == {"field", "optical", "wood"}
+
+
+def test_a_file_a_band_is_one_modality(folder, tmp_path):
+    for name in folder.table["id"]:
+        for band in ("B02", "B8A"):
+            folder.write(f"s2/{name}_{band}.tif", np.ones((1, 8, 8), np.uint16))
+    values = read_yaml(init(folder.path, tmp_path / "spec.yaml").spec)["modalities"]
+    assert values["s2"]["files"] == "s2/{id}_{band}.tif"
+    assert values["s2"]["bands"] == ["B02", "B8A"]
+
+
+def test_nothing_is_overwritten(folder, tmp_path):
+    init(folder.path, tmp_path / "spec.yaml")
+    with pytest.raises(UsageError, match="exists already"):
+        init(folder.path, tmp_path / "spec.yaml")
+
+
+def test_an_empty_folder_is_one_clear_message(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="neither a table nor an image"):
+        init(tmp_path / "empty", tmp_path / "spec.yaml")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["a", "b", "a", "b", "a", "b"], "class"),
+        ([0.5, 1.25, 2.0, 3.0, 4.0, 5.0], "number"),
+        ([1, 2, 1, 2, 1, 2], "class"),
+        (["a;b", "a", "b", "a;b", "b", "a"], {"kind": "list", "separator": ";"}),
+        ([["a"], ["a", "b"], [], ["b"], ["a"], ["b"]], "list"),
+    ],
+)
+def test_what_a_label_column_holds_is_told_by_its_cells(cells, kind):
+    guess = guess_columns(pd.DataFrame({"id": list("uvwxyz"), "label": cells}))
+    assert guess.labels == {"label": kind}

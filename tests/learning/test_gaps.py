@@ -1,0 +1,210 @@
+"""Runs on patches that lack inputs: every strategy goes on, what was learned from gaps helps, and the reader is told."""
+
+import numpy as np
+import pytest
+import torch
+
+from eofuse.config import merge, parse_options
+from eofuse.data.loading import Loader
+from eofuse.data.pack import pack_source
+from eofuse.errors import DataError
+from eofuse.inference.predict import loader_for, predict_store
+from eofuse.learning import run as runs
+from eofuse.learning.evaluate import evaluate
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import model_spec, prepare
+from eofuse.models.fusion import FUSIONS
+from fake_source import FakeSource, MappedSource
+
+STRATEGIES = {name: {"strategy": name} for name in FUSIONS} | {"shared": {"strategy": "late", "weights": "shared"}}
+
+
+class TwoSigns(FakeSource):
+    """The label shows plainly in Sentinel-1, and faintly in the elevation."""
+
+    def signal(self, modality, row, raster):
+        strength = {"s1": 6, "elevation": 300}.get(modality.name, 0)
+        return raster + strength * self.index["label"].iloc[row]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("gaps")
+
+
+@pytest.fixture(scope="module")
+def halved(folder):
+    """Half of the patches lack Sentinel-1, a third the elevation, and every sixth has the season only."""
+    absent = {"s1": set(range(0, 60, 2)), "elevation": set(range(0, 60, 3))}
+    return pack_source(MappedSource(patches=60, size=32, absent=absent), folder / "halved.store", workers=1)
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    return pack_source(TwoSigns(patches=120), folder / "whole.store", workers=1)
+
+
+def options(store, **changes) -> RunOptions:
+    base = {
+        "data": {"store": str(store.path)},
+        "inputs": ["s1", "elevation", "season"],
+        "split": {"fractions": [0.5, 0.2, 0.3]},
+        "task": {"target": "label"},
+        "fusion": {"strategy": "late", "encoder": "test_resnet", "missing": "token"},
+        "train": {"steps": 3, "batch_size": 8, "evaluations": 1, "learning_rate": 0.003},
+    }
+    return parse_options(RunOptions, merge(base, changes))
+
+
+def train(folder, recipe: RunOptions) -> runs.Run:
+    runs.start_run(recipe, folder)
+    runs.train_run(folder, tensorboard=False)
+    return runs.test_run(folder)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_patches_that_lack_an_input_are_learned_from_and_tested(name, halved, tmp_path):
+    inputs = ["s1"] if name == "single" else ["s1", "elevation", "season"]
+    run = train(tmp_path, options(halved, inputs=inputs, fusion=STRATEGIES[name]))
+    used = prepare(halved, run.options).usable.sum()
+    assert used == (30 if name == "single" else 60)
+    assert np.isfinite(run.result["score"])
+
+
+@pytest.mark.parametrize("strategy", ["early", "late", "decision"])
+def test_maps_and_numbers_of_patches_that_lack_an_input_are_scored_and_predicted(strategy, halved, tmp_path):
+    tasks = {"worldcover": {"network": "fpn"}, "value": None}
+    run = train(tmp_path / "run", options(halved, task=None, tasks=tasks, fusion={"strategy": strategy}))
+    scores = evaluate(run.folder, replicates=20)
+    assert set(scores["target"]) == set(tasks)
+    assert scores.loc[scores["metric"].isin(["miou", "rmse"]), "value"].notna().all()
+    table = predict_store(run.folder / "model", halved, maps=tmp_path / "maps")
+    assert table["predicted"].all()
+    no_pixels = np.arange(60) % 6 == 0
+    shares = table[[column for column in table if column.startswith("worldcover.share.")]].sum(axis=1, skipna=False)
+    assert shares[no_pixels].isna().all()
+    np.testing.assert_allclose(shares[~no_pixels], 1)
+    assert table["value"].notna().all()
+
+
+def accuracy(run: runs.Run, store, *absent: str) -> float:
+    prepared = prepare(store, run.options)
+    gone = dict.fromkeys(absent, np.zeros(len(store), dtype=bool))
+    loader = Loader(store, run.options.inputs, {"label": prepared.tasks[0].target}, present=gone)
+    batch = loader.read(prepared.rows["test"])
+    told = run.model().predict(batch.inputs, batch.present)["label"].argmax(1)
+    return float((told == batch.targets["label"]).float().mean())
+
+
+def test_a_model_that_saw_gaps_loses_less_when_a_modality_is_absent(whole, tmp_path):
+    variants = {"naive": {"fusion": {"missing": "exclude"}}, "ready": {"augment": {"drop_modalities": 0.4}}}
+    lost = dict.fromkeys(variants, 0.0)
+    for name, variant in variants.items():
+        for seed in (0, 1):
+            common = {
+                "inputs": ["s1", "elevation"],
+                "seed": seed,
+                "train": {"steps": 40, "batch_size": 16, "evaluations": 2},
+            }
+            early = merge({"fusion": {"strategy": "early"}}, variant)
+            run = train(tmp_path / f"{name}{seed}", options(whole, **merge(common, early)))
+            assert accuracy(run, whole) > 0.95
+            lost[name] += (accuracy(run, whole) - accuracy(run, whole, "s1")) / 2
+    assert lost["ready"] < 0.05
+    assert lost["naive"] > 0.12
+
+
+def test_dropped_modalities_are_absent_to_the_model(whole):
+    prepared = prepare(whole, options(whole, augment={"drop_modalities": 0.5}))
+    recipe = options(whole, augment={"drop_modalities": 0.5})
+    batch = prepared.loader(recipe).read(prepared.rows["train"])
+    torch.manual_seed(0)
+    present = torch.stack(list(prepared.augmentation(recipe)(batch).present.values()))
+    assert 0.3 < present.float().mean() < 0.8
+    assert present.any(0).all()
+    assert torch.stack(list(batch.present.values())).all()
+
+
+class TestPreparation:
+    def test_patches_with_one_input_are_used_only_if_something_stands_for_the_others(self, halved):
+        complete = (np.arange(60) % 2 > 0) & (np.arange(60) % 3 > 0)
+        assert prepare(halved, options(halved)).usable.all()
+        without = prepare(halved, options(halved, fusion={"missing": "exclude"}))
+        assert np.array_equal(without.usable, complete)
+        assert without.excluded == {"lacks an input modality": 40}
+
+    def test_patches_without_any_input_are_left_out(self, halved):
+        prepared = prepare(halved, options(halved, inputs=["s1", "elevation"]))
+        assert prepared.excluded == {"lacks all inputs": 10}
+
+    def test_what_is_required_must_be_there_all_the_same(self, halved):
+        prepared = prepare(halved, options(halved, data={"require": ["s1"]}))
+        assert prepared.excluded == {"lacks an input modality": 30}
+
+    def test_the_reader_is_told_what_lacks(self, halved, whole):
+        prepared = prepare(halved, options(halved))
+        counts = {part: sum(row % 2 == 0 for row in rows) for part, rows in prepared.rows.items()}
+        said = f"s1 (training {counts['train']} of {len(prepared.rows['train'])}, test {counts['test']} of"
+        assert any(
+            warning.startswith("Some patches lack an input: ") and said in warning for warning in prepared.warnings
+        )
+        assert not any("lack an input" in warning for warning in prepare(whole, options(whole)).warnings)
+
+    @pytest.mark.parametrize("lacking", ["train", "test"])
+    def test_the_reader_is_told_what_can_not_be_learned(self, lacking, whole, tmp_path):
+        rows = set(prepare(whole, options(whole)).rows[lacking].tolist())
+        store = pack_source(TwoSigns(patches=120, absent={"s1": rows}), tmp_path / "gaps.store", workers=1)
+        recipe = options(store)
+        said = " ".join(prepare(store, recipe).warnings)
+        if lacking == "train":
+            assert "No training patch has s1: its encoder is untrained." in said
+            assert model_spec(prepare(store, recipe), recipe).statistics.mean["s1"] == [1.0, 1.0]
+        else:
+            assert "what stands for it is untrained" in said
+            dropping = prepare(store, options(store, augment={"drop_modalities": 0.1}))
+            assert "untrained" not in " ".join(dropping.warnings)
+
+
+class NoVH(TwoSigns):
+    """VH of every fourth patch is empty."""
+
+    def signal(self, modality, row, raster):
+        raster = super().signal(modality, row, raster)
+        if modality.name == "s1" and row % 4 == 0:
+            raster[1] = np.nan
+        return raster
+
+
+@pytest.fixture(scope="module")
+def without_vh(folder):
+    return pack_source(NoVH(patches=120), folder / "vh.store", workers=1)
+
+
+class TestEmptyBands:
+    def test_a_patch_with_an_empty_band_is_used_unless_that_counts_as_a_gap(self, without_vh):
+        strict = {"data": {"empty_bands": "absent"}}
+        assert prepare(without_vh, options(without_vh, fusion={"missing": "exclude"})).usable.all()
+        assert prepare(without_vh, options(without_vh, fusion={"missing": "exclude"}, **strict)).usable.sum() == 90
+        prepared = prepare(without_vh, options(without_vh, **strict))
+        assert prepared.usable.all()
+        assert prepared.loader(options(without_vh, **strict)).read(np.array([3, 4])).present["s1"].tolist() == [
+            True,
+            False,
+        ]
+
+    def test_the_model_treats_them_the_same_when_it_predicts(self, without_vh, tmp_path):
+        recipe = options(without_vh, data={"empty_bands": "absent"}, inputs=["s1", "elevation"])
+        run = train(tmp_path, recipe)
+        assert run.model().spec.empty_bands == "absent"
+        assert np.array_equal(loader_for(run.model(), without_vh).present("s1"), np.arange(120) % 4 > 0)
+
+    def test_a_channel_without_any_value_in_training_is_named(self, tmp_path):
+        class NoRadar(TwoSigns):
+            def signal(self, modality, row, raster):
+                if modality.name == "s1":
+                    raster[1] = np.nan
+                return raster
+
+        store = pack_source(NoRadar(patches=60), tmp_path / "empty.store", workers=1)
+        with pytest.raises(DataError, match=r"no training patch has a value of 's1\.VH'"):
+            model_spec(prepare(store, options(store)), options(store))
