@@ -10,7 +10,7 @@ WITHOUT_PIXELS = ("fuel_moisture.yaml",)
 
 
 def shrunk(name: str) -> dict[str, Any]:
-    """The recipe with two steps a run, one learning rate, its own seeds cut to one, two amounts of labels, and small crops."""
+    """The recipe with two steps a run, one learning rate, one seed, two folds, two amounts of labels, and small crops."""
     values = read_yaml(RECIPES / name)
     values = merge(values, {"train": {"steps": 2, "batch_size": 4, "evaluations": 1}})
     if name not in WITHOUT_PIXELS:
@@ -22,4 +22,6 @@ def shrunk(name: str) -> dict[str, Any]:
         if "label_amounts" in values["study"]:
             values = merge(values, {"study": {"label_amounts": [0.2, 1.0]}})
         values = merge(values, {"study": {"seeds": [0], "replicates": 100, "search": {"learning_rates": [0.001]}}})
+        if "folds" in values["study"]:
+            values = merge(values, {"study": {"folds": 2}})
     return values

@@ -25,6 +25,7 @@ from eofuse.learning.preparation import annotation_digests, prepare, rehearse
 from eofuse.learning.pretraining import PretrainingOptions
 from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, rehearse_pretraining, train_pretraining
 from eofuse.learning.run import Run, start_run, test_run, train_run
+from eofuse.learning.transfer import weights_digest
 from eofuse.reports.html import write_report
 from eofuse.studies.plan import plan_study
 from eofuse.studies.results import StudyResults, read_results
@@ -138,8 +139,11 @@ def train(
 def _default_folder(options: LearningOptions, store: Store) -> Path:
     """`runs/<name>-<hash of recipe and data>`."""
     recipe = options.model_dump(mode="json", exclude={"data": {"store"}})
-    annotations = list(annotation_digests(options).values()) if isinstance(options, RunOptions) else []
-    identity = json.dumps([recipe, store.fingerprint, annotations], sort_keys=True)
+    files: list[str] = []
+    if isinstance(options, RunOptions):
+        files = list(annotation_digests(options).values())
+        files += filter(None, [weights_digest(options.start) if options.start is not None else None])
+    identity = json.dumps([recipe, store.fingerprint, files], sort_keys=True)
     return Path("runs") / f"{options.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 

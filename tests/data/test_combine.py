@@ -16,7 +16,7 @@ from eofuse.data.selection import meets, subset
 from eofuse.data.store import Store, open_store
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
-from eofuse.modalities import SEASON, SENTINEL2, Channel, Kind, Modality
+from eofuse.modalities import SEASON, SENTINEL1, SENTINEL2, Channel, Kind, Modality
 from fake_source import MODALITIES, FakeSource
 
 HOURLY = Modality("hourly", Kind.SERIES, (Channel("t"), Channel("p")), steps=3)
@@ -149,13 +149,14 @@ def test_a_condition_compares_a_column_with_values(condition):
         ("split", "write column=value"),
         ("lat>north", "'north' is no number"),
         ("has_s1=maybe", "neither true nor false"),
+        ("acquired<spring", "'spring' is no date"),
         ("__import__('os').system('true')", "can't be understood"),
     ],
 )
 def test_a_condition_that_is_wrong_says_how(whole, tmp_path, condition, message):
+    index = whole.index.assign(acquired=pd.Timestamp(2024, 1, 1, tz="UTC"))
     with pytest.raises(UsageError, match=message):
-        subset(whole.path, tmp_path / "part", where=[condition])
-    assert not list(tmp_path.iterdir())
+        meets(index, condition)
 
 
 def test_nothing_left_is_an_error(whole, tmp_path):
@@ -226,6 +227,13 @@ def test_stores_that_do_not_fit_say_what_differs(tmp_path, changes, message):
     first, second = packed(tmp_path, "a"), packed(tmp_path, "b", **changes)
     with pytest.raises(DataError, match=message):
         merge([first.path, second.path], tmp_path / "merged")
+
+
+def test_every_two_stores_have_to_fit(tmp_path):
+    names = [packed(tmp_path, "a", modalities=(SEASON,)).path]
+    names += [packed(tmp_path, n, modalities=(replace(SENTINEL1, scale=s),)).path for n, s in (("b", 1.0), ("c", 2.0))]
+    with pytest.raises(DataError, match=r"'s1' differently: scale 1\.0 against 2\.0"):
+        merge(names, tmp_path / "merged")
 
 
 def test_simulated_and_real_patches_are_mixed_only_if_asked(tmp_path):

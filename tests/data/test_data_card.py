@@ -9,6 +9,7 @@ from eofuse.data.balance import balance, natural_target
 from eofuse.data.card import look_at
 from eofuse.data.duplicates import find_duplicates
 from eofuse.data.findings import findings
+from eofuse.data.gaps import empty_bands
 from eofuse.data.pack import pack_source
 from eofuse.data.scan import scan_store
 from eofuse.data.splits import SplitOptions, make_split
@@ -133,7 +134,7 @@ def test_dead_and_failing_bands_are_named(tmp_path):
         rasters["s2"][4] = 700
         if row % 4 == 0:
             rasters["s2"][7] = 0
-            rasters["s1"][0] = row
+            rasters["s1"][0] = row + 1
         return rasters
 
     store = spoiled(tmp_path, spoil)
@@ -142,6 +143,18 @@ def test_dead_and_failing_bands_are_named(tmp_path):
         "s2: bands hold no data in up to 25 % of the patches that have it (B08)",
         "s1: bands hold one value in every pixel in up to 25 % of the patches that have it (VV)",
     } <= set(what(store, "look"))
+
+
+def test_a_band_is_empty_in_the_card_where_the_store_says_so(tmp_path):
+    def spoil(row, rasters, read):
+        rasters["s1"][0] = 0  # no surface scatters so
+        rasters["elevation"][:] = 0  # the sea
+        return rasters
+
+    store = spoiled(tmp_path, spoil)
+    for name, scan in scan_store(store, np.arange(60)).items():
+        assert np.array_equal(scan.empty, empty_bands(store, name)[scan.rows])
+    assert "s1: VV holds no data, or one value everywhere" in what(store, "fix")
 
 
 def test_values_are_physical_and_without_nodata(tmp_path):

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
+from affine import Affine
 
 from eofuse.cli import main
 from eofuse.config import parse_options, read_yaml
@@ -50,7 +52,7 @@ def test_the_spec_of_fuel_moisture_can_be_packed_as_it_is(shared, tmp_path):
         "terrain": "vector",
     }
     assert source.index["scene"].nunique() == 150
-    assert source.provenance["table"]["labels"] == {"target": "number"}
+    assert source.provenance["labels"] == {"target": "number"}
     assert any("start_month" in line for line in done.unknown)
 
 
@@ -81,6 +83,16 @@ def test_a_file_a_band_is_one_modality(folder, tmp_path):
     assert values["s2"]["bands"] == ["B02", "B8A"]
 
 
+def test_numbers_and_files_of_one_name_and_odd_columns_still_make_a_spec_that_packs(folder, tmp_path):
+    for name in ("optical_mean", "optical_std", "time_a", "time_b", "two\nlines"):
+        folder.table[name] = 1.5
+    folder.save()
+    store = pack(init(folder.path, tmp_path / "spec.yaml").spec, tmp_path / "out.store", workers=1)
+    assert {"optical": "vector", "optical_2": "raster", "m_time": "vector"}.items() <= {
+        name: modality.kind.value for name, modality in store.modalities.items()
+    }.items()
+
+
 def test_nothing_is_overwritten(folder, tmp_path):
     init(folder.path, tmp_path / "spec.yaml")
     with pytest.raises(UsageError, match="exists already"):
@@ -106,3 +118,21 @@ def test_an_empty_folder_is_one_clear_message(tmp_path):
 def test_what_a_label_column_holds_is_told_by_its_cells(cells, kind):
     guess = guess_columns(pd.DataFrame({"id": list("uvwxyz"), "label": cells}))
     assert guess.labels == {"label": kind}
+
+
+def test_an_id_that_occurs_in_a_file_name_by_chance_makes_no_modality(tmp_path):
+    rows = pd.DataFrame({"sample_id": range(20), "slope_t0": range(20), "slope_t1": range(20)})
+    rows.to_csv(tmp_path / "samples.csv", index=False)
+    profile = {
+        "driver": "GTiff",
+        "width": 4,
+        "height": 4,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": "EPSG:32633",
+        "transform": Affine.scale(10),
+    }
+    with rasterio.open(tmp_path / "of_another_set_7_dem.tif", "w", **profile) as file:
+        file.write(np.ones((1, 4, 4), dtype=np.uint8))
+    spec = init(tmp_path / "samples.csv", tmp_path / "spec.yaml").spec
+    assert list(parse_options(TableSpec, read_yaml(spec)).modalities) == ["series"]

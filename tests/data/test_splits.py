@@ -141,6 +141,27 @@ def test_neighbours_are_found_by_tile_where_no_coordinates_are_known():
     assert leakage(index, split).adjacent == 1
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([1, 2**20, 5_200_000]))
+def test_neighbours_in_a_tile_are_those_a_step_away(seed, size):
+    generator = np.random.default_rng(seed)
+    index = FakeSource(patches=40).index.assign(lat=np.nan, lon=np.nan)
+    index["tile"] = generator.choice(["33UUP", "33UUQ"], 40)
+    index["column"], index["row"] = generator.integers(0, 8, 40), generator.integers(0, 8, 40) * size
+    split = Split(np.arange(0, 20), np.arange(20, 25), np.arange(25, 40))
+    places = list(zip(index["tile"], index["column"], index["row"], strict=True))
+    near = [
+        any(places[i][0] == t and abs(places[i][1] - c) <= 1 and abs(places[i][2] - r) <= 1 for t, c, r in places[:20])
+        for i in split.test
+    ]
+    assert leakage(index, split).adjacent == sum(near)
+
+
+def test_patches_of_unknown_scenes_share_none():
+    index = FakeSource(patches=10).index.assign(scene=None)
+    assert leakage(index, Split(np.arange(5), np.array([5]), np.arange(6, 10))).sharing_scene == 0
+
+
 def test_blocks_keep_neighbours_together():
     index = FakeSource(patches=100).index
     split = make_split(index, SplitOptions(protocol="blocks", block_km=100))

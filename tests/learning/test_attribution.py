@@ -113,6 +113,27 @@ def test_a_model_that_saw_gaps_is_not_warned_of_and_one_that_saw_none_is(found, 
     assert any("never saw gaps" in warning for warning in told.warnings)
 
 
+def test_a_patch_whose_empty_band_is_a_gap_gives_no_values_to_others(tmp_path):
+    class NoVH(PlantedSource):
+        def signal(self, modality, row, raster):
+            if modality.name == "s1" and row % 4 == 0:
+                raster[1] = np.nan
+            return raster
+
+    store = pack_source(NoVH(patches=60), tmp_path / "store", workers=1)
+    gaps = {"data": {"empty_bands": "absent"}, "fusion": {"missing": "token"}}
+    trained(tmp_path / "run", store, ["s1", "elevation"], **gaps, train={"steps": 2, "evaluations": 1})
+    tested = absences.open_tested(tmp_path / "run")
+    test = tested.prepared.rows["test"]
+    band = attributions._Input("band", "s1", "VV").permuted(tested, [0, 0])
+    givers = band.args[-1][test]
+    assert (test % 4 == 0).any()
+    assert (givers[test % 4 > 0] % 4 > 0).all()
+    assert absences.never_lacked(tested.run.options, tested.prepared) == ["elevation"]
+    told = attributions._warnings(tested, {"label": "accuracy"}, 30)
+    assert any(warning.startswith("Every training patch has elevation: ") for warning in told)
+
+
 class SceneSource(PlantedSource):
     """The season is the same throughout a scene, and another one in each."""
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from eofuse.config import parse_options
 from eofuse.data.loading import distinct_rows
+from eofuse.learning.augment import AugmentOptions
 from eofuse.learning.pretraining import PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.clusters import Clusters
 from eofuse.learning.pretraining.cross_modal import CrossModal
@@ -15,6 +16,8 @@ from eofuse.learning.pretraining.inpainting import hide_middle
 from eofuse.learning.pretraining.masked import draw_blocks, draw_hidden
 from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled
 from eofuse.learning.pretraining.reconstruction import Reconstruction, error_where_hidden
+from eofuse.learning.pretraining.simclr import SimCLR
+from eofuse.learning.pretraining.vicreg import VICReg
 from eofuse.modalities import CLIMATE_ZONE, SENTINEL1
 from eofuse.models.model import build_model
 
@@ -196,3 +199,24 @@ def test_patches_take_part_in_the_pairs_that_they_have(data, options):
     losses[1].backward()
     assert model.fusion.tokens.vectors["s2"].grad.abs().sum() > 0
     assert objective._contrast(torch.ones(3, 2), torch.ones(3, 2), torch.tensor([True, False, False])) == 0
+
+
+def test_what_stands_for_an_absent_modality_does_not_meet_the_projections_of_the_others(data, options):
+    model, objective, batch = cross_modal(data, options, missing="token")
+    batch.present["s2"][:2] = False
+    inputs = {name: view(batch).inputs[name] for name, view in objective.views.items()}
+    projected, _ = objective.module(inputs, batch.present)
+    projected["s2"].square().sum().backward()
+    assert not model.fusion.tokens.vectors["s2"].grad.any()
+    assert (projected["s2"][:2] == 0).all()
+    assert (projected["s2"][2:] != 0).any(1).all()
+
+
+@pytest.mark.parametrize("method", [SimCLR, VICReg])
+def test_modalities_that_a_view_drops_are_absent_to_the_model(data, options, method):
+    fusion = options.fusion.model_copy(update={"strategy": "late", "missing": "token"})
+    options = options.model_copy(update={"fusion": fusion, "augment": AugmentOptions(drop_modalities=0.5)})
+    model = build_model(model_without_heads(data, options), seed=0)
+    torch.manual_seed(0)
+    method(model, data, options).step(data.loader(options).read(data.rows["train"][:6]))[0].backward()
+    assert any(token.grad is not None and token.grad.any() for token in model.fusion.tokens.parameters())

@@ -12,6 +12,7 @@ from torch import nn
 from eofuse import recipe as recipes
 from eofuse.cli import main
 from eofuse.config import merge, parse_options, write_yaml
+from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.loop import TrainOptions, make_optimizer
@@ -26,6 +27,9 @@ from eofuse.models.model import HeadSpec, Model, ModelSpec, build_model, example
 from eofuse.models.normalisation import ChannelStatistics
 from eofuse.models.pretrained import map_weights
 from eofuse.models.pretrained.run_folder import model_source
+from eofuse.studies.grid import final_cells
+from eofuse.studies.plan import plan_study
+from eofuse.studies.runner import _Cells
 
 MODES = {
     "full": {},
@@ -114,6 +118,30 @@ def test_a_run_does_not_go_on_when_its_weights_have_changed(make_recipe, pretrai
     for go_on in (lambda: recipes.resume(tmp_path / "run"), lambda: recipes.train(values, to=tmp_path / "run")):
         with pytest.raises(DataError, match="the weights are not those with which this run began; start a new run"):
             go_on()
+
+
+def test_other_weights_at_the_same_place_make_another_run_and_another_cell(make_recipe, pretrained, tmp_path):
+    source = shutil.copytree(pretrained / "test_resnet", tmp_path / "source")
+    values = merge(make_recipe(), {"start": {"from": str(source)}})
+    options = parse_options(RunOptions, values)
+    study = {
+        "baseline": "scratch",
+        "seeds": [0],
+        "controls": False,
+        "variants": {"started": {}, "scratch": {"start": None}},
+    }
+    plan = plan_study({**values, "study": study})
+    cells = final_cells(plan, dict.fromkeys(plan.keys, 0.001))
+
+    def folders():
+        run = recipes._default_folder(options, open_store(options.data.store))
+        named = _Cells(tmp_path, "data", None, None, 0, None)
+        return [run, *(named._folder(cell) for cell in cells)]
+
+    before = folders()
+    assert folders() == before
+    save_model(small(seed=8), source / "model")
+    assert [one == other for one, other in zip(before, folders(), strict=True)] == [False, False, True]
 
 
 def test_the_weights_are_those_that_were_trained_before_the_first_step(make_recipe, pretrained, tmp_path):

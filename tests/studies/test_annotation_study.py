@@ -11,6 +11,7 @@ from eofuse.learning.annotation import write_order
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import open_run
 from eofuse.studies.grid import final_cells, search_cells
+from eofuse.studies.labels import count_labels
 from eofuse.studies.plan import plan_study
 from eofuse.studies.runner import run_study
 
@@ -174,6 +175,14 @@ def test_a_study_without_picks_runs_all_amounts_at_once(values):
 def test_a_wrong_study_of_picks_is_explained(values, change, message):
     with pytest.raises(UsageError, match=message):
         plan_study(merge(values, change))
+
+
+def test_more_picks_than_an_order_has_are_refused_before_anything_runs(values, planted_store, monkeypatch):
+    monkeypatch.setattr("eofuse.studies.labels.MOST_PICKS", 11)
+    with pytest.raises(UsageError, match=r"from 0\.2 to 0\.4, 12 labels would be picked at once"):
+        count_labels(planted_store, plan_study(values))
+    values["study"]["variants"] = {"random": {}}
+    assert [count.labels for count in count_labels(planted_store, plan_study(values)).values()] == [6, 12, 24]
 
 
 def test_uncertain_numbers_are_refused_before_anything_runs(values, tmp_path):

@@ -7,6 +7,7 @@ or the new one. An interrupted run goes on where it stopped.
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ def append(
 def _together(
     stores: Sequence[Store], name: str | None, operation: str, *, skip_identical: bool, with_simulated: bool
 ) -> StoredPatches:
-    for store in stores[1:]:
-        _require_alike(stores[0], store)
+    for first, other in combinations(stores, 2):
+        _require_alike(first, other)
     _require_one_sort(stores, with_simulated)
     parts = [Part(store, rows) for store, rows in zip(stores, _distinct(stores, skip_identical), strict=True)]
     for store in stores:

@@ -102,7 +102,7 @@ def _channels(store: Store) -> pd.DataFrame:
 
 def _classes(store: Store) -> pd.DataFrame:
     rows = []
-    labels = store.provenance.get("table", {}).get("labels", {})
+    labels = store.provenance.get("labels", {})
     own = [name for name, kind in labels.items() if kind != "number"]
     own += [modality.name for modality in store.modalities.values() if modality.kind is Kind.CATEGORY]
     for name in dict.fromkeys([*TARGETS, *own]):

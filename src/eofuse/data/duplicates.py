@@ -134,17 +134,20 @@ def _equal_pairs(rows: Rows, digests: list[bytes], part: Rows) -> Rows:
 
 def _candidates(pattern: Numbers, level: Numbers) -> tuple[Rows, bool]:
     """Pairs of one pattern (unit vectors, (n, cells)) and level, the most alike first; whether some were cut off."""
-    pairs, likeness = [], []
+    pairs, likeness, count = [], [], 0
     for start in range(0, len(pattern), _BLOCK):
         similar = pattern[start : start + _BLOCK] @ pattern[start:].T
         first, other = np.nonzero(np.triu(similar > PATTERN, k=1))
         near = np.sqrt(np.square(level[start + first] - level[start + other]).mean(axis=1)) < LEVEL
-        pairs.append(np.column_stack([start + first[near], start + other[near]]))
-        likeness.append(similar[first[near], other[near]])
+        alike = similar[first[near], other[near]]
+        best = np.argsort(-alike, kind="stable")[:MOST_CANDIDATES]
+        pairs.append(np.column_stack([start + first[near][best], start + other[near][best]]))
+        likeness.append(alike[best])
+        count += len(alike)
     if not pairs:
         return np.zeros((0, 2), dtype=np.int64), False
     order = np.argsort(-np.concatenate(likeness), kind="stable")
-    return np.concatenate(pairs)[order[:MOST_CANDIDATES]], len(order) > MOST_CANDIDATES
+    return np.concatenate(pairs)[order[:MOST_CANDIDATES]], count > MOST_CANDIDATES
 
 
 def _pixels(store: Store, modality: Modality, rows: list[int]) -> Numbers:

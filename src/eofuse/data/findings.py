@@ -204,9 +204,10 @@ def _facts(store: Store, card: DataCard) -> Iterator[Finding]:
         )
         yield Finding("know", what, "look at parts of the store on their own", "duplicates")
     if target := card.balance:
-        lacking = int((card.part >= 0).sum()) - sum(target.labelled.values())
+        of_split = int((card.part >= 0).sum())
+        lacking = of_split - sum(target.labelled.values())
         if lacking:
-            what = f"{lacking:,} of {len(store):,} patches ({_percent(lacking, len(store))}) are without the label {target.target}"
+            what = f"{lacking:,} of {of_split:,} patches ({_percent(lacking, of_split)}) are without the label {target.target}"
             yield Finding("know", what, "runs leave them out; pretraining can use them", "labels")
     if aside := store.provenance.get("set_aside"):
         yield Finding(

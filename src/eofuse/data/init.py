@@ -74,7 +74,7 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         write_text(file, frame.to_csv(index=False))
         notes.append(f"the folder holds no table: {file} lists its images")
     guess = guess_columns(frame)
-    patterns = find_patterns(folder, frame, guess.id)
+    patterns = find_patterns(folder, frame, guess.id, [*guess.series, *guess.vectors])
     text = _spec_text(name, spec, folder, file, guess, patterns, notes)
     write_text(spec, text)
     return Init(spec, tuple(_found(frame, guess, patterns)), tuple(notes + _unknown(guess, patterns)))
@@ -155,7 +155,8 @@ def _spec_text(
         body += [f"{vector_name}:", "  kind: vector", *_yaml({"columns": columns}, 1)]
         body += ["  optional: true  # some cells are empty"] if vector_name in guess.incomplete else []
     lines += ["modalities:" if body else "modalities: {}", *(f"  {line}" for line in body)]
-    return "\n".join(lines) + "\n"
+    told = [line.replace("\n", " ") if line.lstrip().startswith("#") else line for line in lines]
+    return "\n".join(told) + "\n"
 
 
 def _yaml(values: Mapping[str, object], depth: int = 0) -> list[str]:

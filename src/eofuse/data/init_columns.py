@@ -1,13 +1,14 @@
 """What the columns of an unknown table seem to be, by their names and values."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from eofuse.data.sources.table_file import GEOMETRY_PLACE
-from eofuse.data.sources.table_spec import SPLIT_WORDS
+from eofuse.data.sources.table_spec import SPLIT_WORDS, is_reserved
 
 NAMES = {
     "id": ("id", "patch_id", "sample_id", "image_id", "chip_id", "tile_id", "uid", "name", "sample", "patch", "key"),
@@ -188,7 +189,7 @@ def _guess_series(table: pd.DataFrame, left: list[str], guess: Guess) -> None:
             continue
         columns = [column for by_step in channels.values() for column in by_step.values()]
         pattern = f"{family}_{{channel}}{mark}{{step}}" if family else f"{{channel}}{mark}{{step}}"
-        name = _modality_name(family or "series", [*guess.series])
+        name = modality_name(family or "series", guess.series)
         empty = bool(table[columns].isna().all(axis=1).any())
         guess.series[name] = SeriesGuess(pattern, tuple(channels), len(next(iter(steps))), empty)
         for column in columns:
@@ -205,7 +206,7 @@ def _guess_vectors(table: pd.DataFrame, left: list[str], guess: Guess) -> None:
     for family, columns in families.items():
         if len(columns) < 2:
             continue
-        name = _modality_name(family, [*guess.series, *guess.vectors])
+        name = modality_name(family, [*guess.series, *guess.vectors])
         alike = [str(column) for column in table.columns if str(column).startswith(f"{family}_")]
         guess.vectors[name] = f"{family}_*" if alike == columns else columns
         if table[columns].isna().any(axis=None):
@@ -214,8 +215,9 @@ def _guess_vectors(table: pd.DataFrame, left: list[str], guess: Guess) -> None:
             left.remove(column)
 
 
-def _modality_name(word: str, taken: list[str]) -> str:
-    """A word as the name of a modality."""
+def modality_name(word: str, taken: Collection[str]) -> str:
+    """A word as the name of a modality, other than those taken."""
     name = re.sub("[^A-Za-z0-9_-]", "_", word)
-    name = name if name[:1].isalpha() else f"m_{name}"
-    return name if name not in taken else f"{name}_{len(taken) + 1}"
+    name = name if name[:1].isalpha() and not is_reserved(name) else f"m_{name}"
+    others = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
+    return next(other for other in others if other not in taken)

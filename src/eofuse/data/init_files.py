@@ -3,12 +3,13 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from eofuse.data.init_columns import is_text
+from eofuse.data.init_columns import is_text, modality_name
 from eofuse.data.sources.raster import raster_environment
 from eofuse.data.sources.scene_layers import RasterFile
 from eofuse.data.sources.table_rasters import inspect_file
@@ -100,33 +101,37 @@ def table_of_files(folder: Path) -> pd.DataFrame:
     return pd.DataFrame({"id": names, "folder": [Path(path).parent.name for path in paths], "path": paths})
 
 
-def find_patterns(folder: Path, table: pd.DataFrame, identity: str | None) -> list[FilePattern]:
+def find_patterns(
+    folder: Path, table: pd.DataFrame, identity: str | None, taken: Sequence[str] = ()
+) -> list[FilePattern]:
     """The patterns by which rows name images: a column with paths, else the id in the names of files.
 
     Args:
         folder: below which the images are.
         table: whose rows name them.
         identity: the column with the id.
+        taken: names of other modalities.
     """
     with raster_environment():
         for name in table.columns:
             cells = table[name].dropna()
             if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(IMAGES).all():
-                found = _described(folder, table, f"{{{name}}}", "image", ())
+                found = _described(folder, table, f"{{{name}}}", modality_name("image", taken), ())
                 if found is not None:
                     return [found]
         if identity is None:
             return []
         patterns = _patterns_of_ids(list_images(folder), table, identity)
-        merged = _merge_bands(folder, table, patterns)
+        merged = _merge_bands(folder, table, patterns, taken)
         return [each for each in merged if each is not None]
 
 
 def _patterns_of_ids(paths: list[str], table: pd.DataFrame, identity: str) -> list[str]:
-    """Patterns of the paths that hold the id of one of the first rows, the commonest first."""
+    """Patterns of the paths that hold the ids of a quarter of the first rows or more, the commonest first."""
     found: Counter[str] = Counter()
+    sample = table.head(SAMPLE)
     others = [str(name) for name in table.columns if name != identity and is_text(table[name])]
-    for _, row in table.head(SAMPLE).iterrows():
+    for _, row in sample.iterrows():
         name = str(row[identity])
         expression = re.compile(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])")
         for path in paths:
@@ -135,16 +140,20 @@ def _patterns_of_ids(paths: list[str], table: pd.DataFrame, identity: str) -> li
                 columns = {str(row[other]): other for other in reversed(others)}
                 parts[:-1] = [f"{{{columns[part]}}}" if part in columns else part for part in parts[:-1]]
                 found["/".join(parts)] += 1
-    return [pattern for pattern, _ in found.most_common()]
+    return [
+        pattern for pattern, count in found.most_common() if count >= len(sample) / 4
+    ]  # ids such as 7 occur by chance
 
 
-def _merge_bands(folder: Path, table: pd.DataFrame, patterns: list[str]) -> list[FilePattern | None]:
+def _merge_bands(
+    folder: Path, table: pd.DataFrame, patterns: list[str], others: Sequence[str]
+) -> list[FilePattern | None]:
     """Modalities: patterns of one folder that differ in a word are the bands of one, if each file has one band."""
     groups: dict[tuple[str, str], list[str]] = {}
     for pattern in sorted(patterns):
         groups.setdefault((pattern.rpartition("/")[0], Path(pattern).suffix), []).append(pattern)
     found: list[FilePattern | None] = []
-    taken: list[str] = []
+    taken = list(others)
     for members in groups.values():
         if len(members) > 1:
             first = re.sub(r"[A-Za-z0-9]*$", "", _same_start(members))
@@ -172,9 +181,7 @@ def _same_start(texts: list[str]) -> str:
 def _name(pattern: str, default: str, taken: list[str]) -> str:
     """Name of a modality: the last folder of its files that all rows share, else the default."""
     folders = [part for part in pattern.split("/")[:-1] if "{" not in part]
-    name = re.sub("[^A-Za-z0-9_-]", "_", (folders[-1] if folders and default == "image" else default).lower())
-    name = name if name[:1].isalpha() else f"image_{name}"
-    return name if name not in taken else f"{name}_{len(taken) + 1}"
+    return modality_name((folders[-1] if folders and default == "image" else default).lower(), taken)
 
 
 def _described(

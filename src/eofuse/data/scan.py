@@ -7,6 +7,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
+from eofuse.data.gaps import empty_channels, may_have_empty_bands
 from eofuse.data.loading import in_order
 from eofuse.data.series import known_values
 from eofuse.data.store import Store
@@ -30,8 +31,8 @@ class Scan:
         rows: patches that were looked at and have it, (n,).
         digests: digest of the stored bytes of each, (n,).
         values: some values of each in physical units, always of the same pixels, NaN where unknown: (n, channels, at most 64).
-        empty: whether a channel holds no data at all, (n, channels).
-        constant: whether a channel holds one value in all pixels, (n, channels); always false where there is only one.
+        empty: whether a channel holds no value (see `eofuse.data.gaps.empty_channels`), (n, channels).
+        constant: whether a channel that is not empty holds one value in all pixels, of which there are several, (n, channels).
         cells: of rasters, means of 8 × 8 blocks in physical units: (n, channels, 8, 8), fewer of small patches; else None.
     """
 
@@ -90,6 +91,7 @@ def _look(
 ) -> tuple[npt.NDArray[np.generic], ...]:
     """Digests, values, empty, constant and cells of some patches."""
     digests = np.array([blake2b(patch.tobytes(), digest_size=16).digest() for patch in stored], dtype=object)
+    native = stored
     if modality.kind is Kind.SERIES:
         stored = known_values(stored.astype(np.float32)).swapaxes(1, 2)
     flat = stored.reshape(len(stored), len(modality.channels), -1)
@@ -100,10 +102,10 @@ def _look(
     numbers = numbers * np.float32(modality.scale) + np.float32(modality.offset)
     if not known.all():
         numbers[~known] = np.nan
-    empty = np.asarray(~known.any(axis=2))
+    empty = empty_channels(modality, native) if may_have_empty_bands(modality) else np.asarray(~known.any(axis=2))
     with np.errstate(invalid="ignore"):
         even = numbers.max(axis=2) == numbers.min(axis=2)
-    constant = np.asarray(known.all(axis=2) & even & (flat.shape[2] > 1))
+    constant = np.asarray(known.all(axis=2) & even & (flat.shape[2] > 1) & ~empty)
     cells = np.zeros((len(stored), 0), dtype=np.float32)
     if modality.kind is Kind.RASTER:
         cells = _pool(numbers.reshape(stored.shape), known.reshape(stored.shape))

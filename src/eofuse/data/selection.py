@@ -118,7 +118,7 @@ def meets(index: pd.DataFrame, condition: str) -> Mask:
         return found if sign == "=" else ~found
     if not pd.api.types.is_numeric_dtype(column) and column.map(np.ndim).any():
         raise UsageError("lists have no order", where=condition, fix="use = or !=")
-    limit = _number(value, condition) if pd.api.types.is_numeric_dtype(column) else value
+    limit = _limit(column, value, condition)
     compared = {"<": column.lt, "<=": column.le, ">": column.gt, ">=": column.ge}[sign](limit)
     return (compared & column.notna()).to_numpy(dtype=bool, na_value=False)
 
@@ -138,6 +138,21 @@ def _is_one_of(column: pd.Series, text: str, condition: str) -> Mask:
     found = column.astype(str).isin(wanted) & ~lists & column.notna()
     found[lists] = column[lists].map(lambda words: not wanted.isdisjoint(map(str, words)))
     return found.to_numpy(dtype=bool)
+
+
+def _limit(column: pd.Series, text: str, condition: str) -> float | str | pd.Timestamp:
+    """A value as one that can be compared with those of a column."""
+    if pd.api.types.is_numeric_dtype(column):
+        return _number(text, condition)
+    if isinstance(column.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(column):
+        zone = getattr(column.dtype, "tz", None)
+        time = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
+        if pd.isna(time):
+            raise UsageError(
+                f"'{text}' is no date, and the column holds dates", where=condition, fix="write 2024-06-30"
+            )
+        return time.tz_convert(zone)
+    return text
 
 
 def _number(text: str, condition: str) -> float:

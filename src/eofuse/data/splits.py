@@ -256,7 +256,8 @@ def _fold_parts(
 def leakage(index: pd.DataFrame, split: Split) -> Leakage:
     """Counts the test patches that share a scene with, or lie next to, a training patch."""
     scenes = pd.factorize(index["scene"])[0]
-    sharing = int(np.isin(scenes[split.test], scenes[split.train]).sum())
+    known = scenes[split.test][scenes[split.test] >= 0]
+    sharing = int(np.isin(known, scenes[split.train]).sum())
     return Leakage(len(split.test), sharing, _count_adjacent(index, split))
 
 
@@ -280,22 +281,20 @@ def _count_adjacent(index: pd.DataFrame, split: Split) -> int | None:
     grid_train, grid_test = (part[part["tile"].notna() & (part["column"] >= 0)] for part in (train, test))
     if len(grid_train) and len(grid_test):
         known = True
-        cells = _cells(pd.concat([grid_train, grid_test]))
+        cells, column_step = _cells(pd.concat([grid_train, grid_test]))
         of_train, of_test = cells[: len(grid_train)], cells[len(grid_train) :]
-        steps = [(across, down) for across in (-1, 0, 1) for down in (-1, 0, 1)]
+        steps = [across * column_step + down for across in (-1, 0, 1) for down in (-1, 0, 1)]
         taken = np.unique(of_train)
-        nearby = of_test + (np.array(steps) @ _CELL_STEPS)[:, None]
+        nearby = of_test + np.array(steps)[:, None]
         touches = (taken[np.searchsorted(taken, nearby).clip(max=len(taken) - 1)] == nearby).any(axis=0)
         adjacent[test.index.get_indexer(grid_test.index[touches])] = True
     return int(adjacent.sum()) if known else None
 
 
-_CELL_STEPS = np.array([2**20, 1])
-"""Change of the number of a cell with one column and with one row."""
-
-
-def _cells(index: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """A number for each place in a tile, different from those of all others and of their neighbours."""
+def _cells(index: pd.DataFrame) -> tuple[npt.NDArray[np.int64], int]:
+    """A number for each place in a tile, different from those of all others and of their neighbours, and its change with a column."""
     places = index[["column", "row"]].to_numpy(dtype=np.int64)
+    places = places - places.min(axis=0) + 1
+    columns, rows = (int(most) + 2 for most in places.max(axis=0))
     tiles = pd.factorize(index["tile"])[0].astype(np.int64)
-    return np.asarray(tiles * 2**41 + (places + 1) @ _CELL_STEPS)
+    return np.asarray((tiles * columns + places[:, 0]) * rows + places[:, 1]), rows

@@ -29,7 +29,7 @@ from eofuse.evaluation.permutation import importance, permute_scenes, tells_scen
 from eofuse.evaluation.statistics import Bootstrap, Replicated, few_scenes_warning
 from eofuse.files import replacing, write_text
 from eofuse.learning.evaluate import metric_unit
-from eofuse.learning.without import NEVER_SAW_GAPS, Tested, open_tested, predict_from, saw_gaps
+from eofuse.learning.without import NEVER_SAW_GAPS, Tested, never_lacked, open_tested, predict_from
 from eofuse.modalities import Kind
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
@@ -184,7 +184,7 @@ class _Input:
         """Predictions with this swapped among the test patches that have it."""
         store, options = tested.prepared.store, tested.run.options
         test = tested.prepared.rows["test"]
-        there = test[store.present(self.modality)[test]]
+        there = test[tested.prepared.present[self.modality][test]]
         givers = np.arange(len(store))
         if self.channel is None:
             givers[there] = there[permute_scenes(store.index["scene"].to_numpy()[there], seed)]
@@ -257,13 +257,16 @@ def _warnings(tested: Tested, shown: Mapping[str, str], scenes: int) -> list[str
     """What a reader must know of a run's attribution."""
     options, store = tested.run.options, tested.prepared.store
     found = list(tested.run.notes())
-    if len(options.inputs) > 1 and not saw_gaps(options, tested.prepared):
-        found.append(NEVER_SAW_GAPS + " Train it with `augment: {drop_modalities: 0.3}` and `fusion.missing: token`.")
+    always = never_lacked(options, tested.prepared)
+    if len(options.inputs) > 1 and always:
+        some = f"Every training patch has {', '.join(always)}: what the model says without tells how it extrapolates."
+        never = NEVER_SAW_GAPS if len(always) == len(options.inputs) else some
+        found.append(never + " Train it with `augment: {drop_modalities: 0.3}` and `fusion.missing: token`.")
     train = tested.prepared.rows["train"]
     for modality in tested.loader.modalities.values():
         if modality.kind is Kind.RASTER:
             continue
-        rows = train[store.present(modality.name)[train]][:MOST_ROWS]
+        rows = train[tested.prepared.present[modality.name][train]][:MOST_ROWS]
         values = Loader(store, {modality.name: options.inputs[modality.name]}).read(rows).inputs[modality.name].numpy()
         numbers = np.nan_to_num(values.reshape(len(rows), -1).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         share = tells_scenes(numbers, store.index["scene"].to_numpy()[rows])

@@ -117,6 +117,12 @@ class RunOptions(LearningOptions):
         return self
 
     @property
+    def drops_modalities(self) -> bool:
+        """Whether patches lose modalities in training, in the labelled ones or in the strong views of the others."""
+        views = [self.augment, *([self.unlabelled.strong] if self.unlabelled is not None else [])]
+        return any(view.drop_modalities > 0 for view in views)
+
+    @property
     def targets(self) -> list[TaskOptions]:
         """What is learned: one task or several."""
         return [self.task] if self.task is not None else list((self.tasks or {}).values())

@@ -206,7 +206,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     found += _leakage_warnings(leaked, options.split.protocol)
     if may_lack:
         trained = parts["train"] if options.unlabelled is None else np.union1d(parts["train"], unlabelled)
-        found += gap_warnings(there, trained, parts["test"], dropped=options.augment.drop_modalities > 0)
+        found += gap_warnings(there, trained, parts["test"], dropped=options.drops_modalities)
     return Prepared(
         store,
         tasks,

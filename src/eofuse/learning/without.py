@@ -96,12 +96,12 @@ def open_tested(folder: Path) -> Tested:
     return Tested(run, prepared, predict_with(model, device), specs, prepared.loader(run.options))
 
 
-def saw_gaps(options: RunOptions, prepared: Prepared) -> bool:
-    """Whether patches without some modality were among those that a run learned from."""
-    if options.augment.drop_modalities > 0:
-        return True
-    train = prepared.rows["train"]
-    return any(not prepared.store.present(name)[train].all() for name in options.inputs)
+def never_lacked(options: RunOptions, prepared: Prepared) -> list[str]:
+    """Inputs that every patch had from which a run learned, as it saw them."""
+    if options.drops_modalities:
+        return []
+    rows = prepared.rows["train"] if options.unlabelled is None else prepared.training
+    return [name for name in options.inputs if prepared.present[name][rows].all()]
 
 
 def predict_from(predict: Predict, tasks: Iterable[Task], subset: Subset) -> Predict:

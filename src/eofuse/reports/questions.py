@@ -31,7 +31,7 @@ def answers(results: StudyResults) -> list[Answer]:
     """Answers by the ranking metric, in the order in which the study asks.
 
     Yes or no only if the first row is distinguishably better or worse than the other: if the 95 % interval of the paired difference
-    excludes zero and its p, corrected by Holm's method over the questions, is below 0.05.
+    excludes zero and its p, corrected by Holm's method over the questions and amounts of labels, is below 0.05.
     """
     metric = words(results, results.summary["metric"])
     table = results.questions[results.questions["metric"] == metric.name]

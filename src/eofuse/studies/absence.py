@@ -17,7 +17,7 @@ from eofuse.learning.attribution import judged
 from eofuse.learning.evaluate import to_predictions
 from eofuse.learning.preparation import Prepared
 from eofuse.learning.run import Run
-from eofuse.learning.without import read_without, saw_gaps, without_file
+from eofuse.learning.without import never_lacked, read_without, without_file
 from eofuse.studies.axes import AxesOptions
 from eofuse.studies.grid import Cell
 from eofuse.studies.plan import StudyPlan
@@ -66,7 +66,7 @@ class Answers:
         task: of the target.
         runs: a run a seed and fold, with what it says with all modalities.
         labels: number of labels.
-        saw_gaps: whether modalities were missing in training.
+        always: inputs that no patch lacked in training.
         replicates: of the bootstrap over scenes.
     """
 
@@ -74,7 +74,7 @@ class Answers:
     task: Task
     runs: Sequence[tuple[Cell, Run, Predictions]]
     labels: int
-    saw_gaps: bool
+    always: Sequence[str]
     replicates: int
 
     @property
@@ -106,7 +106,8 @@ class Answers:
                     "difference_high": comparison.high,
                     "p": comparison.p,
                 }
-                rows.append({**self._named, "without": name, "metric": metric, **values, **difference})
+                named = {**self._named, "without": name, "saw_gaps": name not in self.always}
+                rows.append({**named, "metric": metric, **values, **difference})
         return rows
 
     def worth(self) -> list[dict[str, Any]]:
@@ -130,7 +131,8 @@ class Answers:
 
     @property
     def _named(self) -> dict[str, Any]:
-        return {"variant": self.variant, "saw_gaps": self.saw_gaps, "n_labels": self.labels}
+        saw_gaps = len(self.always) < len(self.inputs)
+        return {"variant": self.variant, "saw_gaps": saw_gaps, "n_labels": self.labels}
 
 
 def absence_tables(
@@ -154,7 +156,7 @@ def absence_tables(
         if is_asked(plan, cell):
             by_variant.setdefault(cell.variant, []).append((cell, run, said))
     answers = [
-        Answers(name, task, runs, labels, saw_gaps(plan.variants[name], prepared[name]), plan.axes.replicates)
+        Answers(name, task, runs, labels, never_lacked(plan.variants[name], prepared[name]), plan.axes.replicates)
         for name, runs in by_variant.items()
     ]
     remains = [row for each in answers if plan.axes.without for row in each.remains()]

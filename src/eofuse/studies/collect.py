@@ -215,7 +215,10 @@ class _Chapter:
         return table
 
     def _questions(self) -> pd.DataFrame:
-        """The two rows that each question of the study compares; Holm's correction goes over the questions, metric by metric."""
+        """The two rows that each question of the study compares.
+
+        Holm's correction goes over the questions, and the amounts of labels, metric by metric.
+        """
         rows = []
         for question, (first, other) in self.plan.axes.compare.items():
             for labels in self.label.counts:

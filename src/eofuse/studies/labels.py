@@ -8,6 +8,7 @@ import numpy as np
 from eofuse.data.store import Store
 from eofuse.data.subsets import Amount
 from eofuse.errors import UsageError
+from eofuse.learning.annotation import MOST_PICKS
 from eofuse.learning.preparation import prepare
 from eofuse.studies.plan import StudyPlan
 
@@ -33,7 +34,8 @@ def count_labels(store: Store, plan: StudyPlan) -> dict[str, LabelCount]:
     """Every amount of labels of a study by its word (see `Cell.amount`), ascending.
 
     Raises:
-        UsageError: if two amounts come to the same number of labels, or a larger one to fewer.
+        UsageError: if two amounts come to the same number of labels, or a larger one to fewer; or if more labels are to be picked
+            from one to the next than a run puts into an order.
         DataError: if there is too little to learn from with some amount, seed or fold.
     """
     sizes: dict[str, list[int]] = {str(amount): [] for amount in plan.amounts}
@@ -48,4 +50,7 @@ def count_labels(store: Store, plan: StudyPlan) -> dict[str, LabelCount]:
         if smaller.labels >= larger.labels:
             words = f"{smaller.amount} comes to {smaller.labels} labels, {larger.amount} to {larger.labels}"
             raise UsageError(words, where="study.label_amounts", fix="leave one out")
+        if plan.picks and larger.most - smaller.fewest > MOST_PICKS:
+            words = f"from {smaller.amount} to {larger.amount}, {larger.most - smaller.fewest} labels would be picked at once"
+            raise UsageError(words, where="study.label_amounts", fix=f"name amounts with {MOST_PICKS} or fewer between")
     return counts

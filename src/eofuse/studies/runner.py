@@ -25,6 +25,7 @@ from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE
 from eofuse.learning.preparation import Prepared, annotation_digests, prepare, rehearse
 from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, open_run, recipe_text
+from eofuse.learning.transfer import weights_digest
 from eofuse.modalities import Kind
 from eofuse.models.heads.base import PIXEL_KINDS
 from eofuse.studies.absence import is_answered, is_asked, job
@@ -201,6 +202,7 @@ class _Cells:
             total,
             progress,
         )
+        self.weights: dict[tuple[str, str | None], str | None] = {}
         self.done = 0
 
     def run(self, cells: Sequence[AnyCell]) -> list[tuple[AnyCell, Path]]:
@@ -251,9 +253,19 @@ class _Cells:
         return order_file(self._folder(cell.before), str(cell.options.labels.picked_by))
 
     def _folder(self, cell: Cell | Pretraining) -> Path:
-        """A cell's run folder; what is pretrained does not depend on which patches have labels."""
-        data = self.pool.fingerprint if isinstance(cell, Pretraining) else self.data
-        return self.folder / "cells" / cell.identity(data)
+        """A cell's run folder; what is pretrained does not depend on which patches have labels.
+
+        Other weights in the file from which a run starts make another run.
+        """
+        if isinstance(cell, Pretraining):
+            return self.folder / "cells" / cell.identity(self.pool.fingerprint)
+        start = None if cell.pretraining else cell.options.start
+        if start is None:
+            return self.folder / "cells" / cell.identity(self.data)
+        key = (start.source, start.file)
+        if key not in self.weights:
+            self.weights[key] = weights_digest(start)
+        return self.folder / "cells" / cell.identity(" ".join(filter(None, [self.data, self.weights[key]])))
 
     def _tell(self, more: int, words: str) -> None:
         self.done += more

@@ -9,12 +9,14 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eofuse.data.balance import natural_target
 from eofuse.data.describe import describe_store
 from eofuse.data.pack import pack
+from eofuse.data.selection import subset
 from eofuse.data.sources.table import open_table_spec
 from eofuse.data.splits import SplitOptions, leakage, make_split
 from eofuse.data.targets import make_target
-from eofuse.errors import DataError, EofuseError, UsageError
+from eofuse.errors import DataError, UsageError
 from eofuse.terminal import provenance_lines
 from shrink import RECIPES
 from table_folder import TableFolder
@@ -100,6 +102,10 @@ def test_geoparquet_gives_the_place(mine):
     index = mine.open().index
     np.testing.assert_allclose(index["lon"][:2], [9, 5])
     np.testing.assert_allclose(index["lat"][:2], [48, 45])
+    geo["columns"]["geometry"]["crs"] = None
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), mine.path / "samples.parquet")
+    with pytest.raises(DataError, match="the geometry has no coordinate reference system"):
+        mine.open()
 
 
 def test_places_in_another_reference_system_become_degrees(mine):
@@ -330,6 +336,118 @@ def test_a_file_that_has_to_be_warped_needs_a_reference_system(mine):
     assert "no coordinate reference system, and 4 × 4 pixels can't be brought to 8 × 8" in problem
 
 
+@pytest.mark.parametrize(("shift", "warped"), [(110.0, False), (-110.0, False), (80.0, False), (90_003.0, True)])
+def test_a_file_beside_the_patch_is_named(mine, shift, warped):
+    mine.spec["modalities"]["dem"] = {"kind": "raster", "files": "dem/{id}.tif", "nodata": -9}
+    for number in range(6):
+        corner = (500000.0 + (shift if number == 2 else 0), 5200000.0)
+        mine.write(f"dem/p{number}.tif", np.ones((1, 8, 8), np.float32), corner=corner)
+    source = mine.open()
+    assert source.provenance["table"]["warped"] == ({"dem": 1} if warped else {})
+    with pytest.raises(DataError, match=r"row 3 \(p2\), dem, .*lies beside the patch"):
+        source.read(2)
+
+
+@pytest.mark.parametrize("shift", [(30.0, 0.0), (-30.0, 20.0), (0.0, -50.0)])
+def test_a_file_that_covers_a_part_is_nodata_elsewhere(mine, shift):
+    mine.spec["modalities"]["dem"] = {"kind": "raster", "files": "dem.tif", "nodata": -9}
+    mine.write("dem.tif", np.ones((1, 8, 8), np.float32), corner=(500000.0 + shift[0], 5200000.0 + shift[1]))
+    found = mine.open().read(0)["dem"][0]
+    columns, rows = (round(step / 10) for step in (shift[0], -shift[1]))
+    expected = np.full((8, 8), -9.0)
+    expected[max(rows, 0) : 8 + rows, max(columns, 0) : 8 + columns] = 1
+    assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("pixel", [10.0, 30.0, 4.0])
+def test_of_a_large_file_the_part_under_the_patch_is_read_and_warped_as_the_whole(mine, pixel, monkeypatch):
+    side = int(2000 / pixel)
+    slope = np.arange(side, dtype=np.float32) * pixel
+    mine.write("dem.tif", np.broadcast_to(slope, (1, side, side)).copy(), pixel=pixel, corner=(499003.0, 5201000.0))
+    mine.spec["modalities"]["dem"] = {"kind": "raster", "files": "dem.tif"}
+    found = mine.open().read(0)["dem"][0]
+    centres = 997 + 10 * (np.arange(8) + 0.5) - pixel / 2
+    assert np.allclose(found, centres, atol=1e-2)
+
+
+def test_nodata_that_does_not_fit_the_stored_type_is_an_error(mine):
+    mine.spec["modalities"]["dem"] = {"kind": "raster", "files": "dem.tif", "dtype": "uint16"}
+    values = np.full((1, 8, 8), 5, np.int16)
+    values[0, 0, 0] = -32768
+    mine.write("dem.tif", values, nodata=-32768)
+    with pytest.raises(DataError, match="-32768, which stands for that, does not fit uint16"):
+        mine.open().read(0)
+
+
+def test_pixels_of_another_size_are_said(mine):
+    mine.write("optical/p3.tif", np.ones((3, 8, 8), np.uint16), pixel=20.0)
+    assert any("1 rows have pixels of another size" in str(problem) for problem in mine.open().problems)
+
+
+def test_two_columns_of_one_name_are_refused(mine):
+    mine.table = mine.table.rename(columns={"rain": "temperature"})
+    with pytest.raises(DataError, match="two columns have the name 'temperature'"):
+        mine.only(weather=WEATHER).open()
+
+
+def test_a_label_among_the_inputs_is_refused(mine):
+    mine.spec["labels"]["rain"] = "number"
+    with pytest.raises(UsageError, match="holds 'rain', which is a label"):
+        mine.only(weather=WEATHER).open()
+
+
+def test_dates_are_no_numbers(mine):
+    mine.table["rain"] = pd.to_datetime("2024-01-01")
+    mine.spec["table"] = "samples.parquet"
+    mine.table.to_parquet(mine.path / "samples.parquet")
+    with pytest.raises(DataError, match=r"6 problems, the first: .*row 1: column 'rain' holds Timestamp"):
+        mine.only(weather=WEATHER).open()
+
+
+def test_two_columns_for_one_channel_are_refused(mine):
+    mine.table["a_x"] = mine.table["b_x"] = 1.0
+    with pytest.raises(DataError, match="columns 'a_x' and 'b_x' are both channel 'x'"):
+        mine.only(x={"kind": "vector", "columns": "*_{channel}"}).open()
+
+
+def test_steps_that_lie_unevenly_are_said(mine):
+    mine.table = mine.table.rename(columns={"ndvi_t2": "ndvi_t7"})
+    assert any("0, 1, 7 of 'ndvi' count as 0 to 2" in str(each) for each in mine.only(ndvi=NDVI).open().problems)
+
+
+def test_a_place_in_a_tile_is_a_whole_number(mine):
+    mine.spec["column"] = "temperature"
+    source = mine.only(weather=WEATHER).open()
+    assert "column 'temperature' holds 0.5, which is no whole number" in str(source.problems[0])
+
+
+def test_words_of_the_split_may_be_truth_values(mine):
+    mine.table["held_out"] = [True, False] * 3
+    mine.spec["split"] = {"column": "held_out", "values": {True: "test", False: "train"}}
+    assert mine.only(weather=WEATHER).open().index["split"].tolist() == ["test", "train"] * 3
+
+
+def test_the_reference_is_not_left_out(mine):
+    mine.spec["reference"] = "optical"
+    mine.spec["modalities"]["other"] = {"kind": "raster", "files": "optical/{id}.tif"}
+    with pytest.raises(UsageError, match="'optical' is not among the modalities wanted"):
+        open_table_spec(mine.save(), modalities=["other"])
+
+
+def test_a_blank_cell_is_no_path(mine, tmp_path):
+    mine.table["file"] = ["optical/p0.tif", " ", None, *(f"optical/p{number}.tif" for number in (3, 4, 5))]
+    mine.only(optical={"kind": "raster", "files": "{file}", "optional": True})
+    assert mine.open().index["has_optical"].tolist() == [True, False, False, True, True, True]
+
+
+def test_labels_of_a_table_are_known_to_every_store_made_of_it(mine, tmp_path):
+    store = pack(mine.only(weather=WEATHER).save(), tmp_path / "out.store", workers=1)
+    part = subset(store.path, tmp_path / "part.store", where=["lon>8.1"])
+    for each in (store, part):
+        assert natural_target(each).name == "label"
+        assert set(describe_store(each).classes["target"]) == {"label"}
+
+
 def test_two_rows_with_one_id_are_named(mine):
     mine.table.loc[4, "id"] = "p1"
     with pytest.raises(DataError, match=r"row 5: the id 'p1' .* is also that of row 2"):
@@ -346,8 +464,9 @@ def test_an_empty_cell_names_row_and_column(mine):
 def test_a_word_among_numbers_names_row_and_cell(mine):
     mine.table["rain"] = mine.table["rain"].astype(object)
     mine.table.loc[2, "rain"] = "much"
-    problems = [str(problem) for problem in mine.only(weather=WEATHER).open().problems]
-    assert any("row 3" in problem and "'much', which is no number" in problem for problem in problems)
+    problem = only_problem(mine.only(weather=WEATHER).open())
+    assert "row 3" in problem
+    assert "'much', which is no number" in problem
 
 
 def test_a_word_that_is_no_split_names_the_row(mine):
@@ -365,7 +484,7 @@ def test_no_labelled_row_in_training_is_one_clear_message(mine, tmp_path, recipe
     store = pack(mine.only(weather=WEATHER).save(), tmp_path / "out.store", workers=1)
     values = recipe | {"inputs": ["weather"], "split": {"protocol": "published"}, "data": {"store": str(store.path)}}
     values["fusion"] = {"strategy": "single"}
-    with pytest.raises(EofuseError, match="train"):
+    with pytest.raises(DataError, match=r"no train patch is left \(2 has no label \(label\)\)"):
         train(values, to=tmp_path / "run")
 
 
@@ -384,6 +503,13 @@ def test_a_table_can_not_lead_out_of_its_folder(mine, cell):
         ({"kind": "raster"}, "kind raster needs files"),
         ({"kind": "series", "columns": "x_*"}, "pattern with {step}"),
         ({"kind": "vector", "colums": "x"}, "unknown key; did you mean 'columns'"),
+        ({"kind": "vector", "columns": "{channel}_{channel}"}, "holds {channel} twice"),
+        ({"kind": "raster", "files": "{id:03}.tif"}, "more or less than a column's name"),
+        ({"kind": "raster", "files": "{id.tif"}, "files is no pattern"),
+        (
+            {"kind": "category", "column": "soil", "categories": list(map(str, range(256)))},
+            "256 categories, 255 at most",
+        ),
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(mine, change, message):

@@ -76,6 +76,17 @@ def test_mixup_of_something_missing_is_missing(numbered):
     assert sorted(gone) == sorted([[2, 3], [(2 - places) % 6, 3]])
 
 
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_a_patch_to_which_mixing_leaves_no_modality_is_not_learned_from(numbered, mixing):
+    for place, name in enumerate(numbered.present):
+        numbered.present[name] = torch.arange(6) % 2 == place % 2
+    modalities = {name: MODALITIES[name] for name in list(numbered.present)}
+    after = augmented(numbered, modalities=modalities, **{mixing: 1.0})
+    there = torch.stack(list(after.present.values())).any(0)
+    assert torch.equal(after.known["label"], there)
+    assert torch.equal(after.partners["label"].known, there)
+
+
 def test_cutmix_pastes_the_same_rectangle_into_rasters_and_maps(numbered):
     after = augmented(numbered, cutmix=1.0)
     places, share = places_of(numbered, after), after.partners["label"].weight

@@ -123,24 +123,25 @@ def choose_bands(file: RasterFile, modality: Modality, where: str) -> tuple[int,
         return tuple(numbers)
     if numbers:
         missing = ", ".join(channel.name for channel, number in zip(wanted, found, strict=True) if number is None)
-        fix = "name the bands that the file has under `channels`"
+        fix = "name the bands that the file has in the spec"
         raise DataError(f"has no band named {missing} (its bands: {', '.join(by_name)})", where=where, fix=fix)
     if len(file.names) != len(wanted):
         names = ", ".join(modality.channel_names)
-        fix = "name the file's bands under `channels`"
+        fix = "name the file's bands in the spec"
         raise DataError(f"has {len(file.names)} bands, expected {len(wanted)}: {names}", where=where, fix=fix)
     return tuple(range(1, len(wanted) + 1))
 
 
-def check_scaling(file: RasterFile, modality: Modality, added: float, where: str) -> None:
-    """Raises DataError if the file declares other physical values than the spec does."""
+def check_scaling(file: RasterFile, modality: Modality, added: float | None, where: str) -> None:
+    """Raises DataError if the file declares other physical values than the spec does, which may say what is added (else None)."""
     if modality.is_categorical or (file.scale, file.offset) == (1.0, 0.0):
         return
-    expected = modality.offset + added * modality.scale
+    expected = modality.offset + (added or 0.0) * modality.scale
     if np.isclose(file.scale, modality.scale) and np.isclose(file.offset, expected, atol=1e-9):
         return
     needed = (file.offset - modality.offset) / modality.scale
-    advice = f"set add: {needed:g}" if np.isclose(file.scale, modality.scale) else "set scale and offset"
+    can_add = added is not None and np.isclose(file.scale, modality.scale)
+    advice = f"set add: {needed:g}" if can_add else "set scale and offset"
     found = (
         f"declares scale {file.scale:g} and offset {file.offset:g}, the spec means {modality.scale:g} and {expected:g}"
     )
@@ -283,8 +284,14 @@ def fit_values(values: Values, modality: Modality, warped: bool, where: str) -> 
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     if present.size and (present.min() < limits.min or present.max() > limits.max):
         found = f"values from {present.min():g} to {present.max():g} do not fit {dtype}"
-        raise DataError(found, where=where, fix=f"set {key}.dtype to another one, or {key}.clip")
-    filled = np.where(missing, 0 if modality.nodata is None else modality.nodata, values)
+        raise DataError(found, where=where, fix=f"set {key}.dtype to another one (scenes that are cut may be clipped)")
+    nothing = 0 if modality.nodata is None else modality.nodata
+    if missing.any() and not limits.min <= nothing <= limits.max:
+        if dtype.kind != "f":
+            found = f"{int(missing.sum())} values have no data, and {nothing:g}, which stands for that, does not fit {dtype}"
+            raise DataError(found, where=where, fix=f"set {key}.dtype to one that holds it")
+        nothing = np.nan
+    filled = np.where(missing, nothing, values)
     stored: npt.NDArray[np.generic] = filled.astype(dtype)
     return stored
 

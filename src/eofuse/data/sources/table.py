@@ -94,6 +94,11 @@ def open_table_spec(
     values = apply_overrides(read_yaml(path), overrides)
     spec = parse_options(TableSpec, values, path)
     if modalities is not None:
+        if spec.reference is not None and spec.reference not in modalities:
+            fix = "name it too, or change `reference` in the spec"
+            raise UsageError(
+                f"the reference '{spec.reference}' is not among the modalities wanted", where=path, fix=fix
+            )
         for name in modalities:
             if name not in spec.modalities:
                 raise UsageError(f"unknown modality '{name}'", where=path, fix=did_you_mean(name, spec.modalities))
@@ -125,6 +130,7 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
         rasters = RowRasters(spec, root, rows) if spec.raster_names else None
         survey = _survey(rasters, index, rows, progress) if rasters else {}
     values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if each.kind != "raster"}
+    _require_unknown_labels(spec, values)
     modalities = _modalities(spec, values, rasters)
     scenes = fill_scenes(spec, index, rows)
     present = {name: each.present for name, each in values.items()}
@@ -134,7 +140,10 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
         )
     for modality in modalities:
         if not present[modality.name].any():
-            raise DataError("no row has this modality", where=modality.name, fix="check its columns, or take it out")
+            errors = [str(problem) for problem in rows.problems if problem.severity == "error"]
+            why = f" ({len(errors)} problems, the first: {errors[0].removeprefix('error: ')})" if errors else ""
+            fix = "check its columns, or take it out"
+            raise DataError(f"no row has this modality{why}", where=modality.name, fix=fix)
         index[f"has_{modality.name}"] = present[modality.name]
     index = pd.concat([index, *(each.index for each in values.values())], axis=1)
     used = _used(spec, values)
@@ -144,13 +153,13 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
     )
     source.problems = errors_first(rows.problems)
     source.provenance = {
+        "labels": {name: spec.label(name).kind for name in spec.labels},
         "table": {
             "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
             "scenes": scenes,
-            "labels": {name: spec.label(name).kind for name in spec.labels},
             "warped": survey,
             "warnings": [str(problem) for problem in source.problems if problem.severity == "warning"],
-        }
+        },
     }
     source.fingerprint = _fingerprint(source, rasters, root)
     return source
@@ -162,11 +171,20 @@ def _modalities(spec: TableSpec, values: Mapping[str, Values], rasters: RowRaste
     return [found[name] for name in spec.modalities]
 
 
+def _require_unknown_labels(spec: TableSpec, values: Mapping[str, Values]) -> None:
+    """Raises a `UsageError` if a model could read a label among its inputs."""
+    for name, each in values.items():
+        for column in each.columns:
+            if column in spec.labels:
+                what = f"holds '{column}', which is a label: a model would read the answer"
+                raise UsageError(what, where=f"modalities.{name}", fix="leave it out here, or under `labels`")
+
+
 def _used(spec: TableSpec, values: Mapping[str, Values]) -> set[str]:
     """Columns of the table that the index holds under another name, or a series holds."""
     used = {column for each in values.values() for column in each.columns}
     used |= {name for key in INDEX_KEYS if (name := spec.column_of(key)) is not None}
-    return (used | ({spec.id} if spec.id else set())) - set(spec.labels)
+    return used | ({spec.id} if spec.id else set())
 
 
 def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Progress | None) -> dict[str, int]:
@@ -175,11 +193,12 @@ def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Prog
     What is wrong with a file is added to the problems.
     """
     warped: dict[str, int] = {}
-    bad = {problem.patch_id for problem in rows.problems}
+    bad = rows.bad_ids()
     crs: list[str | None] = [None] * len(rows.ids)
     corners, centres, sides = (np.full((len(rows.ids), size), np.nan) for size in (2, 2, 1))
     height, width = rasters.size
     resolved_at: dict[str, list[int]] = {}
+    other_pixels = 0
     for row, name in enumerate(rows.ids):
         if progress and row % 100 == 0:
             progress(row, len(rows.ids))
@@ -192,6 +211,7 @@ def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Prog
             continue
         for modality in resolved.warped():
             warped[modality] = warped.get(modality, 0) + 1
+        other_pixels += resolved.has_pixels_unlike(rasters.reference)
         if resolved.files and resolved.grid.crs:
             corners[row] = resolved.grid.place_of(0, 0)
             centres[row] = resolved.grid.place_of(width / 2, height / 2)
@@ -202,6 +222,9 @@ def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Prog
     for reference, members in resolved_at.items():
         longitudes, latitudes = transform(reference, "EPSG:4326", *centres[members].T)
         centres[members] = np.stack([longitudes, latitudes], axis=1)
+    if other_pixels:
+        what = f"{other_pixels} rows have pixels of another size than the first row, and keep them"
+        rows.warn(what, "resample these files, or make a store of each size")
     index["crs"] = pd.Series(crs, dtype=object)
     index[["ulx", "uly"]] = corners
     for position, key in enumerate(("lon", "lat")):

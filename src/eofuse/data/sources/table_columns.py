@@ -47,6 +47,15 @@ class Rows:
         where = f"{self.where(row)}, {file}" if file else self.where(row)
         self.problems.append(Problem("error", what, where, self.ids[row], fix))
 
+    def bad_ids(self) -> set[str | None]:
+        """Names of the rows in which something is wrong."""
+        return {problem.patch_id for problem in self.problems if problem.severity == "error"}
+
+    def sound(self, which: npt.NDArray[np.bool_]) -> list[int]:
+        """Those of some rows in which nothing is known to be wrong."""
+        bad = self.bad_ids()
+        return [row for row in np.flatnonzero(which).tolist() if self.ids[row] not in bad]
+
     def warn(self, what: str, fix: str) -> None:
         """Notes a warning about the table."""
         self.problems.append(Problem("warning", what, self.path.name, fix=fix))
@@ -181,11 +190,16 @@ def _label(spec: TableSpec, name: str, rows: Rows) -> pd.Series:
         fix = f"set labels.{name}: {{kind: list, separator: ';'}} with what stands between the classes"
         raise DataError(f"column '{name}' holds text, no lists", where=rows.path, fix=fix)
     separator = label.separator
-    lists = [
-        None if pd.isna(cell) else [word.strip() for word in str(cell).split(separator) if word.strip()]
-        for cell in cells
-    ]
+    lists = [None if pd.isna(cell) else _words(str(cell), separator) for cell in cells]
     return pd.Series(lists, dtype=object)
+
+
+def _words(text: str, separator: str) -> list[str]:
+    """The classes of a cell, also of one written like a list in Python: "['a', 'b']"."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        return [word for part in text[1:-1].split(separator) if (word := part.strip().strip("'\""))]
+    return [word for part in text.split(separator) if (word := part.strip())]
 
 
 def _places(spec: TableSpec, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -235,7 +249,10 @@ def _texts(name: str | None, rows: Rows) -> pd.Series:
 def _whole_numbers(name: str | None, rows: Rows) -> npt.NDArray[np.int64]:
     if name is None:
         return np.full(len(rows.ids), -1)
-    return np.nan_to_num(rows.numbers(name), nan=-1).astype(np.int64)
+    numbers = np.nan_to_num(rows.numbers(name), nan=-1)
+    for row in np.flatnonzero(numbers % 1).tolist():
+        rows.wrong(row, f"column '{name}' holds {numbers[row]:g}, which is no whole number", "correct the cell")
+    return numbers.astype(np.int64)
 
 
 def _times(name: str, rows: Rows) -> pd.Series:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from eofuse.data.sources.table_geometry import geometry_places
 from eofuse.data.sources.table_spec import ParseSpec
-from eofuse.errors import DataError, did_you_mean
+from eofuse.errors import DataError, UsageError, did_you_mean
 
 PARQUET = (".parquet", ".geoparquet", ".pq")
 DELIMITERS = ",;\t|"
@@ -46,8 +46,12 @@ def read_table_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
-    header = ",".join(map(str, pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns))
+    header = ",".join(_cells_of_header(path, ","))
     delimiter = max(DELIMITERS, key=header.count)
+    names = pd.Series([name.strip() for name in _cells_of_header(path, delimiter) if name.strip()])
+    if names.duplicated().any():  # pandas would give the second one another name
+        doubled = names[names.duplicated()].iloc[0]
+        raise DataError(f"two columns have the name '{doubled}'", where=path, fix="rename one of them")
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
@@ -58,6 +62,13 @@ def _read_csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
             index_col=False,
             low_memory=False,
         )
+
+
+def _cells_of_header(path: Path, delimiter: str) -> list[str]:
+    first = pd.read_csv(
+        path, sep=delimiter, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+    )
+    return [str(name) for name in first.iloc[0]]
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -91,7 +102,11 @@ def matching_columns(table: pd.DataFrame, pattern: str, key: str, path: Path) ->
 
     Raises:
         DataError: if no column is like it.
+        UsageError: if `{channel}` or `{step}` stands in it twice.
     """
+    for mark in ("{channel}", "{step}"):
+        if pattern.count(mark) > 1:
+            raise UsageError(f"'{pattern}' holds {mark} twice", where=key, fix="write * for what may differ")
     parts = re.split(r"(\*|\{channel\}|\{step\})", pattern)
     meaning = {"*": ".*", "{channel}": "(?P<channel>.+)", "{step}": "(?P<step>[0-9]+)"}
     expression = re.compile("".join(meaning.get(part, re.escape(part)) for part in parts))
@@ -127,7 +142,9 @@ def parse_columns(table: pd.DataFrame, parse: Sequence[ParseSpec], path: Path) -
 
 
 def to_numbers(cells: pd.Series) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Cells as numbers, NaN where there is none, and the rows of those that hold something else."""
+    """Cells as numbers, NaN where there is none, and the rows of those that hold something else (dates are no numbers)."""
+    if pd.api.types.is_datetime64_any_dtype(cells) or pd.api.types.is_timedelta64_dtype(cells):
+        return np.full(len(cells), np.nan), np.flatnonzero(cells.notna())
     numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = np.flatnonzero(~np.isfinite(numbers) & cells.notna().to_numpy(dtype=bool))
     return np.where(np.isfinite(numbers), numbers, np.nan), wrong

@@ -45,11 +45,12 @@ def geometry_places(table: pd.DataFrame, metadata: Mapping[bytes, bytes], path: 
         if isinstance(content, bytes):
             try:
                 places[row] = _centroid(content)
-            except (struct.error, ValueError) as error:
+            except (struct.error, ValueError, IndexError) as error:
                 raise DataError(f"the geometry can't be read: {error}", where=f"{path}, row {row + 1}") from None
     transformer = Transformer.from_crs(CRS.from_user_input(crs), "OGC:CRS84", always_xy=True)
     longitudes, latitudes = transformer.transform(places[:, 0], places[:, 1])
-    return name, np.stack([longitudes, latitudes], axis=1)
+    degrees = np.stack([longitudes, latitudes], axis=1)
+    return name, np.where(np.isfinite(degrees), degrees, np.nan)
 
 
 def _centroid(content: bytes) -> Weighted:

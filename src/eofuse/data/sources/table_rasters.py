@@ -5,6 +5,7 @@ Files on another grid are warped: bilinearly, or by the nearest pixel where they
 taken as they lie if they have as many pixels as the reference.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
-from rasterio.warp import reproject
+from rasterio.warp import reproject, transform_bounds
+from rasterio.windows import Window
 
 from eofuse.data.sources.grid import TOLERANCE_PIXELS, Grid
 from eofuse.data.sources.scene_layers import DRIVERS, RasterFile, band_names, check_scaling, choose_bands, fit_values
@@ -60,6 +63,12 @@ class Resolved:
     def warped(self) -> list[str]:
         """Modalities that are brought to another grid."""
         return [name for name, files in self.files.items() if any(file.place is None for file in files)]
+
+    def has_pixels_unlike(self, reference: Grid) -> bool:
+        """Whether the pixels of the row are of another size than those of a grid with the same unit, by more than a hundredth."""
+        if not self.grid.crs or not reference.crs or self.grid.crs.is_geographic != reference.crs.is_geographic:
+            return False
+        return not math.isclose(self.grid.transform.a, reference.transform.a, rel_tol=0.01)
 
 
 class RowRasters:
@@ -151,7 +160,7 @@ class RowRasters:
             else:
                 found = f"has {len(file.names)} bands, expected one: {modality.channel_names[number]}"
                 raise DataError(found, where=where, fix="write one band a file, or leave {band} out of `files`")
-            check_scaling(file, modality, 0.0, where)
+            check_scaling(file, modality, None, where)
             codes = {category.code for category in modality.categories}
             known = (self._spec.modalities[name].nodata, file.nodata, modality.nodata)
             nodata = [value for value in known if value is not None and value not in codes]
@@ -267,23 +276,27 @@ def _unreadable(path: str, where: str) -> DataError:
 def _read(placed: PlacedFile, grid: Grid, modality: Modality, row: str) -> npt.NDArray[np.float64]:
     """(bands, height, width) of the grid in float64, NaN where there is nothing."""
     path = placed.file.path
+    window = _needed(placed, grid)
+    if window is None:
+        fix = "name the file that covers the patch, or correct its georeference"
+        raise DataError("lies beside the patch", where=f"{row}, {modality.name}, {path}", fix=fix)
     try:
         with _open(path) as dataset:
-            native = dataset.read(list(placed.bands))
+            native = dataset.read(list(placed.bands), window=window)
     except (RasterioError, OSError) as error:
         raise _unreadable(path, f"{row}, {modality.name}, {path}") from error
     values: npt.NDArray[np.float64] = native.astype(np.float64)
     if placed.nodata is not None:
         values[native == placed.nodata] = np.nan
     values[~np.isfinite(values)] = np.nan
-    if placed.place == (0, 0) and values.shape[1:] == (grid.height, grid.width):
+    if placed.place is not None and values.shape[1:] == (grid.height, grid.width):
         return values
     found = np.full((len(values), grid.height, grid.width), np.nan)
     if placed.place is None:
         reproject(
             values,
             found,
-            src_transform=placed.file.grid.transform,
+            src_transform=placed.file.grid.window_transform(window.col_off, window.row_off),
             src_crs=placed.file.grid.crs,
             src_nodata=np.nan,
             dst_transform=grid.transform,
@@ -293,34 +306,47 @@ def _read(placed: PlacedFile, grid: Grid, modality: Modality, row: str) -> npt.N
             tolerance=TOLERANCE_PIXELS,
         )
         return found
-    left, top = placed.place
-    from_left, from_top = max(-left, 0), max(-top, 0)
-    part = values[:, from_top : grid.height - top, from_left : grid.width - left]
-    to_left, to_top = max(left, 0), max(top, 0)
-    found[:, to_top : to_top + part.shape[1], to_left : to_left + part.shape[2]] = part
+    left, top = (max(start, 0) for start in placed.place)
+    found[:, top : top + values.shape[1], left : left + values.shape[2]] = values
     return found
+
+
+def _needed(placed: PlacedFile, grid: Grid) -> Window | None:
+    """The pixels of a file that the grid needs, None if it lies beside them."""
+    file = placed.file.grid
+    if placed.place is not None:
+        left, top = -placed.place[0], -placed.place[1]
+        right, bottom = left + grid.width, top + grid.height
+        around = 0
+    else:
+        west, south, east, north = transform_bounds(grid.crs, file.crs, *grid.bounds)
+        corners = (*file.pixel_at(west, north), *file.pixel_at(east, south))
+        if not np.isfinite(corners).all():
+            return Window(0, 0, file.width, file.height)
+        left, top, right, bottom = (*map(math.floor, corners[:2]), *map(math.ceil, corners[2:]))
+        around = 2 + 2 * math.ceil(max((right - left) / grid.width, (bottom - top) / grid.height))
+    if right <= 0 or bottom <= 0 or left >= file.width or top >= file.height:
+        return None
+    left, top = max(left - around, 0), max(top - around, 0)
+    right, bottom = min(right + around, file.width), min(bottom + around, file.height)
+    return Window(left, top, right - left, bottom - top)
 
 
 def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | None]:
     """The files of each row; rows whose file is missing lack an optional modality, else that is an error."""
     modality = spec.modalities[name]
     key = f"modalities.{name}.files"
-    try:
-        fields = pattern_fields(modality.files or "")
-    except ValueError as error:
-        raise UsageError(f"is no pattern: {error}", where=key, fix="write {column} for what a column holds") from None
+    fields = pattern_fields(modality.files or "")
     rows.require(list(modality.placeholders), key)
     bands = modality.bands or (find_modality(modality.like, BEN_GE_MODALITIES).channel_names if modality.like else None)
     if "band" in fields and bands is None:
         raise UsageError("the pattern has {band}", where=key, fix="list the bands")
     each_band = bands if bands and "band" in fields else ("",)
     templates = [str(modality.files).replace("{band}", band) for band in each_band]
-    cells = [
-        rows.table[field].astype("string").astype(object).where(rows.table[field].notna(), None).to_numpy()
-        for field in modality.placeholders
-    ]
+    cells = [_filled(rows.table[field]) for field in modality.placeholders]
     base = os.path.abspath(root)  # noqa: PTH100 (does not follow links)
     found: list[Paths | None] = []
+    first_missing = ""
     for row in range(len(rows.ids)):
         values = {field: column[row] for field, column in zip(modality.placeholders, cells, strict=True)}
         empty = next((field for field, value in values.items() if value is None), None)
@@ -335,8 +361,17 @@ def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | N
         if missing is not None and not modality.optional:
             fix = f"add the file, correct {key}, or set modalities.{name}.optional: true"
             rows.wrong(row, "file missing", fix, f"{name}, {missing}")
+        first_missing = first_missing or missing or ""
         found.append(None if missing is not None else paths)
+    if first_missing and not any(found):
+        raise DataError(f"no row has a file; there is no {first_missing}", where=key, fix="correct the path, or `root`")
     return found
+
+
+def _filled(cells: pd.Series) -> npt.NDArray[np.object_]:
+    """Cells as text without blanks around it, None where there is nothing."""
+    words = cells.astype("string").str.strip().fillna("")
+    return words.astype(object).where(words != "", None).to_numpy()
 
 
 def _path(base: str, template: str, values: dict[str, str], outside: bool, where: str) -> str:

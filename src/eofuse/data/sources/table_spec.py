@@ -32,6 +32,8 @@ KEYS_OF_KIND = {
 INDEX_KEYS = ("scene", "tile", "column", "row", "block", "split", "time", "lon", "lat")
 """Facts about a sample: each is a key that names a column, and a group of that name in a pattern of `parse` gives it too."""
 
+MOST_CATEGORIES = 255
+
 Name = Annotated[str, Field(min_length=1)]
 Date = Annotated[str, BeforeValidator(str)]
 """A date as text; YAML reads 2024-06-30 as a date of its own."""
@@ -76,7 +78,13 @@ class SplitSpec(Options):
     """
 
     column: Name
-    values: dict[str | int, Literal["train", "validation", "test"] | None] = Field(default_factory=dict)
+    values: dict[str, Literal["train", "validation", "test"] | None] = Field(default_factory=dict)
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _words(cls, values: Any) -> Any:
+        """YAML reads 0 and true as a number and a truth value."""
+        return {str(word): part for word, part in values.items()} if isinstance(values, dict) else values
 
 
 class LabelSpec(Options):
@@ -151,6 +159,9 @@ class ModalitySpec(Options):
         for names in (self.bands, self.columns if isinstance(self.columns, tuple) else None):
             if names is not None and len(set(names)) < len(names):
                 raise ValueError("a name is given twice")
+        if isinstance(self.categories, tuple) and len(self.categories) > MOST_CATEGORIES:
+            raise ValueError(f"there are {len(self.categories)} categories, {MOST_CATEGORIES} at most can be stored")
+        pattern_fields(self.files or "")
         if self.kind == "series":
             self._check_series()
         return self
@@ -226,7 +237,7 @@ class TableSpec(Options):
         for name in modalities:
             if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
                 raise ValueError(f"'{name}' must begin with a letter and hold letters, digits, _ and - only")
-            if name in RESERVED_NAMES or name == "time":
+            if is_reserved(name):
                 raise ValueError(f"'{name}' is a column of the index; choose another name")
         return modalities
 
@@ -272,10 +283,22 @@ class TableSpec(Options):
         return {name for name in names if name is not None}
 
 
+def is_reserved(name: str) -> bool:
+    """Whether a modality can't have this name, since the index has a column of it."""
+    return name in RESERVED_NAMES or name == "time"
+
+
 def pattern_fields(pattern: str) -> list[str]:
     """What stands in braces in a pattern, each once.
 
     Raises:
-        ValueError: if a brace is not closed.
+        ValueError: if a brace is not closed, or holds no column's name.
     """
-    return list(dict.fromkeys(field for _, field, _, _ in Formatter().parse(pattern) if field))
+    try:
+        parts = list(Formatter().parse(pattern))
+    except ValueError as error:
+        raise ValueError(f"files is no pattern: {error}; write {{column}} for what a column holds") from None
+    for _, field, form, conversion in parts:
+        if field == "" or form or conversion:
+            raise ValueError(f"files is no pattern: '{pattern}' has braces that hold more or less than a column's name")
+    return list(dict.fromkeys(field for _, field, _, _ in parts if field))

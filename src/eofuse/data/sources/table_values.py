@@ -11,11 +11,9 @@ import pandas as pd
 from eofuse.data.sources.scene_spec import ClassSpec, class_colour
 from eofuse.data.sources.table_columns import Rows, to_times
 from eofuse.data.sources.table_file import matching_columns
-from eofuse.data.sources.table_spec import ModalitySpec
+from eofuse.data.sources.table_spec import MOST_CATEGORIES, ModalitySpec
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, find_modality
-
-MOST_CATEGORIES = 255
 
 
 @dataclass(frozen=True)
@@ -140,10 +138,15 @@ def _vector(name: str, spec: ModalitySpec, rows: Rows) -> Values:
     if isinstance(spec.columns, dict):
         raise UsageError("columns of a vector are names or a pattern", where=key)
     rows.require(columns, key)
+    for position, channel in enumerate(channels):
+        if channel in channels[:position]:
+            other, column = columns[channels.index(channel)], columns[position]
+            what = f"columns '{other}' and '{column}' are both channel '{channel}' ({key})"
+            raise DataError(what, where=rows.path, fix="rename one of them, or list the columns")
     values = np.stack([rows.numbers(column, spec.nodata) for column in columns], axis=1)
     missing = np.asarray(np.isnan(values))
     if not spec.optional:
-        for row in np.flatnonzero(missing.any(axis=1)).tolist():
+        for row in rows.sound(np.asarray(missing.any(axis=1))):
             _absent(rows, row, name, f"column '{columns[int(missing[row].argmax())]}' is empty")
     present = np.asarray(~missing.any(axis=1))
     index = pd.DataFrame({f"{name}.{channel}": values[:, position] for position, channel in enumerate(channels)})
@@ -214,10 +217,14 @@ def _series(name: str, spec: ModalitySpec, rows: Rows) -> Values:
         values[:, :, 0] = _listed_dates(name, spec.dates, len(steps))
     else:
         values[:, :, 0] = np.arange(len(steps))
+        if len(set(np.diff(steps))) > 1:
+            told = ", ".join(map(str, steps))
+            what = f"the steps {told} of '{name}' count as 0 to {len(steps) - 1}: that they lie unevenly is lost"
+            rows.warn(what, f"give modalities.{name}.dates")
     values = _check_steps(name, values, rows)
     present = np.asarray(~np.isnan(values[:, :, 1:]).all(axis=(1, 2)))
     if not spec.optional:
-        for row in np.flatnonzero(~present).tolist():
+        for row in rows.sound(~present):
             _absent(rows, row, name, f"no step of '{name}' has a value")
     values[~present] = np.nan
     modality = describe_numbers(name, spec, list(columns), steps=len(steps), dated=dated)

@@ -102,11 +102,14 @@ class Patches:
         self.present[name] = self.present[name] & self.present[name].roll(-places, 0)
 
     def result(self) -> Batch:
-        """The changed batch."""
+        """The changed batch; patches to which mixing left no modality count as without targets."""
         batch = self.batch
         if self.partners is None:
             return Batch(batch.rows, self.inputs, self.present, self.targets, batch.known)
-        return MixedBatch(batch.rows, self.inputs, self.present, self.targets, batch.known, self.partners)
+        there = torch.stack([self.present[name] for name in self.modalities]).any(0)
+        known = {name: values & there for name, values in batch.known.items()}
+        partners = {name: each._replace(known=each.known & there) for name, each in self.partners.items()}
+        return MixedBatch(batch.rows, self.inputs, self.present, self.targets, known, partners)
 
 
 def movable(values: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class _PerModality(nn.Module):
         """Projections (B, width) of a batch in native dtype: by modality name, and of the joined vector if there is one."""
         fusion = _fusion(self.model)
         features = fusion.encode(self.model.normaliser(inputs), present)
-        projected = {name: head(features[name].vector) for name, head in self.heads.items()}
+        projected = {name: _project(head, features[name].vector, present[name]) for name, head in self.heads.items()}
         if self.joined is None:
             return projected, None
         assert isinstance(fusion, Late)
@@ -108,6 +108,19 @@ class _PerModality(nn.Module):
     def _held(vector: Tensor, present: Tensor) -> Tensor:
         """A vector that passes gradients on only where it stands for what is absent."""
         return vector.detach() if bool(present.all()) else torch.where(present[:, None], vector.detach(), vector)
+
+
+def _project(head: nn.Module, vectors: Tensor, present: Tensor) -> Tensor:
+    """Projections (B, width) of the vectors that are present, zeros for the others, which batch normalisation does not see.
+
+    Where fewer than two are present, nothing is contrasted, and all are projected.
+    """
+    rows = present.nonzero()[:, 0]
+    if len(rows) < 2 or len(rows) == len(present):
+        everything: Tensor = head(vectors)
+        return everything
+    some: Tensor = head(vectors[rows])
+    return some.new_zeros(len(vectors), some.shape[1]).index_copy(0, rows, some)
 
 
 def _fusion(model: Model) -> PerModality:

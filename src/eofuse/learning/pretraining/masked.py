@@ -1,10 +1,11 @@
 """`Masked`: blocks and whole modalities are hidden and reconstructed from what is left.
 
-Masked autoencoding across modalities after MultiMAE (Bachmann et al. 2022), with hidden pixels left in place as in SimMIM (Xie et al.
-2022), which convolutional networks and vision transformers can both take.
+Masked autoencoding across modalities after MultiMAE (Bachmann et al. 2022). In vision transformers a block is a token, and hidden
+tokens are dropped as in MAE (He et al. 2022, see `tokens`); other networks see zeros in place of hidden pixels, as in SimMIM (Xie et
+al. 2022).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -15,12 +16,13 @@ from eofuse.errors import UsageError
 from eofuse.learning.pretraining.options import PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.learning.pretraining.reconstruction import Reconstruction
+from eofuse.learning.pretraining.tokens import TokenReconstruction, token_side
 from eofuse.learning.pretraining.views import make_view
 from eofuse.models.model import Model
 
 
 class Masked:
-    """Reconstructs hidden blocks, drawn for each raster by itself, and hidden modalities.
+    """Reconstructs hidden blocks, drawn for each raster by itself (but see `draw_hidden_tokens`), and hidden modalities.
 
     Args:
         model: whose encoders learn.
@@ -28,16 +30,22 @@ class Masked:
         options: how much is hidden.
 
     Raises:
-        UsageError: if no input is a raster, or a block covers the whole patch.
+        UsageError: if no input is a raster, or a block covers more than half of a patch.
     """
 
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
-        self.module: nn.Module = Reconstruction(model, partial(draw_hidden, options.pretrain))
+        self.module: nn.Module
+        self.view = make_view(options, model.spec.modalities)
+        side = token_side(model)
+        if side is not None:
+            together = options.fusion.strategy == "early"
+            self.module = TokenReconstruction(model, partial(draw_hidden_tokens, options.pretrain, side, together))
+            return
+        self.module = Reconstruction(model, partial(draw_hidden, options.pretrain))
         if 2 * options.pretrain.block > min(model.spec.patch_size):
             found = f"blocks of {options.pretrain.block} pixels are more than half of a patch"
             fix = f"use {min(model.spec.patch_size) // 8 or 1}"
             raise UsageError(found, where="pretrain.block", fix=fix)
-        self.view = make_view(options, model.spec.modalities)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean error over the modalities, and that of each."""
@@ -53,15 +61,43 @@ def draw_hidden(options: PretrainOptions, normalised: Mapping[str, Tensor]) -> d
             hidden[name] = draw_blocks(values, options.mask, options.block)
         elif options.hide and values.ndim == 2:
             hidden[name] = torch.zeros(len(values), 1, dtype=torch.bool, device=values.device)
-    if len(hidden) < 2:
-        return hidden
-    anyone = next(iter(hidden.values()))
-    some = torch.rand(len(anyone), device=anyone.device) < options.hide
-    chosen = torch.randint(len(hidden), (len(anyone),), device=anyone.device)
-    for number, (name, blocks) in enumerate(hidden.items()):
+    return hide_modalities(hidden, list(hidden), options.hide) if len(hidden) > 1 else hidden
+
+
+def draw_hidden_tokens(
+    options: PretrainOptions, side: int, together: bool, normalised: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What is hidden: in each raster a share of the tokens, and of some patches one modality as a whole.
+
+    Args:
+        options: how much is hidden.
+        side: of a token in pixels.
+        together: whether a token holds the pixels of all rasters: the same tokens are then hidden in all of them, and the only
+            raster is not hidden as a whole, as no token would be left.
+        normalised: the modalities.
+    """
+    rasters = [name for name, values in normalised.items() if values.ndim == 4]
+    scalars = [name for name, values in normalised.items() if values.ndim == 2] if options.hide else []
+    if together:
+        hidden = dict.fromkeys(rasters, draw_blocks(normalised[rasters[0]], options.mask, side))
+    else:
+        hidden = {name: draw_blocks(normalised[name], options.mask, side) for name in rasters}
+    like = hidden[rasters[0]]
+    hidden |= {name: like.new_zeros(len(like), 1) for name in scalars}
+    candidates = scalars if together and len(rasters) == 1 else rasters + scalars
+    return hide_modalities(hidden, candidates, options.hide) if len(hidden) > 1 else hidden
+
+
+def hide_modalities(hidden: Mapping[str, Tensor], candidates: Sequence[str], share: float) -> dict[str, Tensor]:
+    """Hides, in a share of the patches, one of the candidates as a whole, besides what is hidden already."""
+    like = hidden[candidates[0]]
+    some = torch.rand(len(like), device=like.device) < share
+    chosen = torch.randint(len(candidates), (len(like),), device=like.device)
+    changed = dict(hidden)
+    for number, name in enumerate(candidates):
         whole = some & (chosen == number)
-        hidden[name] = blocks | whole.view(-1, *(1,) * (blocks.ndim - 1))
-    return hidden
+        changed[name] = hidden[name] | whole.view(-1, *(1,) * (hidden[name].ndim - 1))
+    return changed
 
 
 def draw_blocks(rasters: Tensor, share: float, block: int) -> Tensor:

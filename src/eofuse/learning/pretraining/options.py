@@ -33,7 +33,7 @@ class PretrainOptions(Options):
         temperature: of the contrastive loss.
         width: length of the projections that are compared; VICReg compares four times that.
         mask: share of the blocks of each raster that are hidden.
-        block: side of a block in pixels.
+        block: side of a block in pixels; of vision transformers a block is a token.
         hide: share of the patches of which one modality is hidden as a whole.
         clusters: number of regions.
         hole: side of the hidden middle, as a share of the patch's side.

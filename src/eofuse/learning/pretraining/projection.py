@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from eofuse.data.loading import Batch
 from eofuse.models.model import Model
+
+View = tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
+"""Inputs in native dtype, and which patches have them, (B,): both by modality name."""
 
 
 class Projected(nn.Module):
@@ -21,16 +25,24 @@ class Projected(nn.Module):
         self.model = model
         self.heads = nn.ModuleList(heads)
 
-    def forward(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, first: View, second: View) -> list[tuple[Tensor, Tensor]]:
         """Projections (B, width) of both views, for each set of features.
 
         Args:
-            first: a view in native dtype, by modality name.
+            first: a view of some patches.
             second: another view of the same patches in the same order.
         """
-        both = {name: torch.cat([values, second[name]]) for name, values in first.items()}
+        inputs, present = (
+            {name: torch.cat([values, other[name]]) for name, values in one.items()}
+            for one, other in zip(first, second, strict=True)
+        )
         projected = []
-        for head, features in zip(self.heads, self.model.features(both), strict=True):
+        for head, features in zip(self.heads, self.model.features(inputs, present), strict=True):
             one, other = head(features.vector).chunk(2)
             projected.append((one, other))
         return projected
+
+
+def view_of(batch: Batch) -> View:
+    """A batch as `Projected` takes it."""
+    return batch.inputs, batch.present

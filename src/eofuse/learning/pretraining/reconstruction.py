@@ -62,7 +62,7 @@ class Reconstruction(nn.Module):
             name: prepare_rasters(values, self.pad_to) if values.ndim == 4 else values
             for name, values in visible.items()
         }
-        features = self.model.fusion(padded)
+        features = self.encode(padded, hidden)
         told = self._decode(features, self.model.size(inputs))
         errors = {
             modality.name: torch.stack(
@@ -75,6 +75,16 @@ class Reconstruction(nn.Module):
             if modality.name in hidden
         }
         return torch.stack(list(errors.values())).mean(), {name: value.detach() for name, value in errors.items()}
+
+    def encode(self, padded: Mapping[str, Tensor], hidden: Mapping[str, Tensor]) -> list[Features]:
+        """Features of what is visible.
+
+        Args:
+            padded: normalised modalities with zeros where they are hidden, rasters padded to whole cells.
+            hidden: as `Hide` gives it, for rasters without padding.
+        """
+        features: list[Features] = self.model.fusion(padded)
+        return features
 
     def _decode(self, features: list[Features], size: tuple[int, int]) -> dict[str, list[Tensor]]:
         """What each set of features tells of each modality."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from eofuse.data.loading import Batch
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.projection import Projected
+from eofuse.learning.pretraining.projection import Projected, view_of
 from eofuse.learning.pretraining.views import make_one_of_two_views
 from eofuse.models.model import Model
 
@@ -31,5 +31,5 @@ class SimCLR:
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrastive loss of a batch."""
-        pairs = self.module(self.view(batch).inputs, self.view(batch).inputs)
+        pairs = self.module(view_of(self.view(batch)), view_of(self.view(batch)))
         return torch.stack([self.loss(one, other) for one, other in pairs]).mean(), {}

@@ -5,14 +5,17 @@ in the middle needs; `_Tokens` (vision transformers) gives maps of tokens; `_Who
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers.patch_embed import PatchEmbed
 from timm.models import EfficientNetFeatures, FeatureListNet, MobileNetV3Features
 from timm.models._features import FeatureGetterNet
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
@@ -50,9 +53,10 @@ class RasterEncoder(nn.Module):
         super().__init__()
         self.name = name
         self.in_channels = in_channels
-        self.body: _Stages | _Tokens | _Whole = _build_body(name, in_channels, weights)
-        self.sizes: FeatureSizes = self.body.sizes
-        self.pad_to: int = max(self.body.pad_to, *self.sizes.strides) if pixels else self.body.pad_to
+        body = _build_body(name, in_channels, weights)
+        self.body: nn.Module = body
+        self.sizes: FeatureSizes = body.sizes
+        self.pad_to: int = max(body.pad_to, *self.sizes.strides) if pixels else body.pad_to
         self.to(memory_format=torch.channels_last)
 
     def forward(self, rasters: Tensor) -> Features:
@@ -74,6 +78,24 @@ class RasterEncoder(nn.Module):
         if isinstance(self.body, _Stages) and not self.body.channels_last:
             return self.body.stages
         raise _cannot_be_cut(self.name)
+
+    @property
+    def vision_transformer(self) -> VisionTransformer | None:
+        """The network if it is timm's vision transformer, each of whose tokens is made of a square of pixels; None if not."""
+        network = self.body.network if isinstance(self.body, _Tokens) else None
+        if not isinstance(network, VisionTransformer) or not isinstance(network.patch_embed, PatchEmbed):
+            return None
+        side = self.sizes.strides[-1]
+        return network if tuple(network.patch_embed.patch_size) == (side, side) else None
+
+    @contextmanager
+    def answering(self, body: nn.Module) -> Iterator[None]:
+        """Within this context another body gives vector and maps in place of the encoder's own."""
+        own, self.body = self.body, body
+        try:
+            yield
+        finally:
+            self.body = own
 
     def take_stem(self) -> nn.Module:
         """Takes the first convolution out and returns it; from then on `encode` expects what the convolution gives.
