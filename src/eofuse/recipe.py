@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,9 @@ def train(
         raise UsageError("labels are picked from one run to the next", where="labels.picked_by", fix=fix)
     opened = open_store(options.data.store)
     rehearse(prepare(opened, options), options)  # finds what is wrong before anything is written
-    folder = Path(to) if to is not None else _default_folder(options, opened)
-    start_run(options, folder)
-    return _to_its_end(folder, progress)
+    folder = _start(options, opened, to)
+    with _own_threads():
+        return _to_its_end(folder, progress)
 
 
 def _default_folder(options: LearningOptions, store: Store) -> Path:
@@ -175,34 +176,40 @@ def pretrain(
     options = parse_options(PretrainingOptions, values, None if isinstance(recipe, Mapping) else os.fspath(recipe))
     opened = open_store(options.data.store)
     rehearse_pretraining(opened, options)  # finds what is wrong before anything is written
-    folder = Path(to) if to is not None else _default_folder(options, opened)
-    start_run(options, folder)
-    threads = torch.get_num_threads()
-    try:
+    folder = _start(options, opened, to)
+    with _own_threads():
         return train_pretraining(folder, progress)
-    finally:
-        torch.set_num_threads(threads)  # the recipe's number was for the run
 
 
 def resume(folder: AnyPath, progress: Progress | None = None) -> Run | PretrainedRun:
     """Goes on with an interrupted run or pretraining, to the numbers that it would have had without the interruption."""
-    if not is_pretraining(Path(folder)):
+    with _own_threads():
+        if is_pretraining(Path(folder)):
+            return train_pretraining(Path(folder), progress)
         return _to_its_end(Path(folder), progress)
-    threads = torch.get_num_threads()
-    try:
-        return train_pretraining(Path(folder), progress)
-    finally:
-        torch.set_num_threads(threads)  # the recipe's number was for the run
 
 
 def _to_its_end(folder: Path, progress: Progress | None) -> Run:
     """Trains and tests a run, or goes on with it."""
+    train_run(folder, progress)
+    return test_run(folder)
+
+
+@contextmanager
+def _own_threads() -> Iterator[None]:
+    """Gives the caller its number of threads back: that of a recipe is for the run."""
     threads = torch.get_num_threads()
     try:
-        train_run(folder, progress)
-        return test_run(folder)
+        yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _start(options: LearningOptions, store: Store, to: AnyPath | None) -> Path:
+    """The run folder, with the recipe in it."""
+    folder = Path(to) if to is not None else _default_folder(options, store)
+    start_run(options, folder)
+    return folder
 
 
 def study(

@@ -1,40 +1,15 @@
 """`Attention`: an encoder for each modality; their vectors are tokens that attend to each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from eofuse.modalities import Modality
-from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.fusion.absence import Present
-from eofuse.models.fusion.base import FusionOptions
-from eofuse.models.fusion.per_modality import PerModality
+from eofuse.models.fusion.per_modality import JoinedByModule
 
 HEADS = 4
 BLOCKS = 2
-
-
-class Attention(PerModality):
-    """Encodes each modality, and lets a token that stands for the patch attend to one token a modality.
-
-    Transformer blocks (Vaswani et al. 2017, arXiv:1706.03762) over the modalities, as between sensors in OmniSat (Astruc et al. 2024,
-    arXiv:2404.08351). Maps of rasters are concatenated as in `Late`. A modality that a patch lacks is not attended to, or with
-    `missing: token` is a learned vector.
-    """
-
-    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
-        super().__init__(modalities, options, pixels)
-        self.joining = _AttendModalities(self.widths)
-        self.condition_maps()
-        self.sizes = [FeatureSizes(self.joining.width, self.maps, self.strides)]
-
-    def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
-        """Features of all modalities together."""
-        features = self.encode(inputs, present)
-        vectors = {name: features[name].vector for name in self.order}
-        vector = self.joining(vectors, present if self.tokens is None else None)
-        return [Features(vector, self.join_maps(features), self.strides)]
 
 
 class _AttendModalities(nn.Module):
@@ -69,3 +44,14 @@ class _AttendModalities(nn.Module):
             x = block(x, src_key_padding_mask=hidden)
         vector: Tensor = self.norm(x[:, 0])
         return vector
+
+
+class Attention(JoinedByModule):
+    """Encodes each modality, and lets a token that stands for the patch attend to one token a modality.
+
+    Transformer blocks (Vaswani et al. 2017, arXiv:1706.03762) over the modalities, as between sensors in OmniSat (Astruc et al. 2024,
+    arXiv:2404.08351). Maps of rasters are concatenated as in `Late`. A modality that a patch lacks is not attended to, or with
+    `missing: token` is a learned vector.
+    """
+
+    join_type = _AttendModalities

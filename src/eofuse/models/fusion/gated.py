@@ -1,36 +1,12 @@
 """`Gated`: an encoder for each modality; gates say how much of each enters the sum."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from eofuse.modalities import Modality
-from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.fusion.absence import Present
-from eofuse.models.fusion.base import FusionOptions
-from eofuse.models.fusion.per_modality import PerModality
-
-
-class Gated(PerModality):
-    """Encodes each modality and adds up the projected vectors, each value by a gate that sees all of them.
-
-    The gated multimodal unit of Arevalo et al. (2017, arXiv:1702.01992). Maps of rasters are concatenated as in `Late`. A modality
-    that a patch lacks has a closed gate, or with `missing: token` a learned vector.
-    """
-
-    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
-        super().__init__(modalities, options, pixels)
-        self.joining = _GatedSum(self.widths)
-        self.condition_maps()
-        self.sizes = [FeatureSizes(self.joining.width, self.maps, self.strides)]
-
-    def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
-        """Features of all modalities together."""
-        features = self.encode(inputs, present)
-        vectors = {name: features[name].vector for name in self.order}
-        vector = self.joining(vectors, present if self.tokens is None else None)
-        return [Features(vector, self.join_maps(features), self.strides)]
+from eofuse.models.fusion.per_modality import JoinedByModule
 
 
 class _GatedSum(nn.Module):
@@ -56,3 +32,13 @@ class _GatedSum(nn.Module):
             term = torch.sigmoid(self.gates[name](everything)) * torch.tanh(self.projections[name](vector))
             terms.append(term if present is None else term * present[name][:, None])
         return torch.stack(terms).sum(0)
+
+
+class Gated(JoinedByModule):
+    """Encodes each modality and adds up the projected vectors, each value by a gate that sees all of them.
+
+    The gated multimodal unit of Arevalo et al. (2017, arXiv:1702.01992). Maps of rasters are concatenated as in `Late`. A modality
+    that a patch lacks has a closed gate, or with `missing: token` a learned vector.
+    """
+
+    join_type = _GatedSum

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,31 @@ class PerModality(Fusion):
             return maps
         conditioned: list[Tensor] = self.conditioning([features[name].vector for name in self.scalars], maps)
         return conditioned
+
+
+class JoinedByModule(PerModality):
+    """One vector from those of all modalities, by a module; the maps of rasters are concatenated as in `Late`.
+
+    Attributes:
+        join_type: the module. It takes the length of each vector by modality name, has a `width`, and makes one (B, width) vector from
+            the vectors (B, D) by name and, where absent modalities have no tokens, from which patches have them.
+    """
+
+    join_type: ClassVar[type[nn.Module]]
+
+    def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
+        super().__init__(modalities, options, pixels)
+        self.joining = self.join_type(self.widths)
+        self.condition_maps()
+        width: Any = self.joining.width
+        self.sizes = [FeatureSizes(width, self.maps, self.strides)]
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
+        """Features of all modalities together."""
+        features = self.encode(inputs, present)
+        vectors = {name: features[name].vector for name in self.order}
+        vector = self.joining(vectors, present if self.tokens is None else None)
+        return [Features(vector, self.join_maps(features), self.strides)]
 
 
 class SharedTrunk(nn.Module):
