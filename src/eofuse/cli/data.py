@@ -1,0 +1,222 @@
+"""Commands about data: folders, tables, scenes and stores."""
+
+import argparse
+
+from eofuse.errors import UsageError
+
+
+def run_simulate(arguments: argparse.Namespace) -> int:
+    """Does `eofuse simulate`."""
+    from eofuse.data.simulate import simulate
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("simulating", "patches") as progress:
+        folder = simulate(
+            arguments.folder,
+            arguments.patches,
+            arguments.seed,
+            arguments.workers,
+            lambda done, total: progress(done, total),
+        )
+    print(f"{folder}: {arguments.patches} simulated patches (for first use and teaching, never for claims)")
+    return 0
+
+
+def run_download(arguments: argparse.Namespace) -> int:
+    """Does `eofuse download`."""
+    from eofuse.data.download import download, is_downloaded
+    from eofuse.terminal import progress_bar
+
+    if is_downloaded(arguments.name, arguments.to):
+        print(f"{arguments.to / arguments.name}: is there already")
+        return 0
+    with progress_bar("downloading", "bytes") as progress:
+        folder = download(
+            arguments.name, arguments.to, arguments.base_url, lambda name, done, total: progress(done, total, name)
+        )
+    print(f"{folder}: downloaded and checked; next: eofuse pack {folder} {folder}.store")
+    return 0
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Does `eofuse check`."""
+    from eofuse.data.check import check_path
+    from eofuse.terminal import console, progress_bar
+
+    with progress_bar("checking", "files") as progress:
+        problems = check_path(arguments.path, arguments.workers, progress)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    for problem in problems:
+        style = "red" if problem.severity == "error" else "yellow"
+        console().print(str(problem), style=style, markup=False, highlight=False, soft_wrap=True)
+    counts = {"error": len(errors), "warning": len(problems) - len(errors)}
+    print(f"{arguments.path}: " + ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items()))
+    return 1 if errors else 0
+
+
+def run_init(arguments: argparse.Namespace) -> int:
+    """Does `eofuse init`."""
+    from eofuse.data.init import init
+
+    done = init(arguments.path, arguments.output)
+    print(done.spec)
+    for line in done.found:
+        print(f"  found: {line}")
+    for line in done.unknown:
+        print(f"  to be decided: {line}")
+    print(f"next: edit {done.spec}, then eofuse pack {done.spec} {done.spec.with_suffix('.store')}")
+    return 0
+
+
+def run_pack(arguments: argparse.Namespace) -> int:
+    """Does `eofuse pack`."""
+    from eofuse.data.pack import pack
+    from eofuse.terminal import progress_bar
+
+    names = arguments.modalities.split(",") if arguments.modalities else None
+    with progress_bar("packing", "patches") as progress:
+        store = pack(
+            arguments.folder,
+            arguments.store,
+            modalities=names,
+            skip_bad=arguments.skip_bad,
+            overwrite=arguments.overwrite,
+            workers=arguments.workers,
+            overrides=arguments.overrides,
+            progress=progress,
+        )
+    for warning in store.provenance.get("table", {}).get("warnings", ()):
+        print(f"note: {warning}")
+    aside = store.provenance["set_aside"]
+    print(f"{arguments.store}: {len(store)} patches{', ' * bool(store.modalities)}{', '.join(store.modalities)}")
+    if aside:
+        patches = "1 bad patch was" if aside == 1 else f"{aside} bad patches were"
+        print(f"{patches} set aside: see {arguments.store / 'set_aside.csv'}")
+    for problem in store.provenance["other_problems"]:
+        print(f"not packed because of an {problem}")
+    return 0
+
+
+def run_cut(arguments: argparse.Namespace) -> int:
+    """Does `eofuse cut`."""
+    from eofuse.data.cut import cut
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("cutting", "patches") as progress:
+        done = cut(
+            arguments.spec,
+            arguments.store,
+            size=arguments.size,
+            overlap=arguments.overlap,
+            overrides=arguments.overrides,
+            overwrite=arguments.overwrite,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    for warning in done.warnings:
+        print(f"note: {warning}")
+    for name, scenes in done.warped.items():
+        print(f"{name}: warped to the reference's grid in {len(scenes)} scenes")
+    print(
+        f"{arguments.store}: {len(done.store)} patches of {', '.join(done.store.modalities)}; "
+        f"left out: {done.beyond_edge} that would stick out, {done.no_data} without data"
+    )
+    return 0
+
+
+def run_describe(arguments: argparse.Namespace) -> int:
+    """Does `eofuse describe`."""
+    from eofuse.data.describe import describe_store
+    from eofuse.data.store import open_store
+    from eofuse.terminal import console, description_tables
+
+    if not arguments.html and (arguments.split or arguments.target):
+        raise UsageError("--split and --target are for the data card", fix="add --html FILE")
+    store = open_store(arguments.store)
+    for part in description_tables(store, describe_store(store)):
+        console().print(part)
+    if arguments.html:
+        from eofuse.reports.data_card import data_card
+        from eofuse.terminal import progress_bar
+
+        with progress_bar("looking at", "patches") as progress:
+            data_card(store, arguments.html, protocol=arguments.split, target=arguments.target, progress=progress)
+        print(arguments.html)
+    return 0
+
+
+def run_merge(arguments: argparse.Namespace) -> int:
+    """Does `eofuse merge`."""
+    from eofuse.data.combine import merge
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("merging", "patches") as progress:
+        store = merge(
+            arguments.stores,
+            arguments.output,
+            name=arguments.name,
+            skip_identical=arguments.skip_identical,
+            with_simulated=arguments.with_simulated,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+    print(f"{arguments.output}: {len(store)} patches, {', '.join(store.modalities)}")
+    return 0
+
+
+def run_append(arguments: argparse.Namespace) -> int:
+    """Does `eofuse append`."""
+    from eofuse.data.combine import append
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("appending", "patches") as progress:
+        store = append(
+            arguments.store,
+            arguments.sources,
+            skip_identical=arguments.skip_identical,
+            with_simulated=arguments.with_simulated,
+            progress=progress,
+        )
+    print(f"{arguments.store}: {len(store)} patches, {', '.join(store.modalities)}")
+    return 0
+
+
+def run_subset(arguments: argparse.Namespace) -> int:
+    """Does `eofuse subset`."""
+    from eofuse.data.selection import read_ids, subset
+    from eofuse.terminal import progress_bar
+
+    with progress_bar("copying", "patches") as progress:
+        store = subset(
+            arguments.store,
+            arguments.output,
+            ids=read_ids(arguments.ids) if arguments.ids else None,
+            where=arguments.where,
+            modalities=arguments.modalities.split(",") if arguments.modalities else None,
+            count=arguments.count,
+            seed=arguments.seed,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+    print(f"{arguments.output}: {len(store)} patches, {', '.join(store.modalities)}")
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Does `eofuse show`."""
+    from eofuse.data.store import open_store
+    from eofuse.reports.figures.patch import show_augmented, show_patch
+
+    store = open_store(arguments.store)
+    if arguments.augment is None:
+        show_patch(store, arguments.patch_id, arguments.output)
+    else:
+        from eofuse.learning.augment import AugmentOptions
+        from eofuse.learning.augment.examples import example_draws
+
+        options = AugmentOptions(preset=arguments.augment)
+        draws = example_draws(store, arguments.patch_id, options, count=5, seed=arguments.seed)
+        title = f"as it is, and five draws of the augmentation '{arguments.augment}' with seed {arguments.seed}"
+        show_augmented(store, arguments.patch_id, draws, title, arguments.output)
+    print(arguments.output)
+    return 0

@@ -1,0 +1,212 @@
+"""The words of the command line: every command and what may follow it."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from eofuse import __version__
+from eofuse.cli import data, models
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every command with its arguments, and the function that does it as `command`."""
+    parser = argparse.ArgumentParser(
+        prog="eofuse", description="Data-efficient, multimodal deep learning for Earth observation.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"eofuse {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        added.set_defaults(command=function)
+        return added
+
+    add = command(
+        "simulate", data.run_simulate, "write a simulated ben-ge folder, for first use and teaching, never for claims"
+    )
+    add.add_argument("folder", metavar="DIR", type=Path, help="the folder to be made")
+    add.add_argument("--patches", type=int, default=800, help="number of patches (default: 800)")
+    add.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
+    _workers(add)
+
+    add = command("download", data.run_download, "fetch a published dataset: resumable, checked, safely unpacked")
+    add.add_argument("name", metavar="NAME", help="ben-ge-800 or ben-ge-8k")
+    add.add_argument("--to", metavar="DIR", type=Path, default=Path(), help="where to (default: here)")
+    add.add_argument("--base-url", default="https://zenodo.org", help="address of the archive, for mirrors")
+
+    add = command("check", data.run_check, "find every problem of a folder or store; exit code 1 if one is an error")
+    add.add_argument("path", metavar="DIR", type=Path, help="a dataset's folder, a table's SPEC.yaml, or a store")
+    _workers(add)
+
+    add = command(
+        "init", data.run_init, "look at a table, or a folder of images, and write a first spec of it to be packed"
+    )
+    add.add_argument("path", metavar="DIR|TABLE", type=Path, help="a folder, or a CSV or Parquet table")
+    add.add_argument("-o", "--output", metavar="SPEC.yaml", type=Path, help="default: <name>.yaml here")
+
+    add = command(
+        "pack", data.run_pack, "pack a folder or table into a store; goes on where an interrupted one stopped"
+    )
+    add.add_argument("folder", metavar="DIR|SPEC.yaml", type=Path, help="a dataset's folder, or the spec of a table")
+    add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
+    add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
+    add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
+    add.add_argument("--skip-bad", action="store_true", help="set bad patches aside in a list instead of stopping")
+    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+    _workers(add)
+
+    add = command(
+        "cut", data.run_cut, "cut scenes into the patches of a store; goes on where an interrupted one stopped"
+    )
+    add.add_argument("spec", metavar="SPEC.yaml", type=Path, help="which files make which modality (see docs/data.md)")
+    add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
+    add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
+    add.add_argument("--size", metavar="PIXELS", type=_positive, default=120, help="side of a patch (default: 120)")
+    add.add_argument("--overlap", metavar="PIXELS", type=int, default=0, help="that neighbours share (default: 0)")
+    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+    _workers(add)
+
+    add = command(
+        "describe", data.run_describe, "say what is in a store: counts, statistics, classes, scenes, leakage of splits"
+    )
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("--html", metavar="FILE", type=Path, help="write a data card as well: one page, what to fix first")
+    add.add_argument(
+        "--split", choices=("scene", "blocks", "random", "published"), help="that the card looks at (default: scene)"
+    )
+    add.add_argument("--target", metavar="NAME", help="whose balance the card shows (default: the store's labels)")
+
+    add = command("merge", data.run_merge, "make one store of several; goes on where an interrupted one stopped")
+    add.add_argument("stores", metavar="STORE", type=Path, nargs="+", help="two or more stores")
+    add.add_argument("-o", "--output", metavar="STORE", type=Path, required=True, help="the store to be made")
+    add.add_argument("--name", help="name of the dataset (default: the stores' names)")
+    _joining(add)
+    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+
+    add = command("append", data.run_append, "add the patches of other stores to a store")
+    add.add_argument("store", metavar="STORE", type=Path, help="the store that grows")
+    add.add_argument("sources", metavar="SOURCE_STORE", type=Path, nargs="+", help="stores whose patches are added")
+    _joining(add)
+
+    add = command("subset", data.run_subset, "make a store of some patches or modalities of another")
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("-o", "--output", metavar="STORE", type=Path, required=True, help="the store to be made")
+    add.add_argument("--ids", metavar="FILE", type=Path, help="text file with the ids wanted, one a line")
+    add.add_argument(
+        "--where",
+        metavar="CONDITION",
+        action="append",
+        default=[],
+        help="column=value, or a,b for one of several values; also !=, <, <=, >, >=; all that are given must hold",
+    )
+    add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
+    add.add_argument("-n", metavar="N", type=_positive, dest="count", help="draw as many patches at random")
+    add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+
+    add = command("show", data.run_show, "draw all modalities of a patch side by side")
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("patch_id", metavar="PATCH_ID")
+    add.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("patch.png"), help="default: patch.png")
+    add.add_argument(
+        "--augment", choices=("none", "light", "strong"), metavar="PRESET", help="beside it, what training makes of it"
+    )
+    add.add_argument("--seed", type=int, default=0, help="of these draws (default: 0)")
+
+    add = command("train", models.run_train, "train one recipe and test it")
+    _recipe(add)
+    add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
+
+    add = command(
+        "pretrain",
+        models.run_pretrain,
+        "train encoders without labels, for any recipe to start from; goes on where it stopped",
+    )
+    _recipe(add)
+    add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
+
+    add = command("resume", models.run_resume, "go on with an interrupted run or pretraining")
+    add.add_argument("run", metavar="RUN", type=Path)
+
+    add = command(
+        "evaluate", models.run_evaluate, "score a run on its test patches, with intervals and the constant predictor"
+    )
+    add.add_argument("run", metavar="RUN", type=Path)
+
+    add = command(
+        "attribute",
+        models.run_attribute,
+        "say what each modality, scalar and band is worth to a run: a table and a picture",
+    )
+    add.add_argument("run", metavar="RUN", type=Path)
+    add.add_argument("--metric", help="that is shown, of all that are computed (default: the one that ranks)")
+    add.add_argument("--repeats", metavar="N", type=_positive, default=5, help="draws of each permutation (default: 5)")
+    add.add_argument("--seed", type=int, default=0, help="of the permutations (default: 0)")
+
+    add = command("predict", models.run_predict, "predict every patch of a store, with or without labels")
+    add.add_argument("run", metavar="RUN", type=Path)
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, default=Path("predictions.parquet"), help=".parquet or .csv"
+    )
+    add.add_argument("--maps", metavar="DIR", type=Path, help="folder for GeoTIFFs of pixels, and GeoJSON of boxes")
+    add.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        help="probability from which one of several classes counts, score from which a box counts (default: 0.5)",
+    )
+
+    add = command(
+        "suggest", models.run_suggest, "say which patches of a store to annotate next: a table and a contact sheet"
+    )
+    add.add_argument("run", metavar="RUN", type=Path)
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("-n", metavar="N", type=_positive, dest="count", default=50, help="how many (default: 50)")
+    add.add_argument(
+        "--by",
+        choices=("uncertainty", "diversity", "mix", "random"),
+        default="mix",
+        help="unsure predictions, patches unlike those with labels, both (default), or a draw",
+    )
+    add.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, default=Path("suggestions"), help="default: suggestions"
+    )
+    add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+
+    add = command("study", models.run_study, "compare variants over seeds: leaderboard, tables, report")
+    _recipe(add)
+    add.add_argument("--to", metavar="STUDY", type=Path, help="the study's folder (default: studies/<name>)")
+    _workers(add)
+
+    add = command("report", models.run_report, "write the report of a finished study again")
+    add.add_argument("study", metavar="STUDY", type=Path)
+    return parser
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", metavar="N", type=_positive, help="processes at a time (default: one a core)")
+
+
+def _joining(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--skip-identical", action="store_true", help="take a patch once that several stores hold alike"
+    )
+    parser.add_argument(
+        "--with-simulated",
+        action="store_true",
+        help="allow simulated beside real patches: the whole counts as simulated",
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path)
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the recipe, like train.steps=500")
+    parser.add_argument("--store", metavar="STORE", type=Path, help="a store in place of the recipe's")
