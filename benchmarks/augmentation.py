@@ -23,10 +23,10 @@ from eofuse.data.pack import pack
 from eofuse.data.simulate import simulate
 from eofuse.data.store import Store
 from eofuse.learning.augment import PRESETS
+from eofuse.learning.fitting import supervised
 from eofuse.learning.loop import make_optimizer, open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
-from eofuse.learning.run import supervised
 from eofuse.models.model import build_model
 
 LIMITS = {"light": 1.10, "strong": 1.35}

@@ -27,10 +27,10 @@ from eofuse.data.pack import pack
 from eofuse.data.simulate import simulate
 from eofuse.data.targets import IGNORE
 from eofuse.learning.curves import Curves
+from eofuse.learning.fitting import rows_of_step, supervised
 from eofuse.learning.loop import TrainOptions, fit, make_optimizer, open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
-from eofuse.learning.run import rows_of_step, supervised
 from eofuse.models.model import build_model
 
 

@@ -192,7 +192,7 @@ def resume(folder: AnyPath, progress: Progress | None = None) -> Run | Pretraine
 def _to_its_end(folder: Path, progress: Progress | None) -> Run:
     """Trains and tests a run, or goes on with it."""
     train_run(folder, progress)
-    return test_run(folder)
+    return test_run(folder, progress)
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
 from eofuse.data.pack import pack_source
 from eofuse.errors import UsageError
+from eofuse.learning.fitting import rows_of_step, supervised
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
-from eofuse.learning.run import rows_of_step, supervised
 from eofuse.learning.semi_supervised import UnlabelledOptions, pseudo_labels, pseudo_losses
 from eofuse.models.model import build_model
 from eofuse.studies.grid import final_cells

@@ -89,6 +89,21 @@ def test_trees_are_the_same_each_time_and_others_with_another_seed(control, stor
     assert first != other
 
 
+@CONTROLS
+def test_trees_are_fitted_once_more_on_validation_patches_too(control, store, tmp_path, monkeypatch):
+    counts = []
+    fit = trees.Trees.__init__
+
+    def watched(self, task, make, columns, truth):
+        counts.append(len(columns))
+        fit(self, task, make, columns, truth)
+
+    monkeypatch.setattr(trees.Trees, "__init__", watched)
+    run(control, store, tmp_path / "run", refit=True)
+    assert set(counts[:-1]) == {60}
+    assert counts[-1] == 85
+
+
 def test_several_labels_have_a_probability_each(ben_real_40, tmp_path):
     from eofuse.data.pack import pack
 

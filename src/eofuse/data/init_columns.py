@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from eofuse.data.sources.scene_spec import RESERVED_NAMES
 from eofuse.data.sources.table_file import GEOMETRY_PLACE
-from eofuse.data.sources.table_spec import SPLIT_WORDS, is_reserved
+from eofuse.data.sources.table_spec import SPLIT_WORDS
 
 NAMES = {
     "id": ("id", "patch_id", "sample_id", "image_id", "chip_id", "tile_id", "uid", "name", "sample", "patch", "key"),
@@ -218,6 +219,6 @@ def _guess_vectors(table: pd.DataFrame, left: list[str], guess: Guess) -> None:
 def modality_name(word: str, taken: Collection[str]) -> str:
     """A word as the name of a modality, other than those taken."""
     name = re.sub("[^A-Za-z0-9_-]", "_", word)
-    name = name if name[:1].isalpha() and not is_reserved(name) else f"m_{name}"
+    name = name if name[:1].isalpha() and name not in RESERVED_NAMES else f"m_{name}"
     others = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
     return next(other for other in others if other not in taken)

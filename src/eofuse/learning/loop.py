@@ -134,12 +134,13 @@ def fit(
     objective: Objective,
     loader: Loader,
     rows_of_step: RowsOfStep,
-    evaluate: Evaluate,
+    evaluate: Evaluate | None,
     *,
-    metric: str,
+    metric: str = "",
     lower_is_better: bool = False,
     options: TrainOptions,
     steps: int,
+    until: int | None = None,
     seed: int,
     folder: Path,
     fabric: Fabric,
@@ -154,15 +155,16 @@ def fit(
         objective: what is minimised.
         loader: reads the batches.
         rows_of_step: rows of each step's batch; pure.
-        evaluate: scores the current weights on the validation patches.
+        evaluate: scores the current weights on the validation patches; None where nothing selects and the last weights count.
         metric: the score that selects the best weights.
         lower_is_better: whether that score is better when smaller.
         options: how to train.
-        steps: the budget.
+        steps: the budget, which sets the learning rate of each step.
+        until: the step after which training ends, that of the budget by default.
         seed: fixes the randomness of the steps.
         folder: where the checkpoint lies.
         fabric: device and precision.
-        save_best: called when the current weights have the best score so far.
+        save_best: called when the current weights have the best score so far, or are the last where nothing selects.
         curves: gets losses and scores at every checkpoint.
         fine_tuning: which layers learn, when and how fast; all of them alike by default.
         progress: called with (steps done, steps in all, a few words).
@@ -176,12 +178,13 @@ def fit(
     objective.module = wrapped
     state = _restore(folder / CHECKPOINT_FILE, module, optimizer, fabric)
     curves.write(state.losses, state.evaluations)
-    evaluate_at = evaluation_steps(steps, options.evaluations)
+    last = until or steps
+    evaluate_at = evaluation_steps(last, options.evaluations)
     first = state.step
     started = time.perf_counter() - state.seconds
     logged: list[dict[str, Tensor]] = []
     module.train()
-    for batch in loader.batches(rows_of_step(step) for step in range(first, 0 if state.stopped else steps)):
+    for batch in loader.batches(rows_of_step(step) for step in range(first, 0 if state.stopped else last)):
         torch.manual_seed(seed * 1_000_003 + state.step)
         if fine_tuning is not None:
             fine_tuning.set_step(state.step, steps)
@@ -198,30 +201,34 @@ def fit(
         state.step += 1
         if state.step not in evaluate_at:
             if progress:
-                progress(state.step, steps, "")
+                progress(state.step, last, "")
             continue
 
         for name in logged[0]:
             values = torch.stack([values[name] for values in logged]).float().cpu().tolist()
             state.losses.setdefault(name, []).extend(values)
         logged.clear()
-        last = state.losses["loss"][-1]
-        if not math.isfinite(last):
+        loss_now, words = state.losses["loss"][-1], ""
+        if not math.isfinite(loss_now):
             fix = "lower train.learning_rate"
-            raise DivergenceError(f"the training loss is {last} at step {state.step}", where=folder, fix=fix)
-        scores = evaluate()
-        state.evaluations.append({"step": state.step, **scores})
-        state.waiting += 1
-        score = -scores[metric] if lower_is_better else scores[metric]
-        if score > state.best_score or not state.best_step:
-            state.best_score, state.best_step, state.waiting = score, state.step, 0
+            raise DivergenceError(f"the training loss is {loss_now} at step {state.step}", where=folder, fix=fix)
+        if evaluate is not None:
+            scores = evaluate()
+            state.evaluations.append({"step": state.step, **scores})
+            state.waiting += 1
+            score = -scores[metric] if lower_is_better else scores[metric]
+            if score > state.best_score or not state.best_step:
+                state.best_score, state.best_step, state.waiting = score, state.step, 0
+                save_best()
+            state.stopped = options.patience is not None and state.waiting >= options.patience
+            words = f"{metric} {scores[metric]:.3f}"
+        elif state.step == last:
             save_best()
-        state.stopped = options.patience is not None and state.waiting >= options.patience
         state.seconds = time.perf_counter() - started
         _save(folder / CHECKPOINT_FILE, module, optimizer, state)
         curves.write(state.losses, state.evaluations)
         if progress:
-            progress(state.step, steps, f"{metric} {scores[metric]:.3f}")
+            progress(state.step, last, words)
         if state.stopped:
             break
     objective.module = module

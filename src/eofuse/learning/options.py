@@ -81,6 +81,7 @@ class RunOptions(LearningOptions):
         augment: how training patches are changed at random: a preset, or single operations.
         unlabelled: how the other training patches are learned from; not at all without it.
         start: trained weights from which the run starts, and how it goes on; untrained without it.
+        refit: whether the model is trained once more when validation has chosen, on training and validation patches together.
         task: what is learned.
         tasks: in place of `task`, several targets that are learned at once on the same features, by name.
         weighting: how the losses of several tasks become one: by weights in the recipe, `uncertainty` (Kendall et al. 2018) or
@@ -91,6 +92,7 @@ class RunOptions(LearningOptions):
     augment: AugmentOptions = AugmentOptions()
     unlabelled: UnlabelledOptions | None = None
     start: StartOptions | None = None
+    refit: bool = False
     task: TaskOptions | None = None
     tasks: dict[str, TaskOptions] | None = None
     weighting: Literal["fixed", "uncertainty", "gradient_norm"] = "fixed"
@@ -112,6 +114,8 @@ class RunOptions(LearningOptions):
                 raise ValueError(f"tasks.{name} has the target '{options.target}'; name it once")
         if self.weighting != "fixed" and len(self.targets) == 1:
             raise ValueError("weighting is for several tasks")
+        if self.refit and not (self.labels.is_all and self.labels.order is None):
+            raise ValueError("refit adds the labels of validation to the few of labels.amount: choose one of the two")
         if sum(options.balance == "sampling" for options in self.targets) > 1:
             raise ValueError("only one of several tasks can be balanced by sampling")
         return self

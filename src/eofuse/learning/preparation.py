@@ -35,6 +35,10 @@ from eofuse.tasks.pixel_regression import PixelRegression
 from eofuse.tasks.regression import Regression
 from eofuse.tasks.segmentation import Segmentation
 
+REFITTED = (
+    "The model was trained once more when validation had chosen, on training and validation patches together; "
+    "the scores on validation, and what calibrates the predictions, are of the model before that."
+)
 FEW_PATCHES = 100
 FEW_SCENES = 20
 
@@ -101,6 +105,10 @@ class Prepared:
         """The same data for one of the tasks, with the patches that have its target."""
         rows = {name: task.known(rows) for name, rows in self.rows.items()}
         return replace(self, tasks=[task], rows=rows)
+
+    def with_validation(self) -> "Prepared":
+        """The same data with the validation patches among those for training, for models of which validation has chosen all."""
+        return replace(self, rows={**self.rows, "train": np.union1d(self.rows["train"], self.rows["validation"])})
 
     @property
     def training(self) -> Rows:
@@ -202,11 +210,14 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
             found.append(f"'{task.name}' describes whole patches, of which the inputs show the middle {size} pixels.")
     scenes = store.index["scene"].iloc[parts["test"]].nunique()
     few = few_data_warning(sum(map(len, parts.values())), len(parts["test"]), scenes)
+    if options.refit:
+        used = replace(used, train=np.union1d(parts["train"], parts["validation"]))
+        found.append(REFITTED)
     leaked = leakage(store.index, used)
     found += _leakage_warnings(leaked, options.split.protocol)
     if may_lack:
-        trained = parts["train"] if options.unlabelled is None else np.union1d(parts["train"], unlabelled)
-        found += gap_warnings(there, trained, parts["test"], dropped=options.drops_modalities)
+        learned = learned_rows(parts, unlabelled, options)
+        found += gap_warnings(there, learned, parts["test"], dropped=options.drops_modalities)
     return Prepared(
         store,
         tasks,
@@ -220,6 +231,16 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         list(annotation_digests(options).values()),
         [*found, few] if few else found,
     )
+
+
+def learned_rows(rows: Mapping[str, Rows], unlabelled: Rows, options: RunOptions) -> Rows:
+    """Rows of all patches from which a run learns: with pseudo-labels the unlabelled ones too, with `refit` those of validation."""
+    learned = [rows["train"]]
+    if options.unlabelled is not None:
+        learned.append(unlabelled)
+    if options.refit:
+        learned.append(rows["validation"])
+    return np.unique(np.concatenate(learned))
 
 
 def annotation_digests(options: RunOptions) -> dict[str, str]:

@@ -11,50 +11,49 @@
     model/             the best weights by validation: safetensors and JSON, all that `predict` needs
     losses.csv  evaluations.csv  tensorboard/
     result.json        best validation scores, steps, cost; its presence says that the training is finished
+    refit/             the same loop over training and validation patches (with `refit`), until the test is done
     predictions/  maps/  test.json   what it says about the test patches, and the scores over them (see `outputs`)
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from eofuse.config import OptionsType, parse_options, read_yaml, write_yaml
-from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import remove_temporaries, write_text
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
-from eofuse.learning.fine_tuning import FineTuning
-from eofuse.learning.loop import Progress, RowsOfStep, fit, open_fabric
+from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
+from eofuse.learning.loop import Progress, fit, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
-from eofuse.learning.preparation import Prepared, annotation_digests, model_spec, prepare, refuse_seen
-from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
+from eofuse.learning.preparation import Prepared, annotation_digests, prepare
 from eofuse.learning.transfer import (
     forget_start,
     read_transfer,
     refuse_changed_weights,
-    start_once,
     summarise_transfer,
     weights_digest,
 )
 from eofuse.learning.validation import Validation, calibration
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.lora import merged
-from eofuse.models.model import Model, build_model, count_parameters
+from eofuse.models.model import Model, count_parameters
 from eofuse.tasks.gathering import gather, predict_with
-from eofuse.tasks.objective import Supervised
-from eofuse.tasks.weighting import WEIGHTINGS
 
 RECIPE_FILE = "recipe.yaml"
 DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
 RESULT_FILE = "result.json"
 MODEL_FOLDER = "model"
+REFIT_FOLDER = "refit"
 
 
 @dataclass(frozen=True)
@@ -216,12 +215,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
 
     fabric = open_fabric(options.train)
     steps = options.train.budget(len(prepared.rows["train"]))
-    model = build_model(model_spec(prepared, options), seed=options.seed)
-    fine_tuning = None
-    if options.start is not None:
-        refuse_seen(prepared, options.start)
-        started = start_once(model, options.start, folder)
-        model, fine_tuning = started.model, FineTuning(started.model, options.start, started.table, options.seed)
+    model, fine_tuning = begin(prepared, options, folder)
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
     curves = Curves(folder, tensorboard)
     state = fit(
@@ -255,26 +249,20 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         "parameters": count_parameters(model),
     }
     write_text(folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
-    forget_start(folder)
+    if not options.refit:
+        forget_start(folder)
     return open_run(folder)
 
 
-def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervised:
-    """A model with the tasks of a run, as the loop takes it."""
-    names = [task.name for task in prepared.tasks]
-    by_hand = {task.name: task.options.weight for task in prepared.tasks} if len(names) > 1 else {}
-    way = options.weighting if len(names) > 1 else "fixed"
-    weighting = WEIGHTINGS[way](names, by_hand)
-    augment = prepared.augmentation(options)
-    if options.unlabelled is None or not len(prepared.unlabelled):
-        return Supervised(model, prepared.tasks, weighting, augment=augment)
-    modalities, labelled = prepared.loader(options).modalities, options.train.batch_size
-    task = prepared.tasks[0]
-    return FixMatch(model, task, weighting, options.unlabelled, modalities, labelled=labelled, augment=augment)
+def test_run(folder: Path, progress: Progress | None = None) -> Run:
+    """Calibrates the best weights on validation, predicts the test patches and scores them; done once.
 
+    With `refit`, it is the model that was trained once more that is calibrated so and predicts.
 
-def test_run(folder: Path) -> Run:
-    """Calibrates the best weights on validation, predicts the test patches and scores them; done once."""
+    Args:
+        folder: a trained run.
+        progress: called while the model is trained once more, with (steps done, steps in all, a few words).
+    """
     run = open_run(folder)
     store = open_store(run.options.data.store)
     check_same_data(folder, store)
@@ -282,36 +270,52 @@ def test_run(folder: Path) -> Run:
         return run
     prepared = prepare(store, run.options)
     device = open_fabric(run.options.train).device
-    model = load_model(folder / MODEL_FOLDER, device)
-    loader = prepared.loader(run.options)
-    model.calibrate({})  # an interrupted test may have left it calibrated
-    predict = predict_with(model, device)
-    changes = calibration(predict, prepared.tasks, loader, prepared.known("validation"), prepared.pixels)
-    specs = model.spec.calibrated(changes).heads
+    model = _refitted(run, prepared, device, progress) if run.options.refit else _calibrated(run, prepared, device)
+    specs = model.spec.heads
+    model.calibrate({})  # evidence holds what the model says before calibration, and how it is calibrated
     counts = {name: len(rows) for name, rows in prepared.known("test").items()}
+    predict, loader = predict_with(model, device), prepared.loader(run.options)
     with MapWriter(folder, counts) as maps:
         evidence = gather(predict, prepared.tasks, specs, loader, prepared.rows["test"], keep=maps.add)
-    model.calibrate(changes)
+    model.calibrate({name: {"temperature": spec.temperature, "margin": spec.margin} for name, spec in specs.items()})
     save_model(model, folder / MODEL_FOLDER)
     write_test(folder, prepared, evidence)
+    forget_start(folder)
+    shutil.rmtree(folder / REFIT_FOLDER, ignore_errors=True)
     return open_run(folder)
 
 
-def rows_of_step(prepared: Prepared, options: RunOptions) -> RowsOfStep:
-    """Rows of each training step, by the options' way of sampling, with unlabelled ones behind; a pure function of the step."""
-    labelled = _labelled_rows(prepared, options)
-    if options.unlabelled is None or not len(prepared.unlabelled):
-        return labelled
-    return with_unlabelled(labelled, prepared.unlabelled, options.unlabelled, options.train.batch_size, options.seed)
+def _calibrated(run: Run, prepared: Prepared, device: torch.device) -> Model:
+    """The model with the best weights by validation, calibrated there."""
+    model = load_model(run.folder / MODEL_FOLDER, device)
+    model.calibrate({})  # an interrupted test may have left it calibrated
+    loader = prepared.loader(run.options)
+    known, pixels = prepared.known("validation"), prepared.pixels
+    model.calibrate(calibration(predict_with(model, device), prepared.tasks, loader, known, pixels))
+    return model
 
 
-def _labelled_rows(prepared: Prepared, options: RunOptions) -> RowsOfStep:
-    train, batch_size = prepared.rows["train"], options.train.batch_size
-    balanced = [task for task in prepared.tasks if task.options.balance == "sampling"]
-    if balanced:
-        weights = balancing_weights(balanced[0].target, train)
-        return lambda step: sampled_rows(train, weights, batch_size, options.seed, step)
-    return lambda step: shuffled_rows(train, batch_size, options.seed, step)
+def _refitted(run: Run, prepared: Prepared, device: torch.device, progress: Progress | None) -> Model:
+    """The model after it was trained once more, calibrated like the one that validation chose, which it does not replace yet."""
+    folder = run.folder / REFIT_FOLDER
+    if "refit" not in run.result:
+        heads = _calibrated(run, prepared, device).spec.heads
+        calibrated = {name: {"temperature": spec.temperature, "margin": spec.margin} for name, spec in heads.items()}
+        steps, until = run.result["budget"], run.result["best_step"]
+        seconds = refit(
+            prepared,
+            run.options,
+            run.folder,
+            folder,
+            steps=steps,
+            until=until,
+            calibrated=calibrated,
+            progress=progress,
+        )
+        again = {"steps": until, "patches": len(prepared.with_validation().rows["train"]), "seconds": seconds}
+        result = {**run.result, "refit": again, "seconds": run.result["seconds"] + seconds}
+        write_text(run.folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+    return load_model(folder, device)
 
 
 def check_same_data(folder: Path, store: Store) -> None:

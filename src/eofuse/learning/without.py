@@ -25,7 +25,7 @@ from eofuse.files import file_name, replacing
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file
-from eofuse.learning.preparation import Prepared, prepare
+from eofuse.learning.preparation import Prepared, learned_rows, prepare
 from eofuse.learning.run import MODEL_FOLDER, Run, check_same_data, test_run
 from eofuse.models.artifact import load_model
 from eofuse.models.heads.base import HeadSpec
@@ -100,7 +100,7 @@ def never_lacked(options: RunOptions, prepared: Prepared) -> list[str]:
     """Inputs that every patch had from which a run learned, as it saw them."""
     if options.drops_modalities:
         return []
-    rows = prepared.rows["train"] if options.unlabelled is None else prepared.training
+    rows = learned_rows(prepared.rows, prepared.unlabelled, options)
     return [name for name in options.inputs if prepared.present[name][rows].all()]
 
 

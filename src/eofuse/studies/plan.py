@@ -144,6 +144,9 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
         if axes.label_amounts and options.train.steps is None and options.train.epochs is not None:
             found = "train.epochs gives fewer steps where there are fewer labels"
             raise UsageError(found, where=f"study.variants.{name}", fix="set train.steps")
+        if axes.label_amounts and options.refit:
+            found = "refit adds the labels of validation to those of study.label_amounts"
+            raise UsageError(found, where=f"study.variants.{name}", fix="choose one of the two")
     needed = {entry for options in variants.values() for entry in [*_needs(options), *options.data.require]}
     require = {"require": tuple(sorted(needed))}
     variants = {
@@ -177,6 +180,7 @@ def _check_shared(variants: Mapping[str, RunOptions]) -> None:
     for name, options in variants.items():
         same = {"split": options.split == first.split}
         same["labels"] = drawn(options).labels == drawn(first).labels
+        same["refit"] = options.refit == first.refit
         same["data.store"] = options.data.store == first.data.store
         same["data.exclude"] = options.data.exclude == first.data.exclude
         same["data.empty_bands"] = options.data.empty_bands == first.data.empty_bands

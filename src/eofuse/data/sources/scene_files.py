@@ -12,9 +12,8 @@ from eofuse.data.sources.scene_layers import (
     Layer,
     RasterFile,
     band_names,
-    check_scaling,
-    choose_bands,
     inspect_file,
+    match_files,
     same_grid,
 )
 from eofuse.data.sources.scene_spec import LayerSpec, SceneSpec, describe_layer, known_modality
@@ -132,22 +131,8 @@ def _modality(name: str, layer: LayerSpec, files: Sequence[RasterFile]) -> Modal
 def _layers(
     scene: str, layer: LayerSpec, modality: Modality, files: Sequence[RasterFile], grid: Grid
 ) -> tuple[Layer, ...]:
-    layers = []
-    for number, file in enumerate(files):
-        where = f"scene {scene}, {modality.name}, {file.path}"
-        if len(files) == 1:
-            bands = choose_bands(file, modality, where)
-        elif len(file.names) == 1:
-            bands = (1,)
-        else:
-            channel = modality.channel_names[number]
-            raise DataError(f"has {len(file.names)} bands, expected one: {channel}", where=where)
-        check_scaling(file, modality, layer.added(scene), where)
-        nodata = [value for value in (layer.nodata, file.nodata, modality.nodata) if value is not None]
-        codes = {category.code for category in modality.categories}
-        nodata = [value for value in nodata if value not in codes]  # a file may declare a code that the spec lists
-        layers.append(Layer(file.path, bands, next(iter(nodata), None), file.grid.place_on(grid)))
-    return tuple(layers)
+    matched = match_files(files, modality, layer.nodata, layer.added(scene), f"scene {scene}, {modality.name}")
+    return tuple(Layer(file.path, bands, nodata, file.grid.place_on(grid)) for file, bands, nodata in matched)
 
 
 def _polygons(layer: LayerSpec, modality: Modality, root: Path, scene: str, grid: Grid) -> Polygons:

@@ -1,12 +1,12 @@
 """Raster files of scenes: what a file says of itself, which of its bands are wanted, and windows of them on the scene's grid.
 
-`inspect_file` looks at a file, `choose_bands` matches bands to channels, `read_window` gives a square of the scene in float64 with
+`inspect_file` looks at a file, `match_files` matches bands to channels, `read_window` gives a square of the scene in float64 with
 NaN where there are no data, warped if the file's grid is another one.
 """
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,37 @@ def choose_bands(file: RasterFile, modality: Modality, where: str) -> tuple[int,
     return tuple(range(1, len(wanted) + 1))
 
 
-def check_scaling(file: RasterFile, modality: Modality, added: float | None, where: str) -> None:
+def match_files(
+    files: Sequence[RasterFile], modality: Modality, nodata: float | None, added: float | None, where: str
+) -> Iterator[tuple[RasterFile, tuple[int, ...], float | None]]:
+    """Each file of a modality, with the bands that are its channels, and the value that means nodata in it.
+
+    Args:
+        files: one file with all channels, or a file a channel.
+        modality: what they hold.
+        nodata: the value that the spec gives; without it that of the file counts. A category's code is never nodata.
+        added: summand that the spec gives in stored units, None if it can't.
+        where: for messages, the path follows.
+
+    Raises:
+        DataError: if bands and channels don't match, or a file declares other physical values than the spec.
+    """
+    codes = {category.code for category in modality.categories}
+    for number, file in enumerate(files):
+        place = f"{where}, {file.path}"
+        if len(files) == 1:
+            bands = choose_bands(file, modality, place)
+        elif len(file.names) == 1:
+            bands = (1,)
+        else:
+            found = f"has {len(file.names)} bands, expected one: {modality.channel_names[number]}"
+            raise DataError(found, where=place, fix="write one band a file, or all bands into one file")
+        _check_scaling(file, modality, added, place)
+        known = (nodata, file.nodata, modality.nodata)
+        yield file, bands, next((value for value in known if value is not None and value not in codes), None)
+
+
+def _check_scaling(file: RasterFile, modality: Modality, added: float | None, where: str) -> None:
     """Raises DataError if the file declares other physical values than the spec does, which may say what is added (else None)."""
     if modality.is_categorical or (file.scale, file.offset) == (1.0, 0.0):
         return

@@ -6,7 +6,7 @@
 
 import colorsys
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -25,8 +25,17 @@ STORED_TYPE = {"uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": 
 
 RESERVED_NAMES = frozenset(
     ("patch_id", "patch_id_s1", "scene", "tile", "column", "row", "lon", "lat", "crs", "ulx", "uly", "side_km")
-) | frozenset(("time_s2", "time_s1", "split", "block", "nodata"))
+) | frozenset(("time", "time_s2", "time_s1", "split", "block", "nodata"))
 """Columns of the index, which would be mixed up with a modality of that name."""
+
+
+def check_names(modalities: Iterable[str]) -> None:
+    """Raises a ValueError if a modality's name can't name files and columns, or already names one."""
+    for name in modalities:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
+            raise ValueError(f"'{name}' must begin with a letter and hold letters, digits, _ and - only")
+        if name in RESERVED_NAMES:
+            raise ValueError(f"'{name}' is a column of the index; choose another name")
 
 
 class ClassSpec(Options):
@@ -126,11 +135,7 @@ class SceneSpec(Options):
     @field_validator("modalities")
     @classmethod
     def _check_names(cls, modalities: dict[str, LayerSpec]) -> dict[str, LayerSpec]:
-        for name in modalities:
-            if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
-                raise ValueError(f"'{name}' must begin with a letter and hold letters, digits, _ and - only")
-            if name in RESERVED_NAMES:
-                raise ValueError(f"'{name}' is a column of the index; choose another name")
+        check_names(modalities)
         return modalities
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import Window
 
 from eofuse.data.sources.grid import TOLERANCE_PIXELS, Grid
-from eofuse.data.sources.scene_layers import DRIVERS, RasterFile, band_names, check_scaling, choose_bands, fit_values
+from eofuse.data.sources.scene_layers import DRIVERS, RasterFile, band_names, fit_values, match_files
 from eofuse.data.sources.scene_spec import STORED_TYPE, ClassSpec, LayerSpec, describe_layer
 from eofuse.data.sources.table_columns import Rows
 from eofuse.data.sources.table_spec import ModalitySpec, TableSpec, pattern_fields
@@ -149,23 +149,11 @@ class RowRasters:
     def _place(
         self, row: int, name: str, files: Sequence[RasterFile], base: RasterFile, grid: Grid
     ) -> list[PlacedFile]:
-        modality = self.modalities[name]
-        placed = []
-        for number, file in enumerate(files):
-            where = f"{self._where[row]}, {name}, {file.path}"
-            if len(files) == 1:
-                bands = choose_bands(file, modality, where)
-            elif len(file.names) == 1:
-                bands = (1,)
-            else:
-                found = f"has {len(file.names)} bands, expected one: {modality.channel_names[number]}"
-                raise DataError(found, where=where, fix="write one band a file, or leave {band} out of `files`")
-            check_scaling(file, modality, None, where)
-            codes = {category.code for category in modality.categories}
-            known = (self._spec.modalities[name].nodata, file.nodata, modality.nodata)
-            nodata = [value for value in known if value is not None and value not in codes]
-            placed.append(PlacedFile(file, bands, next(iter(nodata), None), _place_on(file, base, grid, where)))
-        return placed
+        where, nodata = f"{self._where[row]}, {name}", self._spec.modalities[name].nodata
+        return [
+            PlacedFile(file, bands, value, _place_on(file, base, grid, f"{where}, {file.path}"))
+            for file, bands, value in match_files(files, self.modalities[name], nodata, None, where)
+        ]
 
 
 def _finest(files: Sequence[RasterFile]) -> RasterFile:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from eofuse.config import Options
-from eofuse.data.sources.scene_spec import RESERVED_NAMES, ClassSpec, StoredType
+from eofuse.data.sources.scene_spec import ClassSpec, StoredType, check_names
 from eofuse.errors import did_you_mean
 
 SPLIT_WORDS = {
@@ -234,11 +234,7 @@ class TableSpec(Options):
     @field_validator("modalities")
     @classmethod
     def _check_names(cls, modalities: dict[str, ModalitySpec]) -> dict[str, ModalitySpec]:
-        for name in modalities:
-            if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
-                raise ValueError(f"'{name}' must begin with a letter and hold letters, digits, _ and - only")
-            if is_reserved(name):
-                raise ValueError(f"'{name}' is a column of the index; choose another name")
+        check_names(modalities)
         return modalities
 
     @model_validator(mode="after")
@@ -281,11 +277,6 @@ class TableSpec(Options):
         names += [each.column for each in self.parse]
         names += [name for modality in self.modalities.values() for name in modality.placeholders]
         return {name for name in names if name is not None}
-
-
-def is_reserved(name: str) -> bool:
-    """Whether a modality can't have this name, since the index has a column of it."""
-    return name in RESERVED_NAMES or name == "time"
 
 
 def pattern_fields(pattern: str) -> list[str]:

@@ -5,6 +5,7 @@ features of each pixel (all maps of the pyramid, brought to the pixels); the reg
 is trained by the loop.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from eofuse.learning.controls.finish import Control, better, is_done
 from eofuse.learning.controls.linear import STRENGTHS, Linear
 from eofuse.learning.controls.per_pixel import is_map, linear_maps
 from eofuse.learning.curves import Curves
+from eofuse.learning.fitting import rows_of_step
 from eofuse.learning.loop import fit, open_fabric
 from eofuse.learning.preparation import Prepared, model_spec
-from eofuse.learning.run import MODEL_FOLDER, rows_of_step
+from eofuse.learning.run import MODEL_FOLDER, REFIT_FOLDER
 from eofuse.learning.validation import Validation
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model, build_model, count_parameters
@@ -47,11 +49,11 @@ def frozen_random_control(folder: Path) -> None:
     evidence: dict[str, Evidence] = {}
     for task in prepared.tasks:
         if is_map(task):
-            evidence[task.name] = linear_maps(task, prepared, loader, partial(_pixels, model, device))
+            evidence[task.name] = linear_maps(control, task, partial(_pixels, model, device))
         elif task.kind == "detection":
             evidence[task.name] = _trained_head(control, task)
         else:
-            evidence[task.name] = _linear_head(task, prepared, features)
+            evidence[task.name] = _linear_head(task, prepared, features, refit=options.refit)
     control.finish(evidence, count_parameters(model.heads))
 
 
@@ -83,25 +85,33 @@ def _pixels(model: Model, device: torch.device, batch: Batch) -> list[Array]:
     return [values.cpu().numpy() for values in heads]
 
 
-def _linear_head(task: Task, prepared: Prepared, features: dict[str, list[Array]]) -> Evidence:
-    """Evidence of the test patches of the linear model that is best on the validation patches; heads are averaged."""
+def _linear_head(task: Task, prepared: Prepared, features: dict[str, list[Array]], *, refit: bool) -> Evidence:
+    """Evidence of the test patches of the linear model that is best on the validation patches, or of the like after `refit`.
+
+    Heads are averaged.
+    """
     known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
     truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
+    own = {part: [each[known[part]] for each in found] for part, found in features.items()}
     spec = task.head()
     best: float | None = None
-    test: Evidence = {}
+    chosen: list[Linear] = []
     for strength in STRENGTHS:
-        models = [Linear(task, each[known["train"]], truth["train"], strength) for each in features["train"]]
-        told = {
-            part: np.mean(
-                [model.predict(each[known[part]]) for model, each in zip(models, features[part], strict=True)], axis=0
-            )
-            for part in ("validation", "test")
-        }
-        score = task.score(task.evidence(told["validation"], truth["validation"], spec))[task.metric]
-        if better(task.metric, score, best) or not test:
-            best, test = score, task.evidence(told["test"], truth["test"], spec)
-    return test
+        models = [Linear(task, each, truth["train"], strength) for each in own["train"]]
+        told = task.evidence(_mean_of_heads(models, own["validation"]), truth["validation"], spec)
+        score = task.score(told)[task.metric]
+        if better(task.metric, score, best) or not chosen:
+            best, chosen = score, models
+    if refit:
+        both = [np.concatenate(each) for each in zip(own["train"], own["validation"], strict=True)]
+        labels = np.concatenate([truth["train"], truth["validation"]])
+        chosen = [Linear(task, each, labels, chosen[0].strength) for each in both]
+    return task.evidence(_mean_of_heads(chosen, own["test"]), truth["test"], spec)
+
+
+def _mean_of_heads(models: Sequence[Linear], features: Sequence[Array]) -> Array:
+    told: Array = np.mean([model.predict(each) for model, each in zip(models, features, strict=True)], axis=0)
+    return told
 
 
 def _trained_head(control: Control, task: Task) -> Evidence:
@@ -112,22 +122,37 @@ def _trained_head(control: Control, task: Task) -> Evidence:
     fabric = open_fabric(options.train)
     model = build_model(model_spec(prepared, options), seed=options.seed)
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
-    curves = Curves(folder, tensorboard=False)
-    fit(
+    learn = partial(
+        fit,
+        options=options.train,
+        steps=options.train.budget(len(prepared.rows["train"])),
+        seed=options.seed,
+        fabric=fabric,
+    )
+    state = learn(
         Supervised(model, prepared.tasks, Fixed([task.name]), frozen=True),
         prepared.loader(options),
         rows_of_step(prepared, options),
         validation.evaluate,
         metric=validation.metric,
         lower_is_better=validation.lower_is_better,
-        options=options.train,
-        steps=options.train.budget(len(prepared.rows["train"])),
-        seed=options.seed,
         folder=folder,
-        fabric=fabric,
         save_best=partial(save_model, model, folder / MODEL_FOLDER),
-        curves=curves,
+        curves=Curves(folder, tensorboard=False),
     )
+    if options.refit:
+        folder, everything = folder / REFIT_FOLDER, prepared.with_validation()
+        model = build_model(model_spec(prepared, options), seed=options.seed)
+        learn(
+            Supervised(model, prepared.tasks, Fixed([task.name]), frozen=True),
+            everything.loader(options),
+            rows_of_step(everything, options),
+            None,
+            until=state.best_step,
+            folder=folder,
+            save_best=partial(save_model, model, folder / MODEL_FOLDER),
+            curves=Curves(folder, tensorboard=False),
+        )
     trained = load_model(folder / MODEL_FOLDER, fabric.device)
     loader, rows = prepared.loader(options), prepared.rows["test"]
     return gather(predict_with(trained, fabric.device), prepared.tasks, trained.spec.heads, loader, rows)[task.name]

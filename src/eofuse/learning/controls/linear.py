@@ -25,6 +25,7 @@ class Linear:
 
     def __init__(self, task: Task, features: Array, truth: Array, strength: float) -> None:
         self.task = task
+        self.strength = strength
         self.scaler = StandardScaler().fit(features)
         scaled = self.scaler.transform(features)
         if task.kind in ("regression", "pixel_regression"):

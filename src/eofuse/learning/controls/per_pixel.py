@@ -44,7 +44,7 @@ def per_pixel_control(folder: Path) -> None:
         return [np.concatenate([_numbers(normalised[name]) for name in rasters], axis=1)]
 
     tasks = [task for task in prepared.tasks if is_map(task)]
-    evidence = {task.name: linear_maps(task, prepared, prepared.loader(options), channels) for task in tasks}
+    evidence = {task.name: linear_maps(control, task, channels) for task in tasks}
     width = sum(modality.width for modality in spec.modalities if modality.kind is Kind.RASTER)
     control.finish(evidence, sum(len(task.classes) * (width + 1) for task in tasks))
 
@@ -54,15 +54,17 @@ def is_map(task: Task) -> bool:
     return task.kind in ("segmentation", "pixel_regression")
 
 
-def linear_maps(task: Task, prepared: Prepared, loader: Loader, features: PixelFeatures) -> Evidence:
+def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Evidence:
     """Evidence of the test patches of the linear model that is best on the validation patches; heads are averaged.
 
+    With `refit`, the model is fitted once more in the same way on both.
+
     Args:
+        control: data and recipe.
         task: that has pixels.
-        prepared: the run's data.
-        loader: reads inputs and targets.
         features: of each pixel.
     """
+    prepared, loader = control.prepared, control.prepared.loader(control.options)
     samples, truth = _sample(task, prepared, loader, features)
     spec = task.head()
     best: float | None = None
@@ -75,6 +77,9 @@ def linear_maps(task: Task, prepared: Prepared, loader: Loader, features: PixelF
         score = task.score(found[task.name])[task.metric]
         if better(task.metric, score, best) or not chosen:
             best, chosen = score, models
+    if control.options.refit:
+        samples, truth = _sample(task, prepared.with_validation(), loader, features)
+        chosen = [Linear(task, each, truth, chosen[0].strength) for each in samples]
     predict = _predictor(task, chosen, features)
     return gather(predict, [task], {task.name: spec}, loader, prepared.rows["test"], batch_size=PATCHES)[task.name]
 

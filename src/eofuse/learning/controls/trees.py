@@ -2,7 +2,8 @@
 
 A random forest (Breiman 2001) and gradient boosting on histograms (Ke et al. 2017) see what the network sees: numbers as they are,
 categories as one-hot, series step by step, and NaN for every gap and every absent modality. They learn from the training patches
-alone, and validation chooses among a few settings, as it chooses the network's weights; nothing is fitted again on both.
+alone, and validation chooses among a few settings, as it chooses the network's weights; they are fitted once more, on both, where the
+network is (`refit`).
 """
 
 from collections.abc import Callable
@@ -68,7 +69,11 @@ def _control(folder: Path, candidates: Candidates) -> None:
     columns = {part: read_columns(prepared.loader(options), rows) for part, rows in prepared.rows.items()}
     evidence = {
         task.name: _best(
-            task, prepared, columns, candidates(task.kind != "regression", options.seed, options.train.threads)
+            task,
+            prepared,
+            columns,
+            candidates(task.kind != "regression", options.seed, options.train.threads),
+            refit=options.refit,
         )
         for task in prepared.tasks
         if task.kind in KINDS
@@ -86,21 +91,28 @@ def _boostings(classes: bool, seed: int, threads: int) -> list[Callable[[], Any]
     return [partial(kind, random_state=seed, early_stopping=False, **setting) for setting in BOOSTING]
 
 
-def _best(task: Task, prepared: Prepared, columns: dict[str, Array], candidates: list[Callable[[], Any]]) -> Evidence:
-    """Evidence of the test patches of the model that is best on the validation patches."""
+def _best(
+    task: Task, prepared: Prepared, columns: dict[str, Array], candidates: list[Callable[[], Any]], *, refit: bool
+) -> Evidence:
+    """Evidence of the test patches of the model that is best on the validation patches, or of the like after `refit`."""
     known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
     truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
     filled = np.isfinite(columns["train"][known["train"]]).any(axis=0)
     own = {part: values[known[part]][:, filled] for part, values in columns.items()}
     spec = task.head()
     best: float | None = None
-    test: Evidence = {}
+    chosen: Trees | None = None
     for make in candidates:
         model = Trees(task, make, own["train"], truth["train"])
         score = task.score(task.evidence(model.predict(own["validation"]), truth["validation"], spec))[task.metric]
-        if better(task.metric, score, best) or not test:
-            best, test = score, task.evidence(model.predict(own["test"]), truth["test"], spec)
-    return test
+        if better(task.metric, score, best) or chosen is None:
+            best, chosen = score, model
+    assert chosen is not None
+    if refit:
+        chosen = Trees(
+            task, chosen.make, *(np.concatenate([part["train"], part["validation"]]) for part in (own, truth))
+        )
+    return task.evidence(chosen.predict(own["test"]), truth["test"], spec)
 
 
 class Trees:
@@ -115,6 +127,7 @@ class Trees:
 
     def __init__(self, task: Task, make: Callable[[], Any], columns: Array, truth: Array) -> None:
         self.task = task
+        self.make = make
         outputs = [truth] if task.kind == "single_label" else list(truth.T)
         self.models = [None if (one == one[0]).all() else make().fit(columns, one) for one in outputs]
         self.firsts = [one[0] for one in outputs]

@@ -1,0 +1,116 @@
+"""What turns prepared data into a trained model: `begin`, `supervised`, `rows_of_step`, and `refit`, which does it once more."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
+from eofuse.learning.curves import Curves
+from eofuse.learning.fine_tuning import FineTuning
+from eofuse.learning.loop import Progress, RowsOfStep, fit, open_fabric
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import Prepared, model_spec, refuse_seen
+from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
+from eofuse.learning.transfer import start_once
+from eofuse.models.artifact import save_model
+from eofuse.models.lora import merged
+from eofuse.models.model import Model, build_model
+from eofuse.tasks.objective import Supervised
+from eofuse.tasks.weighting import WEIGHTINGS
+
+
+def begin(prepared: Prepared, options: RunOptions, folder: Path) -> tuple[Model, FineTuning | None]:
+    """A run's model before its first step, and how its layers learn if it starts from trained weights.
+
+    Args:
+        prepared: its data.
+        options: its recipe.
+        folder: keeps what it starts from.
+    """
+    model = build_model(model_spec(prepared, options), seed=options.seed)
+    if options.start is None:
+        return model, None
+    refuse_seen(prepared, options.start)
+    started = start_once(model, options.start, folder)
+    return started.model, FineTuning(started.model, options.start, started.table, options.seed)
+
+
+def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervised:
+    """A model with the tasks of a run, as the loop takes it."""
+    names = [task.name for task in prepared.tasks]
+    by_hand = {task.name: task.options.weight for task in prepared.tasks} if len(names) > 1 else {}
+    way = options.weighting if len(names) > 1 else "fixed"
+    weighting = WEIGHTINGS[way](names, by_hand)
+    augment = prepared.augmentation(options)
+    if options.unlabelled is None or not len(prepared.unlabelled):
+        return Supervised(model, prepared.tasks, weighting, augment=augment)
+    modalities, labelled = prepared.loader(options).modalities, options.train.batch_size
+    task = prepared.tasks[0]
+    return FixMatch(model, task, weighting, options.unlabelled, modalities, labelled=labelled, augment=augment)
+
+
+def rows_of_step(prepared: Prepared, options: RunOptions) -> RowsOfStep:
+    """Rows of each training step, by the options' way of sampling, with unlabelled ones behind; a pure function of the step."""
+    labelled = _labelled_rows(prepared, options)
+    if options.unlabelled is None or not len(prepared.unlabelled):
+        return labelled
+    return with_unlabelled(labelled, prepared.unlabelled, options.unlabelled, options.train.batch_size, options.seed)
+
+
+def _labelled_rows(prepared: Prepared, options: RunOptions) -> RowsOfStep:
+    train, batch_size = prepared.rows["train"], options.train.batch_size
+    balanced = [task for task in prepared.tasks if task.options.balance == "sampling"]
+    if balanced:
+        weights = balancing_weights(balanced[0].target, train)
+        return lambda step: sampled_rows(train, weights, batch_size, options.seed, step)
+    return lambda step: shuffled_rows(train, batch_size, options.seed, step)
+
+
+def refit(
+    prepared: Prepared,
+    options: RunOptions,
+    folder: Path,
+    to: Path,
+    *,
+    steps: int,
+    until: int,
+    calibrated: Mapping[str, Mapping[str, Any]],
+    progress: Progress | None = None,
+) -> float:
+    """Trains a run's model once more, from the same beginning, on training and validation patches together.
+
+    Normalisation, class weights and all else that was measured on the training patches stays as it was.
+
+    Args:
+        prepared: the data of the run.
+        options: its recipe.
+        folder: of the run, which keeps what it started from.
+        to: where the loop has its checkpoint and the model is saved; a checkpoint that is there is gone on with.
+        steps: the budget of the run, which sets the learning rates.
+        until: the step that was best on validation; after as many the model is done.
+        calibrated: temperatures and margins of the heads, which validation patches that were learned from can't give.
+        progress: called with (steps done, steps in all, a few words).
+
+    Returns:
+        The seconds that it took.
+    """
+    everything = prepared.with_validation()
+    model, fine_tuning = begin(prepared, options, folder)
+    model.calibrate(calibrated)
+    state = fit(
+        supervised(model, everything, options),
+        everything.loader(options),
+        rows_of_step(everything, options),
+        None,
+        options=options.train,
+        steps=steps,
+        until=until,
+        seed=options.seed,
+        folder=to,
+        fabric=open_fabric(options.train),
+        save_best=lambda: save_model(merged(model), to),
+        curves=Curves(to, tensorboard=False),
+        fine_tuning=fine_tuning,
+        progress=progress,
+    )
+    return state.seconds

@@ -1,0 +1,154 @@
+"""Training once more with the validation patches, when they have chosen: what is learned from, what stays, what is refused."""
+
+import numpy as np
+import pytest
+
+from eofuse import recipe as recipes
+from eofuse.config import parse_options
+from eofuse.data.store import open_store
+from eofuse.errors import UsageError
+from eofuse.learning import run as runs
+from eofuse.learning.controls import frozen_random_control
+from eofuse.learning.controls import linear as linear_models
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import prepare
+from eofuse.studies.plan import plan_study
+
+
+def outcome(folder) -> dict[str, bytes]:
+    names = ["model/model.safetensors", "test.json", "predictions/label.parquet", "evaluations.csv"]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture
+def refitted(recipe, tmp_path):
+    return recipes.train({**recipe, "refit": True}, to=tmp_path / "refitted")
+
+
+@pytest.fixture
+def learned(monkeypatch):
+    """Rows of all batches from which a loop has learned, and the learning rates, by number of the loop."""
+    loops: list[dict] = []
+    fit = runs.fit
+
+    def watched(objective, loader, rows_of_step, *arguments, **options):
+        seen: dict = {"rows": set(), "steps": []}
+        loops.append(seen)
+
+        def rows(step):
+            found = rows_of_step(step)
+            seen["rows"] |= set(found.tolist())
+            seen["steps"].append(step)
+            return found
+
+        return fit(objective, loader, rows, *arguments, **options)
+
+    for module in ("run", "fitting"):
+        monkeypatch.setattr(f"eofuse.learning.{module}.fit", watched)
+    return loops
+
+
+def test_the_last_model_has_learned_from_training_and_validation_patches(recipe, learned, tmp_path):
+    run = recipes.train({**recipe, "refit": True}, to=tmp_path / "run")
+    rows = prepare(open_store(recipe["data"]["store"]), run.options).rows
+    first, second = learned
+    assert first["rows"] == set(rows["train"].tolist())
+    assert second["rows"] == set(rows["train"].tolist()) | set(rows["validation"].tolist())
+    assert second["steps"] == list(range(run.result["best_step"]))
+    assert run.result["refit"]["patches"] == len(rows["train"]) + len(rows["validation"])
+    assert run.test["label"]["accuracy"] > 0.9
+
+
+def test_what_validation_says_is_of_the_model_before(recipe, refitted, tmp_path):
+    plain = recipes.train(recipe, to=tmp_path / "plain")
+    assert (plain.folder / "evaluations.csv").read_bytes() == (refitted.folder / "evaluations.csv").read_bytes()
+    assert refitted.result["score"] == plain.result["score"]
+    head, before = refitted.model().spec.heads["label"], plain.model().spec.heads["label"]
+    assert head.temperature == before.temperature
+    assert outcome(refitted.folder)["model/model.safetensors"] != outcome(plain.folder)["model/model.safetensors"]
+
+
+def test_the_run_says_so_and_counts_what_it_cost(recipe, refitted):
+    assert any("once more" in note for note in refitted.notes())
+    assert refitted.result["seconds"] > refitted.result["refit"]["seconds"] > 0
+
+
+def test_what_it_needed_on_the_way_is_gone(refitted):
+    assert not (refitted.folder / "refit").exists()
+
+
+class Interrupted(BaseException):
+    """Stands for a kill at some moment."""
+
+
+@pytest.mark.parametrize("moment", ["first steps", "last step"])
+def test_an_interruption_while_it_trains_once_more_changes_nothing(recipe, refitted, tmp_path, moment):
+    calls, until = [], refitted.result["best_step"]
+    wanted = 30 + (2 if moment == "first steps" else until)
+
+    def stop(done, total, words):
+        calls.append(done)
+        if len(calls) == wanted:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        recipes.train({**recipe, "refit": True}, to=tmp_path / "again", progress=stop)
+    assert outcome(recipes.resume(tmp_path / "again").folder) == outcome(refitted.folder)
+
+
+@pytest.mark.parametrize("last", ["save_model", "write_test"])
+def test_an_interruption_before_the_scores_are_written_changes_nothing(recipe, refitted, tmp_path, monkeypatch, last):
+    def stop(*arguments):
+        raise Interrupted
+
+    folder = tmp_path / "again"
+    runs.start_run(parse_options(RunOptions, {**recipe, "refit": True}), folder)
+    runs.train_run(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, last, stop)
+        with pytest.raises(Interrupted):
+            runs.test_run(folder)
+    assert outcome(recipes.resume(folder).folder) == outcome(refitted.folder)
+
+
+def test_a_run_from_trained_weights_begins_again_from_them(recipe, tmp_path, learned):
+    first = recipes.train(recipe, to=tmp_path / "first")
+    start = {"from": str(first.folder / "model"), "mode": "linear_probe"}
+    run = recipes.train({**recipe, "start": start, "refit": True, "seed": 1}, to=tmp_path / "probe")
+    weights, before = run.model().state_dict(), first.model().state_dict()
+    for name in weights:
+        if name.startswith("fusion.") and name.endswith("weight"):
+            np.testing.assert_array_equal(weights[name], before[name], err_msg=name)
+    assert len(learned) == 3
+    assert not (run.folder / "start").exists()
+
+
+def test_few_labels_are_not_joined_by_those_of_validation(recipe):
+    with pytest.raises(UsageError, match="refit adds the labels of validation"):
+        parse_options(RunOptions, {**recipe, "refit": True, "labels": {"amount": 0.5}})
+    study = {"baseline": "a", "variants": {"a": {}}, "label_amounts": [0.5, 1.0]}
+    with pytest.raises(UsageError, match="refit adds the labels of validation"):
+        plan_study({**recipe, "refit": True, "study": study})
+
+
+def test_variants_are_all_trained_once_more_or_none(recipe):
+    study = {"baseline": "a", "variants": {"a": {}, "b": {"refit": True}}}
+    with pytest.raises(UsageError, match="differs in 'refit'"):
+        plan_study({**recipe, "study": study})
+
+
+def test_linear_models_of_controls_learn_from_both_too(recipe, tmp_path, monkeypatch):
+    counts = []
+
+    class Watched(linear_models.Linear):
+        def __init__(self, task, features, truth, strength):
+            counts.append(len(truth))
+            super().__init__(task, features, truth, strength)
+
+    monkeypatch.setattr("eofuse.learning.controls.frozen_random.Linear", Watched)
+    options = parse_options(RunOptions, {**recipe, "refit": True})
+    runs.start_run(options, tmp_path / "run")
+    frozen_random_control(tmp_path / "run")
+    rows = prepare(open_store(options.data.store), options).rows
+    assert set(counts[:-1]) == {len(rows["train"])}
+    assert counts[-1] == len(rows["train"]) + len(rows["validation"])
