@@ -13,6 +13,7 @@ from eofuse.cli import main
 from eofuse.data.pack import pack_source
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
+from eofuse.learning.annotation import rank
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import open_run
 from eofuse.reports.figures.suggestions import contact_sheet
@@ -114,6 +115,21 @@ def test_diversity_gives_falling_distances_and_the_mix_is_neither(run, partly, t
     assert chosen["diversity"]["distance"].is_monotonic_decreasing
     orders = {by: tuple(table["patch_id"]) for by, table in chosen.items()}
     assert len(set(orders.values())) == 3
+
+
+def test_validation_patches_that_were_learned_from_are_not_resembled(planted_store, partly, tmp_path, monkeypatch):
+    values = {key: value for key, value in open_run_values(planted_store).items() if key != "labels"}
+    run = eofuse.train({**values, "task": {"target": "label"}, "refit": True}, to=tmp_path / "run").folder
+    centres = []
+
+    def watched(by, count, model, candidates, labelled, **options):
+        centres.extend(labelled[1].tolist())
+        return rank(by, count, model, candidates, labelled, **options)
+
+    monkeypatch.setattr("eofuse.suggestions.rank", watched)
+    eofuse.suggest(run, partly, 3, by="diversity", output=tmp_path / "out")
+    rows = rows_of(run, planted_store).rows
+    assert sorted(centres) == sorted([*rows["train"].tolist(), *rows["validation"].tolist()])
 
 
 def test_the_same_question_has_the_same_answer_and_fewer_begin_more(run, partly, tmp_path):

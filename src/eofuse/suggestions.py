@@ -24,7 +24,7 @@ from eofuse.inference.predict import loader_for, told_of, usable_patches
 from eofuse.learning.annotation import rank, refuse_without_probabilities
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, flagged_patches, prepare
-from eofuse.learning.run import DATA_FILE, Run, open_run, read_json
+from eofuse.learning.run import DATA_FILE, Run, open_last, read_json
 from eofuse.reports.figures.suggestions import contact_sheet
 
 TABLE_FILE = "suggestions.csv"
@@ -82,7 +82,7 @@ def suggest(
     """
     if by not in METHODS:
         raise UsageError(f"no way of choosing '{by}'", where="by", fix=did_you_mean(by, METHODS))
-    trained = open_run(Path(run))
+    trained = open_last(Path(run))
     given = store if isinstance(store, Store) else open_store(store)
     own = _own_store(trained, given)
     prepared = prepare(own, trained.options)
@@ -97,7 +97,8 @@ def suggest(
         reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
         fix = "give a store with patches that have no label, or train with fewer labels (labels.amount)"
         raise DataError(f"no patch is left to be annotated ({reasons})", where=given.path, fix=fix)
-    labelled = loader_for(model, own), prepared.rows["train"]
+    learned = prepared.with_validation() if trained.options.refit else prepared
+    labelled = loader_for(model, own), learned.rows["train"]
     ranked = rank(by, count, model, (loader, rows), labelled, seed=seed, progress=progress)
     index = given.index.iloc[ranked.rows]
     places = index[["patch_id", "scene", "lon", "lat"]].reset_index(drop=True)

@@ -126,6 +126,15 @@ def test_the_tutorials_split_leaks_almost_every_scene_of_the_published_ids(share
     assert found["tutorial"].adjacent is None
 
 
+def test_validation_patches_that_are_learned_from_leak_too():
+    options = SplitOptions(protocol="random", fractions=(0.1, 0.4, 0.5))
+    split = make_split(INDEX, options)
+    both = Split(np.union1d(split.train, split.validation), split.validation, split.test)
+    alone, together = (protocol_leakage(INDEX, options, refit=refit)["random"] for refit in (False, True))
+    assert (alone, together) == (leakage(INDEX, split), leakage(INDEX, both))
+    assert together.sharing_scene > alone.sharing_scene
+
+
 @pytest.mark.parametrize(("offset_km", "expected"), [(1.2, 1), (5.0, 0)])
 def test_neighbours_across_the_split_are_counted(offset_km, expected):
     index = FakeSource(patches=10).index.assign(lat=47.0, lon=np.arange(10) * 1.0)

@@ -1,18 +1,25 @@
 """Training once more with the validation patches, when they have chosen: what is learned from, what stays, what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from eofuse import recipe as recipes
+from eofuse.cli import main
 from eofuse.config import parse_options
+from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
-from eofuse.errors import UsageError
+from eofuse.errors import DataError, UsageError
 from eofuse.learning import run as runs
 from eofuse.learning.controls import frozen_random_control
 from eofuse.learning.controls import linear as linear_models
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare
+from eofuse.learning.semi_supervised import FixMatch
 from eofuse.studies.plan import plan_study
+from eofuse.suggestions import suggest
+from fake_source import FakeSource
 
 
 def outcome(folder) -> dict[str, bytes]:
@@ -111,6 +118,66 @@ def test_an_interruption_before_the_scores_are_written_changes_nothing(recipe, r
     assert outcome(recipes.resume(folder).folder) == outcome(refitted.folder)
 
 
+def test_the_model_before_is_not_taken_for_the_last_one(recipe, planted_store, tmp_path):
+    runs.start_run(parse_options(RunOptions, {**recipe, "refit": True}), tmp_path / "run")
+    runs.train_run(tmp_path / "run")
+    with pytest.raises(DataError, match="still to be trained once more"):
+        suggest(tmp_path / "run", planted_store, 1, output=tmp_path / "out")
+    assert main(["predict", str(tmp_path / "run"), str(planted_store.path), "-o", str(tmp_path / "said.csv")]) != 0
+    assert not (tmp_path / "said.csv").exists()
+
+
+def test_a_kill_while_it_tidies_leaves_nothing_after_the_next_look(recipe, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "forget_start", stop)
+        with pytest.raises(Interrupted):
+            recipes.train({**recipe, "refit": True}, to=tmp_path / "run")
+    assert (tmp_path / "run" / "test.json").is_file()
+    assert (tmp_path / "run" / "refit").is_dir()
+    recipes.resume(tmp_path / "run")
+    assert not (tmp_path / "run" / "refit").exists()
+
+
+def test_pseudo_labels_are_what_the_model_says_before_calibration(recipe, tmp_path, monkeypatch):
+    temperatures = []
+
+    class Watched(FixMatch):
+        def step(self, batch):
+            temperatures.append(self.model.head("label").spec.temperature)
+            return super().step(batch)
+
+    def with_hidden(store, options):
+        prepared = prepare(store, options)
+        train = prepared.rows["train"]
+        return replace(prepared, rows={**prepared.rows, "train": train[::2]}, unlabelled=train[1::2])
+
+    monkeypatch.setattr("eofuse.learning.fitting.FixMatch", Watched)
+    monkeypatch.setattr(runs, "prepare", with_hidden)
+    run = recipes.train({**recipe, "refit": True, "unlabelled": {"threshold": 0.8}}, to=tmp_path / "run")
+    assert run.model().head("label").spec.temperature != 1
+    assert len(temperatures) == 30 + run.result["best_step"]
+    assert set(temperatures) == {1.0}
+
+
+def test_a_class_that_only_validation_shows_is_learned_then(recipe, tmp_path):
+    source = FakeSource(patches=120)
+    parts, number = source.index["split"].to_numpy(), np.arange(120)
+    rare = (parts != "train") & (number % 5 == 0)
+    source.index["label"] = np.where(rare, "rare", source.index["label"].astype(str))
+    store = pack_source(source, tmp_path / "rare.store", workers=1)
+
+    def warned(**change):
+        options = parse_options(RunOptions, {**recipe, "split": {"protocol": "published"}, **change})
+        return any("no training patch shows" in warning for warning in prepare(store, options).warnings)
+
+    assert warned()
+    assert not warned(refit=True)
+    assert warned(refit=True, task={"target": "label", "balance": "class_weights"})
+
+
 def test_a_run_from_trained_weights_begins_again_from_them(recipe, tmp_path, learned):
     first = recipes.train(recipe, to=tmp_path / "first")
     start = {"from": str(first.folder / "model"), "mode": "linear_probe"}
@@ -126,6 +193,8 @@ def test_a_run_from_trained_weights_begins_again_from_them(recipe, tmp_path, lea
 def test_few_labels_are_not_joined_by_those_of_validation(recipe):
     with pytest.raises(UsageError, match="refit adds the labels of validation"):
         parse_options(RunOptions, {**recipe, "refit": True, "labels": {"amount": 0.5}})
+    with pytest.raises(UsageError, match=r"labels.amount or order"):
+        parse_options(RunOptions, {**recipe, "refit": True, "labels": {"order": "order.csv"}})
     study = {"baseline": "a", "variants": {"a": {}}, "label_amounts": [0.5, 1.0]}
     with pytest.raises(UsageError, match="refit adds the labels of validation"):
         plan_study({**recipe, "refit": True, "study": study})

@@ -199,6 +199,18 @@ def test_a_moved_store_is_found_again_and_a_changed_one_refused(copy, study_reci
         run_cell("variant", cell, "another fingerprint")
 
 
+def test_searched_runs_that_are_trained_once_more_leave_nothing_of_what_they_began_with(study_recipe, tmp_path):
+    shared = {"inputs": ["s1"], "fusion": {"strategy": "single"}}
+    pretraining = {"similar": {"pretrain": {"method": "simclr", "width": 8}, "train": {"steps": 3}}}
+    values = {**study_recipe, **shared, "refit": True, "train": {"steps": 4, "batch_size": 8, "evaluations": 2}}
+    values["study"] |= {"baseline": "pretrained", "seeds": [0], "controls": False, "pretraining": pretraining}
+    values["study"]["variants"] = {"pretrained": {"start": {"from": "pretraining:similar"}}}
+    study = recipes.study(values, to=tmp_path / "study", workers=1)
+    cells = study.results.cells
+    assert sorted(cells["role"]) == ["final", "search"]
+    assert not [path for name in ("start", "refit", "checkpoint.pt") for path in study.folder.glob(f"cells/*/{name}")]
+
+
 def test_a_learning_rate_that_diverges_is_the_worst(study_recipe, tmp_path):
     study_recipe["train"] |= {"steps": 6, "clip_norm": None}
     study_recipe["study"] |= {"seeds": [0], "controls": False, "search": {"learning_rates": [1e30, 0.001]}}

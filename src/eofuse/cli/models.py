@@ -123,10 +123,10 @@ def run_predict(arguments: argparse.Namespace) -> int:
     """Does `eofuse predict`."""
     from eofuse.data.store import open_store
     from eofuse.inference.predict import predict_store, write_predictions
-    from eofuse.learning.run import MODEL_FOLDER, open_run
+    from eofuse.learning.run import MODEL_FOLDER, open_last
     from eofuse.terminal import progress_bar
 
-    run = open_run(arguments.run)
+    run = open_last(arguments.run)
     with progress_bar("predicting", "patches") as progress:
         table = predict_store(
             run.folder / MODEL_FOLDER,

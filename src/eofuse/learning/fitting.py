@@ -96,7 +96,12 @@ def refit(
     """
     everything = prepared.with_validation()
     model, fine_tuning = begin(prepared, options, folder)
-    model.calibrate(calibrated)
+
+    def save() -> None:
+        done = merged(model)
+        done.calibrate(calibrated)  # not before: pseudo-labels are what the model says uncalibrated
+        save_model(done, to)
+
     state = fit(
         supervised(model, everything, options),
         everything.loader(options),
@@ -108,7 +113,7 @@ def refit(
         seed=options.seed,
         folder=to,
         fabric=open_fabric(options.train),
-        save_best=lambda: save_model(merged(model), to),
+        save_best=save,
         curves=Curves(to, tensorboard=False),
         fine_tuning=fine_tuning,
         progress=progress,

@@ -115,7 +115,7 @@ class RunOptions(LearningOptions):
         if self.weighting != "fixed" and len(self.targets) == 1:
             raise ValueError("weighting is for several tasks")
         if self.refit and not (self.labels.is_all and self.labels.order is None):
-            raise ValueError("refit adds the labels of validation to the few of labels.amount: choose one of the two")
+            raise ValueError("refit adds the labels of validation to those of labels.amount or order: choose one")
         if sum(options.balance == "sampling" for options in self.targets) > 1:
             raise ValueError("only one of several tasks can be balanced by sampling")
         return self

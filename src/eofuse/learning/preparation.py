@@ -204,7 +204,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
                 what = f"no {name} patch has the target '{task.name}'"
                 raise DataError(what, where=store.path, fix="choose another target or split")
         task.fit(parts["train"], window)
-        found += _warnings(store, task, parts)
+        found += _warnings(store, task, parts, refit=options.refit)
         if window and task.name.partition(".")[0] in WHOLE_PATCH:
             size = f"{window.height} × {window.width}"
             found.append(f"'{task.name}' describes whole patches, of which the inputs show the middle {size} pixels.")
@@ -274,7 +274,7 @@ def refuse_leaking_inputs(task: Task, inputs: Mapping[str, Sequence[str] | None]
             raise UsageError(found, where="inputs", fix=f"leave out '{source}'")
 
 
-def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
+def _warnings(store: Store, task: Task, rows: dict[str, Rows], *, refit: bool) -> list[str]:
     """What limits the worth of results on one target.
 
     Raises:
@@ -297,13 +297,14 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
         )
         return [*task.target.notes, *unseen]
     if isinstance(task, Segmentation):
-        train = test = task.pixels  # test maps are not read for a warning
+        train = learned = test = task.pixels  # test maps are not read for a warning
     else:
         train, test = task.target.counts(rows["train"]), task.target.counts(rows["test"])
         valid = task.target.counts(rows["validation"])
         if not valid.any():
             found = f"{task.metric} is not defined on the validation patches: none carries a class of '{task.name}'"
             raise DataError(found, where=store.path, fix="choose another target, threshold or split")
+        learned = train + valid if refit and task.class_weights is None else train
     if (train > 0).sum() < 2:
         present = ", ".join(name for name, count in zip(task.classes, train, strict=True) if count) or "none"
         fix = "choose another target or split, or more labels"
@@ -312,7 +313,7 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows]) -> list[str]:
         )
     unseen = [
         f"{name} ({after})"
-        for name, before, after in zip(task.classes, train, test, strict=True)
+        for name, before, after in zip(task.classes, learned, test, strict=True)
         if after and not before
     ]
     if not unseen:

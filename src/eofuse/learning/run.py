@@ -142,6 +142,20 @@ def open_run(folder: Path) -> Run:
     return Run(folder, options, read_json(folder / RESULT_FILE), test)
 
 
+def open_last(folder: Path) -> Run:
+    """A trained run whose model is the one that it ends with: with `refit`, the one that was trained once more.
+
+    Raises:
+        UsageError: if it is no run folder.
+        DataError: as `open_run`, or if it is still to be trained once more.
+    """
+    run = open_run(folder)
+    if run.options.refit and run.test is None:
+        fix = f"go on with `eofuse resume {folder}`"
+        raise DataError("the run is still to be trained once more (refit)", where=folder, fix=fix)
+    return run
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file of a run folder.
 
@@ -267,6 +281,7 @@ def test_run(folder: Path, progress: Progress | None = None) -> Run:
     store = open_store(run.options.data.store)
     check_same_data(folder, store)
     if run.test is not None:
+        _tidy(folder)
         return run
     prepared = prepare(store, run.options)
     device = open_fabric(run.options.train).device
@@ -280,9 +295,14 @@ def test_run(folder: Path, progress: Progress | None = None) -> Run:
     model.calibrate({name: {"temperature": spec.temperature, "margin": spec.margin} for name, spec in specs.items()})
     save_model(model, folder / MODEL_FOLDER)
     write_test(folder, prepared, evidence)
+    _tidy(folder)
+    return open_run(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what a tested run needed on its way."""
     forget_start(folder)
     shutil.rmtree(folder / REFIT_FOLDER, ignore_errors=True)
-    return open_run(folder)
 
 
 def _calibrated(run: Run, prepared: Prepared, device: torch.device) -> Model:

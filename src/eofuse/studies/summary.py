@@ -46,7 +46,9 @@ def summarise_study(
     facts["warnings"] = list(warnings)
     facts["leakage"] = [
         {"protocol": protocol, **asdict(found)}
-        for protocol, found in protocol_leakage(first.store.index, baseline.split, first.usable).items()
+        for protocol, found in protocol_leakage(
+            first.store.index, baseline.split, first.usable, refit=baseline.refit
+        ).items()
     ]
     variants = []
     finals = {(cell.variant, cell.role): (cell, run) for cell, run in reversed(runs) if cell.role != "search"}

@@ -29,6 +29,7 @@ from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.run import train_pretraining
 from eofuse.learning.run import note_divergence, read_recipe, test_run, train_run
+from eofuse.learning.transfer import forget_start
 from eofuse.learning.without import test_without
 from eofuse.studies.absence import WITHOUT, taken_away
 from eofuse.studies.picking import PICKING
@@ -68,6 +69,7 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
                 train_run(folder, tensorboard=False)
             except DivergenceError:
                 note_divergence(folder)
+            forget_start(folder)  # most are not gone on with; the one that is reads the weights again
         else:
             train_run(folder, tensorboard=False)
             test_run(folder)
