@@ -315,3 +315,18 @@ def test_another_metric_can_rank(done):
 def test_an_unknown_metric_is_misuse(done):
     with pytest.raises(UsageError, match="no metric 'acc'"):
         done.leaderboard("acc")
+
+
+@pytest.mark.parametrize(("others", "controls"), [((0.003, 0.003), 1), ((0.003, 0.0003), 2)])
+def test_a_control_is_left_out_on_all_folds_or_on_none(study_recipe, others, controls):
+    """Heads of frozen detectors are trained by the loop: controls differ where the learning rates do, maybe on one fold only."""
+    recipe = {**study_recipe, "task": {"target": "regions", "classes": ["tree_cover"]}}
+    twins = {name: {"inputs": ["s2"], "fusion": {"strategy": "single"}} for name in ("optical", "again")}
+    recipe["study"] = {**study_recipe["study"], "variants": twins, "folds": 2}
+    plan = plan_study(recipe)
+    rates = dict.fromkeys(plan.keys, 0.003) | {
+        ("again", fold, "1.0"): rate for fold, rate in zip(plan.folds, others, strict=True)
+    }
+    frozen = [cell for cell in final_cells(plan, rates) if cell.role == "frozen_random"]
+    assert len({cell.variant for cell in frozen}) == controls
+    assert len(frozen) == controls * 2 * 2

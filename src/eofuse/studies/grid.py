@@ -147,11 +147,22 @@ def final_cells(
     for amount in amounts or plan.amounts:
         for seed in plan.axes.seeds:
             for fold in plan.folds:
-                cells += _cellsat(plan, learning_rates, with_maps, fold, seed, amount)
-    return cells
+                cells += _cells_at(plan, learning_rates, with_maps, fold, seed, amount)
+    return _with_controls_once(cells)
 
 
-def _cellsat(
+def _with_controls_once(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without frozen random controls that are those of an earlier variant throughout: training may be all that differs."""
+    identities: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.role == "frozen_random":
+            identities.setdefault(cell.variant, []).append(cell.identity(""))
+    first: dict[tuple[str, ...], str] = {}
+    own = {name for name, found in identities.items() if first.setdefault(tuple(found), name) == name}
+    return [cell for cell in cells if cell.role != "frozen_random" or cell.variant in own]
+
+
+def _cells_at(
     plan: StudyPlan,
     learning_rates: Mapping[Key, float],
     with_maps: Sequence[str],
@@ -161,14 +172,12 @@ def _cellsat(
 ) -> list[Cell]:
     """The variants, and the controls beside them, on one seed, fold and amount of labels."""
     cells: list[Cell] = []
-    frozen: dict[str, Cell] = {}
     for name, options in plan.variants.items():
         rate = learning_rates[name, fold, str(amount)]
         here = _with_train(at(options, fold, seed, amount), {"learning_rate": rate})
         cells.append(_cell(plan, name, "variant", here, learning_rates))
-        control = Cell(frozen_name(name), "frozen_random", drawn(here.model_copy(update=UNTRAINED)))
-        if plan.axes.controls and frozen.setdefault(control.identity(""), control) is control:
-            cells.append(control)  # training may be all that differs
+        if plan.axes.controls:
+            cells.append(Cell(frozen_name(name), "frozen_random", drawn(here.model_copy(update=UNTRAINED))))
     for name in plan.axes.trees:
         options = drawn(at(plan.variants[name], fold, seed, amount).model_copy(update=UNTRAINED))
         cells += [Cell(trees_name(name, role), role, options) for role in TREES]
