@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from eofuse.config import merge, parse_options
+from eofuse.data.pack import pack_source
+from eofuse.data.store import open_store
 from eofuse.learning.controls import constant_control, frozen_random_control
+from eofuse.learning.controls.linear import Linear, LinearHeads
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file
+from eofuse.learning.preparation import prepare
 from eofuse.learning.run import open_run, start_run
+from fake_source import PlantedSource
 
 
 def control(function, recipe, folder):
@@ -51,3 +56,45 @@ def test_multi_label_controls_give_a_probability_for_each_class(ben_real_40, rec
     probabilities = np.array(run.predictions()["probabilities"].tolist())
     assert probabilities.shape[1] == 19
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+def test_a_head_is_neither_fitted_nor_asked_where_it_does_not_decide(recipe):
+    options = parse_options(RunOptions, recipe)
+    prepared = prepare(open_store(options.data.store), options)
+    task, draw = prepared.tasks[0], np.random.default_rng(0)
+    truth = np.arange(80) % 2
+    signal, noise = draw.normal(4 * truth[:, None], 1, (80, 3)), draw.normal(size=(80, 2))
+    signal[40:] = np.nan
+    heads = LinearHeads(task, [signal, noise, np.full((80, 1), np.nan)], truth, 1.0)
+    told, alone = (
+        heads.predict([signal, noise, np.full((80, 1), np.nan)]),
+        Linear(task, noise, truth, 1.0).predict(noise),
+    )
+    np.testing.assert_allclose(told[40:], alone[40:])
+    assert (told[:40].argmax(1) == truth[:40]).mean() > 0.9
+    nobody = heads.predict([np.full((2, 3), np.nan), np.full((2, 2), np.nan), np.zeros((2, 1))])
+    np.testing.assert_allclose(nobody, np.tile(task.constant, (2, 1)))
+
+
+def test_a_frozen_encoder_does_not_count_where_its_modality_is_absent(tmp_path, monkeypatch):
+    source = PlantedSource(patches=120, absent={"s1": set(range(0, 120, 2))})
+    store = pack_source(source, tmp_path / "gaps.store", workers=1)
+    recipe = {
+        "data": {"store": str(store.path)},
+        "inputs": ["s1", "s2"],
+        "split": {"fractions": [0.5, 0.2, 0.3]},
+        "task": {"target": "label"},
+        "fusion": {"strategy": "decision", "missing": "token"},
+    }
+    asked = []
+    predict = LinearHeads.predict
+
+    def watched(self, features):
+        asked.append([np.isfinite(each).all(axis=1) for each in features])
+        return predict(self, features)
+
+    monkeypatch.setattr(LinearHeads, "predict", watched)
+    table = control(frozen_random_control, recipe, tmp_path / "run").predictions()
+    s1, s2 = asked[-1]  # of the test patches
+    np.testing.assert_array_equal(s1, store.present("s1")[table["row"]])
+    assert s2.all()

@@ -214,7 +214,7 @@ def test_linear_models_of_controls_learn_from_both_too(recipe, tmp_path, monkeyp
             counts.append(len(truth))
             super().__init__(task, features, truth, strength)
 
-    monkeypatch.setattr("eofuse.learning.controls.frozen_random.Linear", Watched)
+    monkeypatch.setattr(linear_models, "Linear", Watched)
     options = parse_options(RunOptions, {**recipe, "refit": True})
     runs.start_run(options, tmp_path / "run")
     frozen_random_control(tmp_path / "run")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.files import file_name
 from eofuse.learning.controls.finish import Control, better, is_done
-from eofuse.learning.controls.linear import STRENGTHS, Linear
+from eofuse.learning.controls.linear import STRENGTHS, LinearHeads
 from eofuse.learning.controls.per_pixel import is_map, linear_maps
 from eofuse.learning.curves import Curves
 from eofuse.learning.fitting import rows_of_step
@@ -59,11 +60,12 @@ def frozen_random_control(folder: Path) -> None:
 
 @torch.inference_mode()
 def _vectors(model: Model, loader: Loader, rows: Rows, device: torch.device) -> list[Array]:
-    """Feature vectors of each head's input, (patches, width)."""
-    read = (loader.read(part).to(device) for part in in_order(rows, 64))
-    batches = [
-        [each.vector.float().cpu().numpy() for each in model.features(batch.inputs, batch.present)] for batch in read
-    ]
+    """Feature vectors of each head's input, (patches, width), NaN where it does not decide."""
+    batches = []
+    for part in in_order(rows, 64):
+        batch = loader.read(part).to(device)
+        vectors = [each.vector for each in model.features(batch.inputs, batch.present)]
+        batches.append(_where_counted(model, batch, vectors))
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
@@ -82,36 +84,42 @@ def _pixels(model: Model, device: torch.device, batch: Batch) -> list[Array]:
             large = functional.interpolate(level.float(), scale_factor=stride, mode="nearest")
             levels.append(large[..., :height, :width])
         heads.append(torch.cat(levels, 1))
-    return [values.cpu().numpy() for values in heads]
+    return _where_counted(model, batch, heads)
+
+
+def _where_counted(model: Model, batch: Batch, heads: Sequence[Tensor]) -> list[Array]:
+    """Features (B, …) of each head, with NaN for the patches on which it does not decide."""
+    counted = model.fusion.counted(batch.present)
+    found = [values.float().cpu().numpy().copy() for values in heads]
+    if counted is not None:
+        for values, decides in zip(found, counted.cpu().numpy(), strict=True):
+            values[~decides] = np.nan
+    return found
 
 
 def _linear_head(task: Task, prepared: Prepared, features: dict[str, list[Array]], *, refit: bool) -> Evidence:
     """Evidence of the test patches of the linear model that is best on the validation patches, or of the like after `refit`.
 
-    Heads are averaged.
+    Heads are averaged where they decide.
     """
     known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
     truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
     own = {part: [each[known[part]] for each in found] for part, found in features.items()}
     spec = task.head()
     best: float | None = None
-    chosen: list[Linear] = []
+    chosen: LinearHeads | None = None
     for strength in STRENGTHS:
-        models = [Linear(task, each, truth["train"], strength) for each in own["train"]]
-        told = task.evidence(_mean_of_heads(models, own["validation"]), truth["validation"], spec)
+        models = LinearHeads(task, own["train"], truth["train"], strength)
+        told = task.evidence(models.predict(own["validation"]), truth["validation"], spec)
         score = task.score(told)[task.metric]
-        if better(task.metric, score, best) or not chosen:
+        if better(task.metric, score, best) or chosen is None:
             best, chosen = score, models
+    assert chosen is not None
     if refit:
         both = [np.concatenate(each) for each in zip(own["train"], own["validation"], strict=True)]
         labels = np.concatenate([truth["train"], truth["validation"]])
-        chosen = [Linear(task, each, labels, chosen[0].strength) for each in both]
-    return task.evidence(_mean_of_heads(chosen, own["test"]), truth["test"], spec)
-
-
-def _mean_of_heads(models: Sequence[Linear], features: Sequence[Array]) -> Array:
-    told: Array = np.mean([model.predict(each) for model, each in zip(models, features, strict=True)], axis=0)
-    return told
+        chosen = LinearHeads(task, both, labels, chosen.strength)
+    return task.evidence(chosen.predict(own["test"]), truth["test"], spec)
 
 
 def _trained_head(control: Control, task: Task) -> Evidence:

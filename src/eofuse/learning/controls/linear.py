@@ -1,6 +1,7 @@
 """Linear models, fitted exactly: logistic regression for classes, ridge regression for numbers (scikit-learn)."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -25,7 +26,6 @@ class Linear:
 
     def __init__(self, task: Task, features: Array, truth: Array, strength: float) -> None:
         self.task = task
-        self.strength = strength
         self.scaler = StandardScaler().fit(features)
         scaled = self.scaler.transform(features)
         if task.kind in ("regression", "pixel_regression"):
@@ -52,6 +52,37 @@ class Linear:
         else:
             told[:, int(self.models[0])] = 1
         return told
+
+
+class LinearHeads:
+    """A linear model on each head's features; of those heads that decide on a sample, the mean is predicted.
+
+    Args:
+        task: what is predicted.
+        features: (n, width) of training samples for each head, NaN where it does not decide.
+        truth: as `Linear` takes it.
+        strength: inverse of the regularisation.
+    """
+
+    def __init__(self, task: Task, features: Sequence[Array], truth: Array, strength: float) -> None:
+        self.task = task
+        self.strength = strength
+        self.models: list[Linear | None] = []
+        for each in features:
+            rows = np.isfinite(each).all(axis=1)
+            self.models.append(Linear(task, each[rows], truth[rows], strength) if rows.any() else None)
+
+    def predict(self, features: Sequence[Array]) -> Array:
+        """Probabilities or numbers of samples, (n, classes); the constant where no head decides that has learned anything."""
+        constant: Array = self.task.constant.reshape(1, -1)
+        total = np.zeros((len(features[0]), constant.shape[1]))
+        count = np.zeros((len(features[0]), 1))
+        for model, each in zip(self.models, features, strict=True):
+            rows = np.isfinite(each).all(axis=1)
+            if model is not None and rows.any():
+                total[rows] += model.predict(each[rows])
+                count[rows] += 1
+        return np.asarray(np.where(count > 0, total / np.maximum(count, 1), constant))
 
 
 def to_shares(numbers: Array) -> Array:

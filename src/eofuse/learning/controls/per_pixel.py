@@ -10,7 +10,7 @@ from torch import Tensor
 from eofuse.data.loading import Batch, Loader, in_order
 from eofuse.data.targets import IGNORE
 from eofuse.learning.controls.finish import Control, better, is_done
-from eofuse.learning.controls.linear import STRENGTHS, Linear
+from eofuse.learning.controls.linear import STRENGTHS, LinearHeads
 from eofuse.learning.preparation import Prepared, model_spec
 from eofuse.modalities import Kind
 from eofuse.models.normalisation import Normaliser, hide_absent
@@ -25,7 +25,7 @@ PATCHES = 2
 """Patches at a time: all maps of a pyramid, brought to the pixels, are hundreds of numbers a pixel."""
 
 PixelFeatures = Callable[[Batch], Sequence[Array]]
-"""Features of each pixel of a batch, (batch, width, height, width) for each head."""
+"""Features of each pixel of a batch, (batch, width, height, width) for each head; NaN where it does not decide."""
 
 
 def per_pixel_control(folder: Path) -> None:
@@ -68,18 +68,19 @@ def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Eviden
     samples, truth = _sample(task, prepared, loader, features)
     spec = task.head()
     best: float | None = None
-    chosen: list[Linear] = []
+    chosen: LinearHeads | None = None
     for strength in STRENGTHS[1::2]:
-        models = [Linear(task, each, truth, strength) for each in samples]
+        models = LinearHeads(task, samples, truth, strength)
         predict = _predictor(task, models, features)
         rows = prepared.rows["validation"]
         found = gather(predict, [task], {task.name: spec}, loader, rows, complete=False, batch_size=PATCHES)
         score = task.score(found[task.name])[task.metric]
-        if better(task.metric, score, best) or not chosen:
+        if better(task.metric, score, best) or chosen is None:
             best, chosen = score, models
+    assert chosen is not None
     if control.options.refit:
         samples, truth = _sample(task, prepared.with_validation(), loader, features)
-        chosen = [Linear(task, each, truth, chosen[0].strength) for each in samples]
+        chosen = LinearHeads(task, samples, truth, chosen.strength)
     predict = _predictor(task, chosen, features)
     return gather(predict, [task], {task.name: spec}, loader, prepared.rows["test"], batch_size=PATCHES)[task.name]
 
@@ -113,15 +114,13 @@ def _sample(task: Task, prepared: Prepared, loader: Loader, features: PixelFeatu
     return samples, truth[:, 0].astype(np.int64) if task.kind == "segmentation" else truth
 
 
-def _predictor(task: Task, models: Sequence[Linear], features: PixelFeatures) -> Callable[[Batch], dict[str, Array]]:
+def _predictor(task: Task, models: LinearHeads, features: PixelFeatures) -> Callable[[Batch], dict[str, Array]]:
     def predict(batch: Batch) -> dict[str, Array]:
-        told: Array | float = 0.0
-        for model, values in zip(models, features(batch), strict=True):
-            patches, width, rows, columns = values.shape
-            samples = np.moveaxis(values, 1, -1).reshape(-1, width)
-            maps = model.predict(samples).reshape(patches, rows, columns, -1)
-            told = told + np.moveaxis(maps, -1, 1) / len(models)
-        return {task.name: np.asarray(told, dtype=np.float32)}
+        heads = features(batch)
+        patches, _, rows, columns = heads[0].shape
+        samples = [np.moveaxis(values, 1, -1).reshape(-1, values.shape[1]) for values in heads]
+        maps = models.predict(samples).reshape(patches, rows, columns, -1)
+        return {task.name: np.moveaxis(maps, -1, 1).astype(np.float32)}
 
     return predict
 
