@@ -168,15 +168,17 @@ def attribution_tables(table: pd.DataFrame, targets: Mapping[str, Mapping[str, A
             "Positive: helps. Shapley values sum to what the model gains over the constant predictor. Intervals: bootstrap over "
             "test scenes. Spread: of Shapley values the error from drawing orders, of permutations the deviation over draws."
         )
-        for heading in ("what", "of", "value", "95 % interval", "spread"):
-            shown.add_column(heading, justify="right" if heading in ("value", "spread") else "left", no_wrap=True)
+        for heading in ("what", "of"):  # where the line is too long, words are broken, never numbers
+            shown.add_column(heading, overflow="fold")
+        for heading in ("value", "95 % interval", "spread"):
+            shown.add_column(heading, justify="left" if heading == "95 % interval" else "right", no_wrap=True)
         kinds = rows["kind"].tolist()
         for place, row in enumerate(rows.to_dict("records")):
             spread = "" if row["kind"] == "drop_one" or pd.isna(row["spread"]) else f"{row['spread']:.3f}"
             interval = f"{row['low']:+.3f} to {row['high']:+.3f}"
             is_last = kinds[place + 1 : place + 2] != [row["kind"]]
             words = KINDS_OF_WORTH[row["kind"]]
-            shown.add_row(words, row["name"], f"{row['value']:+.3f}", interval, spread, end_section=is_last)
+            shown.add_row(words, Text(row["name"]), f"{row['value']:+.3f}", interval, spread, end_section=is_last)
         yield shown
 
 

@@ -387,7 +387,10 @@ def strange(tmp_path_factory):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ({"elevation": {"files": "nowhere/{scene}.tif"}}, r"scene a, elevation, .*nowhere/a.tif: file missing"),
+        (
+            {"elevation": {"files": "nowhere/{scene}.tif"}},
+            r"scene a, elevation, .*nowhere/a.tif: file missing; .*eofuse merge",
+        ),
         ({"elevation": {"files": "no_crs/{scene}.tif"}}, "no coordinate reference system"),
         ({"elevation": {"files": "three/{scene}.tif"}}, "has 3 bands, expected 1: elevation"),
         ({"elevation": {"files": "fraction/{scene}.tif"}}, r"holds fractions such as 0.25.*dtype: float32"),

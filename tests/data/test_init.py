@@ -112,6 +112,7 @@ def test_an_empty_folder_is_one_clear_message(tmp_path):
         ([0.5, 1.25, 2.0, 3.0, 4.0, 5.0], "number"),
         ([1, 2, 1, 2, 1, 2], "class"),
         (["a;b", "a", "b", "a;b", "b", "a"], {"kind": "list", "separator": ";"}),
+        (["['a', 'b']", "['a']", "[]", "[b]", "[a, b]", "[a]"], {"kind": "list", "separator": ","}),
         ([["a"], ["a", "b"], [], ["b"], ["a"], ["b"]], "list"),
     ],
 )
@@ -136,3 +137,47 @@ def test_an_id_that_occurs_in_a_file_name_by_chance_makes_no_modality(tmp_path):
         file.write(np.ones((1, 4, 4), dtype=np.uint8))
     spec = init(tmp_path / "samples.csv", tmp_path / "spec.yaml").spec
     assert list(parse_options(TableSpec, read_yaml(spec)).modalities) == ["series"]
+
+
+@pytest.mark.parametrize("separator", [";", "|", ","])
+def test_the_spec_of_a_list_with_a_separator_can_be_read(folder, tmp_path, separator):
+    folder.table["tags"] = [f"wet{separator}dry", "wet", "dry"] * 2
+    folder.save()
+    source = open_table_spec(init(folder.path, tmp_path / "spec.yaml").spec)
+    assert source.index["tags"].tolist() == [["wet", "dry"], ["wet"], ["dry"]] * 2
+
+
+def test_a_column_with_commas_and_braces_in_its_name_makes_a_spec_that_packs(folder, tmp_path):
+    folder.table["level_[m, net]"] = folder.table["level_{a}"] = 1.5
+    folder.save()
+    text = init(folder.path, tmp_path / "spec.yaml").spec
+    assert "level_[m, net]" in open_table_spec(text).modalities[-1].channel_names[0]
+
+
+def test_files_are_found_by_names_that_begin_with_zeros(folder, tmp_path):
+    folder.table["id"] = [f"00{number}" for number in range(6)]
+    for number in range(6):
+        (folder.path / f"optical/p{number}.tif").rename(folder.path / f"optical/00{number}.tif")
+    folder.save()
+    done = init(folder.path, tmp_path / "spec.yaml")
+    assert any("optical: optical/{id}.tif" in line for line in done.found)
+    assert [problem for problem in open_table_spec(done.spec).problems if problem.severity == "error"] == []
+
+
+def test_decimal_commas_are_found_and_said(folder, tmp_path):
+    folder.table["temperature"] += 0.25
+    folder.table.to_csv(folder.path / "samples.csv", index=False, sep=";", decimal=",", encoding="utf-8-sig")
+    done = init(folder.path, tmp_path / "spec.yaml")
+    assert any(line.startswith("decimal commas: lon, lat, temperature") for line in done.unknown)
+    assert open_table_spec(done.spec).index["lon"].tolist() == folder.table["lon"].tolist()
+
+
+def test_commas_that_may_separate_thousands_are_no_decimal_commas(folder, tmp_path):
+    folder.table["rain"] = "1,500"
+    folder.save()
+    assert "decimal" not in init(folder.path, tmp_path / "spec.yaml").spec.read_text()
+
+
+def test_a_table_with_several_rows_a_sample_is_said():
+    guess = guess_columns(pd.DataFrame({"id": list("aabbcc"), "ndvi": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}))
+    assert "column 'id' has 3 different values in 6 rows" in guess.unknown[0]

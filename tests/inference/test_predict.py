@@ -15,7 +15,7 @@ from eofuse.data.pack import pack_source
 from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.maps import MapFolder
-from eofuse.inference.predict import predict_store, write_predictions
+from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions
 from eofuse.modalities import ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER
 from eofuse.models.artifact import save_model
 from eofuse.models.fusion import FusionOptions
@@ -341,6 +341,9 @@ class TestGaps:
         assert table["predicted"].all()
         assert table["zone"].notna().all()
         assert len(list((tmp_path / "maps" / "worldcover").iterdir())) == PATCHES
+
+    def test_what_patches_lack_is_counted(self, model_with_tokens, store):
+        assert lacked_inputs(model_with_tokens, store) == {"elevation": 1, "season": PATCHES}
 
     def test_nothing_is_told_of_the_pixels_of_a_patch_without_rasters(self, model_with_tokens, tmp_path):
         source = FakeSource(patches=10, size=SIZE, modalities=(SENTINEL1, SEASON), absent={"s1": {3}})

@@ -1,10 +1,12 @@
 """What each modality is worth to a trained run; a signal that only Sentinel-1 holds."""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from eofuse.cli import main
 from eofuse.config import merge, parse_options
@@ -13,6 +15,7 @@ from eofuse.learning import attribution as attributions
 from eofuse.learning import run as runs
 from eofuse.learning import without as absences
 from eofuse.learning.options import RunOptions
+from eofuse.terminal import attribution_tables
 from fake_source import MODALITIES, MappedSource, PlantedSource
 
 FAIR = {"target": "label", "metric": "balanced_accuracy"}
@@ -211,6 +214,21 @@ def test_the_command_prints_a_table_and_draws_a_picture(run, capsys):
     assert "Shapley value" in told
     assert "35 of them for testing" in told
     assert (run.folder / "attribution.png").stat().st_size > 10_000
+
+
+def test_long_names_leave_numbers_whole_in_a_narrow_terminal():
+    name = "a_modality_with_a_long_name.and_a_long_channel[m]"
+    row = {"target": "t", "kind": "band", "name": name, "metric": "rmse", "value": 0.123, "low": -0.5, "high": 0.75}
+    table = pd.DataFrame([{**row, "spread": 0.01, "n_test": 9, "n_scenes": 3, "unit": ""}])
+    facts = {"t": {"metric": "rmse", "whole": {"rmse": 1.0}, "constant": {"rmse": 2.0}}}
+    console = Console(width=70, record=True, file=io.StringIO())
+    console.print(*attribution_tables(table, facts))
+    told = console.export_text()
+    assert "+0.123" in told
+    assert "-0.500 to +0.750" in told
+    assert "0.010" in told
+    assert "[m]" in told
+    assert "…" not in told
 
 
 def test_an_unknown_metric_names_the_nearest(run, capsys):

@@ -160,6 +160,16 @@ class TestPreparation:
         assert np.array_equal(without.usable, complete)
         assert without.excluded == {"lacks an input modality": 40}
 
+    def test_the_reader_is_told_how_many_are_left_out(self, halved, tmp_path):
+        run = train(tmp_path / "run", options(halved, fusion={"missing": "exclude"}))
+        assert "Patches left out: 40 (lacks an input modality)." in run.notes()
+
+    def test_tokens_are_named_where_no_patch_has_every_input(self, tmp_path):
+        source = FakeSource(patches=30, absent={"s1": set(range(15)), "elevation": set(range(15, 30))})
+        store = pack_source(source, tmp_path / "apart.store", workers=1)
+        with pytest.raises(DataError, match=r"30 lacks an input modality.*fusion.missing: token"):
+            prepare(store, options(store, inputs=["s1", "elevation"], fusion={"missing": "exclude"}))
+
     def test_patches_without_any_input_are_left_out(self, halved):
         prepared = prepare(halved, options(halved, inputs=["s1", "elevation"]))
         assert prepared.excluded == {"lacks all inputs": 10}
@@ -176,6 +186,12 @@ class TestPreparation:
             warning.startswith("Some patches lack an input: ") and said in warning for warning in prepared.warnings
         )
         assert not any("lack an input" in warning for warning in prepare(whole, options(whole)).warnings)
+
+    def test_the_reader_is_told_of_tokens_that_no_patch_trains(self, whole):
+        said = "Every training and test patch has s1, elevation, season: what stands for these in other patches is untrained"
+        assert any(warning.startswith(said) for warning in prepare(whole, options(whole)).warnings)
+        for recipe in (options(whole, augment={"drop_modalities": 0.1}), options(whole, fusion={"missing": "exclude"})):
+            assert "untrained" not in " ".join(prepare(whole, recipe).warnings)
 
     @pytest.mark.parametrize("lacking", ["train", "test"])
     def test_the_reader_is_told_what_can_not_be_learned(self, lacking, whole, tmp_path):

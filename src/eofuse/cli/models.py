@@ -122,15 +122,15 @@ def run_attribute(arguments: argparse.Namespace) -> int:
 def run_predict(arguments: argparse.Namespace) -> int:
     """Does `eofuse predict`."""
     from eofuse.data.store import open_store
-    from eofuse.inference.predict import predict_store, write_predictions
+    from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions
     from eofuse.learning.run import MODEL_FOLDER, open_last
     from eofuse.terminal import progress_bar
 
-    run = open_last(arguments.run)
+    run, store = open_last(arguments.run), open_store(arguments.store)
     with progress_bar("predicting", "patches") as progress:
         table = predict_store(
             run.folder / MODEL_FOLDER,
-            open_store(arguments.store),
+            store,
             maps=arguments.maps,
             threshold=arguments.threshold,
             progress=progress,
@@ -139,6 +139,9 @@ def run_predict(arguments: argparse.Namespace) -> int:
     missing = int((~table["predicted"]).sum())
     if run.is_simulated:
         print("note: the model was trained on simulated data: its predictions say nothing about the Earth")
+    if lacked := lacked_inputs(run.folder / MODEL_FOLDER, store):
+        told = ", ".join(f"{name} (in {count} of {len(table) - missing})" for name, count in lacked.items())
+        print(f"note: tokens stand for inputs that patches lack: {told}")
     without = f"; {missing} of {len(table)} patches lack an input and have no prediction" if missing else ""
     print(f"{arguments.output}: {len(table) - missing} predictions{without}")
     if arguments.maps:

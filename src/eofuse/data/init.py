@@ -4,6 +4,7 @@
 (see `eofuse.data.sources.table_spec`). It guesses by names and values and says so; nothing is packed.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pandas as pd
 from eofuse.config import write_yaml
 from eofuse.data.init_columns import Guess, guess_columns
 from eofuse.data.init_files import FilePattern, find_patterns, table_of_files
-from eofuse.data.sources.table_file import PARQUET, read_table_file
+from eofuse.data.sources.table_file import PARQUET, decimal_commas, read_table_file
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
 
@@ -56,11 +57,17 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         raise UsageError("exists already", where=spec, fix="remove it, or name another file with -o")
     folder = origin if origin.is_dir() else origin.parent
     notes: list[str] = []
+    decimal = "."
     tables = _tables(origin)
     if tables:
         file = tables[0]
         frame = read_table_file(file)
+        commas = decimal_commas(file, frame)
+        decimal = "," if commas else "."
+        frame = read_table_file(file, decimal=decimal) if commas else frame
         notes += [f"another table: {other.relative_to(folder)}" for other in tables[1:]]
+        if commas:
+            notes.append(f"decimal commas: {', '.join(commas)}")
     else:
         frame = table_of_files(folder)
         if not len(frame):
@@ -74,8 +81,11 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         write_text(file, frame.to_csv(index=False))
         notes.append(f"the folder holds no table: {file} lists its images")
     guess = guess_columns(frame)
+    if tables:  # names such as 007 are read as numbers above, which no file has in its path
+        words = [name for name in guess.facts().values() if name in frame.columns]
+        frame = read_table_file(file, words, decimal)
     patterns = find_patterns(folder, frame, guess.id, [*guess.series, *guess.vectors])
-    text = _spec_text(name, spec, folder, file, guess, patterns, notes)
+    text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
     write_text(spec, text)
     return Init(spec, tuple(_found(frame, guess, patterns)), tuple(notes + _unknown(guess, patterns)))
 
@@ -119,6 +129,7 @@ def _spec_text(
     spec: Path,
     folder: Path,
     file: Path,
+    decimal: str,
     guess: Guess,
     patterns: list[FilePattern],
     notes: list[str],
@@ -130,6 +141,7 @@ def _spec_text(
         f"#   eofuse pack {spec.name} {name}.store",
         *(f"# {note}" for note in notes),
         *_yaml({"name": name, "root": root, "table": os.path.relpath(str(file), str(folder))}),
+        *(_yaml({"decimal": decimal}) if decimal != "." else []),
         *_yaml(guess.facts()),
     ]
     if guess.id is None:
@@ -163,16 +175,18 @@ def _yaml(values: Mapping[str, object], depth: int = 0) -> list[str]:
     """Lines of YAML, with lists and mappings within on one line."""
     lines = []
     for key, value in values.items():
-        text = write_yaml({key: value}).rstrip("\n")
-        if isinstance(value, list | dict):
-            inner = value if isinstance(value, list) else [{k: v} for k, v in value.items()]
-            parts = [_flat(each) for each in inner]
-            text = f"{key}: " + (f"[{', '.join(parts)}]" if isinstance(value, list) else f"{{{', '.join(parts)}}}")
+        nested = isinstance(value, list | dict)
+        text = f"{_flat(key)}: {_flat(value)}" if nested else write_yaml({key: value}).rstrip("\n")
         lines.append("  " * depth + text)
     return lines
 
 
 def _flat(value: object) -> str:
+    """A value as YAML that may stand in a list or mapping on one line."""
     if isinstance(value, dict):
-        return write_yaml(value).strip()
+        return f"{{{', '.join(f'{_flat(key)}: {_flat(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flat, value))}]"
+    if isinstance(value, str) and any(mark in value for mark in ",[]{}"):
+        return json.dumps(value, ensure_ascii=False)
     return write_yaml({"_": value}).strip().removeprefix("_: ")

@@ -111,6 +111,12 @@ def guess_columns(table: pd.DataFrame) -> Guess:
             left.remove(unique[0])
         if len(unique) > 1:
             guess.unknown.append(f"id could also be {', '.join(unique[1:])}")
+        repeated = [name for name in left if name.lower() in NAMES["id"] and 1 < table[name].nunique() < len(table)]
+        guess.unknown += [
+            f"column '{name}' has {table[name].nunique()} different values in {len(table)} rows: if it names samples, "
+            "make one row of each, with a column for each time step"
+            for name in repeated[:1]
+        ]
     _guess_labels(table, left, guess)
     _guess_series(table, left, guess)
     _guess_vectors(table, left, guess)
@@ -167,6 +173,8 @@ def _label_kind(cells: pd.Series, named: bool) -> object:
         few = present.nunique() <= min(MOST_CLASSES, len(present) / 2)
         return "class" if few and (present % 1 == 0).all() else "number"
     words = present.astype(str)
+    if len(words) and words.str.fullmatch(r"\s*\[.*\]\s*").all():
+        return {"kind": "list", "separator": ","}
     separator = next(
         (each for each in SEPARATORS if named and words.str.contains(each, regex=False).mean() > 0.1), None
     )

@@ -157,6 +157,15 @@ def loader_for(model: Model, store: Store) -> Loader:
         ) from None
 
 
+def lacked_inputs(model_folder: str | os.PathLike[str], store: Store) -> dict[str, int]:
+    """By input of a model, how many of the patches of which it tells something lack it; inputs that none lacks are not named."""
+    model = load_model(model_folder)
+    loader = loader_for(model, store)
+    usable = usable_patches(model, loader)
+    lacking = {name: int((usable & ~loader.present(name)).sum()) for name in loader.modalities}
+    return {name: count for name, count in lacking.items() if count}
+
+
 def may_lack_inputs(model: Model) -> bool:
     """Whether a model has something in place of inputs that a patch lacks."""
     return model.spec.fusion.missing == "token"

@@ -17,7 +17,7 @@ def gap_warnings(present: Mapping[str, npt.NDArray[np.bool_]], train: Rows, test
         test: rows of those on which it is tested.
         dropped: whether training drops modalities, so that it sees gaps anyway.
     """
-    counted, untrained = [], []
+    counted, untrained, whole = [], [], []
     for name, there in present.items():
         lacking = int((~there[train]).sum()), int((~there[test]).sum())
         if any(lacking):
@@ -29,4 +29,11 @@ def gap_warnings(present: Mapping[str, npt.NDArray[np.bool_]], train: Rows, test
                 f"Every training patch has {name}, which test patches lack: what stands for it is untrained "
                 "(augment.drop_modalities lets training see gaps)."
             )
+        elif not any(lacking) and not dropped and len(present) > 1:
+            whole.append(name)
+    if whole:
+        untrained.append(
+            f"Every training and test patch has {', '.join(whole)}: what stands for these in other patches is untrained "
+            "(augment.drop_modalities lets training see gaps)."
+        )
     return ([f"Some patches lack an input: {', '.join(counted)}."] if counted else []) + untrained

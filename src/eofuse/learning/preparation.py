@@ -183,9 +183,10 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     for name, rows in parts.items():
         if not len(rows):
             reasons = ", ".join(f"{count} {reason}" for reason, count in excluded.items() if count)
-            raise DataError(
-                f"no {name} patch is left ({reasons})", where=store.path, fix="choose other inputs, target or split"
-            )
+            fix = "choose other inputs, target or split"
+            if not may_lack and not complete.all():
+                fix += ", or use patches that lack an input (fusion.missing: token)"
+            raise DataError(f"no {name} patch is left ({reasons})", where=store.path, fix=fix)
     window = Window.centred(options.data.crop, store.patch_size) if options.data.crop else None
     used = type(split)(**parts)
     targets, scene = [task.target for task in tasks], store.index["scene"].to_numpy()

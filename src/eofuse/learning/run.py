@@ -89,7 +89,9 @@ class Run:
     def notes(self) -> list[str]:
         """What a reader of the scores must know about the data."""
         simulated = ["Simulated data: these numbers say nothing about the real world."] if self.is_simulated else []
-        return [*simulated, *read_json(self.folder / DATA_FILE)["warnings"]]
+        data = read_json(self.folder / DATA_FILE)
+        left_out = ", ".join(f"{count} ({reason})" for reason, count in data["excluded"].items())
+        return [*simulated, *([f"Patches left out: {left_out}."] if left_out else []), *data["warnings"]]
 
     def transfer(self) -> pd.DataFrame | None:
         """What became of the tensors of trained weights, by part of the model; None for a run that started without any."""

@@ -549,3 +549,53 @@ def test_eurosat_has_thirteen_named_bands(shared, tmp_path):
     assert source.modalities[0].channel_names[-4:] == ("B10", "B11", "B12", "B8A")
     assert source.read(0)["s2"].shape == (13, 64, 64)
     assert source.index["split"].value_counts().to_dict() == {"train": 60, "validation": 20, "test": 20}
+
+
+def test_decimal_commas_are_read_if_the_spec_says_so(mine):
+    mine.spec["decimal"] = ","
+    spec = mine.only(weather=WEATHER).save()
+    mine.table.to_csv(mine.path / "samples.csv", index=False, sep=";", decimal=",")
+    source = open_table_spec(spec)
+    assert source.index["weather.temperature"].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    assert source.index["lon"].tolist() == mine.table["lon"].tolist()
+
+
+def test_a_decimal_comma_that_the_spec_does_not_mention_is_named(mine):
+    mine.table["temperature"] = ["0,5", 1, 2, 3, 4, 5]
+    problem = only_problem(mine.only(weather=WEATHER).open())
+    assert "row 1: column 'temperature' holds '0,5', which is no number; set `decimal: ','` in the spec" in problem
+
+
+def test_a_named_index_of_a_parquet_table_is_a_column(mine):
+    spec = mine.only(weather=WEATHER).save()
+    mine.table.set_index("id").to_parquet(mine.path / "samples.parquet")
+    assert open_table_spec(spec, ["table=samples.parquet"]).index["patch_id"].tolist() == mine.table["id"].tolist()
+
+
+def test_a_number_that_may_mean_no_value_is_said(mine):
+    mine.table.loc[2, "rain"] = mine.table.loc[3, "ndvi_t1"] = -9999
+    problems = [str(problem) for problem in mine.only(weather=WEATHER, ndvi=NDVI).open().problems]
+    assert any("-9999 counts as a number in 'rain', 'ndvi_t1'; if it means" in problem for problem in problems)
+    mine.only(weather=WEATHER | {"nodata": -9999, "optional": True})
+    assert not any("counts as a number" in str(problem) for problem in mine.open().problems)
+    mine.table["rain"] = [-9999, -9998, -12000, 3, 4, 5]
+    assert not any("counts as a number" in str(problem) for problem in mine.only(weather=WEATHER).open().problems)
+
+
+def test_blanks_around_a_class_make_no_other_class(mine, tmp_path):
+    mine.table["label"] = ["a", "a ", " b", "b", " ", None]
+    store = pack(mine.only(weather=WEATHER).save(), tmp_path / "out.store", workers=1)
+    target = make_target(store, "label")
+    assert target.classes == ("a", "b")
+    assert target.known.tolist() == [True] * 4 + [False] * 2
+
+
+def test_what_a_label_is_declared_to_be_is_how_it_is_predicted(mine, tmp_path):
+    mine.table["yield"] = [120, 130, 120, 130, 120, 130]
+    mine.table["code"] = [1, 2, 1, 2, None, 2]
+    mine.spec["labels"] = {"yield": "number", "code": "class"}
+    store = pack(mine.only(weather=WEATHER).save(), tmp_path / "out.store", workers=1)
+    target = make_target(store, "yield")
+    assert (target.kind, target.values[:2, 0].tolist()) == ("regression", [120.0, 130.0])
+    assert make_target(store, "code").classes == ("1", "2")
+    assert make_target(store, "code").known.tolist() == [True, True, True, True, False, True]

@@ -86,7 +86,8 @@ def inspect_file(path: Path, scene: str, name: str) -> RasterFile:
     """
     where = f"scene {scene}, {name}, {path}"
     if not path.is_file():
-        raise DataError("file missing", where=where, fix="add the file, or list the scenes wanted under `scenes`")
+        fix = "add the file, or list the scenes that have it under `scenes`, cut the others without it and `eofuse merge` the stores"
+        raise DataError("file missing", where=where, fix=fix)
     with _open(str(path), where) as dataset:
         transform = dataset.transform
         if dataset.crs is None:

@@ -123,7 +123,7 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
     if not root.is_dir():
         raise UsageError("there is no such folder", where=root, fix="correct `root` in the spec")
     path = root / spec.table
-    table = parse_columns(read_table_file(path, spec.text_columns()), spec.parse, path)
+    table = parse_columns(read_table_file(path, spec.text_columns(), spec.decimal), spec.parse, path)
     rows = Rows(table, path, row_ids(spec, table, path))
     index = facts(spec, rows)
     with raster_environment():
@@ -151,6 +151,7 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
     source = TableSource(
         spec, modalities, index, {n: v.series for n, v in values.items() if v.series is not None}, rasters
     )
+    rows.warn_of_suspects()
     source.problems = errors_first(rows.problems)
     source.provenance = {
         "labels": {name: spec.label(name).kind for name in spec.labels},

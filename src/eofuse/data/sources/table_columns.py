@@ -3,6 +3,7 @@
 Each function gives columns of the index; what is wrong in a single row is added to the problems, naming it.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from eofuse.data.splits import BLOCK_KM, PARTS, spatial_blocks
 from eofuse.errors import DataError, did_you_mean
 
 GRID_KEYS = ("column", "row")
+NO_VALUES = (-999, -9999, -99999, -32768)
+"""Numbers that often stand for "no value"."""
 
 
 @dataclass
@@ -31,12 +34,14 @@ class Rows:
         path: of the table.
         ids: name of each row.
         problems: what is wrong with single rows, and warnings.
+        suspects: number that may stand for "no value" → columns that hold it.
     """
 
     table: pd.DataFrame
     path: Path
     ids: list[str]
     problems: list[Problem] = field(default_factory=list)
+    suspects: dict[int, list[str]] = field(default_factory=dict)
 
     def where(self, row: int) -> str:
         """A row, for messages."""
@@ -69,10 +74,27 @@ class Rows:
         values, wrong = to_numbers(self.table[name])
         for row in wrong.tolist():
             what = f"column '{name}' holds {self.table[name].iloc[row]!r}, which is no number"
-            self.wrong(row, what, "correct the cell")
+            commas = re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", str(self.table[name].iloc[row]))
+            self.wrong(row, what, "set `decimal: ','` in the spec" if commas else "correct the cell")
         if nodata is not None:
             values[values == nodata] = np.nan
+        else:
+            self.suspect(name, values)
         return values
+
+    def suspect(self, name: str, values: npt.NDArray[np.float64]) -> None:
+        """Notes a column with a number that often stands for "no value" and lies far below all others."""
+        for number in NO_VALUES:
+            same = values == number
+            if same.any() and not (values[~same] < number / 2).any():
+                self.suspects.setdefault(number, []).append(name)
+
+    def warn_of_suspects(self) -> None:
+        """Warns of numbers that may stand for "no value"."""
+        for number, names in self.suspects.items():
+            told = ", ".join(f"'{name}'" for name in names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+            fix = f"if it means that there is no value, set `nodata: {number}` for the modality, or empty the cells"
+            self.warn(f"{number} counts as a number in {told}", fix)
 
 
 def row_ids(spec: TableSpec, table: pd.DataFrame, path: Path) -> list[str]:
@@ -185,7 +207,11 @@ def _label(spec: TableSpec, name: str, rows: Rows) -> pd.Series:
     if label.kind == "class" and is_list.any():
         raise DataError(f"column '{name}' holds lists", where=rows.path, fix=f"set labels.{name}: list")
     if label.kind == "class" or is_list.any():
-        return cells
+        if pd.api.types.is_numeric_dtype(cells):
+            rows.suspect(name, to_numbers(cells)[0])
+        if pd.api.types.is_float_dtype(cells) and (cells.dropna() % 1 == 0).all() and (cells.abs().max() < 2**53):
+            return cells.astype("Int64")  # an empty cell makes 1 to 1.0, which would be the name of the class
+        return cells.map(lambda cell: cell.strip() or None if isinstance(cell, str) else cell)
     if label.separator is None:
         fix = f"set labels.{name}: {{kind: list, separator: ';'}} with what stands between the classes"
         raise DataError(f"column '{name}' holds text, no lists", where=rows.path, fix=fix)

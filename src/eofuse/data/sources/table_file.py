@@ -19,12 +19,13 @@ GEOMETRY_PLACE = ("geometry.lon", "geometry.lat")
 """Columns with the centroid of each geometry of a GeoParquet table, in degrees."""
 
 
-def read_table_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
+def read_table_file(path: Path, texts: Collection[str] = (), decimal: str = ".") -> pd.DataFrame:
     """A table with a row a sample.
 
     Args:
         path: CSV (also compressed), Parquet or GeoParquet, whose geometries become `GEOMETRY_PLACE`.
         texts: columns of a CSV that are read as they are written.
+        decimal: decimal separator of the numbers of a CSV.
 
     Raises:
         DataError: if it can't be read, has no row, or two columns have one name.
@@ -32,7 +33,7 @@ def read_table_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
     if not path.is_file():
         raise DataError("there is no such table", where=path, fix="correct `table` or `root` in the spec")
     try:
-        table = _read_parquet(path) if path.suffix in PARQUET else _read_csv(path, texts)
+        table = _read_parquet(path) if path.suffix in PARQUET else _read_csv(path, texts, decimal)
     except (OSError, ValueError, EOFError, UnicodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         fix = "write it as CSV (UTF-8, with a header) or Parquet"
         raise DataError(f"not a readable table ({error})", where=path, fix=fix) from None
@@ -45,7 +46,7 @@ def read_table_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
     return table
 
 
-def _read_csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
+def _read_csv(path: Path, texts: Collection[str], decimal: str) -> pd.DataFrame:
     header = ",".join(_cells_of_header(path, ","))
     delimiter = max(DELIMITERS, key=header.count)
     names = pd.Series([name.strip() for name in _cells_of_header(path, delimiter) if name.strip()])
@@ -57,11 +58,24 @@ def _read_csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
         return pd.read_csv(
             path,
             sep=delimiter,
+            decimal=decimal,
             dtype=dict.fromkeys(texts, "string"),
             encoding="utf-8-sig",
             index_col=False,
             low_memory=False,
         )
+
+
+def decimal_commas(path: Path, table: pd.DataFrame) -> list[str]:
+    """Columns of a CSV, read with decimal points, that are numbers with decimal commas; none if the commas may separate thousands."""
+    words = [name for name in table.columns if pd.api.types.is_string_dtype(table[name])]
+    cells = [table[name].dropna().map(str).str.strip() for name in words]
+    decimal = [each[each.str.fullmatch(r"[+-]?[0-9]+,[0-9]+")] for each in cells]
+    thousands = r"[+-]?[1-9][0-9]{0,2},[0-9]{3}"
+    if path.suffix in PARQUET or all(each.str.fullmatch(thousands).all() for each in decimal):
+        return []
+    other = read_table_file(path, decimal=",")
+    return [name for name in words if pd.api.types.is_numeric_dtype(other[name])]
 
 
 def _cells_of_header(path: Path, delimiter: str) -> list[str]:
@@ -76,6 +90,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     metadata = pyarrow.parquet.read_schema(path).metadata or {}
     table: pd.DataFrame = pd.read_parquet(path)
+    if any(name is not None for name in table.index.names):  # pandas stores a named index as a column
+        table = table.reset_index()
     if b"geo" not in metadata:
         return table
     geometry, places = geometry_places(table, metadata, path)

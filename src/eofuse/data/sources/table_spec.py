@@ -189,6 +189,7 @@ class TableSpec(Options):
         name: name of the dataset.
         root: folder to which all paths are relative; it is itself relative to the folder of the spec.
         table: path of a CSV, Parquet or GeoParquet table.
+        decimal: decimal separator of the numbers of a CSV.
         id: column with the name of each sample, unique; the number of the row by default.
         parse: columns that are cut out of others.
         scene: column with what samples of one acquisition, site or group share; splits don't tear it apart.
@@ -212,6 +213,7 @@ class TableSpec(Options):
     name: Name
     root: str = "."
     table: Name
+    decimal: Literal[".", ","] = "."
     id: Name | None = None
     parse: tuple[ParseSpec, ...] = ()
     scene: Name | None = None

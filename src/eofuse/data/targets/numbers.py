@@ -27,7 +27,7 @@ def vector_numbers(store: Store, modality: Modality) -> Target:
 
 
 def is_numbers(store: Store, options: TargetOptions) -> bool:
-    """Whether a column of the index is to be predicted as a number: as the recipe says, else if it holds fractions."""
+    """Whether a column of the index is predicted as a number: as recipe or table spec say, else if it holds fractions."""
     column = store.index[options.target]
     if options.kind == "regression" and not pd.api.types.is_numeric_dtype(column):
         raise UsageError(
@@ -35,6 +35,9 @@ def is_numbers(store: Store, options: TargetOptions) -> bool:
         )
     if options.kind is not None:
         return options.kind == "regression"
+    declared = store.provenance.get("labels", {}).get(options.target)
+    if declared in ("class", "number"):
+        return bool(declared == "number" and pd.api.types.is_numeric_dtype(column))
     return bool(pd.api.types.is_float_dtype(column) and (column.dropna() % 1 != 0).any())
 
 
