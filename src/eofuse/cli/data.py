@@ -1,8 +1,13 @@
 """Commands about data: folders, tables, scenes and stores."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eofuse.errors import UsageError
+
+if TYPE_CHECKING:
+    from eofuse.data.store import Store
 
 
 def run_simulate(arguments: argparse.Namespace) -> int:
@@ -88,7 +93,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
     for warning in store.provenance.get("table", {}).get("warnings", ()):
         print(f"note: {warning}")
     aside = store.provenance["set_aside"]
-    print(f"{arguments.store}: {len(store)} patches{', ' * bool(store.modalities)}{', '.join(store.modalities)}")
+    _tell(arguments.store, store)
     if aside:
         patches = "1 bad patch was" if aside == 1 else f"{aside} bad patches were"
         print(f"{patches} set aside: see {arguments.store / 'set_aside.csv'}")
@@ -160,7 +165,7 @@ def run_merge(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             progress=progress,
         )
-    print(f"{arguments.output}: {len(store)} patches, {', '.join(store.modalities)}")
+    _tell(arguments.output, store)
     return 0
 
 
@@ -177,7 +182,7 @@ def run_append(arguments: argparse.Namespace) -> int:
             with_simulated=arguments.with_simulated,
             progress=progress,
         )
-    print(f"{arguments.store}: {len(store)} patches, {', '.join(store.modalities)}")
+    _tell(arguments.store, store)
     return 0
 
 
@@ -198,7 +203,7 @@ def run_subset(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             progress=progress,
         )
-    print(f"{arguments.output}: {len(store)} patches, {', '.join(store.modalities)}")
+    _tell(arguments.output, store)
     return 0
 
 
@@ -220,3 +225,8 @@ def run_show(arguments: argparse.Namespace) -> int:
         show_augmented(store, arguments.patch_id, draws, title, arguments.output)
     print(arguments.output)
     return 0
+
+
+def _tell(path: Path, store: "Store") -> None:
+    """Says what a store that was made holds."""
+    print(", ".join([f"{path}: {len(store)} patches", *store.modalities]))

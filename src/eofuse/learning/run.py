@@ -288,13 +288,13 @@ def test_run(folder: Path, progress: Progress | None = None) -> Run:
     prepared = prepare(store, run.options)
     device = open_fabric(run.options.train).device
     model = _refitted(run, prepared, device, progress) if run.options.refit else _calibrated(run, prepared, device)
-    specs = model.spec.heads
+    specs, calibrated = model.spec.heads, model.spec.calibration
     model.calibrate({})  # evidence holds what the model says before calibration, and how it is calibrated
     counts = {name: len(rows) for name, rows in prepared.known("test").items()}
     predict, loader = predict_with(model, device), prepared.loader(run.options)
     with MapWriter(folder, counts) as maps:
         evidence = gather(predict, prepared.tasks, specs, loader, prepared.rows["test"], keep=maps.add)
-    model.calibrate({name: {"temperature": spec.temperature, "margin": spec.margin} for name, spec in specs.items()})
+    model.calibrate(calibrated)
     save_model(model, folder / MODEL_FOLDER)
     write_test(folder, prepared, evidence)
     _tidy(folder)
@@ -321,8 +321,6 @@ def _refitted(run: Run, prepared: Prepared, device: torch.device, progress: Prog
     """The model after it was trained once more, calibrated like the one that validation chose, which it does not replace yet."""
     folder = run.folder / REFIT_FOLDER
     if "refit" not in run.result:
-        heads = _calibrated(run, prepared, device).spec.heads
-        calibrated = {name: {"temperature": spec.temperature, "margin": spec.margin} for name, spec in heads.items()}
         steps, until = run.result["budget"], run.result["best_step"]
         seconds = refit(
             prepared,
@@ -331,7 +329,7 @@ def _refitted(run: Run, prepared: Prepared, device: torch.device, progress: Prog
             folder,
             steps=steps,
             until=until,
-            calibrated=calibrated,
+            calibrated=_calibrated(run, prepared, device).spec.calibration,
             progress=progress,
         )
         again = {"steps": until, "patches": len(prepared.with_validation().rows["train"]), "seconds": seconds}

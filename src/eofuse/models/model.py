@@ -51,6 +51,11 @@ class ModelSpec:
         }
         return replace(self, heads=heads)
 
+    @property
+    def calibration(self) -> dict[str, dict[str, Any]]:
+        """Temperatures and margins of the heads by target name, as `calibrated` takes them."""
+        return {name: {"temperature": head.temperature, "margin": head.margin} for name, head in self.heads.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description, the inverse of `from_dict`."""
         return {

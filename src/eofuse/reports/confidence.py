@@ -14,7 +14,6 @@ from eofuse.reports.tables import words
 from eofuse.reports.wording import MISSING, between, number
 from eofuse.studies.results import StudyResults
 
-NOMINAL_COVERAGE = 0.9
 MOST_PICTURES = 3
 
 COUNTED = {"single_label": "patches", "multi_label": "decisions", "segmentation": "pixels"}

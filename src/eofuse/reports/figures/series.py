@@ -15,8 +15,6 @@ from eofuse.data.store import Store
 from eofuse.modalities import Kind, Modality
 from eofuse.reports.figures.style import QUIET, RULE, VARIANT_COLOURS
 
-MOST_LINES = len(VARIANT_COLOURS)
-
 FloatArray = npt.NDArray[np.float64]
 
 
