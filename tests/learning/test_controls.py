@@ -1,13 +1,17 @@
 """Controls: the constant predictor ignores the input, the frozen random encoder trains only a head."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from eofuse.config import merge, parse_options
 from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
+from eofuse.data.targets import IGNORE
 from eofuse.learning.controls import constant_control, frozen_random_control
 from eofuse.learning.controls.linear import Linear, LinearHeads
+from eofuse.learning.controls.per_pixel import _sample
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import prepare
@@ -98,3 +102,26 @@ def test_a_frozen_encoder_does_not_count_where_its_modality_is_absent(tmp_path, 
     s1, s2 = asked[-1]  # of the test patches
     np.testing.assert_array_equal(s1, store.present("s1")[table["row"]])
     assert s2.all()
+
+
+def test_pixels_of_linear_models_are_drawn_from_all_that_have_a_label(monkeypatch):
+    truth = np.full((30, 8, 8), IGNORE, dtype=np.uint8)
+    truth[:20, 2, 2:5] = 1
+    truth[20:, 7] = 0
+    target = SimpleNamespace(read=lambda rows, window: truth[rows])
+    task = SimpleNamespace(name="map", kind="segmentation", target=target, known=lambda rows: rows)
+    prepared, loader = (
+        SimpleNamespace(rows={"train": np.arange(30)}),
+        SimpleNamespace(window=None, read=lambda rows: rows),
+    )
+
+    def features(rows):
+        """Patch and position of each pixel."""
+        position = np.broadcast_to(np.arange(64).reshape(8, 8), (len(rows), 8, 8))
+        return [np.stack([np.broadcast_to(rows[:, None, None], position.shape), position], axis=1)]
+
+    monkeypatch.setattr("eofuse.learning.controls.per_pixel.MOST_SAMPLES", 100)
+    [places], labels = _sample(task, prepared, loader, features, seed=0)
+    assert len(np.unique(places, axis=0)) == len(labels) == 100
+    np.testing.assert_array_equal(truth.reshape(30, 64)[places[:, 0], places[:, 1]], labels)
+    assert 30 <= (labels == 1).sum() <= 56  # 60 of 140 pixels

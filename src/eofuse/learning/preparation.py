@@ -115,12 +115,6 @@ class Prepared:
         """Rows of all training patches with every input, labelled or not."""
         return np.union1d(self.rows["train"], self.unlabelled)
 
-    @property
-    def pixels(self) -> int:
-        """Pixels of a patch that are used."""
-        height, width = (self.window.height, self.window.width) if self.window else self.store.patch_size
-        return height * width
-
     def known(self, part: str) -> dict[str, Rows]:
         """Rows of a part that have each target, by its name."""
         return {task.name: task.known(self.rows[part]) for task in self.tasks}

@@ -312,8 +312,8 @@ def _calibrated(run: Run, prepared: Prepared, device: torch.device) -> Model:
     model = load_model(run.folder / MODEL_FOLDER, device)
     model.calibrate({})  # an interrupted test may have left it calibrated
     loader = prepared.loader(run.options)
-    known, pixels = prepared.known("validation"), prepared.pixels
-    model.calibrate(calibration(predict_with(model, device), prepared.tasks, loader, known, pixels))
+    known, seed = prepared.known("validation"), run.options.seed
+    model.calibrate(calibration(predict_with(model, device), prepared.tasks, loader, known, seed))
     return model
 
 

@@ -19,12 +19,13 @@ from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Task
+from eofuse.tasks.drawing import Draw
 from eofuse.tasks.gathering import Predict, gather, predict_constant, walk
 
 SKILL = "skill"
 
-MOST_PIXELS = 200_000
-"""Pixels, evenly spaced over the validation patches, on which maps are calibrated."""
+MOST_SAMPLES = 200_000
+"""Patches or labelled pixels, drawn from all those of the validation set, on which a head is calibrated."""
 
 
 class Validation:
@@ -118,7 +119,7 @@ def _none_for_nan(value: float) -> float | None:
 
 
 def calibration(
-    predict: Predict, tasks: Sequence[Task], loader: Loader, known: Mapping[str, Rows], pixels: int
+    predict: Predict, tasks: Sequence[Task], loader: Loader, known: Mapping[str, Rows], seed: int
 ) -> dict[str, dict[str, Any]]:
     """Temperatures and margins of a model's heads by target name, from its predictions for validation patches.
 
@@ -127,15 +128,16 @@ def calibration(
         tasks: what it predicts.
         loader: reads inputs and targets.
         known: validation patches that have each target, by its name.
-        pixels: of a patch, 0 where there is no raster.
+        seed: of the draw of pixels.
     """
     rows = np.unique(np.concatenate(list(known.values())))
+    draws = {task.name: Draw(MOST_SAMPLES, seed) for task in tasks}
     samples: dict[str, list[tuple[Array, Array]]] = {task.name: [] for task in tasks}
     for task, prediction, truth in walk(predict, tasks, loader, rows):
-        share = min(1.0, MOST_PIXELS / max(len(known[task.name]) * pixels, 1))
-        samples[task.name].append(task.sample(prediction, truth, share))
+        samples[task.name].append(task.sample(prediction, truth, draws[task.name]))
     changes = {}
     for task in tasks:
-        told, true = zip(*samples[task.name], strict=True)
-        changes[task.name] = task.calibrate(np.concatenate(told), np.concatenate(true))
+        drawn = draws[task.name].kept()
+        predicted, true = (np.concatenate(parts)[drawn] for parts in zip(*samples[task.name], strict=True))
+        changes[task.name] = task.calibrate(predicted, true)
     return changes

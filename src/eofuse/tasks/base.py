@@ -21,6 +21,7 @@ from eofuse.errors import UsageError, did_you_mean
 from eofuse.evaluation.calibration import conformal_margin
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from eofuse.models.heads.base import HeadSpec
+from eofuse.tasks.drawing import Draw
 
 Array = npt.NDArray[Any]
 Evidence = dict[str, Array]
@@ -161,8 +162,8 @@ class Task(ABC):
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """Metrics of each class or number, (classes,) each, with `support`."""
 
-    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
-        """Predictions and truth of a share of what was predicted, as `calibrate` takes them after joining; none by default."""
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
+        """Predictions and truth of those patches or labelled pixels that a draw takes, as `calibrate` takes them; none by default."""
         return np.zeros((0, len(self.classes))), np.zeros(0)
 
     def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:

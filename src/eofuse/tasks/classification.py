@@ -10,6 +10,7 @@ from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, 
 from eofuse.evaluation.classification import per_class
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Evidence, Scores, Task
+from eofuse.tasks.drawing import Draw
 
 
 class Classification(Task):
@@ -40,9 +41,10 @@ class Classification(Task):
         """F1, precision, recall, average precision."""
         return {**per_class(evidence["truth"], evidence["probabilities"])}
 
-    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
-        """All of them."""
-        return prediction, truth
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
+        """Patches."""
+        chosen = draw.candidates(len(truth))
+        return prediction[chosen], truth[chosen]
 
     def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
         """The temperature."""

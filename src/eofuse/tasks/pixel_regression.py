@@ -14,6 +14,7 @@ from eofuse.evaluation.calibration import pixel_coverage_metrics
 from eofuse.evaluation.regression import pixel_regression_metrics, pixel_regression_per_class, pixel_sums
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Evidence, Scores, Task, interval
+from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import regression_loss
 from eofuse.tasks.segmentation import MOST_PATCHES
 
@@ -84,11 +85,12 @@ class PixelRegression(Task):
         """RMSE, MAE, R², bias of each number."""
         return {**pixel_regression_per_class(evidence["sums"])}
 
-    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
-        """Pixels drawn at random at which every number is known."""
-        told, true = (np.moveaxis(values, 1, -1).reshape(-1, values.shape[1]) for values in (prediction, truth))
-        chosen = np.isfinite(true).all(axis=1) & (np.random.default_rng(0).random(len(true)) < share)
-        return told[chosen], true[chosen]
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
+        """Pixels that have every number."""
+        predicted, true = (np.moveaxis(values, 1, -1).reshape(-1, values.shape[1]) for values in (prediction, truth))
+        complete = np.flatnonzero(np.isfinite(true).all(axis=1))
+        chosen = complete[draw.candidates(len(complete))]
+        return predicted[chosen], true[chosen]
 
     def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
         """Half widths of the predictive interval, by split conformal prediction."""

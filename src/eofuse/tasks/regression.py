@@ -15,6 +15,7 @@ from eofuse.evaluation.calibration import coverage_metrics
 from eofuse.evaluation.regression import regression_metrics, regression_per_class
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Evidence, Scores, Task, TaskOptions, interval
+from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import composition_loss, regression_loss
 
 
@@ -82,9 +83,10 @@ class Regression(Task):
         """RMSE, MAE, R², bias of each number."""
         return {**regression_per_class(evidence["truth"], evidence["prediction"])}
 
-    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
-        """All of them."""
-        return prediction, truth
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
+        """Patches."""
+        chosen = draw.candidates(len(truth))
+        return prediction[chosen], truth[chosen]
 
     def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
         """Half widths of the predictive interval, by split conformal prediction."""

@@ -19,6 +19,7 @@ from eofuse.evaluation.segmentation import (
 )
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Evidence, Scores, Task
+from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import segmentation_loss
 
 MOST_PATCHES = 10_000
@@ -86,10 +87,11 @@ class Segmentation(Task):
         """IoU, F1, precision, recall, boundary F1; support in pixels."""
         return {**segmentation_per_class(evidence["confusion"], evidence["boundary"])}
 
-    def sample(self, prediction: Array, truth: Array, share: float) -> tuple[Array, Array]:
-        """Pixels drawn at random that have a label."""
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
+        """Pixels that have a label."""
         numbers = truth.reshape(-1)
-        chosen = np.flatnonzero((numbers != IGNORE) & (np.random.default_rng(0).random(len(numbers)) < share))
+        labelled = np.flatnonzero(numbers != IGNORE)
+        chosen = labelled[draw.candidates(len(labelled))]
         return np.moveaxis(prediction, 1, -1).reshape(-1, prediction.shape[1])[chosen], numbers[chosen]
 
     def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:

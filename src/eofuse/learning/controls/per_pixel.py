@@ -16,10 +16,14 @@ from eofuse.modalities import Kind
 from eofuse.models.normalisation import Normaliser, hide_absent
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
+from eofuse.tasks.drawing import Draw
 from eofuse.tasks.gathering import gather
 
 MOST_SAMPLES = 5_000
-"""Training pixels, evenly spread over the patches."""
+"""Labelled training pixels that are learned from."""
+
+MOST_PATCHES = 10_000
+"""Training patches from which they are drawn; of more, as many evenly spaced ones."""
 
 PATCHES = 2
 """Patches at a time: all maps of a pyramid, brought to the pixels, are hundreds of numbers a pixel."""
@@ -65,7 +69,7 @@ def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Eviden
         features: of each pixel.
     """
     prepared, loader = control.prepared, control.prepared.loader(control.options)
-    samples, truth = _sample(task, prepared, loader, features)
+    samples, truth = _sample(task, prepared, loader, features, control.options.seed)
     spec = task.head()
     best: float | None = None
     chosen: LinearHeads | None = None
@@ -79,39 +83,47 @@ def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Eviden
             best, chosen = score, models
     assert chosen is not None
     if control.options.refit:
-        samples, truth = _sample(task, prepared.with_validation(), loader, features)
+        samples, truth = _sample(task, prepared.with_validation(), loader, features, control.options.seed)
         chosen = LinearHeads(task, samples, truth, chosen.strength)
     predict = _predictor(task, chosen, features)
     return gather(predict, [task], {task.name: spec}, loader, prepared.rows["test"], batch_size=PATCHES)[task.name]
 
 
-def _sample(task: Task, prepared: Prepared, loader: Loader, features: PixelFeatures) -> tuple[list[Array], Array]:
-    """Features of evenly spread training pixels for each head, and their truth."""
-    rows = task.known(prepared.rows["train"])
-    a_patch = max(1, MOST_SAMPLES // len(rows))
-    if len(rows) > MOST_SAMPLES:
-        rows = rows[np.linspace(0, len(rows) - 1, MOST_SAMPLES).astype(np.int64)]
-    generator = np.random.default_rng(0)
-    gathered: list[list[Array]] = []
-    truths = []
-    for part in in_order(rows, PATCHES):
-        batch = loader.read(part)
-        truth = batch.targets[task.name].numpy()
-        truth = truth[:, None] if truth.ndim == 3 else truth
-        flat = truth.swapaxes(0, 1).reshape(truth.shape[1], len(part), -1)
-        pixels = generator.integers(0, flat.shape[2], (len(part), a_patch))
-        picked = np.take_along_axis(flat, pixels[None], axis=2).reshape(truth.shape[1], -1).T
-        known = np.isfinite(picked).all(axis=1) if picked.dtype.kind == "f" else picked[:, 0] != IGNORE
-        truths.append(picked[known])
-        heads = []
-        for values in features(batch):
-            columns = values.reshape(*values.shape[:2], -1)
-            chosen = np.take_along_axis(columns, pixels[:, None], axis=2)  # (batch, width, samples)
-            heads.append(chosen.swapaxes(1, 2).reshape(-1, values.shape[1])[known])
-        gathered.append(heads)
+def _sample(
+    task: Task, prepared: Prepared, loader: Loader, features: PixelFeatures, seed: int
+) -> tuple[list[Array], Array]:
+    """Features for each head, (pixels, width), and truth of training pixels: those drawn from all that have a label."""
+    patch, pixel, truth = _draw_pixels(task, prepared, loader, seed)
+    gathered = []
+    for part in in_order(np.unique(patch), PATCHES):
+        first, last = np.searchsorted(patch, [part[0], part[-1] + 1])
+        position = np.searchsorted(part, patch[first:last])
+        heads = features(loader.read(part))
+        gathered.append(
+            [values.reshape(*values.shape[:2], -1)[position, :, pixel[first:last]] for values in heads],
+        )
     samples = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
-    truth = np.concatenate(truths)
     return samples, truth[:, 0].astype(np.int64) if task.kind == "segmentation" else truth
+
+
+def _draw_pixels(task: Task, prepared: Prepared, loader: Loader, seed: int) -> tuple[Array, Array, Array]:
+    """Patch and position of each pixel that is drawn, ascending, and its truth, (pixels, numbers)."""
+    rows = np.sort(task.known(prepared.rows["train"]))
+    if len(rows) > MOST_PATCHES:
+        rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
+    draw, found = Draw(MOST_SAMPLES, seed), []
+    for part in in_order(rows, 64):
+        truth = task.target.read(part, loader.window)
+        truth = truth[:, None] if truth.ndim == 3 else truth
+        flat = np.moveaxis(truth, 1, -1).reshape(-1, truth.shape[1])
+        labelled = np.isfinite(flat).all(axis=1) if flat.dtype.kind == "f" else flat[:, 0] != IGNORE
+        places = np.flatnonzero(labelled)
+        places = places[draw.candidates(len(places))]
+        patch, pixel = np.divmod(places, truth.shape[2] * truth.shape[3])
+        found.append((part[patch], pixel, flat[places]))
+    kept = draw.kept()
+    patch, pixel, truth = (np.concatenate(parts)[kept] for parts in zip(*found, strict=True))
+    return patch, pixel, truth
 
 
 def _predictor(task: Task, models: LinearHeads, features: PixelFeatures) -> Callable[[Batch], dict[str, Array]]:
