@@ -59,6 +59,14 @@ def test_every_method_leaves_a_model_without_heads_from_scalars_and_rasters(valu
     assert np.isfinite(list(run.result["after"].values())).all()
 
 
+def test_a_pretraining_records_the_part_of_every_patch(values, planted_store):
+    data = prepare_unlabelled(planted_store, parse_options(PretrainingOptions, values))
+    split = data.split_table()
+    parts = make_split(planted_store.index, parse_options(PretrainingOptions, values).split).parts()
+    assert split["part"].value_counts().to_dict() == {name: len(rows) for name, rows in parts.items()}
+    assert split["reason"].isna().all()
+
+
 @pytest.mark.parametrize("strategy", ["single", "early", "middle", "decision"])
 @pytest.mark.parametrize("method", ["vicreg", "masked"])
 def test_methods_learn_the_encoders_of_every_fusion(values, tmp_path, method, strategy):

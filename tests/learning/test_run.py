@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,25 @@ def test_a_run_folder_tells_everything(trained):
     assert json.loads((trained.folder / "environment.json").read_text())["torch"]
     assert list((trained.folder / "tensorboard").iterdir())
     assert len(trained.predictions()) == data["patches"]["test"]
+
+
+def test_a_run_records_the_part_of_every_patch(trained):
+    split = pd.read_parquet(trained.folder / "split.parquet")
+    assert list(split.columns) == ["patch_id", "row", "scene", "part", "reason"]
+    assert split["part"].value_counts().to_dict() == json.loads((trained.folder / "data.json").read_text())["patches"]
+    assert set(split.loc[split["part"] == "test", "patch_id"]) == set(trained.predictions()["patch_id"])
+
+
+def test_the_recorded_parts_say_what_was_hidden_and_why_patches_were_left_out(recipe, planted_store):
+    prepared = prepare(planted_store, parse_options(RunOptions, {**recipe, "labels": {"amount": 0.2}}))
+    reasons = prepared.reasons.copy()
+    reasons[prepared.rows["test"][0]] = "flagged (cloudy)"
+    rows = {**prepared.rows, "test": prepared.rows["test"][1:]}
+    split = replace(prepared, rows=rows, reasons=reasons).split_table()
+    hidden = split["part"] == "unlabelled"
+    assert hidden.sum() == len(prepared.unlabelled) > 0
+    assert set(split.loc[hidden, "reason"]) == {"label not used"}
+    assert split.loc[split["part"].isna(), "reason"].tolist() == ["flagged (cloudy)"]
 
 
 def test_the_same_seed_gives_the_same_bits(recipe, trained, tmp_path):

@@ -111,6 +111,12 @@ def test_all_variants_are_tested_on_the_same_patches(done):
     assert sets.nunique() == 1
 
 
+def test_a_study_whose_runs_share_their_parts_records_them_once(done):
+    split = pd.read_parquet(done.folder / "split.parquet")
+    assert list(split.columns) == ["patch_id", "row", "scene", "part", "reason"]
+    assert split["part"].value_counts().to_dict() == done.results.summary["patches"]
+
+
 def test_the_report_is_written_beside(done):
     assert (done.folder / "report.html").stat().st_size > 10_000
 
@@ -208,6 +214,8 @@ def test_searched_runs_that_are_trained_once_more_leave_nothing_of_what_they_beg
     study = recipes.study(values, to=tmp_path / "study", workers=1)
     cells = study.results.cells
     assert sorted(cells["role"]) == ["final", "search"]
+    split = pd.read_parquet(study.folder / "split.parquet")
+    assert split["part"].value_counts().to_dict() == study.results.summary["patches"]  # the pretraining's are the same
     assert not [path for name in ("start", "refit", "checkpoint.pt") for path in study.folder.glob(f"cells/*/{name}")]
 
 
@@ -236,6 +244,9 @@ def test_folds_test_every_usable_patch_once_a_seed(study_recipe, tmp_path):
     folded = recipes.study(study_recipe, to=tmp_path / "study", workers=1)
     assert sorted(folded.results.predictions.query("variant == 'both'")["row"]) == list(range(120))
     assert folded.leaderboard().set_index("variant").loc["both", "n_test"] == 120
+    split = pd.read_parquet(folded.folder / "split.parquet")
+    assert list(split.columns[:2]) == ["fold", "patch_id"]
+    assert sorted(split.loc[split["part"] == "test", "row"]) == list(range(120))
 
 
 def test_the_summary_names_data_split_and_leakage(done, planted_store):

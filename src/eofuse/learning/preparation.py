@@ -25,6 +25,7 @@ from eofuse.learning.gaps import gap_warnings
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.semi_supervised import make_views, refuse_other_tasks
+from eofuse.learning.split_table import split_table
 from eofuse.learning.statistics import neutral_statistics, training_statistics
 from eofuse.learning.transfer import StartOptions, refuse_seen_patches, start_from
 from eofuse.models.model import ModelSpec, build_model
@@ -69,6 +70,7 @@ class Prepared:
         usable: which patches have the inputs and a target, (patches,).
         present: which patches have which input, (patches,) by name.
         excluded: patches left out, by reason.
+        reasons: why a patch was left out, None for the others, (patches,).
         leakage: of the rows used.
         window: pixels that are used, None for all.
         annotations: digests of the files with boxes or an order of labels.
@@ -82,6 +84,7 @@ class Prepared:
     usable: npt.NDArray[np.bool_]
     present: dict[str, npt.NDArray[np.bool_]]
     excluded: dict[str, int]
+    reasons: npt.NDArray[np.object_]
     leakage: Leakage
     window: Window | None
     annotations: list[str]
@@ -114,6 +117,10 @@ class Prepared:
     def training(self) -> Rows:
         """Rows of all training patches with every input, labelled or not."""
         return np.union1d(self.rows["train"], self.unlabelled)
+
+    def split_table(self) -> pd.DataFrame:
+        """Which patch is for what (see `eofuse.learning.split_table`)."""
+        return split_table(self.store.index, {"unlabelled": self.unlabelled, **self.rows}, self.reasons)
 
     def known(self, part: str) -> dict[str, Rows]:
         """Rows of a part that have each target, by its name."""
@@ -162,6 +169,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         in_split[rows] = True
     wanted = ~flagged_patches(store, options.data.exclude)
     excluded, usable = {}, np.ones(len(store), dtype=bool)
+    why = np.full(len(store), None, dtype=object)
     inputs_only = in_split & wanted & complete
     for reason, fits in {
         "not in the split": in_split,
@@ -172,6 +180,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         ),
     }.items():
         excluded[reason] = int((usable & ~fits).sum())  # counted once, for the first reason
+        why[usable & ~fits] = reason
         usable &= fits
     parts = {name: rows[usable[rows]] for name, rows in split.parts().items()}
     for name, rows in parts.items():
@@ -221,6 +230,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         usable,
         there,
         {reason: count for reason, count in excluded.items() if count},
+        why,
         leaked,
         window,
         list(annotation_digests(options).values()),

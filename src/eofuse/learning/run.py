@@ -5,6 +5,7 @@
     recipe.yaml        the options, complete
     data.json          store, fingerprint, digest of the weights it starts from, patches and scenes of each part, what was left out,
                        leakage, warnings
+    split.parquet      the part of every patch of the store, or why it was left out (see `split_table`)
     environment.json   versions and machine
     transfer.csv       what became of every tensor, of a run that starts from trained weights; start/ until it is finished
     checkpoint.pt      where the loop stands
@@ -35,6 +36,7 @@ from eofuse.learning.loop import Progress, fit, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
 from eofuse.learning.preparation import Prepared, annotation_digests, prepare
+from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import (
     forget_start,
     read_transfer,
@@ -225,6 +227,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     if (folder / RESULT_FILE).is_file():
         return open_run(folder)
     prepared = prepare(store, options)
+    write_split(prepared.split_table(), folder)
     weights = _began_with(folder) or (weights_digest(options.start) if options.start is not None else None)
     write_text(folder / DATA_FILE, json.dumps({**prepared.summary(), "weights": weights}, indent=1) + "\n")
     write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")

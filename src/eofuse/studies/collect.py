@@ -23,14 +23,17 @@ from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
 from eofuse.learning.evaluate import score_rows, to_predictions
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import Prepared, few_data_warning, prepare
+from eofuse.learning.pretraining.preparation import prepare_unlabelled
 from eofuse.learning.pretraining.run import PretrainedRun, open_pretraining
 from eofuse.learning.run import Run, open_run
+from eofuse.learning.split_table import SPLIT_FILE, write_split
 from eofuse.studies.absence import absence_tables
 from eofuse.studies.efficiency import Groups, labels_needed, to_full
 from eofuse.studies.grid import TREES, Cell, frozen_name
 from eofuse.studies.labels import LabelCount
 from eofuse.studies.plan import StudyPlan
-from eofuse.studies.pretraining import Pretraining
+from eofuse.studies.pretraining import PREFIX, Pretraining
+from eofuse.studies.split_table import write_study_split
 from eofuse.studies.summary import mixed_environments, summarise_study
 from eofuse.tasks import Task
 
@@ -83,6 +86,7 @@ def collect(
     ]
     if plan.axes.folds:
         warnings = _warnings_of_all_folds(warnings, prepared[plan.axes.baseline], runs)
+    write_study_split(_split_tables(runs, starts, label), folder)
     tables: dict[str, list[pd.DataFrame]] = {}
     targets = []
     for target, learners in plan.targets.items():
@@ -329,6 +333,26 @@ def _cells(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
             "validation_score": _validation_score(result),
         }
     return pd.DataFrame(rows.values())
+
+
+def _split_tables(
+    runs: Sequence[tuple[Cell, Run]], starts: Sequence[tuple[Pretraining, PretrainedRun]], label: Labels
+) -> list[tuple[dict[str, Any], Path]]:
+    """Name and folder of every run that learned, and of every pretraining; runs made by older versions get their table now."""
+    found = []
+    for cell, run in runs:
+        if cell.role == "variant":
+            if not (run.folder / SPLIT_FILE).is_file():
+                write_split(prepare(open_store(run.options.data.store), run.options).split_table(), run.folder)
+            found.append((label(cell), run.folder))
+    for start, pretrained in starts:
+        if not (pretrained.folder / SPLIT_FILE).is_file():
+            data = prepare_unlabelled(open_store(pretrained.options.data.store), pretrained.options)
+            write_split(data.split_table(), pretrained.folder)
+        options = start.options
+        named = {"variant": PREFIX + start.name, "fold": options.split.fold, "seed": options.seed, "n_labels": 0}
+        found.append((named, pretrained.folder))
+    return found
 
 
 def _pretraining_cells(starts: Sequence[tuple[Pretraining, PretrainedRun]]) -> pd.DataFrame:

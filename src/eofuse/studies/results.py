@@ -7,6 +7,7 @@ The folder::
 
     summary.json                    what was compared on which data, how, at what cost
     <table>.parquet                 a table for each name of `COLUMNS`
+    split.parquet                   which patch each run used for what (see `eofuse.studies.split_table`)
     predictions/<target>.parquet    test predictions of each run, with the evidence (see `eofuse.evaluation.evidence`)
     cells/<cell>/maps/<target>.npy  predicted maps of a run, of targets with pixels
 

@@ -16,6 +16,7 @@ from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import TEST_FILE, write_test
 from eofuse.learning.preparation import Prepared, prepare
 from eofuse.learning.run import ENVIRONMENT_FILE, RESULT_FILE, read_options
+from eofuse.learning.split_table import write_split
 from eofuse.tasks import Evidence
 
 
@@ -54,6 +55,7 @@ class Control:
             "parameters": parameters,
         }
         write_text(self.folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
+        write_split(self.prepared.split_table(), self.folder)
         write_text(self.folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
         write_test(self.folder, self.prepared, test)
 

@@ -14,6 +14,7 @@ from eofuse.data.store import Store
 from eofuse.errors import DataError
 from eofuse.learning.preparation import describe_parts, flagged_patches
 from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.split_table import split_table
 from eofuse.learning.statistics import neutral_statistics, training_statistics
 from eofuse.models.model import ModelSpec
 
@@ -33,14 +34,16 @@ class Unlabelled:
         rows: rows of the store for train and validation with every input (of train, see `prepare_unlabelled`), labelled or not.
         present: which patches have which input, (patches,) by name.
         excluded: patches of these parts that were left out, by reason.
-        test_patches: number of patches that the split keeps for testing, which are not read.
+        reasons: why a patch is not among the rows, None for the others, (patches,).
+        test: rows that the split keeps for testing, which are not read.
     """
 
     store: Store
     rows: dict[str, Rows]
     present: dict[str, npt.NDArray[np.bool_]]
     excluded: dict[str, int]
-    test_patches: int
+    reasons: npt.NDArray[np.object_]
+    test: Rows
 
     def loader(self, options: PretrainingOptions) -> Loader:
         """A loader of the inputs."""
@@ -61,12 +64,16 @@ class Unlabelled:
         ]
         return pd.concat(parts, ignore_index=True)
 
+    def split_table(self) -> pd.DataFrame:
+        """Which patch is for what (see `eofuse.learning.split_table`)."""
+        return split_table(self.store.index, {"test": self.test, **self.rows}, self.reasons)
+
     def summary(self) -> dict[str, Any]:
         """JSON-ready facts about the data of the run."""
         return {
             **describe_parts(self.store, self.rows),
             "excluded": self.excluded,
-            "test_patches_kept_away": self.test_patches,
+            "test_patches_kept_away": len(self.test),
             "warnings": [],
         }
 
@@ -103,7 +110,10 @@ def prepare_unlabelled(store: Store, options: PretrainingOptions) -> Unlabelled:
             found = f"{len(part)} {name} {'patch is' if len(part) == 1 else 'patches are'} left with every input"
             raise DataError(found, where=store.path, fix="choose other inputs or another split")
     left_out = {reason: count for reason, count in excluded.items() if count}
-    return Unlabelled(store, rows, there, left_out, test_patches=len(split.test))
+    reasons = np.full(len(store), "not in the split", dtype=object)
+    reasons[both] = np.where(flagged[both], *excluded)
+    reasons[np.concatenate([*rows.values(), split.test])] = None
+    return Unlabelled(store, rows, there, left_out, reasons, split.test)
 
 
 def model_without_heads(data: Unlabelled, options: PretrainingOptions, *, neutral: bool = False) -> ModelSpec:

@@ -5,6 +5,7 @@
     recipe.yaml        the options, complete
     data.json          store, fingerprint, patches and scenes of each part, what was left out
     patches.parquet    the training and validation patches; test patches are not read
+    split.parquet      the part of every patch of the store, or why it was left out (see `split_table`)
     environment.json   versions and machine
     checkpoint.pt      where the loop stands
     model/             the last weights, without heads: any recipe can start from them
@@ -43,6 +44,7 @@ from eofuse.learning.run import (
     read_json,
     read_recipe,
 )
+from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import PATCHES_FILE
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model, build_model, count_parameters
@@ -125,6 +127,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     if (folder / RESULT_FILE).is_file():
         return open_pretraining(folder)
     data = prepare_unlabelled(store, options)
+    write_split(data.split_table(), folder)
     write_text(folder / DATA_FILE, json.dumps(data.summary(), indent=1) + "\n")
     write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
     with replacing(folder / PATCHES_FILE) as temporary:

@@ -1,0 +1,46 @@
+"""Which patch a run used for what: `split.parquet` in the folder of a run or pretraining.
+
+A row a patch of the store: `patch_id`, `row`, `scene`, `part` and `reason`. The part is `train`, `unlabelled` (a training patch whose
+label the run does not use), `validation` or `test`, and missing for a patch that was left out; the reason says why.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from eofuse.data.loading import Rows
+from eofuse.files import replacing
+
+SPLIT_FILE = "split.parquet"
+COLUMNS = ("patch_id", "row", "scene", "part", "reason")
+LABEL_NOT_USED = "label not used"
+
+
+def split_table(index: pd.DataFrame, parts: Mapping[str, Rows], reasons: npt.NDArray[np.object_]) -> pd.DataFrame:
+    """The table of a run.
+
+    Args:
+        index: of the store.
+        parts: rows of the store by name of the part.
+        reasons: why a patch was left out or has no label, None for others, (patches,).
+    """
+    part = np.full(len(index), None, dtype=object)
+    for name, rows in parts.items():
+        part[rows] = name
+    reasons = reasons.copy()
+    reasons[(part == "unlabelled") & pd.isna(reasons)] = LABEL_NOT_USED
+    places = {
+        "patch_id": index["patch_id"].to_numpy(),
+        "row": np.arange(len(index)),
+        "scene": index["scene"].to_numpy(),
+    }
+    return pd.DataFrame({**places, "part": part, "reason": reasons}, columns=list(COLUMNS))
+
+
+def write_split(table: pd.DataFrame, folder: Path) -> None:
+    """Writes the table into a run folder."""
+    with replacing(folder / SPLIT_FILE) as temporary:
+        table.to_parquet(temporary, index=False)
