@@ -687,11 +687,13 @@ def test_a_coordinate_system_that_does_not_exist_is_an_error(folder, system):
 
 
 @pytest.mark.parametrize("system", [{"epsg": 32634}, {"epsg": "32634"}, {"projection": "EPSG:32634"}])
-def test_a_coordinate_system_may_be_given_by_its_code(tmp_path, system):
+def test_a_coordinate_system_may_be_given_by_its_code_and_that_of_the_raster_counts(tmp_path, system):
     write_ben_ge(tmp_path, patches=1, layout="v1")
     label_file = tif(tmp_path, "BigEarthNet-v1.0/*/*.json")
     label_file.write_text(json.dumps({**json.loads(label_file.read_text()), **system}))
-    assert open_ben_ge(tmp_path).index["crs"][0] == "EPSG:32634"
+    source = open_ben_ge(tmp_path)
+    assert any("of EPSG:32634, its raster elsewhere" in problem.what for problem in source.problems)
+    assert source.index["crs"][0] == "EPSG:32633"
 
 
 def test_a_damaged_sentinel1_label_file_is_an_error(folder):

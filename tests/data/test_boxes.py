@@ -21,6 +21,12 @@ INDEX = pd.DataFrame(
         "crs": ["EPSG:32633", "EPSG:32633", "EPSG:32633", "EPSG:32634", None],
         "ulx": [500000.0, 501200.0, 502400.0, 300000.0, np.nan],
         "uly": [5800000.0, 5800000.0, 5800000.0, 5800000.0, np.nan],
+        "grid_a": 10.0,
+        "grid_b": 0.0,
+        "grid_d": 0.0,
+        "grid_e": -10.0,
+        "grid_width": 120.0,
+        "grid_height": 120.0,
     }
 )
 

@@ -19,6 +19,7 @@ from rasterio.warp import transform, transform_geom
 from eofuse.config import parse_options, parse_yaml
 from eofuse.data.cut import cut
 from eofuse.data.describe import describe_store
+from eofuse.data.georeference import grid_of
 from eofuse.data.sources.grid import Grid, tile_starts, tiles_to_cover
 from eofuse.data.sources.polygons import Polygons
 from eofuse.data.sources.scene_spec import LayerSpec, PolygonSpec, SceneSpec
@@ -112,7 +113,8 @@ def test_the_index_says_scene_place_and_block(scene):
     assert set(index["crs"]) == {UTM}
     (lon,), (lat,) = transform(UTM, "EPSG:4326", [CORNER[0] + 50], [CORNER[1] - 50])
     assert index.loc[0, ["lon", "lat"]].tolist() == pytest.approx([lon, lat])
-    assert index["side_km"].tolist() == pytest.approx([0.1] * 6)
+    assert [grid_of(index, 4).transform.to_gdal()] == [(CORNER[0] + 100, 10, 0, CORNER[1] - 100, 0, -10)]
+    assert index[["grid_width", "grid_height"]].to_numpy().tolist() == [[10, 10]] * 6
 
 
 def test_patches_that_would_stick_out_are_left_out_and_counted(scene):

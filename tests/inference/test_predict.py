@@ -8,11 +8,15 @@ import pandas as pd
 import pytest
 import rasterio
 import torch
+from affine import Affine
+from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from eofuse.data.boxes import read_geojson
+from eofuse.data.georeference import set_grids
 from eofuse.data.pack import pack_source
-from eofuse.data.store import Store
+from eofuse.data.sources.grid import Grid
+from eofuse.data.store import Store, Window
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.maps import MapFolder
 from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions
@@ -47,10 +51,9 @@ class PlacedSource(FakeSource):
     """Patches side by side in UTM zone 32; one has no place, one no radar, and of one half of the heights is missing."""
 
     def plant(self) -> None:
-        self.index["ulx"] = 500000.0 + 320 * np.arange(self.patches)
-        self.index["uly"] = 5300000.0
-        self.index.loc[UNPLACED, ["ulx", "uly"]] = np.nan
-        self.index["crs"] = self.index["crs"].where(self.index.index != UNPLACED, None)
+        corners = [Affine(10, 0, 500000 + 320 * row, 0, -10, 5300000) for row in range(self.patches)]
+        grids = [Grid(CRS.from_string(UTM), corner, self.size, self.size) for corner in corners]
+        set_grids(self.index, [None if row == UNPLACED else grid for row, grid in enumerate(grids)])
 
     def signal(self, modality, row, raster):
         if modality.name == "elevation" and row == 0:
@@ -200,19 +203,50 @@ def test_a_window_in_the_middle_lies_in_the_middle(store, tmp_path):
         assert file.bounds == (500320 + 80, 5300000 - 240, 500320 + 240, 5300000 - 80)
 
 
-@pytest.mark.parametrize(
-    ("crs", "corner", "pixel"),
-    [("EPSG:32632", (500000.0, 5300000.0), (2.5, 2.5)), ("EPSG:4326", (8.0, 47.0), (1.5e-4, 1e-4))],
-)
-def test_pixels_of_cut_scenes_have_the_size_that_they_have(store, tmp_path, crs, corner, pixel):
-    centre = corner[0] + pixel[0] * SIZE / 2, corner[1] - pixel[1] * SIZE / 2
-    (lon,), (lat,) = transform(crs, "EPSG:4326", [centre[0]], [centre[1]])
-    places = {"crs": crs, "ulx": corner[0], "uly": corner[1], "lon": lon, "lat": lat, "side_km": 0.08}
-    cut = Store(store.path, json.loads((store.path / "store.json").read_text()), store.index.assign(**places))
-    with MapFolder(tmp_path, cut, {"worldcover": HEADS["worldcover"]}) as maps:
-        maps.add("worldcover", np.array([2]), np.zeros((1, 2, SIZE, SIZE), dtype=np.uint8))
-    with rasterio.open(tmp_path / "worldcover" / "patch_2.tif") as file:
-        assert file.transform.to_gdal() == pytest.approx((corner[0], pixel[0], 0, corner[1], 0, -pixel[1]), rel=1e-9)
+def turned(degrees: float, pixel: float, corner: tuple[float, float]) -> Affine:
+    """Square pixels whose rows are turned against the axes."""
+    return Affine.translation(*corner) @ Affine.rotation(degrees) @ Affine.scale(pixel, -pixel)
+
+
+CHIPS = {
+    "fine": (UTM, Affine(0.25, 0, 500000.1, 0, -0.25, 5300000.3)),
+    "long pixels": (UTM, Affine(20, 0, 500000, 0, -10, 5300000)),
+    "degrees": ("EPSG:4326", Affine(1.5e-4, 0, 8, 0, -1e-4, 47)),
+    "turned": (UTM, turned(30, 10, (500000, 5300000))),
+    "turned degrees": ("EPSG:4326", turned(-75, 1e-4, (8, 47))),
+}
+
+
+def placed_at(store: Store, crs: str, transform: Affine) -> Store:
+    """The store with its patches at one place, far from what their longitude and latitude say."""
+    index = store.index.copy()
+    set_grids(index, [Grid(CRS.from_string(crs), transform, SIZE, SIZE)] * len(index))
+    return Store(store.path, json.loads((store.path / "store.json").read_text()), index)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_maps_have_the_transform_of_the_input_whatever_its_longitude_and_latitude(store, tmp_path, chip):
+    crs, transform = CHIPS[chip]
+    for name, window in (("whole", None), ("crop", Window(4, 8, 16, 16))):
+        side = window.width if window else SIZE
+        with MapFolder(
+            tmp_path / name, placed_at(store, crs, transform), {"worldcover": HEADS["worldcover"]}, window
+        ) as maps:
+            maps.add("worldcover", np.array([2]), np.zeros((1, 2, side, side), dtype=np.uint8))
+        with rasterio.open(tmp_path / name / "worldcover" / "patch_2.tif") as file:
+            expected = transform @ Affine.translation(window.left, window.top) if window else transform
+            assert file.crs == CRS.from_string(crs)
+            assert file.transform.to_gdal() == pytest.approx(expected.to_gdal(), rel=1e-12)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_boxes_go_through_geojson_and_back_on_every_grid(store, tmp_path, chip):
+    box = (4, 6, 10, 20)
+    with MapFolder(tmp_path, placed_at(store, *CHIPS[chip]), {"tank": HEADS["tank"]}) as maps:
+        maps.add("tank", np.array([2]), told_boxes((*box, 0.9, 1)))
+    index = placed_at(store, *CHIPS[chip]).index.iloc[[2]]
+    (found,) = read_geojson(tmp_path / "tank.geojson", index, (SIZE, SIZE)).by_row
+    np.testing.assert_allclose(found[0, :4], box, atol=0.02)
 
 
 def told_boxes(*boxes: tuple[float, ...]) -> np.ndarray:

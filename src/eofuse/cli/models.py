@@ -122,6 +122,7 @@ def run_attribute(arguments: argparse.Namespace) -> int:
 def run_predict(arguments: argparse.Namespace) -> int:
     """Does `eofuse predict`."""
     from eofuse.data.store import open_store
+    from eofuse.inference.places import unplaced_note
     from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions
     from eofuse.learning.run import MODEL_FOLDER, open_last
     from eofuse.terminal import progress_bar
@@ -142,6 +143,8 @@ def run_predict(arguments: argparse.Namespace) -> int:
     if lacked := lacked_inputs(run.folder / MODEL_FOLDER, store):
         told = ", ".join(f"{name} (in {count} of {len(table) - missing})" for name, count in lacked.items())
         print(f"note: tokens stand for inputs that patches lack: {told}")
+    if arguments.maps and (unplaced := unplaced_note(store)):
+        print(f"note: {unplaced}")
     without = f"; {missing} of {len(table)} patches lack an input and have no prediction" if missing else ""
     print(f"{arguments.output}: {len(table) - missing} predictions{without}")
     if arguments.maps:

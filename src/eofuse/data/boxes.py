@@ -18,12 +18,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
+from eofuse.data.georeference import corners, grid_of, has_grid
 from eofuse.data.store import Window
 from eofuse.errors import DataError, UsageError, did_you_mean
 
 SMALLEST_SIDE = 1.0
 SMALLEST_SHARE = 0.25
-PIXEL_M = 10.0
 PADDING = -1
 UNKNOWN = -2
 
@@ -168,8 +168,7 @@ def read_geojson(
 
     Args:
         path: the file.
-        index: of the patches, with `patch_id`, and for coordinates on the map `crs`, `ulx`, `uly` (the upper left corner, of
-            pixels of 10 m).
+        index: of the patches, with `patch_id`, and for coordinates on the map the columns of `eofuse.data.georeference`.
         patch_size: height and width of the patches.
         class_property: property of the features that names the class.
         classes: names of the classes wanted, in the order of their numbers; all, sorted, by default.
@@ -209,15 +208,18 @@ def read_geojson(
             (row, number, *_envelope(polygons[number])) for number, row in enumerate(places)
         )
     else:
-        located = np.flatnonzero(index["crs"].notna() & np.isfinite(index["ulx"]) & np.isfinite(index["uly"]))
+        located = np.flatnonzero(has_grid(index))
+        if not len(located):
+            fix = "give the boxes in pixels of the patch (property patch_id), or pack georeferenced rasters with this eofuse"
+            raise DataError("it is not known of any patch where its pixels lie", where=path, fix=fix)
         known = set(located.tolist()) if others_are_empty else set()
-        envelopes = _on_the_map(polygons, _crs_code(content, path), index.iloc[located], located, patch_size, path)
+        envelopes = _on_the_map(polygons, _crs_code(content, path), index.iloc[located], located, path)
     collected = _Collected(patch_size, known)
     met = set()
-    for row, number, *corners in envelopes:
+    for row, number, *box in envelopes:
         label = labels[number]
         collected.found.setdefault(row, [])
-        if len(polygons[number]) and label in numbers and collected.add(row, *corners, numbers[label]):
+        if len(polygons[number]) and label in numbers and collected.add(row, *box, numbers[label]):
             met.add(number)
     wanted = {number for number, label in enumerate(labels) if label in numbers and len(polygons[number])}
     if wanted and not met:
@@ -369,7 +371,6 @@ def _on_the_map(
     source: tuple[str, str],
     patches: pd.DataFrame,
     rows: npt.NDArray[np.int64],
-    patch_size: tuple[int, int],
     path: Path,
 ) -> Iterator[tuple[Any, ...]]:
     """Row, feature number and envelope in the patch's pixels of each patch that a polygon's envelope meets."""
@@ -383,37 +384,21 @@ def _on_the_map(
             names = f"'{':'.join(source)}' or '{crs}'"
             raise DataError(f"unknown coordinate system {names}", where=path) from error
         members = np.asarray(group)
-        order = members[np.argsort(patches["ulx"].to_numpy()[members], kind="stable")]
-        left, top = patches["ulx"].to_numpy()[order], patches["uly"].to_numpy()[order]
-        across, down = _pixel_sizes(patches.iloc[order], target, patch_size)
-        width, height = across * patch_size[1], down * patch_size[0]
+        places = corners(patches.iloc[members])
+        order = np.argsort(places[..., 0].min(axis=1), kind="stable")
+        members, places = members[order], places[order]
+        (west, south), (east, north) = places.min(axis=1).T, places.max(axis=1).T
+        widest = (east - west).max()
+        grids = [grid_of(patches, row) for row in members.tolist()]
         for number, vertices in enumerate(polygons):
-            x0, y0, x1, y1 = _envelope(np.stack(change.transform(*vertices.T), axis=1))
+            outline = np.stack(change.transform(*vertices.T), axis=1)
+            x0, y0, x1, y1 = _envelope(outline)
             if not all(map(math.isfinite, (x0, y0, x1, y1))):
                 continue
-            near = np.arange(np.searchsorted(left, x0 - width.max()), np.searchsorted(left, x1, side="right"))
-            meets = (left[near] + width[near] > x0) & (top[near] > y0) & (top[near] - height[near] < y1)
+            near = np.arange(np.searchsorted(west, x0 - widest), np.searchsorted(west, x1, side="right"))
+            meets = (east[near] > x0) & (north[near] > y0) & (south[near] < y1)
             for place in near[meets].tolist():
-                columns = ((x - left[place]) / across[place] for x in (x0, x1))
-                rows_down = ((top[place] - y) / down[place] for y in (y1, y0))
-                (left_pixel, right_pixel), (upper, lower) = columns, rows_down
-                yield int(rows[order[place]]), number, left_pixel, upper, right_pixel, lower
-
-
-def _pixel_sizes(
-    patches: pd.DataFrame, crs: Any, patch_size: tuple[int, int]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Width and height of each patch's pixels in its coordinate system.
-
-    They have 10 m, but in patches that were cut from scenes (with `side_km`) what follows from corner and centre.
-    """
-    if "side_km" not in patches:
-        ten = np.full(len(patches), PIXEL_M)
-        return ten, ten
-    import pyproj
-
-    change = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-    x, y = change.transform(patches["lon"].to_numpy(dtype=float), patches["lat"].to_numpy(dtype=float))
-    across = 2 * (x - patches["ulx"].to_numpy(dtype=float)) / patch_size[1]
-    down = 2 * (patches["uly"].to_numpy(dtype=float) - y) / patch_size[0]
-    return across, down
+                grid = grids[place]
+                assert grid is not None  # its corners are known
+                pixels = np.array([grid.pixel_at(x, y) for x, y in outline.tolist()])
+                yield int(rows[members[place]]), number, *_envelope(pixels)

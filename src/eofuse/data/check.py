@@ -12,10 +12,11 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from eofuse.data.gaps import empty_bands, empty_channels, may_have_empty_bands
+from eofuse.data.georeference import has_grid, misplaced, unplaced
 from eofuse.data.problems import Problem, errors_first
 from eofuse.data.series import require_series
 from eofuse.data.sources import Source
-from eofuse.data.sources.ben_ge import BenGeSource, open_ben_ge
+from eofuse.data.sources.ben_ge import CORNER_TOLERANCE_PIXELS, BenGeSource, open_ben_ge
 from eofuse.data.sources.table import open_table_spec
 from eofuse.data.store import STORE_FILE, Store, open_store
 from eofuse.errors import DataError
@@ -23,7 +24,6 @@ from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Kind,
 
 PLAUSIBLE_DECIBEL = (-60.0, 20.0)
 FRACTION_TOLERANCE = 0.01
-CORNER_TOLERANCE_PIXELS = 0.5
 FIX_EMPTY = "leave the bands out of the inputs, or let them count as gaps (data.empty_bands: absent)"
 _ROWS_AT_ONCE = 16
 
@@ -44,7 +44,7 @@ def check_path(path: Path, workers: int | None = None, progress: Progress | None
     """
     if (path / STORE_FILE).is_file():
         store = open_store(path)
-        return store.verify(progress) or list(_empty_bands(store))
+        return store.verify(progress) or [*_empty_bands(store), *_places(store)]
     source: Source = open_table_spec(path) if path.suffix in (".yaml", ".yml") else open_ben_ge(path)
     return check_source(source, progress, workers or os.cpu_count() or 1)
 
@@ -125,6 +125,19 @@ def _empty_bands(store: Store) -> Iterator[Problem]:
         if bands:
             what = f"bands without any value: {', '.join(bands)} of {int(store.present(name).sum())} patches"
             yield Problem("warning", what, name, fix=FIX_EMPTY)
+
+
+def _places(store: Store) -> Iterator[Problem]:
+    """Warnings of patches that lie nowhere, or elsewhere than they say."""
+    yield from misplaced(store.index, store.name)
+    count = int((~has_grid(store.index)).sum())
+    if count and any(modality.kind is Kind.RASTER for modality in store.modalities.values()):
+        fix = (
+            "if its rasters are georeferenced, pack them again: stores of older versions do not keep the size of pixels"
+        )
+        yield Problem(
+            "warning", f"{unplaced(count, len(store))}: maps of them have no georeference", store.name, fix=fix
+        )
 
 
 def _corner_warnings(

@@ -32,7 +32,7 @@ from eofuse.data.series import require_series
 from eofuse.data.sources import Source
 from eofuse.data.sources.ben_ge import open_ben_ge
 from eofuse.data.sources.table import open_table_spec
-from eofuse.data.store import INDEX_FILE, STORE_FILE, Store, open_store, schema_version
+from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE, Store, open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import exchange, remove_temporaries, sha256, write_text
 from eofuse.modalities import Kind, Modality
@@ -137,7 +137,7 @@ def pack_source(
 def _job(source: Source, skip_bad: bool) -> str:
     """Digest of everything that the content of the store depends on."""
     parts = [
-        schema_version(source.modalities),
+        SCHEMA_VERSION,
         _chunk_size(source),
         source.name,
         source.fingerprint,
@@ -380,7 +380,7 @@ class _Writer:
         content = json.dumps([checksums, modalities], sort_keys=True)
         description = {
             "format": "eofuse-store",
-            "schema_version": schema_version(source.modalities),
+            "schema_version": SCHEMA_VERSION,
             "name": source.name,
             "simulated": source.simulated,
             "patches": len(rows),

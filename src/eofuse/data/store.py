@@ -12,14 +12,15 @@ a modality has zeros there (of a series, NaN) and `has_<modality>` false in the 
 step: days since 1970-01-01 if the modality is `dated`, else the step's number; NaN there is a step that does not exist, and NaN
 in a channel is a gap. Vectors and categories are columns `<modality>.<channel>`.
 
-Index columns: `patch_id`, `patch_id_s1`, `scene`, `tile`, `column`, `row` (−1: unknown), `lon`, `lat`, `crs`, `ulx`, `uly`, `time_s2`,
-`time_s1`, `split` (published: train, validation, test), `has_<modality>`, `empty_bands.<modality>` (names of the channels of a
-raster or series that hold no value), `worldcover_fraction.<class>`, `labels_43`, `labels_19`.
+Index columns: `patch_id`, `patch_id_s1`, `scene`, `tile`, `column`, `row` (−1: unknown), `lon`, `lat`, `crs`, `ulx`, `uly`, `grid_a`,
+`grid_b`, `grid_d`, `grid_e`, `grid_width`, `grid_height` (the pixel grid: see `eofuse.data.georeference`), `time_s2`, `time_s1`,
+`split` (published: train, validation, test), `has_<modality>`, `empty_bands.<modality>` (names of the channels of a raster or series
+that hold no value), `worldcover_fraction.<class>`, `labels_43`, `labels_19`.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,13 +30,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from eofuse.data.georeference import recovered
 from eofuse.data.problems import Problem
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import sha256
 from eofuse.modalities import Kind, Modality, find_modality
 
-SCHEMA_VERSION = 2
-"""The newest schema that is read: 1 is without series, 2 may hold some."""
+SCHEMA_VERSION = 3
+"""The schema that is written: 2 and 1 (without series) kept a corner of each patch, not its pixel grid, and are read."""
 
 STORE_FILE = "store.json"
 INDEX_FILE = "index.parquet"
@@ -230,11 +232,6 @@ class Store:
         return problems
 
 
-def schema_version(modalities: Iterable[Modality]) -> int:
-    """The oldest schema that can hold these modalities: what can be read by older versions of eofuse is written for them."""
-    return 2 if any(modality.kind is Kind.SERIES for modality in modalities) else 1
-
-
 def open_store(path: str | os.PathLike[str]) -> Store:
     """Opens a packed store.
 
@@ -257,6 +254,8 @@ def open_store(path: str | os.PathLike[str]) -> Store:
             found = f"has schema version {version}, this eofuse reads 1 to {SCHEMA_VERSION}"
             raise DataError(found, where=file, fix=fix)
         index = pd.read_parquet(folder / INDEX_FILE)
+        if version < 3:
+            index = recovered(index, tuple(description["patch_size"]))
         store = Store(folder, description, index)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"can't be read: {error}", where=folder, fix="run `eofuse pack` again") from None

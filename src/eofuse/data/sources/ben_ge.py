@@ -11,6 +11,7 @@ Mommert et al., "Ben-ge: Extending BigEarthNet with Geographical and Environment
 import functools
 import hashlib
 import itertools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,14 +19,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from affine import Affine
 
+from eofuse.data.georeference import PIXEL_M, centres, misplaced, named_crs, set_grids
 from eofuse.data.problems import Problem, errors_first
+from eofuse.data.sources.grid import Grid
 from eofuse.data.sources.index import build_index
 from eofuse.data.sources.layout import Layout, find_layout
-from eofuse.data.sources.patch_rasters import READERS, band_paths
-from eofuse.data.sources.raster import Band, check_crs, raster_environment, read_band
+from eofuse.data.sources.patch_rasters import READERS, REFERENCE_BAND, band_paths
+from eofuse.data.sources.raster import Band, check_crs, raster_environment, read_band, read_grid
 from eofuse.errors import DataError
 from eofuse.modalities import BEN_GE_MODALITIES, SENTINEL1, SENTINEL2, Kind, Modality, find_modality
+
+CORNER_TOLERANCE_PIXELS = 0.5
+"""Distance between corners that counts as none."""
 
 
 class BenGeSource:
@@ -53,6 +60,40 @@ class BenGeSource:
         self._present = {
             modality.name: self.index[f"has_{modality.name}"].to_numpy(dtype=bool) for modality in self.modalities
         }
+        self._place()
+        self.problems = errors_first(self.problems + misplaced(self.index, layout.name))
+
+    def _place(self) -> None:
+        """Writes the grid of each patch into the index: that of its first raster, which its label file should agree with."""
+        grids: list[Grid | None] = []
+        stated = list(zip(*(self.index[name] for name in ("crs", "ulx", "uly")), strict=True))
+        with raster_environment():
+            for row, (crs, left, top) in enumerate(stated):
+                grid = self._grid(row)
+                is_stated = isinstance(crs, str) and math.isfinite(left) and math.isfinite(top)
+                if grid is not None and not grid.crs:  # a raster that was never georeferenced
+                    turned = Affine(PIXEL_M, 0, left, 0, -PIXEL_M, top)
+                    grid = Grid(named_crs(crs), turned, grid.width, grid.height) if is_stated else None
+                elif grid is not None and is_stated and not _begins_at(grid, crs, left, top):
+                    what = f"its label file puts the corner at ({left:.10g}, {top:.10g}) of {crs}, its raster elsewhere"
+                    fix = "see which one is wrong; maps follow the raster"
+                    self.problems.append(Problem("warning", what, self._first_path(row), self._ids[row][0], fix))
+                grids.append(grid)
+        set_grids(self.index, grids)
+        for key, column in zip(("lon", "lat"), centres(self.index).T, strict=True):
+            self.index[key] = self.index[key].where(self.index[key].notna(), column)
+
+    def _first_path(self, row: int) -> str:
+        """The file whose grid a patch has, "" if it has no raster."""
+        modality = next(iter(self._rasters(row)), None)
+        if modality is None:
+            return ""
+        return self._band_paths(row, modality)[REFERENCE_BAND if modality.name == SENTINEL2.name else 0]
+
+    def _grid(self, row: int) -> Grid | None:
+        """The grid of the first raster of a patch, None if it has none that can be opened."""
+        path = self._first_path(row)
+        return read_grid(path) if path else None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -173,7 +214,7 @@ class BenGeSource:
 
 
 def open_ben_ge(folder: str | os.PathLike[str], modalities: Sequence[str] | None = None) -> BenGeSource:
-    """Indexes a ben-ge or BigEarthNet folder; no raster is opened.
+    """Indexes a ben-ge or BigEarthNet folder; of each patch the header of one raster is read, which says where it lies.
 
     Args:
         folder: the dataset's folder.
@@ -206,6 +247,12 @@ def _without_absent(index: pd.DataFrame, modalities: Sequence[Modality]) -> pd.D
         if name.removeprefix("has_") not in absent and name.partition(".")[0] not in absent
     ]
     return index[columns].copy()
+
+
+def _begins_at(grid: Grid, crs: str, left: float, top: float) -> bool:
+    """Whether the upper left corner of a grid is the one stated, to half a pixel."""
+    column, row = grid.pixel_at(left, top)
+    return grid.crs == named_crs(crs) and max(abs(column), abs(row)) <= CORNER_TOLERANCE_PIXELS
 
 
 def _state(path: str) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""The pixel grid of a scene: where it lies, how it is cut into patches, how another grid lies on it."""
+"""The pixel grid of a scene or patch: where it lies, how it is cut into patches, how another grid lies on it."""
 
 import math
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ def tiles_to_cover(length: int, size: int, overlap: int) -> int:
 
 @dataclass(frozen=True)
 class Grid:
-    """A north-up grid of pixels.
+    """A grid of pixels, which may be turned against the axes of its reference system.
 
     Attributes:
         crs: coordinate reference system.
         transform: from (column, row) of a pixel's corner to coordinates.
-        width: pixels from west to east.
-        height: pixels from north to south.
+        width: pixels from left to right.
+        height: pixels from top to bottom.
     """
 
     crs: CRS
@@ -46,40 +46,71 @@ class Grid:
     @property
     def pixel_area(self) -> float:
         """Area of a pixel in squares of the unit of the reference system."""
-        return abs(float(self.transform.a * self.transform.e))
+        return abs(float(self.transform.determinant))
+
+    @property
+    def pixel_size(self) -> tuple[float, float]:
+        """Width and height of a pixel in the unit of the reference system."""
+        a, b, _, d, e, _ = self.transform[:6]
+        return math.hypot(a, d), math.hypot(b, e)
+
+    @property
+    def corners(self) -> list[tuple[float, float]]:
+        """Coordinates of the upper left, upper right, lower right and lower left corner."""
+        places = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
+        return [self.place_of(column, row) for column, row in places]
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east and north edge in coordinates."""
-        west, north = self.transform.c, self.transform.f
-        return west, north + self.height * self.transform.e, west + self.width * self.transform.a, north
+        """West, south, east and north end in coordinates."""
+        x, y = zip(*self.corners, strict=True)
+        return min(x), min(y), max(x), max(y)
 
     def side_km(self, pixels: int, latitude: float) -> float:
         """Length in kilometres of the longer side of a square of pixels at a latitude."""
-        across, down = abs(self.transform.a) * pixels, abs(self.transform.e) * pixels
+        a, b, _, d, e, _ = self.transform[:6]
         if self.crs.is_geographic:
-            return float(max(across * math.cos(math.radians(latitude)), down) * KM_PER_DEGREE)
-        return float(max(across, down) * self.crs.linear_units_factor[1] / 1000)
+            shrink = math.cos(math.radians(latitude))
+            return float(max(math.hypot(a * shrink, d), math.hypot(b * shrink, e)) * pixels * KM_PER_DEGREE)
+        return float(max(math.hypot(a, d), math.hypot(b, e)) * pixels * self.crs.linear_units_factor[1] / 1000)
 
-    def window_transform(self, left: int, top: int) -> Affine:
+    def window_transform(self, left: float, top: float) -> Affine:
         """Transform of a window that begins at this column and row."""
         x, y = self.place_of(left, top)
-        return Affine(self.transform.a, 0, x, 0, self.transform.e, y)
+        a, b, _, d, e, _ = self.transform[:6]
+        return Affine(a, b, x, d, e, y)
+
+    def window(self, left: int, top: int, width: int, height: int) -> "Grid":
+        """The grid of a window that begins at this column and row."""
+        return Grid(self.crs, self.window_transform(left, top), width, height)
 
     def place_of(self, column: float, row: float) -> tuple[float, float]:
         """Coordinates of a column and row, counted from the upper left corner."""
-        return self.transform.c + column * self.transform.a, self.transform.f + row * self.transform.e
+        a, b, c, d, e, f = self.transform[:6]
+        return c + column * a + row * b, f + column * d + row * e
 
     def pixel_at(self, x: float, y: float) -> tuple[float, float]:
         """Column and row of a place, counted from the upper left corner."""
-        return (x - self.transform.c) / self.transform.a, (y - self.transform.f) / self.transform.e
+        a, b, c, d, e, f = self.transform[:6]
+        if not b and not d:
+            return (x - c) / a, (y - f) / e
+        area = a * e - b * d
+        return ((x - c) * e - (y - f) * b) / area, ((y - f) * a - (x - c) * d) / area
 
     def place_on(self, other: "Grid") -> tuple[int, int] | None:
         """Column and row of the other grid at which this one begins, if their pixels are the same ones; else None."""
         if self.crs != other.crs:
             return None
-        left, top = other.pixel_at(*self.place_of(0, 0))
-        right, bottom = other.pixel_at(*self.place_of(self.width, self.height))
-        place = round(left), round(top)
-        ends = (left - place[0], top - place[1], right - place[0] - self.width, bottom - place[1] - self.height)
-        return place if max(map(abs, ends)) < TOLERANCE_PIXELS else None
+        places = [other.pixel_at(x, y) for x, y in self.corners]
+        left, top = round(places[0][0]), round(places[0][1])
+        ends = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
+        away = [
+            max(abs(column - left - across), abs(row - top - down))
+            for (column, row), (across, down) in zip(places, ends, strict=True)
+        ]
+        return (left, top) if max(away) < TOLERANCE_PIXELS else None
+
+
+def is_mirrored(transform: Affine) -> bool:
+    """Whether rows go up on the map, or columns to the left, as in a file that was never georeferenced."""
+    return float(transform.determinant) >= 0

@@ -19,7 +19,9 @@ Raster = npt.NDArray[np.generic]
 Size = tuple[int, int] | None
 
 _FINEST_M = 10
-_REFERENCE_BAND = SENTINEL2.channel_index("B02")
+REFERENCE_BAND = SENTINEL2.channel_index("B02")
+"""The band whose grid a Sentinel-2 patch has."""
+
 _ELEVATION_DTYPES = ("int16", "uint8", "uint16", "int32", "uint32", "float32", "float64")
 _WORLDCOVER_CODES = np.array([category.code for category in WORLDCOVER.categories], dtype=np.uint8)
 
@@ -36,13 +38,13 @@ def band_paths(folder: str, owner: str, modality: Modality) -> list[str]:
 def read_s2(paths: Sequence[str], patch_id: str, size: Size = None) -> tuple[Raster, Band]:
     """The twelve Sentinel-2 bands, uint16; those of 20 m and 60 m are interpolated bilinearly to 10 m."""
     names = SENTINEL2.channel_names
-    reference = read_band(paths[_REFERENCE_BAND], patch_id, names[_REFERENCE_BAND], (SENTINEL2.dtype,))
+    reference = read_band(paths[REFERENCE_BAND], patch_id, names[REFERENCE_BAND], (SENTINEL2.dtype,))
     height, width = size or reference.values.shape
     values = np.empty((len(names), height, width), dtype=SENTINEL2.dtype)
     coarse: dict[int, list[tuple[int, npt.NDArray[np.uint16]]]] = defaultdict(list)
     for number, (channel, path) in enumerate(zip(SENTINEL2.channels, paths, strict=True)):
         band = reference
-        if number != _REFERENCE_BAND:
+        if number != REFERENCE_BAND:
             band = read_band(path, patch_id, channel.name, (SENTINEL2.dtype,))
         factor = round((channel.resolution_m or _FINEST_M) / _FINEST_M)
         check_shape(band, (height // factor, width // factor))
@@ -59,7 +61,7 @@ def read_s2(paths: Sequence[str], patch_id: str, size: Size = None) -> tuple[Ras
         values[[number for number, _ in bands]] = upsample_bilinear(np.stack([pixels for _, pixels in bands]), factor)
     empty = int((~values.any(axis=0)).sum())
     if empty:
-        where = reference.where.replace(f"band {names[_REFERENCE_BAND]}", "all bands of s2")
+        where = reference.where.replace(f"band {names[REFERENCE_BAND]}", "all bands of s2")
         raise DataError(f"{empty} pixels without data (0 in every band)", where=where, fix="leave the patch out")
     return values, reference
 

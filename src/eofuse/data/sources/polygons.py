@@ -39,8 +39,9 @@ class Polygons:
 
     def draw(self, transform: Affine, size: int) -> npt.NDArray[np.uint8]:
         """Codes (size, size) of a window: each pixel has that of the last polygon in which its centre lies."""
-        west, north = transform.c, transform.f
-        east, south = west + size * transform.a, north + size * transform.e
+        a, b, left, d, e, top = transform[:6]
+        west, east = left + size * min(0, a, b, a + b), left + size * max(0, a, b, a + b)
+        south, north = top + size * min(0, d, e, d + e), top + size * max(0, d, e, d + e)
         touching = self.bounds[:, [0, 1]] <= (east, north)
         touching &= self.bounds[:, [2, 3]] >= (west, south)
         shapes = [(self.geometries[number], self.codes[number]) for number in np.flatnonzero(touching.all(axis=1))]

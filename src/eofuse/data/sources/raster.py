@@ -17,6 +17,7 @@ import rasterio
 from affine import Affine
 from rasterio.errors import RasterioError
 
+from eofuse.data.sources.grid import Grid
 from eofuse.errors import DataError
 
 _ALIGNMENT_TOLERANCE = 1e-3
@@ -90,6 +91,18 @@ def read_band(path: str | Path, patch_id: str, band: str, dtypes: Collection[str
         count = int((~np.isfinite(values)).sum())
         raise DataError(f"{count} pixels are NaN or infinite", where=where, fix="leave the patch out")
     return found
+
+
+def read_grid(path: str | Path) -> Grid | None:
+    """The grid of a GeoTIFF, whose reference system is empty if it names none; None if it can't be opened.
+
+    Call it within `raster_environment()`.
+    """
+    try:
+        with rasterio.io.DatasetReader(path, driver="GTiff", sharing=False) as dataset:
+            return Grid(dataset.crs or rasterio.crs.CRS(), dataset.transform, dataset.width, dataset.height)
+    except (RasterioError, OSError):
+        return None
 
 
 def check_shape(band: Band, shape: tuple[int, int]) -> None:

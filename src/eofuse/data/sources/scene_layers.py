@@ -20,7 +20,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from eofuse.data.sources.grid import Grid
+from eofuse.data.sources.grid import Grid, is_mirrored
 from eofuse.errors import DataError
 from eofuse.modalities import Modality
 
@@ -82,7 +82,7 @@ def inspect_file(path: Path, scene: str, name: str) -> RasterFile:
     """Looks at a file's header; call it within `scene_environment()`.
 
     Raises:
-        DataError: if it is missing, no raster, has no coordinate reference system, is not north-up or has a mask.
+        DataError: if it is missing, no raster, has no coordinate reference system, is mirrored or has a mask.
     """
     where = f"scene {scene}, {name}, {path}"
     if not path.is_file():
@@ -92,8 +92,10 @@ def inspect_file(path: Path, scene: str, name: str) -> RasterFile:
         transform = dataset.transform
         if dataset.crs is None:
             raise DataError("has no coordinate reference system", where=where, fix="georeference the file")
-        if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
-            raise DataError("is not north-up", where=where, fix="warp it to a north-up grid (gdalwarp)")
+        if is_mirrored(transform):
+            raise DataError(
+                "is mirrored: its rows do not go down the map", where=where, fix="warp it to a north-up grid (gdalwarp)"
+            )
         if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums):
             fix = "write a nodata value into the masked pixels and remove the mask or alpha band"
             raise DataError("has a mask or alpha band, which is not read", where=where, fix=fix)

@@ -25,7 +25,22 @@ STORED_TYPE = {"uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": 
 
 RESERVED_NAMES = frozenset(
     ("patch_id", "patch_id_s1", "scene", "tile", "column", "row", "lon", "lat", "crs", "ulx", "uly", "side_km")
-) | frozenset(("time", "time_s2", "time_s1", "split", "block", "nodata"))
+) | frozenset(
+    (
+        "grid_a",
+        "grid_b",
+        "grid_d",
+        "grid_e",
+        "grid_width",
+        "grid_height",
+        "time",
+        "time_s2",
+        "time_s1",
+        "split",
+        "block",
+        "nodata",
+    )
+)
 """Columns of the index, which would be mixed up with a modality of that name."""
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 from rasterio.warp import transform
 from threadpoolctl import threadpool_limits
 
+from eofuse.data.georeference import set_grids
 from eofuse.data.problems import Problem
 from eofuse.data.sources.grid import tile_starts, tiles_to_cover
 from eofuse.data.sources.polygons import Polygons
@@ -58,8 +59,8 @@ class ScenesSource:
         modalities: as stored.
         patch_size: (height, width) of every patch.
         fingerprint: digest of the spec, the tiling and names, sizes and times of the files.
-        index: a row a patch (see `eofuse.data.store`), with `block` (patches that splits by blocks keep together), `side_km` (length
-            of its side) and `nodata.<modality>` (share of its values that are missing).
+        index: a row a patch (see `eofuse.data.store`), with `block` (patches that splits by blocks keep together) and
+            `nodata.<modality>` (share of its values that are missing).
         problems: warnings about the scenes.
         provenance: spec, tiling, what was left out and warped.
     """
@@ -277,11 +278,12 @@ def _survey_strip(strip: Sequence[_Tile], source: ScenesSource | None = None) ->
 
 
 def _index(source: ScenesSource, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int) -> pd.DataFrame:
-    rows = []
+    rows, grids = [], []
     centres: dict[int, list[tuple[float, float]]] = {}
     for tile in source._tiles:
         scene = scenes[tile.scene]
-        ulx, uly = scene.grid.place_of(tile.left, tile.top)
+        grid = scene.grid.window(tile.left, tile.top, size, size)
+        grids.append(grid)
         block = source._spec.block
         rows.append(
             {
@@ -291,26 +293,22 @@ def _index(source: ScenesSource, scenes: Sequence[Scene], nodata: npt.NDArray[np
                 "tile": None,
                 "column": tile.column,
                 "row": tile.row,
-                "crs": scene.grid.crs.to_string(),
-                "ulx": ulx,
-                "uly": uly,
                 "time_s2": None,
                 "time_s1": None,
                 "split": None,
                 "block": f"{scene.name}_{tile.column // block}_{tile.row // block}",
             }
         )
-        centres.setdefault(tile.scene, []).append(scene.grid.place_of(tile.left + size / 2, tile.top + size / 2))
+        centres.setdefault(tile.scene, []).append(grid.place_of(size / 2, size / 2))
     index = pd.DataFrame(rows)
     places = [
         np.array(transform(scenes[number].grid.crs, "EPSG:4326", *zip(*points, strict=True)))
         for number, points in centres.items()
     ]
     longitudes, latitudes = np.concatenate(places, axis=1)
-    sides = [scenes[tile.scene].grid.side_km(size, lat) for tile, lat in zip(source._tiles, latitudes, strict=True)]
     index.insert(6, "lon", longitudes)
     index.insert(7, "lat", latitudes)
-    index["side_km"] = sides
+    set_grids(index, grids)
     for position, modality in enumerate(source.modalities):
         index[f"has_{modality.name}"] = nodata[:, position] < 1
     for position, modality in enumerate(source.modalities):

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from rasterio.warp import transform
 
 from eofuse.config import apply_overrides, parse_options, read_yaml
+from eofuse.data.georeference import centres, misplaced, set_grids
 from eofuse.data.problems import Problem, errors_first
+from eofuse.data.sources.grid import Grid
 from eofuse.data.sources.raster import raster_environment
 from eofuse.data.sources.table_columns import Rows, facts, fill_scenes, other_columns, row_ids
 from eofuse.data.sources.table_file import parse_columns, read_table_file
-from eofuse.data.sources.table_rasters import Resolved, RowRasters
+from eofuse.data.sources.table_rasters import RowRasters
 from eofuse.data.sources.table_spec import INDEX_KEYS, TableSpec
 from eofuse.data.sources.table_values import Values, read_values
 from eofuse.errors import DataError, UsageError, did_you_mean
@@ -195,10 +196,7 @@ def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Prog
     """
     warped: dict[str, int] = {}
     bad = rows.bad_ids()
-    crs: list[str | None] = [None] * len(rows.ids)
-    corners, centres, sides = (np.full((len(rows.ids), size), np.nan) for size in (2, 2, 1))
-    height, width = rasters.size
-    resolved_at: dict[str, list[int]] = {}
+    grids: list[Grid | None] = [None] * len(rows.ids)
     other_pixels = 0
     for row, name in enumerate(rows.ids):
         if progress and row % 100 == 0:
@@ -214,29 +212,15 @@ def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Prog
             warped[modality] = warped.get(modality, 0) + 1
         other_pixels += resolved.has_pixels_unlike(rasters.reference)
         if resolved.files and resolved.grid.crs:
-            corners[row] = resolved.grid.place_of(0, 0)
-            centres[row] = resolved.grid.place_of(width / 2, height / 2)
-            crs[row] = _crs_name(resolved)
-            resolved_at.setdefault(str(crs[row]), []).append(row)
-            latitude = float(centres[row, 1]) if resolved.grid.crs.is_geographic else 0.0
-            sides[row] = resolved.grid.side_km(max(rasters.size), latitude)
-    for reference, members in resolved_at.items():
-        longitudes, latitudes = transform(reference, "EPSG:4326", *centres[members].T)
-        centres[members] = np.stack([longitudes, latitudes], axis=1)
+            grids[row] = resolved.grid
     if other_pixels:
         what = f"{other_pixels} rows have pixels of another size than the first row, and keep them"
         rows.warn(what, "resample these files, or make a store of each size")
-    index["crs"] = pd.Series(crs, dtype=object)
-    index[["ulx", "uly"]] = corners
-    for position, key in enumerate(("lon", "lat")):
-        index[key] = index[key].fillna(pd.Series(centres[:, position]))
-    if resolved_at:
-        index["side_km"] = pd.Series(sides[:, 0]).fillna(float(np.nanmedian(sides)))
+    set_grids(index, grids)
+    rows.problems += misplaced(index, rows.path.name)
+    for key, column in zip(("lon", "lat"), centres(index).T, strict=True):
+        index[key] = index[key].fillna(pd.Series(column))
     return warped
-
-
-def _crs_name(resolved: Resolved) -> str:
-    return str(resolved.grid.crs.to_string())
 
 
 def _fingerprint(source: TableSource, rasters: RowRasters | None, root: Path) -> str:

@@ -23,7 +23,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import Window
 
-from eofuse.data.sources.grid import TOLERANCE_PIXELS, Grid
+from eofuse.data.sources.grid import TOLERANCE_PIXELS, Grid, is_mirrored
 from eofuse.data.sources.scene_layers import DRIVERS, RasterFile, band_names, fit_values, match_files
 from eofuse.data.sources.scene_spec import STORED_TYPE, ClassSpec, LayerSpec, describe_layer
 from eofuse.data.sources.table_columns import Rows
@@ -68,7 +68,7 @@ class Resolved:
         """Whether the pixels of the row are of another size than those of a grid with the same unit, by more than a hundredth."""
         if not self.grid.crs or not reference.crs or self.grid.crs.is_geographic != reference.crs.is_geographic:
             return False
-        return not math.isclose(self.grid.transform.a, reference.transform.a, rel_tol=0.01)
+        return not math.isclose(self.grid.pixel_size[0], reference.pixel_size[0], rel_tol=0.01)
 
 
 class RowRasters:
@@ -134,17 +134,17 @@ class RowRasters:
         if reference in files:
             return _finest(files[reference])
         file = _finest(next(iter(files.values())))
-        grid, pixel = file.grid, abs(self.reference.transform.a)
-        if not grid.crs or abs(grid.transform.a) == pixel:
+        grid, pixel = file.grid, self.reference.pixel_size[0]
+        width, height = grid.pixel_size
+        if not grid.crs or width == pixel:
             return file
         if grid.crs.is_geographic != self.reference.crs.is_geographic:
             what = f"lacks the reference '{reference}', and the pixels of others can't be compared with its pixels"
             raise DataError(what, where=self._where[row], fix="name another reference")
-        factor = grid.transform.a / pixel
-        size = round(grid.width * factor), round(grid.height * abs(grid.transform.e) / pixel)
-        return replace(
-            file, grid=Grid(grid.crs, Affine(pixel, 0, grid.transform.c, 0, -pixel, grid.transform.f), *size)
-        )
+        a, b, left, d, e, top = grid.transform[:6]
+        turned = Affine(a / width * pixel, b / height * pixel, left, d / width * pixel, e / height * pixel, top)
+        size = round(grid.width * width / pixel), round(grid.height * height / pixel)
+        return replace(file, grid=Grid(grid.crs, turned, *size))
 
     def _place(
         self, row: int, name: str, files: Sequence[RasterFile], base: RasterFile, grid: Grid
@@ -232,14 +232,18 @@ def inspect_file(path: str, where: str) -> RasterFile:
     """Looks at a file's header; its grid has an empty reference system if it names none.
 
     Raises:
-        DataError: if it is missing, no raster, not north-up or has a mask.
+        DataError: if it is missing, no raster, mirrored or has a mask.
     """
     try:
         with _open(path) as dataset:
             transform = dataset.transform
             crs = dataset.crs or CRS()
-            if crs and (transform.b or transform.d or transform.a <= 0 or transform.e >= 0):
-                raise DataError("is not north-up", where=where, fix="warp it to a north-up grid (gdalwarp)")
+            if crs and is_mirrored(transform):
+                raise DataError(
+                    "is mirrored: its rows do not go down the map",
+                    where=where,
+                    fix="warp it to a north-up grid (gdalwarp)",
+                )
             if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums):
                 fix = "write a nodata value into the masked pixels and remove the mask or alpha band"
                 raise DataError("has a mask or alpha band, which is not read", where=where, fix=fix)
@@ -308,10 +312,11 @@ def _needed(placed: PlacedFile, grid: Grid) -> Window | None:
         around = 0
     else:
         west, south, east, north = transform_bounds(grid.crs, file.crs, *grid.bounds)
-        corners = (*file.pixel_at(west, north), *file.pixel_at(east, south))
+        corners = np.array([file.pixel_at(x, y) for x in (west, east) for y in (south, north)])
         if not np.isfinite(corners).all():
             return Window(0, 0, file.width, file.height)
-        left, top, right, bottom = (*map(math.floor, corners[:2]), *map(math.ceil, corners[2:]))
+        left, top = map(math.floor, corners.min(axis=0).tolist())
+        right, bottom = map(math.ceil, corners.max(axis=0).tolist())
         around = 2 + 2 * math.ceil(max((right - left) / grid.width, (bottom - top) / grid.height))
     if right <= 0 or bottom <= 0 or left >= file.width or top >= file.height:
         return None
