@@ -12,9 +12,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "eofuse"
 ALLOWED = {
     "errors": set(),
     "files": set(),
+    "processes": {"errors"},
     "modalities": {"errors"},
     "config": {"errors"},
-    "data": {"modalities", "config", "errors", "files"},
+    "data": {"modalities", "config", "errors", "files", "processes"},
     "evaluation": {"errors"},
     "models": {"modalities", "config", "errors", "files"},
     "tasks": {"models", "evaluation", "data", "modalities", "config", "errors", "files"},

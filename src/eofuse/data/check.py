@@ -1,15 +1,11 @@
 """Checks a source: its tables, then every raster of every patch, without stopping at the first problem."""
 
 import functools
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from eofuse.data.gaps import empty_bands, empty_channels, may_have_empty_bands
 from eofuse.data.georeference import has_grid, misplaced, unplaced
@@ -21,6 +17,7 @@ from eofuse.data.sources.table import open_table_spec
 from eofuse.data.store import STORE_FILE, Store, open_store
 from eofuse.errors import DataError
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Kind, Modality
+from eofuse.processes import in_processes, usable_cores
 
 PLAUSIBLE_DECIBEL = (-60.0, 20.0)
 FRACTION_TOLERANCE = 0.01
@@ -46,7 +43,7 @@ def check_path(path: Path, workers: int | None = None, progress: Progress | None
         store = open_store(path)
         return store.verify(progress) or [*_empty_bands(store), *_places(store)]
     source: Source = open_table_spec(path) if path.suffix in (".yaml", ".yml") else open_ben_ge(path)
-    return check_source(source, progress, workers or os.cpu_count() or 1)
+    return check_source(source, progress, workers or usable_cores())
 
 
 def check_source(source: Source, progress: Progress | None = None, workers: int = 1) -> list[Problem]:
@@ -63,7 +60,8 @@ def check_source(source: Source, progress: Progress | None = None, workers: int 
     problems = [*source.problems, *_lacking(source)]
     total = len(source.index)
     chunks = [range(start, min(start + _ROWS_AT_ONCE, total)) for start in range(0, total, _ROWS_AT_ONCE)]
-    for chunk, found in zip(chunks, _check_chunks(source, chunks, workers), strict=True):
+    each = in_processes(_check_chunk, source, chunks, workers, where=source.name)
+    for chunk, found in zip(chunks, each, strict=True):
         problems += found
         if progress:
             progress(chunk.stop, total)
@@ -192,27 +190,5 @@ def _fraction_warnings(source: Source, row: int, codes: Raster, warn: Callable[.
     return []
 
 
-_source: Source | None = None
-
-
-def _start_worker(source: Source) -> None:
-    """Keeps the source, and one thread: with small matrices, more would only get in each other's way."""
-    global _source
-    _source = source
-    threadpool_limits(1)
-
-
-def _check_chunk(rows: range) -> list[Problem]:
-    assert _source is not None
-    return [problem for row in rows for problem in check_patch(_source, row)]
-
-
-def _check_chunks(source: Source, chunks: list[range], workers: int) -> Iterator[list[Problem]]:
-    """Problems of each chunk, in order."""
-    if workers == 1 or len(chunks) <= 1:
-        for chunk in chunks:
-            yield [problem for row in chunk for problem in check_patch(source, row)]
-        return
-    context = get_context("fork" if "fork" in get_all_start_methods() else "spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(source,)) as pool:
-        yield from pool.map(_check_chunk, chunks)
+def _check_chunk(source: Source, rows: range) -> list[Problem]:
+    return [problem for row in rows for problem in check_patch(source, row)]

@@ -13,6 +13,7 @@ from eofuse.data.sources.scene_layers import close_files
 from eofuse.data.sources.scene_spec import SceneSpec
 from eofuse.data.sources.scenes import open_scenes
 from eofuse.data.store import Store
+from eofuse.processes import usable_cores
 
 Progress = Callable[[int, int, str], None]
 
@@ -69,7 +70,7 @@ def cut(
     where = None if isinstance(spec, Mapping) else os.fspath(spec)
     options = parse_options(SceneSpec, apply_overrides(values, overrides), where)
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
-    processes = workers or os.cpu_count() or 1
+    processes = workers or usable_cores()
     try:
         source = open_scenes(options, folder, size, overlap, processes, _phase(progress, "looked at"))
         packing = _phase(progress, "packed")

@@ -11,20 +11,15 @@ import json
 import math
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from hashlib import sha256 as sha256_of
-from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.lib import format as npy_format
-from threadpoolctl import threadpool_limits
 
 from eofuse import __version__
 from eofuse.data.gaps import empty_bands_column, may_have_empty_bands
@@ -36,6 +31,7 @@ from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE, Store, ope
 from eofuse.errors import DataError, UsageError
 from eofuse.files import exchange, remove_temporaries, sha256, write_text
 from eofuse.modalities import Kind, Modality
+from eofuse.processes import in_processes, usable_cores
 
 CHUNK = 16
 CHUNK_WITHOUT_RASTERS = 1024
@@ -116,7 +112,7 @@ def pack_source(
     writer = None
     try:
         writer = _Writer.open(store.with_name(f"{store.name}.partial"), source, job)
-        _fill(writer, source, chunks, skip_bad, workers or os.cpu_count() or 1, progress)
+        _fill(writer, source, chunks, skip_bad, workers or usable_cores(), progress)
         writer.finish(source, [row for chunk in chunks for row in chunk], skip_bad)
         _move_into_place(writer.folder, store)
     except OSError as error:
@@ -128,9 +124,6 @@ def pack_source(
         if writer and not writer.chunks_done:
             shutil.rmtree(writer.folder)
         raise
-    except BrokenProcessPool:
-        fix = "run the same command again: it continues where it stopped"
-        raise DataError("a process that read patches was killed", where=store, fix=fix) from None
     return open_store(store)
 
 
@@ -185,33 +178,23 @@ class _Chunk:
     bad: list[tuple[str, str]] = field(default_factory=list)
 
 
-_source: Source | None = None
-
-
-def _start_worker(source: Source) -> None:
-    """Keeps the source, and one thread: with small matrices, more would only get in each other's way."""
-    global _source
-    _source = source
-    threadpool_limits(1)
-
-
-def _read_chunk(rows: list[int], skip_bad: bool) -> _Chunk:
-    assert _source is not None
-    series = {modality.name: modality for modality in _source.modalities if modality.kind is Kind.SERIES}
+def _read_chunk(shared: tuple[Source, bool], rows: list[int]) -> _Chunk:
+    source, skip_bad = shared
+    series = {modality.name: modality for modality in source.modalities if modality.kind is Kind.SERIES}
     buffers = {
         modality.name: np.full(
-            (len(rows), *modality.shape(_source.patch_size)),
+            (len(rows), *modality.shape(source.patch_size)),
             np.nan if modality.name in series else 0,
             dtype=modality.dtype,
         )
-        for modality in _source.modalities
+        for modality in source.modalities
         if modality.is_array
     }
-    patch_ids = _source.index["patch_id"]
+    patch_ids = source.index["patch_id"]
     chunk = _Chunk()
     for row in rows:
         try:
-            patch = _source.read(row)
+            patch = source.read(row)
             for name in series.keys() & patch.keys():
                 require_series(series[name], patch[name], f"patch {patch_ids.iloc[row]}")
         except DataError as error:
@@ -226,29 +209,6 @@ def _read_chunk(rows: list[int], skip_bad: bool) -> _Chunk:
     return chunk
 
 
-def _read_chunks(source: Source, chunks: Sequence[list[int]], skip_bad: bool, workers: int) -> Iterator[_Chunk]:
-    """Chunks in their order; with several workers a few are read ahead."""
-    if workers == 1 or len(chunks) <= 1:
-        with threadpool_limits(None):  # restores the number of threads at its end
-            _start_worker(source)
-            for rows in chunks:
-                yield _read_chunk(rows, skip_bad)
-        return
-    context = get_context("fork" if "fork" in get_all_start_methods() else "spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(source,)) as pool:
-        waiting: deque[Future[_Chunk]] = deque()
-        coming = iter(chunks)
-        try:
-            for rows in coming:
-                waiting.append(pool.submit(_read_chunk, rows, skip_bad))
-                if len(waiting) >= 3 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
 def _fill(
     writer: "_Writer", source: Source, chunks: list[list[int]], skip_bad: bool, workers: int, progress: Progress | None
 ) -> None:
@@ -257,7 +217,9 @@ def _fill(
     writer.require_space(total - done)
     if progress:
         progress(done, total)
-    for chunk in _read_chunks(source, chunks[writer.chunks_done :], skip_bad, workers):
+    fix = "run the same command again: it continues where it stopped"
+    rest = chunks[writer.chunks_done :]
+    for chunk in in_processes(_read_chunk, (source, skip_bad), rest, workers, where=writer.folder, fix=fix):
         writer.append(chunk)
         done += len(chunk.rows) + len(chunk.bad)
         if progress:

@@ -3,18 +3,14 @@
 import csv
 import json
 import math
-import multiprocessing
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from eofuse.data.simulate import figures as f
 from eofuse.data.simulate.geotiff import write_geotiff
@@ -27,6 +23,7 @@ from eofuse.data.simulate.sensors import NATIVE_FACTOR, backscatter, reflectance
 from eofuse.data.simulate.sky import State, season, surface_state, weather
 from eofuse.errors import UsageError
 from eofuse.modalities import WEATHER, WORLDCOVER
+from eofuse.processes import in_processes, usable_cores
 
 SIZE = 120
 """Side of a patch in pixels of 10 m."""
@@ -89,7 +86,8 @@ def simulate(
         for name in _FOLDERS:
             (partial / name).mkdir(parents=True)
         rows: list[Row] = []
-        for scene_rows in _run(scenes, partial, seed, workers or _cores()):
+        each = in_processes(_write_scene, (partial, seed), scenes, workers or usable_cores(), where=folder)
+        for scene_rows in each:
             rows += scene_rows
             if progress is not None:
                 progress(len(rows), patches)
@@ -101,38 +99,21 @@ def simulate(
     return folder
 
 
-def _run(scenes: Sequence[Scene], folder: Path, seed: int, workers: int) -> Iterator[list[Row]]:
-    workers = min(workers, len(scenes))
-    jobs = [(scene, folder, seed) for scene in scenes]
-    if workers == 1:
-        yield from map(_write_scene, jobs)
-        return
-    method = "fork" if sys.platform == "linux" else "spawn"
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method)) as pool:
-        yield from pool.map(_write_scene, jobs)
-
-
-def _cores() -> int:
-    """Cores that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _write_scene(job: tuple[Scene, Path, int]) -> list[Row]:
+def _write_scene(shared: tuple[Path, int], scene: Scene) -> list[Row]:
     """Makes and writes the patches of a scene; random numbers depend on seed, scene, block and patch alone."""
-    scene, folder, seed = job
+    folder, seed = shared
     rows = []
-    with threadpool_limits(limits=1):
-        gain = scene_gain(_generator(seed, 1, scene.number))
-        for number, block in enumerate(scene.blocks):
-            rng = _generator(seed, 2, scene.number, number)
-            landscape = make_landscape(scene, (block.shape[0] * SIZE, block.shape[1] * SIZE), rng)
-            traits = rng.standard_normal((int(landscape.parcel.max()) + 1, 4), np.float32)
-            for down, across in np.ndindex(block.shape):
-                rows.append(_write_patch(scene, block, (down, across), landscape, traits, gain, folder, seed))
+    gain = scene_gain(_generator(seed, 1, scene.number))
+    for number, block in enumerate(scene.blocks):
+        rng = _generator(seed, 2, scene.number, number)
+        landscape = make_landscape(scene, (block.shape[0] * SIZE, block.shape[1] * SIZE), rng)
+        traits = rng.standard_normal((int(landscape.parcel.max()) + 1, 4), np.float32)
+        for down, across in np.ndindex(block.shape):
+            rows.append(_write_patch(scene, block, (down, across), landscape, traits, gain, folder, seed))
     return rows
 
 

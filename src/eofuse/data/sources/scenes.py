@@ -8,11 +8,8 @@ one is warped to it, bilinearly, or by the nearest pixel for classes.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from rasterio.warp import transform
-from threadpoolctl import threadpool_limits
 
 from eofuse.data.georeference import set_grids
 from eofuse.data.problems import Problem
@@ -31,6 +27,7 @@ from eofuse.data.sources.scene_layers import fit_values, read_window, scene_envi
 from eofuse.data.sources.scene_spec import SceneSpec
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import SENTINEL2, Modality
+from eofuse.processes import in_processes
 
 OFFSET_SUSPECTED = 900
 """Smallest value of a Sentinel-2 scene from which it looks as if the 1000 of baseline 04.00 were still in it."""
@@ -219,7 +216,8 @@ def _survey(source: ScenesSource, tiles: Sequence[_Tile], workers: int, progress
     strips = _strips(tiles)
     facts: list[npt.NDArray[np.float64]] = []
     done = 0
-    for strip, found in zip(strips, _survey_strips(source, strips, workers), strict=True):
+    each = in_processes(_survey_strip, source, strips, workers, where=source.name)
+    for strip, found in zip(strips, each, strict=True):
         facts.append(found)
         done += len(strip)
         if progress:
@@ -236,36 +234,8 @@ def _strips(tiles: Sequence[_Tile]) -> list[list[_Tile]]:
     return list(strips.values())
 
 
-_source: ScenesSource | None = None
-
-
-def _start_worker(source: ScenesSource) -> None:
-    """Keeps the source, and one thread: with small matrices, more would only get in each other's way."""
-    global _source
-    _source = source
-    threadpool_limits(1)
-
-
-def _survey_strips(
-    source: ScenesSource, strips: Sequence[list[_Tile]], workers: int
-) -> Iterator[npt.NDArray[np.float64]]:
-    if workers == 1 or len(strips) == 1:
-        for strip in strips:
-            yield _survey_strip(strip, source)
-        return
-    context = get_context("fork" if "fork" in get_all_start_methods() else "spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(source,)) as pool:
-        try:
-            yield from pool.map(_survey_strip, strips)
-        except BrokenProcessPool:
-            fix = "run the same command again, with fewer workers if memory was short"
-            raise DataError("a process that read patches was killed", where=source.name, fix=fix) from None
-
-
-def _survey_strip(strip: Sequence[_Tile], source: ScenesSource | None = None) -> npt.NDArray[np.float64]:
+def _survey_strip(source: ScenesSource, strip: Sequence[_Tile]) -> npt.NDArray[np.float64]:
     """(2, tiles, modalities): share of missing values and smallest value."""
-    source = source or _source
-    assert source is not None
     facts = np.full((2, len(strip), len(source.modalities)), np.nan)
     for number, tile in enumerate(strip):
         rasters = source.read_tile(tile)
