@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+settings.register_profile("eofuse", deadline=None)  # a busy machine is no failure
+settings.load_profile("eofuse")
 
 PROJECT = Path(__file__).parents[1]
 

@@ -43,7 +43,7 @@ def targets(store):
 
 
 @given(crop=st.integers(8, SIZE))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_crop_cuts_the_same_pixels_from_rasters_maps_and_boxes(store, targets, crop):
     batch = Loader(store, {"elevation": None, "s1": None}, targets, crop=crop).read(ROWS)
     high = batch.inputs["elevation"][:, 0].numpy() == 1000
@@ -57,7 +57,7 @@ def test_a_crop_cuts_the_same_pixels_from_rasters_maps_and_boxes(store, targets,
 @given(
     top=st.integers(0, SIZE - 8), left=st.integers(0, SIZE - 8), height=st.integers(8, SIZE), width=st.integers(8, SIZE)
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_boxes_are_clipped_to_the_pixels_of_any_window(source, top, left, height, width):
     window = Window(top, left, min(height, SIZE - top), min(width, SIZE - left))
     for row in ROWS.tolist():

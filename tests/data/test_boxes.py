@@ -89,7 +89,7 @@ def test_a_map_without_the_class_has_no_boxes_in_the_right_shape():
     assert regions(np.zeros((8, 8), dtype=np.uint8), [80], 1).shape == (0, 5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.sampled_from([0.1, 0.3, 0.6]), st.integers(1, 6))
 def test_every_large_enough_region_touches_the_sides_of_its_box(seed, share, smallest):
     codes = (np.random.default_rng(seed).random((14, 11)) < share).astype(np.uint8) * 80
@@ -121,7 +121,7 @@ def test_a_box_of_which_too_little_is_left_is_dropped(box, kept):
     assert len(clip_boxes(np.array([[*box, 0]]), Window(10, 10, 50, 50))) == kept
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(0, 20), st.integers(0, 20))
 def test_boxes_in_a_crop_hold_the_pixels_that_they_held(seed, top, left):
     generator = np.random.default_rng(seed)

@@ -59,7 +59,7 @@ def holds_the_same(one: Store, other: Store, rows: np.ndarray) -> None:
     assert one.verify() == []
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(parts=st.lists(st.integers(0, 2), min_size=23, max_size=23).filter(lambda parts: {0, 1} <= set(parts)))
 def test_merged_subsets_are_the_store_bit_for_bit(whole, tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("parts")
@@ -70,7 +70,7 @@ def test_merged_subsets_are_the_store_bit_for_bit(whole, tmp_path_factory, parts
     holds_the_same(merged, whole, np.concatenate(rows))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=st.sets(st.integers(0, 22), min_size=8))
 def test_a_subset_keeps_index_and_values_in_step(whole, tmp_path_factory, rows):
     chosen = np.array(sorted(rows))

@@ -93,7 +93,7 @@ def test_tiles_stay_within_the_scene_and_share_the_overlap(length, size, data):
     assert len(starts) <= tiles_to_cover(length, size, overlap) <= len(starts) + 1
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(height=st.integers(4, 25), width=st.integers(4, 25), size=st.integers(1, 4), overlap=st.integers(0, 3))
 def test_a_patch_lies_where_its_pixels_lie(tmp_path_factory, height, width, size, overlap):
     overlap = min(overlap, size - 1)

@@ -157,7 +157,7 @@ def test_an_older_store_has_the_places_that_follow_beyond_doubt(chips, tmp_path)
     assert has_grid(open_store(tmp_path / "part.store").index).tolist() == [True, False]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     degrees=st.floats(-180, 180),
     pixel=st.tuples(st.floats(0.1, 60), st.floats(0.1, 60)),

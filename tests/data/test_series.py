@@ -27,7 +27,7 @@ def store(tmp_path_factory):
     return pack_source(FakeSource(**MIXED), tmp_path_factory.mktemp("series") / "mixed.store", workers=1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.lists(st.sampled_from([row for row in range(PATCHES) if row not in (0, 7)]), min_size=1, max_size=9),
     channels=st.none() | st.lists(st.integers(0, 1), min_size=1, max_size=2, unique=True),

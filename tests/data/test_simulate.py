@@ -56,7 +56,7 @@ def read(path: Path) -> np.ndarray:
         return dataset.read(1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     array=st.sampled_from([np.uint8, np.int16, np.uint16, np.float32]).flatmap(
         lambda dtype: arrays(dtype, st.tuples(st.integers(1, 20), st.integers(1, 20)))
@@ -293,7 +293,7 @@ def test_every_place_has_a_climate_zone_of_ben_ge(lon, lat, elevation):
     assert zone_of(climate_of(lon, lat, elevation)) in {category.code for category in CLIMATE_ZONE.categories}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 3000), st.integers(0, 1000))
 def test_plan_holds_every_patch_once(patches, seed):
     scenes = plan_scenes(patches, seed)

@@ -17,7 +17,7 @@ INDEX = FakeSource(patches=200).index
 GROUPED = st.sampled_from(["scene", "blocks", "random"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(protocol=GROUPED, split_seed=st.integers(0, 1000), folds=st.sampled_from([None, 2, 5]))
 def test_every_patch_is_in_exactly_one_part(protocol, split_seed, folds):
     split = make_split(INDEX, SplitOptions(protocol=protocol, split_seed=split_seed, folds=folds))
@@ -25,7 +25,7 @@ def test_every_patch_is_in_exactly_one_part(protocol, split_seed, folds):
     assert sorted(together.tolist()) == list(range(200))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(split_seed=st.integers(0, 1000), folds=st.sampled_from([None, 3]))
 def test_no_scene_is_torn_apart(split_seed, folds):
     split = make_split(INDEX, SplitOptions(protocol="scene", split_seed=split_seed, folds=folds))
@@ -35,7 +35,7 @@ def test_no_scene_is_torn_apart(split_seed, folds):
     assert not parts[1] & parts[2]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(split_seed=st.integers(0, 1000))
 def test_shares_are_close_to_the_fractions(split_seed):
     split = make_split(INDEX, SplitOptions(split_seed=split_seed))
@@ -81,7 +81,7 @@ def test_an_empty_part_is_an_error():
         make_split(INDEX[INDEX["split"] != "test"], SplitOptions(protocol="published"))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(split_seed=st.integers(0, 1000))
 def test_published_lists_without_validation_lend_it_whole_training_scenes(split_seed):
     index = INDEX.assign(split=INDEX["split"].replace("validation", "train"))
@@ -150,7 +150,7 @@ def test_neighbours_are_found_by_tile_where_no_coordinates_are_known():
     assert leakage(index, split).adjacent == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.sampled_from([1, 2**20, 5_200_000]))
 def test_neighbours_in_a_tile_are_those_a_step_away(seed, size):
     generator = np.random.default_rng(seed)
@@ -215,7 +215,7 @@ def cut_index(scenes: int, across: int, down: int, block: int) -> pd.DataFrame:
 GRIDS = {"scenes": st.integers(1, 5), "across": st.integers(3, 9), "down": st.integers(3, 9)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(**GRIDS, block=st.integers(1, 2), folds=st.sampled_from([None, 2, 4]), split_seed=st.integers(0, 100))
 def test_no_block_of_the_index_is_torn_apart(scenes, across, down, block, folds, split_seed):
     index = cut_index(scenes, across, down, block)
@@ -225,7 +225,7 @@ def test_no_block_of_the_index_is_torn_apart(scenes, across, down, block, folds,
     assert sum(map(len, parts)) == index["block"].nunique()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(**GRIDS, block=st.integers(1, 2), folds=st.integers(2, 4), split_seed=st.integers(0, 100))
 def test_folds_of_blocks_are_spread_over_every_scene(scenes, across, down, block, folds, split_seed):
     index = cut_index(scenes, across, down, block)

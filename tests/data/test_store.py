@@ -21,7 +21,7 @@ def store(tmp_path_factory):
     return pack_source(source, tmp_path_factory.mktemp("store") / "fake.store", workers=1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.lists(st.integers(0, 22), min_size=1, max_size=9))
 def test_a_batch_holds_the_packed_values_in_the_order_asked_for(store, rows):
     source = FakeSource(patches=23, absent={"s1": {0, 7}})
@@ -42,7 +42,7 @@ def test_a_read_fills_the_buffer_that_is_given(store):
     np.testing.assert_array_equal(buffer, store.read("elevation", [5, 1]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(size=st.integers(1, 16), channels=st.lists(st.integers(0, 11), min_size=1, max_size=5, unique=True))
 def test_channels_and_window_select_from_the_whole_patch(store, size, channels):
     window = Window.centred(size, store.patch_size)

@@ -52,7 +52,7 @@ def subset(truth, amount, **options):
     return label_subset(targets, SCENES, ROWS, LabelOptions(amount=amount, **options))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     truth=TARGETS,
     amounts=st.tuples(st.floats(0.005, 1), st.floats(0.005, 1)) | st.tuples(st.integers(1, 60), st.integers(1, 60)),
@@ -64,7 +64,7 @@ def test_the_smaller_subset_lies_within_the_larger(truth, amounts, seed, grouped
     assert set(small) <= set(large)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(truth=TARGETS, amount=st.floats(0.005, 1), seed=st.integers(0, 1000), grouped=st.booleans())
 def test_a_fraction_gives_its_number_of_patches_each_once(truth, amount, seed, grouped):
     chosen = subset(truth, amount, seed=seed, grouped=grouped)
@@ -72,7 +72,7 @@ def test_a_fraction_gives_its_number_of_patches_each_once(truth, amount, seed, g
     assert (np.diff(chosen) > 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1000), amount=st.floats(0.03, 0.9))
 def test_every_class_keeps_its_share_and_appears(seed, amount):
     truth = one_class(seed)
@@ -84,7 +84,7 @@ def test_every_class_keeps_its_share_and_appears(seed, amount):
     assert (part >= wanted - 5).all()  # each of the five classes that is lifted to one patch takes from the others
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1000), amount=st.sampled_from([0.1, 0.3, 0.6]))
 def test_labels_of_several_keep_their_shares_better_than_by_chance(seed, amount):
     truth = several_classes(seed)
@@ -106,7 +106,7 @@ def test_each_label_of_several_appears_once_there_is_room():
     assert (truth.values[subset(truth, 0.05)].sum(axis=0) >= 1).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1000), amount=st.integers(1, 80))
 def test_a_number_a_class_gives_that_many_of_each_or_all(seed, amount):
     truth = one_class(seed)
@@ -114,7 +114,7 @@ def test_a_number_a_class_gives_that_many_of_each_or_all(seed, amount):
     np.testing.assert_array_equal(part, np.minimum(whole, amount))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1000), amount=st.integers(1, 80), grouped=st.booleans())
 def test_a_number_a_class_gives_as_many_of_each_label_of_several(seed, amount, grouped):
     truth = several_classes(seed)
@@ -122,7 +122,7 @@ def test_a_number_a_class_gives_as_many_of_each_label_of_several(seed, amount, g
     assert (part >= np.minimum(truth.values.sum(axis=0), amount)).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), width=st.integers(1, 4))
 def test_numbers_are_drawn_from_all_of_their_range(seed, width):
     truth = numbers(seed, width)
@@ -130,14 +130,14 @@ def test_numbers_are_drawn_from_all_of_their_range(seed, width):
     assert counts.tolist() == [10] * 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(amount=st.floats(0.01, 1), seed=st.integers(0, 1000))
 def test_grouped_labels_fill_whole_scenes_but_the_last(amount, seed):
     counts = np.unique(SCENES[subset(one_class(0), amount, seed=seed, grouped=True)], return_counts=True)[1]
     assert (counts < 5).sum() <= 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(truth=TARGETS, amount=st.sampled_from([0.1, 3]), grouped=st.booleans())
 def test_the_seed_fixes_the_draw(truth, amount, grouped):
     first, again = (subset(truth, amount, seed=5, grouped=grouped) for _ in range(2))

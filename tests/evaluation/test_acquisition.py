@@ -33,7 +33,7 @@ def test_entropy_of_several_classes_is_the_mean_of_their_bits():
     np.testing.assert_allclose(binary_entropy(np.array([[0.5, 0.5], [0.0, 0.5], [1.0, 0.0]])), [1, 0.5, 0], atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(arrays(np.float64, (4, 3), elements=st.floats(0, 1)))
 def test_entropies_lie_between_0_and_1(values):
     shares = (values + 1e-9) / (values + 1e-9).sum(axis=1, keepdims=True)
@@ -75,7 +75,7 @@ def test_the_draw_looks_at_nothing_and_changes_with_the_seed():
     assert draws[0] == pick("random", 4, VECTORS[::-1], np.zeros((3, 1)), np.arange(4.0), seed=0).positions.tolist()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(sorted(METHODS)), st.integers(0, 100), st.integers(1, 12))
 def test_fewer_picks_begin_more_and_none_comes_twice(by, seed, count):
     generator = np.random.default_rng(seed)

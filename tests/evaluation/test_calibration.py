@@ -50,7 +50,7 @@ def probabilities_and_temperature(draw: st.DrawFn) -> tuple[np.ndarray, float, s
     return probabilities, temperature, kind
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(probabilities_and_temperature())
 def test_scale_and_unscale_are_inverses(case: tuple[np.ndarray, float, str]) -> None:
     probabilities, temperature, kind = case
@@ -58,7 +58,7 @@ def test_scale_and_unscale_are_inverses(case: tuple[np.ndarray, float, str]) -> 
     np.testing.assert_allclose(unscale(scaled, temperature, kind), probabilities, rtol=1e-5, atol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(probabilities_and_temperature())
 def test_a_temperature_changes_neither_the_most_probable_class_nor_the_sum(case: tuple[np.ndarray, float, str]) -> None:
     probabilities, temperature, kind = case
@@ -163,7 +163,7 @@ def test_the_calibration_error_of_each_set_of_bins_is_taken_alone() -> None:
     assert np.isnan(error).sum() == 5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from(KINDS), st.floats(0.3, 5))
 def test_reliability_of_patches_sums_to_that_of_the_raw_and_calibrated_predictions(
     seed: int, kind: str, temperature: float
@@ -179,7 +179,7 @@ def test_reliability_of_patches_sums_to_that_of_the_raw_and_calibrated_predictio
         np.testing.assert_allclose(table[:, side].sum(axis=0), expected, rtol=1e-6, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.floats(0.3, 5), st.sampled_from([0.0, 0.3, 1.0]))
 def test_reliability_of_pixels_is_that_of_patches_for_each_known_pixel(
     seed: int, temperature: float, unknown: float
@@ -207,7 +207,7 @@ def test_reliability_takes_float32_and_certain_pixels() -> None:
         assert not table[0, side, :14].any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from(KINDS))
 def test_integer_weights_equal_repeated_rows_and_many_weightings_one_at_a_time(seed: int, kind: str) -> None:
     table = label_reliability(*drawn(kind, 12, seed), 1.7, kind)
@@ -258,7 +258,7 @@ def test_coverage_counts_numbers_within_their_intervals() -> None:
     np.testing.assert_array_equal(many["interval_width"], [1.5, 1.5, np.nan])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_coverage_of_pixels_is_that_of_all_known_pixels_of_repeated_patches(seed: int) -> None:
     generator = np.random.default_rng(seed)

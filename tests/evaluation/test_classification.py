@@ -72,7 +72,7 @@ def sklearn_multi_label(truth: np.ndarray, probabilities: np.ndarray) -> dict[st
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(single_label_cases())
 def test_single_label_metrics_with_weights_equal_sklearn_on_repeated_rows(case: Case) -> None:
     truth, probabilities, weights = case
@@ -81,7 +81,7 @@ def test_single_label_metrics_with_weights_equal_sklearn_on_repeated_rows(case: 
     assert single_label_metrics(truth, probabilities) == pytest.approx(sklearn_single_label(truth, probabilities))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(multi_label_cases())
 def test_multi_label_metrics_with_weights_equal_sklearn_on_repeated_rows(case: Case) -> None:
     truth, probabilities, weights = case
@@ -90,7 +90,7 @@ def test_multi_label_metrics_with_weights_equal_sklearn_on_repeated_rows(case: C
     assert multi_label_metrics(truth, probabilities) == pytest.approx(sklearn_multi_label(truth, probabilities))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(single_label_cases(), multi_label_cases(), st.integers(0, 10**6))
 def test_many_weightings_equal_one_at_a_time(single: Case, multi: Case, seed: int) -> None:
     for metric_function, (truth, probabilities, _) in ((single_label_metrics, single), (multi_label_metrics, multi)):
@@ -101,7 +101,7 @@ def test_many_weightings_equal_one_at_a_time(single: Case, multi: Case, seed: in
             assert {name: values[replicate] for name, values in together.items()} == pytest.approx(alone, nan_ok=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(multi_label_cases())
 def test_average_precision_with_real_weights_equals_sklearn(case: Case) -> None:
     truth, probabilities, weights = case
@@ -166,7 +166,7 @@ def test_the_names_are_those_listed_and_the_ranking_metric_is_among_them() -> No
     assert tuple(multi_label_metrics(np.eye(2), np.eye(2))) == MULTI_LABEL
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(single_label_cases())
 def test_per_class_scores_equal_sklearn_and_average_to_the_metrics(case: Case) -> None:
     truth, probabilities, weights = case
@@ -194,7 +194,7 @@ def test_per_class_takes_multi_label_truth() -> None:
     np.testing.assert_array_equal(scores["support"], [2.0, 1.0, 0.0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(single_label_cases())
 def test_confusion_matrix_equals_sklearn(case: Case) -> None:
     truth, probabilities, weights = case

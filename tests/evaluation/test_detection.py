@@ -82,7 +82,7 @@ def by_class(evidence, weights=None):
     return detection_per_class(*(evidence[name] for name in METRIC_ARRAYS), weights)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.booleans())
 def test_average_precision_equals_the_coco_tools(seed, whole):
     predicted, truth = draw(seed, whole=whole)
@@ -97,7 +97,7 @@ def test_average_precision_equals_the_coco_tools(seed, whole):
     assert overall["box_ap50"] == pytest.approx(np.nanmean(expected[:, 0]), abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_integer_weights_equal_repeated_patches(seed):
     predicted, truth = draw(seed)
@@ -112,7 +112,7 @@ def test_integer_weights_equal_repeated_patches(seed):
         np.testing.assert_allclose(weighted[name], values)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6))
 def test_many_weightings_equal_one_at_a_time(seed):
     evidence = match_boxes(*draw(seed), 3)

@@ -11,7 +11,7 @@ from eofuse.evaluation.efficiency import crossing, labels_to_match, monotone
 LABELS = [10, 100, 1000]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=7))
 def test_the_monotone_curve_is_the_isotonic_regression(values):
     wanted = IsotonicRegression().fit_transform(np.arange(len(values)), values)
@@ -36,7 +36,7 @@ def test_a_flat_curve_reaches_its_height_at_once():
     assert crossing(LABELS, [0.5, 0.5, 0.5], 0.5) == 10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(0, 1), min_size=2, max_size=6),
     st.floats(0, 1),

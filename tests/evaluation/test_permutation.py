@@ -9,7 +9,7 @@ from eofuse.evaluation.permutation import importance, permute_scenes, tells_scen
 from eofuse.evaluation.statistics import Replicated
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(0, 99))
 def test_rows_of_one_scene_get_values_of_one_scene(scenes, seed):
     scenes = np.array(scenes)

@@ -41,7 +41,7 @@ def sklearn_regression(truth: np.ndarray, prediction: np.ndarray) -> dict[str, f
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_metrics_with_weights_equal_sklearn_on_repeated_rows(case: Case) -> None:
     truth, prediction, weights = case
@@ -50,7 +50,7 @@ def test_metrics_with_weights_equal_sklearn_on_repeated_rows(case: Case) -> None
     assert regression_metrics(truth, prediction) == pytest.approx(sklearn_regression(truth, prediction), rel=1e-8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases(), st.integers(0, 10**6))
 def test_many_weightings_equal_one_at_a_time(case: Case, seed: int) -> None:
     truth, prediction, _ = case
@@ -61,7 +61,7 @@ def test_many_weightings_equal_one_at_a_time(case: Case, seed: int) -> None:
         assert {name: values[replicate] for name, values in together.items()} == pytest.approx(alone, nan_ok=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cases())
 def test_r2_under_real_weights_equals_sklearn(case: Case) -> None:
     truth, prediction, weights = case
@@ -70,7 +70,7 @@ def test_r2_under_real_weights_equals_sklearn(case: Case) -> None:
     assert regression_metrics(truth, prediction, real)["r2"] == pytest.approx(expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cases())
 def test_scores_of_outputs_equal_sklearn(case: Case) -> None:
     truth, prediction, _ = case
@@ -100,7 +100,7 @@ def test_bias_is_positive_where_the_prediction_is_too_high() -> None:
     assert values["r2"] == pytest.approx(1 - 5 / 0.5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([0.0, 0.3]))
 def test_pixel_metrics_equal_those_of_all_known_pixels(seed: int, outputs: int, unknown: float) -> None:
     generator = np.random.default_rng(seed)

@@ -58,7 +58,7 @@ def within(tolerance: float, boundary: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(maps())
 def test_confusion_counts_equal_sklearn_on_the_known_pixels_of_each_patch(case: Maps) -> None:
     predicted, truth, classes = case
@@ -74,7 +74,7 @@ def test_confusion_counts_equal_sklearn_on_the_known_pixels_of_each_patch(case: 
         np.testing.assert_array_equal(table, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(maps(), st.sampled_from([0, 1, 1.5, 2, 3, 50]))
 def test_boundary_counts_equal_a_distance_transform_of_each_class(case: Maps, tolerance: float) -> None:
     predicted, truth, classes = case
@@ -119,7 +119,7 @@ def test_distance_is_euclidean() -> None:
     assert boundary_counts(predicted, truth, 2, tolerance=2.9)[0, 1].tolist() == [1, 1, 1, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(maps(), st.integers(0, 10**6))
 def test_metrics_with_weights_equal_sklearn_on_the_pixels_of_repeated_patches(case: Maps, seed: int) -> None:
     predicted, truth, classes = case
@@ -145,7 +145,7 @@ def test_metrics_with_weights_equal_sklearn_on_the_pixels_of_repeated_patches(ca
     assert {name: values[name] for name in expected} == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(maps(), st.integers(0, 10**6))
 def test_integer_weights_equal_repeated_patches_and_many_weightings_one_at_a_time(case: Maps, seed: int) -> None:
     predicted, truth, classes = case
@@ -194,7 +194,7 @@ def test_boundary_f1_is_the_harmonic_mean_of_the_two_shares() -> None:
     assert segmentation_metrics(confusion, boundary)["boundary_f1"] == pytest.approx(expected / 3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(maps())
 def test_scores_of_classes_average_to_the_metrics_and_equal_sklearn(case: Maps) -> None:
     predicted, truth, classes = case

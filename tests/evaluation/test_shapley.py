@@ -32,21 +32,21 @@ def by_all_orders(game: Game, values: np.ndarray) -> np.ndarray:
     return np.array([sums[name] / len(orders) for name in game.names])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(games())
 def test_a_value_is_the_mean_contribution_over_all_orders(drawn):
     game, values = drawn
     assert np.allclose(game.shapley(values), by_all_orders(game, values), atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(games())
 def test_values_sum_to_the_gain_of_all_over_none(drawn):
     game, values = drawn
     assert game.shapley(values).sum() == pytest.approx(values[-1] - values[0], abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(games(), st.data())
 def test_who_contributes_alike_is_worth_alike(drawn, data):
     game, values = drawn
@@ -57,7 +57,7 @@ def test_who_contributes_alike_is_worth_alike(drawn, data):
     assert shapley[first] == pytest.approx(shapley[other], abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(games(), st.data())
 def test_who_adds_nothing_is_worth_nothing(drawn, data):
     game, values = drawn
@@ -68,7 +68,7 @@ def test_who_adds_nothing_is_worth_nothing(drawn, data):
     assert game.drop_one(without)[game.names.index(null)] == pytest.approx(0, abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(games(), st.floats(-3, 3), st.integers(0, 99))
 def test_values_of_a_sum_of_games_are_the_sums(drawn, factor, seed):
     game, values = drawn

@@ -87,7 +87,7 @@ def test_holm_of_a_worked_example() -> None:
     assert holm([]).shape == (0,)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_lies_between_the_raw_and_the_bonferroni_values_and_keeps_their_order(p_values: list[float]) -> None:
     raw, corrected = np.array(p_values), holm(p_values)

@@ -176,7 +176,7 @@ def _squares(corners: Tensor, generator: torch.Generator) -> tuple[Tensor, Tenso
 
 class TestPyramid:
     @given(pyramid=st.sampled_from(sorted(PYRAMIDS)), size=st.tuples(st.integers(1, 200), st.integers(1, 200)))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_every_map_is_half_as_wide_as_the_one_before(self, pyramid, size):
         channels, strides = PYRAMIDS[pyramid]
         layer = Pyramid(channels, strides).eval()

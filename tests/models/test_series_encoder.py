@@ -39,7 +39,7 @@ def encode(name, dated, values):
 
 
 @each_encoder
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(values=CONTENT, more=st.integers(1, 9))
 def test_steps_that_do_not_exist_change_nothing(name, dated, values, more):
     normalised = normalise(values, dated)
@@ -48,7 +48,7 @@ def test_steps_that_do_not_exist_change_nothing(name, dated, values, more):
 
 
 @each_encoder
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(values=CONTENT)
 def test_the_order_of_the_batch_is_irrelevant(name, dated, values):
     normalised = normalise(values, dated)

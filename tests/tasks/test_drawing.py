@@ -12,7 +12,7 @@ from eofuse.tasks.drawing import Draw
 from eofuse.tasks.segmentation import Segmentation
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.integers(1, 60), st.integers(0, 1000))
 def test_a_draw_does_not_depend_on_how_the_stream_is_cut(counts, most, seed):
     def drawn(sizes):

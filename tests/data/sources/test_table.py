@@ -253,7 +253,7 @@ def test_gaps_of_a_series_stay_gaps(mine):
     assert values[:, 0].tolist() == [0, 1, 2]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.permutations([0, 2, 5, 11]), st.booleans())
 def test_steps_are_ordered_by_number_whatever_the_order_of_columns(tmp_path_factory, order, second):
     folder = TableFolder(tmp_path_factory.mktemp("steps"), rows=2)

@@ -29,7 +29,7 @@ def by_numpy(values: np.ndarray, number: int) -> np.ndarray:
     return values[..., ::-1, :] if number & 2 else values
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from(DTYPES), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))
 def test_turns_move_bytes_and_nothing_else(data, dtype, channels, height, width):
     turns = data.draw(st.lists(st.integers(0, 7 if height == width else 3), min_size=1, max_size=5))
@@ -56,7 +56,7 @@ def boxes_in(draw, height, width):
     return [left, top, right, bottom, draw(st.integers(0, 3))]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.integers(2, 12), st.integers(2, 12))
 def test_turned_boxes_lie_around_what_they_lay_around(data, height, width):
     number = data.draw(st.integers(0, 7 if height == width else 3))
@@ -177,7 +177,7 @@ def test_nodata_of_integers_is_never_mixed_in():
     assert torch.allclose(values[values.isfinite()], torch.tensor(2000.0))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.integers(0, 6), st.integers(0, 6), st.integers(2, 8))
 def test_boxes_are_cut_by_the_rule_of_all_boxes(data, left, top, side):
     boxes = np.array(data.draw(st.lists(boxes_in(14, 14), max_size=4)), dtype=np.float32).reshape(-1, 5)
