@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from eofuse.config import merge, parse_options
 from eofuse.data.pack import pack_source
@@ -16,6 +18,8 @@ from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import open_run, start_run
+from eofuse.studies.grid import Cell
+from eofuse.studies.summary import control_warnings
 from fake_source import PlantedSource
 
 
@@ -125,3 +129,31 @@ def test_pixels_of_linear_models_are_drawn_from_all_that_have_a_label(monkeypatc
     assert len(np.unique(places, axis=0)) == len(labels) == 100
     np.testing.assert_array_equal(truth.reshape(30, 64)[places[:, 0], places[:, 1]], labels)
     assert 30 <= (labels == 1).sum() <= 56  # 60 of 140 pixels
+
+
+def _correlated_samples(count=400, width=60):
+    """Features as correlated as those of a random network, and classes that depend on the weakest of their directions."""
+    draw = np.random.default_rng(0)
+    directions = draw.normal(size=(count, width))
+    weakest = directions[:, width // 2 :].sum(axis=1)
+    mixing = np.linalg.qr(draw.normal(size=(width, width)))[0] * np.geomspace(1, 1e-3, width)[:, None]
+    return directions @ mixing, np.digitize(weakest + draw.normal(size=count), [-3, 3])
+
+
+def test_linear_models_find_the_best_model():
+    features, truth = _correlated_samples()
+    task = SimpleNamespace(kind="single_label", classes=("a", "b", "c"))
+    model = Linear(task, features, truth, strength=1.0)
+    scaled = StandardScaler().fit_transform(features)
+    exact = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10).fit(scaled, truth)
+    assert model.converged
+    np.testing.assert_allclose(model.predict(features), exact.predict_proba(scaled), atol=2e-3)
+
+
+def test_a_linear_model_that_did_not_converge_is_said(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("eofuse.learning.controls.linear.MOST_ITERATIONS", 2)
+    run = control(frozen_random_control, recipe, tmp_path / "run")
+    [warning] = run.result["warnings"]
+    assert "did not converge in 2 iterations" in warning
+    cell = Cell("s1 (frozen random)", "frozen_random", run.options)
+    assert control_warnings([(cell, run)]) == [f"s1 (frozen random), seed 0: {warning}."]

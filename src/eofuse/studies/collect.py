@@ -34,7 +34,7 @@ from eofuse.studies.labels import LabelCount
 from eofuse.studies.plan import StudyPlan
 from eofuse.studies.pretraining import PREFIX, Pretraining
 from eofuse.studies.split_table import write_study_split
-from eofuse.studies.summary import mixed_environments, summarise_study
+from eofuse.studies.summary import control_warnings, mixed_environments, summarise_study
 from eofuse.tasks import Task
 
 CURVE_POINTS = 200
@@ -84,6 +84,7 @@ def collect(
         for start, run in starts
         for warning in run.result["warnings"]
     ]
+    warnings += control_warnings(runs)
     if plan.axes.folds:
         warnings = _warnings_of_all_folds(warnings, prepared[plan.axes.baseline], runs)
     write_study_split(_split_tables(runs, starts, label), folder)

@@ -125,6 +125,11 @@ def mixed_environments(runs: Sequence[Run]) -> list[str]:
     return [f"Runs differ in {name}: {', '.join(found)}." for name, found in values.items() if len(found) > 1]
 
 
+def control_warnings(runs: Sequence[tuple[Cell, Run]]) -> list[str]:
+    """What the controls note about themselves, by name and seed."""
+    return [f"{cell.words}: {warning}." for cell, run in runs for warning in run.result.get("warnings", [])]
+
+
 def _strategy(cell: Cell) -> str:
     if cell.role not in ("variant", "frozen_random"):
         return cell.role.replace("_", " ")

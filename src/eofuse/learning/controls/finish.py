@@ -30,13 +30,20 @@ class Control:
     Attributes:
         options: the recipe.
         prepared: its data.
+        warnings: what a reader of its scores must know.
     """
 
     def __init__(self, folder: Path, *, blind: bool = False) -> None:
         self.folder = folder
         self.started = time.perf_counter()
         self.options: RunOptions = read_options(folder)
+        self.warnings: list[str] = []
         self.prepared: Prepared = prepare(open_store(self.options.data.store), self.options, blind=blind)
+
+    def note(self, warning: str) -> None:
+        """Keeps what a reader of the scores must know; once, however often it is said."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def finish(self, test: Mapping[str, Evidence], parameters: int) -> None:
         """Writes result and test files.
@@ -53,6 +60,7 @@ class Control:
             "best_step": 0,
             "seconds": time.perf_counter() - self.started,
             "parameters": parameters,
+            "warnings": self.warnings,
         }
         write_text(self.folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
         write_split(self.prepared.split_table(), self.folder)

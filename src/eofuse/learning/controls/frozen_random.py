@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.files import file_name
-from eofuse.learning.controls.finish import Control, better, is_done
-from eofuse.learning.controls.linear import STRENGTHS, LinearHeads
+from eofuse.learning.controls.finish import Control, is_done
+from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, best_on_validation, note_convergence
 from eofuse.learning.controls.per_pixel import is_map, linear_maps
 from eofuse.learning.curves import Curves
 from eofuse.learning.fitting import rows_of_step
 from eofuse.learning.loop import fit, open_fabric
-from eofuse.learning.preparation import Prepared, model_spec
+from eofuse.learning.preparation import model_spec
 from eofuse.learning.run import MODEL_FOLDER, REFIT_FOLDER
 from eofuse.learning.validation import Validation
 from eofuse.models.artifact import load_model, save_model
@@ -54,7 +54,7 @@ def frozen_random_control(folder: Path) -> None:
         elif task.kind == "detection":
             evidence[task.name] = _trained_head(control, task)
         else:
-            evidence[task.name] = _linear_head(task, prepared, features, refit=options.refit)
+            evidence[task.name] = _linear_head(control, task, features)
     control.finish(evidence, count_parameters(model.heads))
 
 
@@ -97,28 +97,27 @@ def _where_counted(model: Model, batch: Batch, heads: Sequence[Tensor]) -> list[
     return found
 
 
-def _linear_head(task: Task, prepared: Prepared, features: dict[str, list[Array]], *, refit: bool) -> Evidence:
+def _linear_head(control: Control, task: Task, features: dict[str, list[Array]]) -> Evidence:
     """Evidence of the test patches of the linear model that is best on the validation patches, or of the like after `refit`.
 
     Heads are averaged where they decide.
     """
+    prepared = control.prepared
     known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
     truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
     own = {part: [each[known[part]] for each in found] for part, found in features.items()}
     spec = task.head()
-    best: float | None = None
-    chosen: LinearHeads | None = None
-    for strength in STRENGTHS:
-        models = LinearHeads(task, own["train"], truth["train"], strength)
-        told = task.evidence(models.predict(own["validation"]), truth["validation"], spec)
-        score = task.score(told)[task.metric]
-        if better(task.metric, score, best) or chosen is None:
-            best, chosen = score, models
-    assert chosen is not None
-    if refit:
+
+    def on_validation(models: LinearHeads) -> Evidence:
+        return task.evidence(models.predict(own["validation"]), truth["validation"], spec)
+
+    fits = (LinearHeads(task, own["train"], truth["train"], strength) for strength in STRENGTHS)
+    chosen = best_on_validation(control, task, fits, on_validation)
+    if control.options.refit:
         both = [np.concatenate(each) for each in zip(own["train"], own["validation"], strict=True)]
         labels = np.concatenate([truth["train"], truth["validation"]])
         chosen = LinearHeads(task, both, labels, chosen.strength)
+        note_convergence(control, task, chosen)
     return task.evidence(chosen.predict(own["test"]), truth["test"], spec)
 
 

@@ -1,14 +1,19 @@
-"""Linear models, fitted exactly: logistic regression for classes, ridge regression for numbers (scikit-learn)."""
+"""Linear models, fitted to the end: logistic regression for classes, ridge regression for numbers (scikit-learn)."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from eofuse.tasks.base import Array, Task
+from eofuse.learning.controls.finish import Control, better
+from eofuse.tasks import Evidence, Task
+from eofuse.tasks.base import Array
+
+MOST_ITERATIONS = 5_000
+"""Of a logistic regression; on features of random encoders some hundreds are enough."""
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse regularisation strengths among which validation chooses."""
@@ -22,18 +27,32 @@ class Linear:
         features: (n, width) of training samples.
         truth: (n,) class numbers, (n, classes) indicators or (n, numbers).
         strength: inverse of the regularisation.
+
+    Attributes:
+        converged: whether the best model was found; if not, it may be worth more than it shows.
     """
 
     def __init__(self, task: Task, features: Array, truth: Array, strength: float) -> None:
         self.task = task
+        self.converged = True
         self.scaler = StandardScaler().fit(features)
         scaled = self.scaler.transform(features)
         if task.kind in ("regression", "pixel_regression"):
             self.models = [Ridge(alpha=1 / strength).fit(scaled, truth)]
         elif task.kind == "multi_label":
-            self.models = [_logistic(scaled, labels, strength) for labels in truth.T]
+            self.models = [self._logistic(scaled, labels, strength) for labels in truth.T]
         else:
-            self.models = [_logistic(scaled, truth, strength)]
+            self.models = [self._logistic(scaled, truth, strength)]
+
+    def _logistic(self, features: Array, labels: Array, strength: float) -> LogisticRegression | float:
+        """A fitted regression; where there is one class only, that class."""
+        if (labels == labels[0]).all():
+            return float(labels[0])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            model = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS).fit(features, labels)
+        self.converged &= not any(issubclass(each.category, ConvergenceWarning) for each in caught)
+        return model
 
     def predict(self, features: Array) -> Array:
         """Probabilities or numbers of samples, (n, classes)."""
@@ -72,6 +91,11 @@ class LinearHeads:
             rows = np.isfinite(each).all(axis=1)
             self.models.append(Linear(task, each[rows], truth[rows], strength) if rows.any() else None)
 
+    @property
+    def converged(self) -> bool:
+        """Whether the best model of every head was found."""
+        return all(model is None or model.converged for model in self.models)
+
     def predict(self, features: Sequence[Array]) -> Array:
         """Probabilities or numbers of samples, (n, classes); the constant where no head decides that has learned anything."""
         constant: Array = self.task.constant.reshape(1, -1)
@@ -85,19 +109,39 @@ class LinearHeads:
         return np.asarray(np.where(count > 0, total / np.maximum(count, 1), constant))
 
 
+def best_on_validation(
+    control: Control, task: Task, fits: Iterable[LinearHeads], evidence: Callable[[LinearHeads], Evidence]
+) -> LinearHeads:
+    """The first of the best models by the task's metric; the control notes if one of them did not converge.
+
+    Args:
+        control: that the models are of.
+        task: what they predict.
+        fits: a model of each strength.
+        evidence: of the validation patches, of a model.
+    """
+    best: float | None = None
+    chosen: LinearHeads | None = None
+    for models in fits:
+        note_convergence(control, task, models)
+        score = task.score(evidence(models))[task.metric]
+        if better(task.metric, score, best) or chosen is None:
+            best, chosen = score, models
+    assert chosen is not None
+    return chosen
+
+
+def note_convergence(control: Control, task: Task, models: LinearHeads) -> None:
+    """Lets a control say that a model did not converge."""
+    if not models.converged:
+        found = f"a linear model of '{task.name}' did not converge in {MOST_ITERATIONS:,} iterations"
+        control.note(f"{found}: it may be worth more than it shows")
+
+
 def to_shares(numbers: Array) -> Array:
     """Numbers (n, classes) as shares that sum to 1."""
     shares = np.clip(numbers, 1e-9, None)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))
-
-
-def _logistic(features: Array, labels: Array, strength: float) -> LogisticRegression | float:
-    """A fitted regression; where there is one class only, that class."""
-    if (labels == labels[0]).all():
-        return float(labels[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=strength, max_iter=150).fit(features, labels)
 
 
 def _probability_of_one(model: LogisticRegression | float, features: Array) -> Array | float:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from eofuse.data.loading import Batch, Loader, in_order
 from eofuse.data.targets import IGNORE
-from eofuse.learning.controls.finish import Control, better, is_done
-from eofuse.learning.controls.linear import STRENGTHS, LinearHeads
+from eofuse.learning.controls.finish import Control, is_done
+from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, best_on_validation, note_convergence
 from eofuse.learning.preparation import Prepared, model_spec
 from eofuse.modalities import Kind
 from eofuse.models.normalisation import Normaliser, hide_absent
@@ -71,20 +71,18 @@ def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Eviden
     prepared, loader = control.prepared, control.prepared.loader(control.options)
     samples, truth = _sample(task, prepared, loader, features, control.options.seed)
     spec = task.head()
-    best: float | None = None
-    chosen: LinearHeads | None = None
-    for strength in STRENGTHS[1::2]:
-        models = LinearHeads(task, samples, truth, strength)
-        predict = _predictor(task, models, features)
-        rows = prepared.rows["validation"]
-        found = gather(predict, [task], {task.name: spec}, loader, rows, complete=False, batch_size=PATCHES)
-        score = task.score(found[task.name])[task.metric]
-        if better(task.metric, score, best) or chosen is None:
-            best, chosen = score, models
-    assert chosen is not None
+
+    def on_validation(models: LinearHeads) -> Evidence:
+        predict, rows = _predictor(task, models, features), prepared.rows["validation"]
+        specs = {task.name: spec}
+        return gather(predict, [task], specs, loader, rows, complete=False, batch_size=PATCHES)[task.name]
+
+    fits = (LinearHeads(task, samples, truth, strength) for strength in STRENGTHS[1::2])
+    chosen = best_on_validation(control, task, fits, on_validation)
     if control.options.refit:
         samples, truth = _sample(task, prepared.with_validation(), loader, features, control.options.seed)
         chosen = LinearHeads(task, samples, truth, chosen.strength)
+        note_convergence(control, task, chosen)
     predict = _predictor(task, chosen, features)
     return gather(predict, [task], {task.name: spec}, loader, prepared.rows["test"], batch_size=PATCHES)[task.name]
 
