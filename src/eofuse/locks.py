@@ -1,0 +1,157 @@
+"""One writer at a time: `writing` holds a store, run, study or download for this process, `reading` keeps writers away from it.
+
+A lock is a file `.<name>.lock` beside what it holds, locked by the system, so that it ends with its process, however that ends. It
+says who holds it. The library filelock empties the file before it has the lock, and with it the holder's name; hence this one.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+from eofuse.errors import UsageError
+
+_NOTHING: Mapping[Path, bool] = MappingProxyType({})
+_held: ContextVar[Mapping[Path, bool]] = ContextVar("_held", default=_NOTHING)
+"""What this thread of work holds: path → whether it writes."""
+
+_descriptors: set[int] = set()
+"""Open lock files of this process, which its forks must not keep."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Holds a file or folder, which need not exist yet, against all other writers and careful readers until the block ends.
+
+    Blocks within this one may hold it again.
+
+    Raises:
+        UsageError: if another process, or another thread of this one, holds it; the message names the process.
+    """
+    with _holding(path, write=True):
+        yield
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Keeps writers away from a file or folder until the block ends; others may read it meanwhile.
+
+    Nothing is held in a folder in which this process may not write.
+
+    Raises:
+        UsageError: if a process that writes it holds it.
+    """
+    with _holding(path, write=False):
+        yield
+
+
+@contextmanager
+def _holding(path: Path, *, write: bool) -> Iterator[None]:
+    path = path.resolve()
+    held = _held.get()
+    if held.get(path, not write) and path in held:
+        yield
+        return
+    try:
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(path, write)
+    except OSError:
+        if write:
+            raise
+        yield
+        return
+    token = _held.set({**held, path: write})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+        _release(descriptor, _lock_file(path), write)
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _acquire(path: Path, write: bool) -> int:
+    """The descriptor of the lock file, locked."""
+    file = _lock_file(path)
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        _descriptors.add(descriptor)
+        if not _try_to_lock(descriptor, write):
+            holder = os.pread(descriptor, 4096, 0) if hasattr(os, "pread") else b""
+            _close(descriptor)
+            found = f"another process is at work on it{_who(holder)}"
+            raise UsageError(found, where=path, fix="wait until it is done, or stop it")
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                break
+        _close(descriptor)  # its last holder removed it in between
+    if write:
+        holder = json.dumps(
+            {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        ).encode()
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, holder)
+    return descriptor
+
+
+def _who(holder: bytes) -> str:
+    try:
+        facts = json.loads(holder)
+        return f": process {facts['process']:d} on {facts['host']}, since {facts['since']}"
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def _release(descriptor: int, file: Path, write: bool) -> None:
+    if descriptor not in _descriptors:  # a fork
+        return
+    if write or _try_to_lock(descriptor, write=True):  # no other reader
+        with suppress(OSError):
+            file.unlink()
+    _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    _descriptors.discard(descriptor)
+    os.close(descriptor)
+
+
+def _try_to_lock(descriptor: int, write: bool) -> bool:
+    if find_spec("fcntl") is not None:
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if write else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # behind the text, which others may read
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+    return True
+
+
+def _let_go() -> None:
+    """A fork keeps no lock of its parent alive."""
+    _held.set(_NOTHING)
+    for descriptor in list(_descriptors):
+        _close(descriptor)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
