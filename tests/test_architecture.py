@@ -13,6 +13,7 @@ ALLOWED = {
     "errors": set(),
     "files": set(),
     "processes": {"errors"},
+    "locks": {"errors"},
     "modalities": {"errors"},
     "config": {"errors"},
     "data": {"modalities", "config", "errors", "files", "processes"},

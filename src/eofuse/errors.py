@@ -1,10 +1,14 @@
 """The errors that eofuse raises on purpose: what is wrong, where, and what to do.
 
 `EofuseError` is their base; `UsageError` is a misuse (a wrong option, key or argument; exit code 2) and `DataError` is bad
-data (a missing band, a damaged file; exit code 1). `did_you_mean` finds the nearest valid name.
+data (a missing band, a damaged file; exit code 1). `did_you_mean` finds the nearest valid name. `explain` puts what the system or
+a library raised into such words.
 """
 
 import difflib
+import errno
+import os
+import re
 from collections.abc import Iterable
 
 MOST_NAMES = 15
@@ -62,3 +66,40 @@ def did_you_mean(name: object, valid: Iterable[str]) -> str:
         return "there are no valid names here"
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f"valid: {', '.join(names[:MOST_NAMES])}{more}"
+
+
+_FIXES = {
+    errno.ENOSPC: "free some space and run the same command again",
+    errno.EDQUOT: "free some of your quota and run the same command again",
+    errno.EACCES: "change its permissions, or name another path",
+    errno.EPERM: "change its permissions, or name another path",
+    errno.EROFS: "name a place that can be written",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "close other programs: the system has too many open files",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a file stands where a folder should",
+    errno.EISDIR: "check the path: a folder stands where a file should",
+    errno.EEXIST: "move it away, or name another path",
+    errno.EIO: "check the disk",
+}
+
+
+def explain(error: BaseException) -> EofuseError:
+    """What an error of the system or of a library means, as an `EofuseError`; one that nobody expected is called a defect."""
+    if isinstance(error, EofuseError):
+        return error
+    words = str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in words:
+        fix = "use smaller batches or patches, or fewer workers, or a machine with more memory"
+        return DataError("the memory is not enough", fix=fix)
+    if isinstance(error, OSError):
+        written = re.search(r"\[errno (\d+)\]", words, re.IGNORECASE)  # some libraries keep the number in the text only
+        number = error.errno or (int(written[1]) if written else None)
+        places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+        what = os.strerror(number) if number else words or type(error).__name__
+        return DataError(what[:1].lower() + what[1:], where=" → ".join(places) or None, fix=_FIXES.get(number or 0))
+    if isinstance(error, RecursionError):
+        return DataError("something is nested too deeply", fix="flatten the file that is read")
+    fix = "this is a defect of eofuse: please report it, with what EOFUSE_TRACEBACK=1 shows"
+    return EofuseError(f"{type(error).__name__}: {words}" if words else type(error).__name__, fix=fix)

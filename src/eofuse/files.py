@@ -1,26 +1,50 @@
-"""Files that are never half-written, and digests of them."""
+"""Files that are never half-written and outlast a power cut, and digests of them."""
 
 import ctypes
 import hashlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+LONGEST_NAME = 200
+"""Bytes of a name of a file, which leaves room for endings and marks within the 255 that systems allow."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that takes the place of `path` when the block ends without an error."""
+    """A temporary path in the same folder that takes the place of `path` when the block ends without an error.
+
+    The content is on the disk before the name is, and both are when the block has ended. The file gets the permissions that new
+    files get, whatever wrote it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)
+        synchronise(temporary)
         temporary.replace(path)
+        synchronise(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def synchronise(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def exchange(first: Path, second: Path) -> bool:
@@ -36,8 +60,12 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def file_name(name: str) -> str:
-    """A name of any characters as the name of a file."""
-    return quote(name, safe=" ")
+    """A name of any characters as the name of a file; long ones end in a digest."""
+    quoted = quote(name, safe=" ")
+    if len(quoted) <= LONGEST_NAME:
+        return quoted
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{quoted[: LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
 @contextmanager

@@ -270,8 +270,8 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
 
 def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
     content = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)}
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)  # not by its name: then the system's errors get lost
 
 
 def _restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric) -> State:

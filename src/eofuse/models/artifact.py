@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from eofuse.errors import DataError, EofuseError
 from eofuse.files import replacing, sha256, write_text
@@ -32,7 +32,7 @@ def save_model(model: Model, folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(save(weights))  # the library's own writer hides what the system says
     description = {
         "format": FORMAT,
         "version": VERSION,
