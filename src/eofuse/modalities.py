@@ -149,6 +149,14 @@ class Modality:
                 return position
         raise UsageError(f"unknown channel '{name}'", where=self.name, fix=did_you_mean(name, self.channel_names))
 
+    def own_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """The names of channels, whichever of their aliases are given; of all channels for None.
+
+        Raises:
+            UsageError: if there is no such channel.
+        """
+        return self.channel_names if names is None else tuple(self.channel_names[self.channel_index(n)] for n in names)
+
     def select(self, names: Sequence[str]) -> "Modality":
         """The same modality with only these channels, in the order given.
 

@@ -22,6 +22,7 @@ from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.gaps import gap_warnings
+from eofuse.learning.leaks import refuse_leaking_inputs, refuse_one_target_twice
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.semi_supervised import make_views, refuse_other_tasks
@@ -147,7 +148,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         blind: whether nothing looks at the inputs, so that a target may derive from them.
 
     Raises:
-        UsageError: if a modality, target or channel is unknown, or the target derives from an input.
+        UsageError: if a modality, target or channel is unknown, a target is named twice, or an input gives it away.
         DataError: if no patch is left, or training patches show fewer than two classes.
     """
     for name in options.inputs:
@@ -155,9 +156,10 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     tasks = [make_task(store, target) for target in options.targets]
     if options.unlabelled is not None:
         refuse_other_tasks(tasks)
+    refuse_one_target_twice(store, [task.name for task in tasks])
     for task in tasks:
         if not blind:
-            refuse_leaking_inputs(task, options.inputs)
+            refuse_leaking_inputs(store, task.target, options.inputs)
     may_lack = options.fusion.missing == "token"
     there = presence(store, options.inputs, options.data.empty_bands)
     required = has_required(store, options.data.require, options.data.empty_bands)
@@ -267,16 +269,6 @@ def flagged_patches(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool
             raise UsageError(f"no flag '{column}'", where="data.exclude", fix=did_you_mean(column, map(str, flags)))
         flagged |= store.index[column].fillna(False).to_numpy(dtype=bool)
     return flagged
-
-
-def refuse_leaking_inputs(task: Task, inputs: Mapping[str, Sequence[str] | None]) -> None:
-    """Raises a `UsageError` if the target derives from one of the inputs."""
-    for source in task.target.sources:
-        channels = inputs.get(source)
-        others = channels and task.target.source_channels and not set(channels) & set(task.target.source_channels)
-        if source in inputs and not others:
-            found = f"the target '{task.name}' derives from the input '{source}': the model would only copy it"
-            raise UsageError(found, where="inputs", fix=f"leave out '{source}'")
 
 
 def _warnings(store: Store, task: Task, rows: dict[str, Rows], *, refit: bool) -> list[str]:

@@ -21,6 +21,7 @@ from eofuse.files import locked, remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities
 from eofuse.learning.controls.per_pixel import is_map
 from eofuse.learning.controls.trees import KINDS
+from eofuse.learning.leaks import refuse_one_target_twice
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE
 from eofuse.learning.preparation import Prepared, annotation_digests, prepare, rehearse
@@ -73,6 +74,7 @@ def run_study(
         if any(folder.iterdir()):
             raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
     store = open_store(plan.options.data.store)
+    refuse_one_target_twice(store, plan.targets)
     with_maps = []
     for name, options in plan.variants.items():
         prepared = prepare(store, options)

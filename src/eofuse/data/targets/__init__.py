@@ -30,7 +30,7 @@ from eofuse.data.targets.numbers import column_numbers, is_numbers, land_cover_f
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Kind
 
-__all__ = ["IGNORE", "Target", "TargetKind", "TargetOptions", "make_target"]
+__all__ = ["IGNORE", "Target", "TargetKind", "TargetOptions", "canonical_name", "make_target"]
 
 NAMED = (
     "climate_zone",
@@ -62,6 +62,19 @@ def make_target(store: Store, options: TargetOptions | str) -> Target:
     if not target.known.any():
         raise DataError(f"no patch has the target '{target.name}'", where=store.path, fix="choose another target")
     return target
+
+
+def canonical_name(store: Store, name: str) -> str:
+    """The name of a target, with the own name of a raster's channel whichever of its aliases is given.
+
+    Raises:
+        UsageError: if a raster has no such channel.
+    """
+    first, _, channel = name.partition(".")
+    modality = store.modalities.get(first)
+    if channel and modality is not None and modality.kind is Kind.RASTER:
+        return f"{first}.{modality.own_names([channel])[0]}"
+    return name
 
 
 def _find(store: Store, options: TargetOptions) -> Target:

@@ -74,7 +74,7 @@ class Target:
             (patches, numbers) float32; 0 where unknown.
         unit: of numbers.
         composition: whether the numbers are shares that sum to 1.
-        source_channels: channels of the source from which it derives, empty for all.
+        source_channels: channels of the source from which it derives, by their own names, empty for all.
         notes: what a reader of results must know.
     """
 

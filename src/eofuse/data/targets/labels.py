@@ -25,7 +25,7 @@ def category(store: Store, modality: Modality) -> Target:
 
 def column_sources(store: Store, name: str) -> tuple[str, ...]:
     """The modality from which a column of the index derives, if it does."""
-    for start in ("has_", "nodata."):
+    for start in ("has_", "nodata.", "empty_bands."):
         name = name.removeprefix(start)
     modality = WORLDCOVER.name if name.startswith(FRACTION) else name.partition(".")[0]
     return (modality,) if modality in store.modalities else ()

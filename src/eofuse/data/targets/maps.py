@@ -37,7 +37,7 @@ def raster_target(store: Store, modality: Modality, channel: str = "") -> Target
         known,
         (modality.name,),
         unit=units.pop() if len(units) == 1 else MIXED,
-        source_channels=(channel,) if channel else (),
+        source_channels=names if channel else (),
         store=store,
         channels=tuple(channels),
     )
