@@ -9,7 +9,7 @@ import pytest
 
 from eofuse.data.check import check_path, check_source
 from eofuse.data.describe import describe_store
-from eofuse.data.gaps import empty_bands, empty_channels, presence
+from eofuse.data.gaps import empty_bands, empty_channels, has_required, lacking, presence, requirement
 from eofuse.data.loading import Loader
 from eofuse.data.pack import pack_source
 from eofuse.data.selection import subset
@@ -114,7 +114,7 @@ def test_the_check_of_a_source_names_patch_and_bands(source):
 
 
 def test_the_check_of_a_store_counts_them(store):
-    problems = check_path(store.path)
+    problems = [problem for problem in check_path(store.path) if "without any value" in problem.what]
     assert [problem.where for problem in problems] == ["s2", "s1", "greenness"]
     assert problems[0].what == "bands without any value: B01 in 1, B09 in 1 of 20 patches"
     assert {problem.severity for problem in problems} == {"warning"}
@@ -163,6 +163,43 @@ class TestPresence:
     def test_an_unknown_channel_is_named(self, store):
         with pytest.raises(UsageError, match="unknown channel 'B44'"):
             presence(store, {"s2": ["B44"]}, "absent")
+
+
+class TestRequirement:
+    """Patches 1 (B01, B09), 2 (VH) and 3 (NDWI) have an empty band; patch 4 has no radar."""
+
+    @pytest.mark.parametrize(
+        ("inputs", "one_is_enough", "lack"),
+        [
+            ({"s2": ["B02", "B03", "B4"]}, False, []),
+            ({"s2": ["B2", "B1"]}, False, [1]),
+            ({"s2": None}, False, [1]),
+            ({"s2": ["B02"], "s1": ["VV"]}, False, [4]),
+            ({"s2": ["B02"], "s1": None, "greenness": ["ndvi"]}, False, [2, 4]),
+            ({"s1": ["VV", "VH"], "elevation": None}, True, []),
+            ({"s1": ["VH"]}, True, [2, 4]),
+        ],
+    )
+    def test_the_channels_that_are_used_count(self, store, inputs, one_is_enough, lack):
+        entries = requirement(inputs, one_is_enough=one_is_enough)
+        assert np.flatnonzero(~has_required(store, entries, "absent")).tolist() == lack
+
+    def test_names_of_channels_may_hold_any_signs(self, tmp_path):
+        odd = Modality("odd", Kind.RASTER, tuple(Channel(name) for name in ("a+b", "c|d", "e.f", "50 %")), nodata=-9.0)
+        store = pack_source(FakeSource(patches=5, modalities=(odd,)), tmp_path / "odd.store", workers=1)
+        entries = requirement({"odd": list(odd.channel_names)}, one_is_enough=True)
+        assert has_required(store, entries, "absent").all()
+
+    def test_what_is_lacking_is_counted_by_modality_and_band(self, store):
+        everywhere = np.ones(20, dtype=bool)
+        needed = ["s2", "s1.VV+VH", "greenness.ndvi", "s2"]
+        assert lacking(store, needed, "absent", everywhere) == {
+            "s2.B01 without a value": 1,
+            "s2.B09 without a value": 1,
+            "s1": 1,
+            "s1.VH without a value": 1,
+        }
+        assert lacking(store, ["s1|greenness"], "absent", everywhere) == {}
 
 
 class TestLoaderWithGaps:

@@ -16,6 +16,7 @@ from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
 from eofuse.modalities import ELEVATION, SENTINEL1
 from eofuse.models.fusion import FUSIONS
+from eofuse.studies.plan import plan_study
 from fake_source import FakeSource, MappedSource
 
 STRATEGIES = {name: {"strategy": name} for name in FUSIONS} | {"shared": {"strategy": "late", "weights": "shared"}}
@@ -162,7 +163,8 @@ class TestPreparation:
 
     def test_the_reader_is_told_how_many_are_left_out(self, halved, tmp_path):
         run = train(tmp_path / "run", options(halved, fusion={"missing": "exclude"}))
-        assert "Patches left out: 40 (lacks an input modality)." in run.notes()
+        said = "Patches left out: 40 of 60: 40 (lacks an input modality; s1: 30, elevation: 20)."
+        assert said in run.notes()
 
     def test_tokens_are_named_where_no_patch_has_every_input(self, tmp_path):
         source = FakeSource(patches=30, absent={"s1": set(range(15)), "elevation": set(range(15, 30))})
@@ -251,3 +253,21 @@ class TestEmptyBands:
         store = pack_source(NoRadar(patches=60), tmp_path / "empty.store", workers=1)
         with pytest.raises(DataError, match=r"no training patch has a value of 's1\.VH'"):
             model_spec(prepare(store, options(store)), options(store))
+
+
+def test_a_study_and_a_run_on_chosen_channels_use_the_same_patches(recipe, tmp_path):
+    class NoCoast(FakeSource):
+        def signal(self, modality, row, raster):
+            if modality.name == "s2" and row % 2:
+                raster[0] = 0
+            return raster
+
+    store = pack_source(NoCoast(patches=60, absent={"s2": {4}}), tmp_path / "coast.store", workers=1)
+    values = {**recipe, "data": {"store": str(store.path), "empty_bands": "absent"}, "inputs": {"s2": ["B02", "B3"]}}
+    study = {"baseline": "rgb", "seeds": [0], "variants": {"rgb": {}, "both": {"inputs": {"s2": ["B4"], "s1": None}}}}
+    plan = plan_study({**values, "study": study})
+    alone = prepare(store, parse_options(RunOptions, values))
+    for options in plan.variants.values():
+        prepared = prepare(store, options)
+        assert np.array_equal(prepared.usable, alone.usable)
+        assert (prepared.excluded, prepared.lacking) == ({"lacks an input modality": 1}, {"s2": 1})

@@ -270,6 +270,20 @@ def test_a_tiny_test_set_is_warned_of(tmp_path: Path) -> None:
     assert "The test set is small: 12 patches from 3 scenes. Numbers from so few prove nothing" in text
 
 
+def test_what_is_left_out_and_why_is_said_at_the_top(tmp_path: Path) -> None:
+    changes = {
+        "excluded": {"lacks an input modality": 1111, "has no label (crop)": 13},
+        "lacking": {"s2.B09 without a value": 1110, "s1": 2},
+        "stored": 5000,
+    }
+    top = report(tmp_path, changes=changes).split('id="leaderboard"')[0]
+    said = (
+        "Patches left out: 1,124 of 5,000: 1,111 (lacks an input modality; s2.B09 without a value: 1,110, s1: 2), "
+        "13 (has no label (crop))."
+    )
+    assert said in Page(top.split("<nav")[0] + "</header></body></html>").text
+
+
 def test_a_large_test_set_with_many_seeds_is_not_warned_of(tmp_path: Path) -> None:
     assert "Before you trust this" not in report(tmp_path, n_test=120, n_scenes=30, seeds=(0, 1, 2))
 

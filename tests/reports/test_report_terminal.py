@@ -6,7 +6,7 @@ from pathlib import Path
 from fake_study import VARIANTS, write_study
 from rich.console import Console
 
-from eofuse.reports.terminal import leaderboard_table
+from eofuse.reports.terminal import leaderboard_table, notes
 from eofuse.studies.results import read_results
 
 
@@ -54,3 +54,8 @@ def test_errors_are_told_in_their_unit_and_fit_too(tmp_path: Path) -> None:
 
 def test_one_of_several_targets_is_named(tmp_path: Path) -> None:
     assert ": mean_elevation" in printed(tmp_path, 120, kinds=("regression", "single_label"), variants=VARIANTS[:1])[0]
+
+
+def test_what_is_left_out_comes_before_the_warnings(tmp_path: Path) -> None:
+    results = read_results(write_study(tmp_path / "study", n_test=40, warnings=("Few seeds.",)))
+    assert notes(results) == ["Patches left out: 17 (no label), 3 (no Sentinel-1).", "Few seeds."]

@@ -177,7 +177,7 @@ def run_suggest(arguments: argparse.Namespace) -> int:
 def run_study(arguments: argparse.Namespace) -> int:
     """Does `eofuse study`."""
     from eofuse.recipe import REPORT_FILE, study
-    from eofuse.reports.terminal import leaderboard_table, question_lines
+    from eofuse.reports.terminal import leaderboard_table, notes, question_lines
     from eofuse.terminal import console, progress_bar
 
     with progress_bar("studying", "runs") as progress:
@@ -193,8 +193,8 @@ def run_study(arguments: argparse.Namespace) -> int:
         console().print(leaderboard_table(done.results.of(target)))
         for line in question_lines(done.results.of(target)):
             print(line)
-    for warning in done.results.summary["warnings"]:
-        print(f"note: {warning}")
+    for note in notes(done.results):
+        print(f"note: {note}")
     print(f"report: {(done.folder / REPORT_FILE).resolve()}")
     return 0
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
+from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,7 @@ def empty_bands_column(
     return pd.Series([names[found].tolist() for found in empty], dtype=object)
 
 
+@lru_cache(maxsize=16)
 def empty_bands(store: Store, name: str) -> npt.NDArray[np.bool_]:
     """Which channels of a modality hold no value, in patches that have it: (patches, channels).
 
@@ -98,7 +100,6 @@ def empty_bands(store: Store, name: str) -> npt.NDArray[np.bool_]:
     return empty
 
 
-@lru_cache(maxsize=8)
 def _look_for(store: Store, name: str) -> npt.NDArray[np.bool_]:
     modality, present = store.modality(name), store.present(name)
     empty = np.zeros((len(store), len(modality.channels)), dtype=bool)
@@ -131,19 +132,88 @@ def presence(
     return there
 
 
+def requirement(inputs: Mapping[str, Sequence[str] | None], *, one_is_enough: bool) -> list[str]:
+    """What a patch must have of some inputs, as `has_required` reads it.
+
+    Args:
+        inputs: modalities, with the names of the channels that are used or None for all.
+        one_is_enough: whether one of the modalities is.
+    """
+    entries = [
+        name if channels is None else f"{name}.{'+'.join(quote(channel, safe=' ') for channel in channels)}"
+        for name, channels in inputs.items()
+    ]
+    return ["|".join(sorted(entries))] if one_is_enough else entries
+
+
 def has_required(store: Store, require: Sequence[str], bands: EmptyBands) -> npt.NDArray[np.bool_]:
     """Which patches have what is required, (patches,).
 
     Args:
         store: the store.
-        require: names of modalities, or several in one, as `s1|s2`, of which one is enough.
+        require: names of modalities, with the channels that are meant where not all are (`s2.B02+B03`), or several in one, as
+            `s1|s2`, of which one is enough.
         bands: as in `presence`.
 
     Raises:
-        UsageError: if a modality is unknown.
+        UsageError: if a modality or channel is unknown.
     """
     found = np.ones(len(store), dtype=bool)
     for entry in require:
-        there = presence(store, dict.fromkeys(entry.split("|")), bands)
-        found &= np.logical_or.reduce(list(there.values()))
+        found &= np.logical_or.reduce([_has(store, each, bands) for each in entry.split("|")])
     return found
+
+
+def lacking(store: Store, require: Sequence[str], bands: EmptyBands, among: npt.NDArray[np.bool_]) -> dict[str, int]:
+    """What patches lack of what is required, with their number, the most frequent first; a patch can lack several things.
+
+    Args:
+        store: the store.
+        require: as in `has_required`.
+        bands: as in `presence`.
+        among: the patches that are looked at, (patches,).
+    """
+    counts: dict[str, int] = {}
+    for entry in dict.fromkeys(require):
+        lack = among & ~has_required(store, [entry], bands)
+        name, channels = _parse(entry)
+        if "|" in entry:
+            counts[" or ".join(_parse(each)[0] for each in entry.split("|"))] = int(lack.sum())
+            continue
+        has = store.present(name)
+        counts[name] = int((lack & ~has).sum())
+        if (lack & has).any():
+            modality, empty = store.modality(name), empty_bands(store, name)[lack & has].sum(axis=0)
+            for channel in modality.own_names(channels):
+                counts[f"{name}.{channel} without a value"] = int(empty[modality.channel_index(channel)])
+    return {name: count for name, count in sorted(counts.items(), key=lambda item: -item[1]) if count}
+
+
+def left_out_words(excluded: Mapping[str, int], lacked: Mapping[str, int], stored: int | None = None) -> str:
+    """A sentence on the patches that are left out, and why; empty if none is.
+
+    Args:
+        excluded: their number by the first reason that holds.
+        lacked: what those lack that lack an input (see `lacking`).
+        stored: patches in all, if that is known.
+    """
+    if not excluded:
+        return ""
+    detail = ", ".join(f"{name}: {count:,}" for name, count in lacked.items())
+    reasons = [
+        f"{count:,} ({reason}; {detail})" if detail and reason.startswith("lacks ") else f"{count:,} ({reason})"
+        for reason, count in excluded.items()
+    ]
+    total = f"{sum(excluded.values()):,} of {stored:,}: " if stored else ""
+    return f"Patches left out: {total}{', '.join(reasons)}."
+
+
+def _has(store: Store, entry: str, bands: EmptyBands) -> npt.NDArray[np.bool_]:
+    name, channels = _parse(entry)
+    return presence(store, {name: channels}, bands)[name]
+
+
+def _parse(entry: str) -> tuple[str, list[str] | None]:
+    """Modality and channels of one requirement."""
+    name, _, channels = entry.partition(".")
+    return name, [unquote(channel) for channel in channels.split("+")] if channels else None

@@ -7,11 +7,12 @@ from typing import Any
 from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
+from eofuse.learning.lineage import History
 from eofuse.learning.loop import Progress, RowsOfStep, fit, open_fabric
 from eofuse.learning.options import RunOptions
-from eofuse.learning.preparation import Prepared, model_spec, refuse_seen
+from eofuse.learning.preparation import Prepared, model_spec, with_training
 from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
-from eofuse.learning.transfer import start_once
+from eofuse.learning.transfer import history_of, start_once
 from eofuse.models.artifact import save_model
 from eofuse.models.lora import merged
 from eofuse.models.model import Model, build_model
@@ -29,10 +30,12 @@ def begin(prepared: Prepared, options: RunOptions, folder: Path) -> tuple[Model,
     """
     model = build_model(model_spec(prepared, options), seed=options.seed)
     if options.start is None:
+        model.history = with_training(History(), prepared, options).to_text()
         return model, None
-    refuse_seen(prepared, options.start)
     started = start_once(model, options.start, folder)
-    return started.model, FineTuning(started.model, options.start, started.table, options.seed)
+    model = started.model
+    model.history = with_training(history_of(options.start, folder), prepared, options).to_text()
+    return model, FineTuning(model, options.start, started.table, options.seed)
 
 
 def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervised:

@@ -22,8 +22,8 @@ class DataOptions(Options):
     Attributes:
         store: path of the packed store.
         crop: side in pixels of the square in the middle of each patch that is used; the whole patch by default.
-        require: modalities that a patch must have, besides the inputs (`s1|s2`: one of them); a study needs it to use the same
-            patches for all.
+        require: modalities that a patch must have, besides the inputs (`s1|s2`: one of them), with their channels where not all
+            are meant (`s2.B02+B03`); a study needs it to use the same patches for all.
         exclude: columns of the index that are true for patches to be left out, as `cloud_or_shadow` and `seasonal_snow`.
         empty_bands: whether a patch in which a band holds no value lacks that modality (`absent`), or has it all the same (`keep`).
     """

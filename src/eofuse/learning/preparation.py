@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from eofuse.data.gaps import has_required, presence
+from eofuse.data.gaps import has_required, lacking, presence, requirement
 from eofuse.data.loading import Loader, Rows
 from eofuse.data.splits import Leakage, leakage, make_split
 from eofuse.data.store import Store, Window
 from eofuse.data.subsets import first_in_order, label_subset
+from eofuse.data.targets import canonical_name
 from eofuse.data.targets.base import WHOLE_PATCH
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import sha256
@@ -23,12 +24,14 @@ from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.gaps import gap_warnings
 from eofuse.learning.leaks import refuse_leaking_inputs, refuse_one_target_twice
+from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions
+from eofuse.learning.seen import refuse_seen
 from eofuse.learning.semi_supervised import make_views, refuse_other_tasks
 from eofuse.learning.split_table import split_table
 from eofuse.learning.statistics import neutral_statistics, training_statistics
-from eofuse.learning.transfer import StartOptions, refuse_seen_patches, start_from
+from eofuse.learning.transfer import StartOptions, history_of, start_from
 from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
 from eofuse.tasks import Task, make_task
@@ -53,6 +56,7 @@ def describe_parts(store: Store, rows: Mapping[str, Rows]) -> dict[str, Any]:
         "store_path": os.fspath(store.path.resolve()),
         "fingerprint": store.fingerprint,
         "simulated": store.simulated,
+        "stored": len(store),
         "patches": {name: len(found) for name, found in rows.items()},
         "scenes": {name: int(scenes.iloc[found].nunique()) for name, found in rows.items()},
     }
@@ -72,6 +76,7 @@ class Prepared:
         present: which patches have which input, (patches,) by name.
         excluded: patches left out, by reason.
         reasons: why a patch was left out, None for the others, (patches,).
+        lacking: what those lack that lack an input, with their number (see `eofuse.data.gaps.lacking`).
         leakage: of the rows used.
         window: pixels that are used, None for all.
         annotations: digests of the files with boxes or an order of labels.
@@ -86,6 +91,7 @@ class Prepared:
     present: dict[str, npt.NDArray[np.bool_]]
     excluded: dict[str, int]
     reasons: npt.NDArray[np.object_]
+    lacking: dict[str, int]
     leakage: Leakage
     window: Window | None
     annotations: list[str]
@@ -133,6 +139,7 @@ class Prepared:
             **describe_parts(self.store, self.rows),
             "unlabelled": len(self.unlabelled),
             "excluded": self.excluded,
+            "lacking": self.lacking,
             "leakage": asdict(self.leakage),
             "annotations": self.annotations,
             "warnings": self.warnings,
@@ -162,9 +169,8 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
             refuse_leaking_inputs(store, task.target, options.inputs)
     may_lack = options.fusion.missing == "token"
     there = presence(store, options.inputs, options.data.empty_bands)
-    required = has_required(store, options.data.require, options.data.empty_bands)
-    join = np.logical_or if may_lack else np.logical_and
-    complete = required & join.reduce(list(there.values()))
+    needed = [*requirement(options.inputs, one_is_enough=may_lack), *options.data.require]
+    complete = has_required(store, needed, options.data.empty_bands)
     split = make_split(store.index, options.split)
     in_split = np.zeros(len(store), dtype=bool)
     for rows in split.parts().values():
@@ -192,6 +198,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
             if not may_lack and not complete.all():
                 fix += ", or use patches that lack an input (fusion.missing: token)"
             raise DataError(f"no {name} patch is left ({reasons})", where=store.path, fix=fix)
+    lacked = lacking(store, needed, options.data.empty_bands, in_split & wanted & ~complete)
     window = Window.centred(options.data.crop, store.patch_size) if options.data.crop else None
     used = type(split)(**parts)
     targets, scene = [task.target for task in tasks], store.index["scene"].to_numpy()
@@ -233,6 +240,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         there,
         {reason: count for reason, count in excluded.items() if count},
         why,
+        lacked,
         leaked,
         window,
         list(annotation_digests(options).values()),
@@ -340,10 +348,35 @@ def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str |
     )
 
 
-def refuse_seen(prepared: Prepared, start: StartOptions) -> None:
-    """Raises a `UsageError` if a run starts from a pretraining that has seen its test patches, or its targets."""
-    test_ids = prepared.store.index["patch_id"].iloc[prepared.rows["test"]]
-    refuse_seen_patches(start, test_ids, [source for task in prepared.tasks for source in task.target.sources])
+def inherited(prepared: Prepared, start: StartOptions, run: Path | None = None) -> tuple[History, list[str]]:
+    """What the weights from which a run starts have learned from, and what a reader of its results must know of that.
+
+    Args:
+        prepared: the data of the run.
+        start: from where it starts.
+        run: its folder, once it has begun.
+
+    Raises:
+        UsageError: if they have seen its test patches, or what its targets derive from.
+    """
+    history = history_of(start, run)
+    targets = [task.target for task in prepared.tasks]
+    return history, refuse_seen(history, prepared.store, prepared.rows, prepared.unlabelled, targets)
+
+
+def with_training(history: History, prepared: Prepared, options: RunOptions) -> History:
+    """A history with a run's own training."""
+    store, loader = prepared.store, prepared.loader(options)
+    labelled = prepared.with_validation() if options.refit else prepared
+    rows = {
+        Role.INPUTS: prepared.unlabelled,
+        Role.VALIDATION: prepared.rows["validation"],
+        Role.LABELS: labelled.rows["train"],
+    }
+    patches, roles = used_patches(store, list(loader.modalities), rows)
+    inputs = {name: list(modality.channel_names) for name, modality in loader.modalities.items()}
+    targets = {canonical_name(store, task.name): list(task.target.sources) for task in prepared.tasks}
+    return history.then(Training(options.name, "run", store.fingerprint, inputs, targets, roles), patches)
 
 
 def rehearse(prepared: Prepared, options: RunOptions) -> None:
@@ -357,7 +390,7 @@ def rehearse(prepared: Prepared, options: RunOptions) -> None:
     modalities = tuple(prepared.loader(options).modalities.values())
     model = build_model(_spec(prepared, options, neutral_statistics(modalities)), seed=0)
     if options.start is not None:
-        refuse_seen(prepared, options.start)
+        inherited(prepared, options.start)
         FineTuning(model, options.start, start_from(model, options.start).table, seed=0)
 
 

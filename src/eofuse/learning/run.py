@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 
 from eofuse.config import OptionsType, parse_options, read_yaml, write_yaml
+from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import remove_temporaries, write_text
@@ -35,7 +36,7 @@ from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
 from eofuse.learning.loop import Progress, fit, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
-from eofuse.learning.preparation import Prepared, annotation_digests, prepare
+from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
 from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import (
     forget_start,
@@ -92,8 +93,17 @@ class Run:
         """What a reader of the scores must know about the data."""
         simulated = ["Simulated data: these numbers say nothing about the real world."] if self.is_simulated else []
         data = read_json(self.folder / DATA_FILE)
-        left_out = ", ".join(f"{count} ({reason})" for reason, count in data["excluded"].items())
-        return [*simulated, *([f"Patches left out: {left_out}."] if left_out else []), *data["warnings"]]
+        left_out = left_out_words(data["excluded"], data.get("lacking", {}), data.get("stored"))
+        return [*simulated, *([left_out] if left_out else []), *data["warnings"], *self.start_notes()]
+
+    def start_notes(self) -> list[str]:
+        """What a reader of the scores must know about the weights from which it started."""
+        if self.options.start is None:
+            return []
+        unchecked = [
+            f"Whether '{self.options.start.source}', where this run starts, has seen its test patches is not known."
+        ]
+        return list(read_json(self.folder / DATA_FILE).get("start", unchecked))
 
     def transfer(self) -> pd.DataFrame | None:
         """What became of the tensors of trained weights, by part of the model; None for a run that started without any."""
@@ -228,8 +238,11 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         return open_run(folder)
     prepared = prepare(store, options)
     write_split(prepared.split_table(), folder)
+    notes = inherited(prepared, options.start, folder)[1] if options.start is not None else []
     weights = _began_with(folder) or (weights_digest(options.start) if options.start is not None else None)
-    write_text(folder / DATA_FILE, json.dumps({**prepared.summary(), "weights": weights}, indent=1) + "\n")
+    write_text(
+        folder / DATA_FILE, json.dumps({**prepared.summary(), "weights": weights, "start": notes}, indent=1) + "\n"
+    )
     write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
 
     fabric = open_fabric(options.train)

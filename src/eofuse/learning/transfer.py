@@ -5,7 +5,6 @@ again. `transfer.csv` stays, and so does the digest of the weights: with others 
 """
 
 import shutil
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +12,10 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from eofuse.config import read_yaml
-from eofuse.errors import DataError, UsageError
+from eofuse.errors import DataError
 from eofuse.files import replacing, sha256
-from eofuse.models.artifact import WEIGHTS, load_model, save_model
+from eofuse.learning.lineage import History, recorded_history, unknown
+from eofuse.models.artifact import WEIGHTS, load_model, read_history, save_model
 from eofuse.models.model import Model
 from eofuse.models.pretrained import Row, WeightOptions, is_path, load_source, map_weights
 
@@ -87,15 +86,39 @@ def start_from(model: Model, options: StartOptions) -> Transfer:
     return Transfer(model, pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__)))
 
 
-def weights_digest(options: StartOptions) -> str | None:
-    """SHA-256 of the file of the weights; None if they have but a name, or are gone."""
+def weights_file(options: StartOptions) -> Path | None:
+    """The file of the weights; None if they have but a name, or are gone."""
     if not is_path(options.source):
         file = Path(options.file) if options.file is not None else None
     else:
         source = Path(options.source)
         folders = (source / WEIGHTS, source / "model" / WEIGHTS)
         file = next((path for path in folders if path.is_file()), None) if source.is_dir() else source
-    return sha256(file) if file is not None and file.is_file() else None
+    return file if file is not None and file.is_file() else None
+
+
+def weights_digest(options: StartOptions) -> str | None:
+    """SHA-256 of the file of the weights; None if they have but a name, or are gone."""
+    file = weights_file(options)
+    return sha256(file) if file is not None else None
+
+
+def history_of(options: StartOptions, run: Path | None = None) -> History:
+    """What the weights have learned from: as their file says, or the folder of the run that they are of.
+
+    Args:
+        options: from where a run starts.
+        run: the folder of that run: what it started from when it was begun counts.
+    """
+    files = [run / START_FOLDER / WEIGHTS] if run is not None else []
+    for file in [*files, weights_file(options)]:
+        if file is not None and (text := read_history(file)):
+            return History.from_text(text, options.source)
+    file = weights_file(options)
+    if file is None:
+        return unknown(options.source)
+    folder = file.parent.parent if file.parent.name == "model" else file.parent
+    return recorded_history(folder) or unknown(options.source)
 
 
 def refuse_changed_weights(options: StartOptions, began: str | None) -> None:
@@ -110,28 +133,6 @@ def refuse_changed_weights(options: StartOptions, began: str | None) -> None:
         raise DataError(what, where=options.source, fix="start a new run")
 
 
-def refuse_seen_patches(options: StartOptions, test_ids: pd.Series, sources: Iterable[str]) -> None:
-    """Raises a `UsageError` if a pretraining has seen what a run is to be tested on.
-
-    Args:
-        options: from where the run starts.
-        test_ids: ids of its test patches.
-        sources: modalities from which its targets derive.
-    """
-    file = Path(options.source) / PATCHES_FILE
-    if not file.is_file():
-        return
-    seen = int(test_ids.isin(pd.read_parquet(file, columns=["patch_id"])["patch_id"]).sum())
-    if seen:
-        what = f"{seen} of {len(test_ids)} test patches were seen in the pretraining"
-        raise UsageError(what, where="start.from", fix="give both recipes the same split")
-    inputs = read_yaml(file.with_name("recipe.yaml"))["inputs"]
-    for source in sources:
-        if source in inputs:
-            what = f"the pretraining saw '{source}', from which the target derives"
-            raise UsageError(what, where="start.from", fix=f"pretrain without '{source}'")
-
-
 def start_once(model: Model, options: StartOptions, folder: Path) -> Transfer:
     """Like `start_from`, for a run folder: what the run started from when it was begun, after an interruption.
 
@@ -142,6 +143,7 @@ def start_once(model: Model, options: StartOptions, folder: Path) -> Transfer:
     file = folder / TRANSFER_FILE
     if not (file.is_file() and (folder / START_FOLDER).is_dir()):
         started = start_from(model, options)
+        started.model.history = history_of(options).to_text()
         save_model(started.model, folder / START_FOLDER)
         with replacing(file) as temporary:
             started.table.to_csv(temporary, index=False)

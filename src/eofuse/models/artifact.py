@@ -1,7 +1,8 @@
 """Saves and loads models: `save_model`, `load_model`.
 
 A model is a folder of two files: `model.safetensors` holds the weights, `model.json` the specification and the digest
-of the weights. Nothing in them is code.
+of the weights. Nothing in them is code. The head of `model.safetensors` holds what the weights have learned
+from, so that a copy of the file keeps it.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from eofuse.errors import DataError, EofuseError
@@ -22,6 +23,8 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 FORMAT = "eofuse-model"
 VERSION = 1
+HISTORY_KEY = "eofuse_history"
+"""The only metadata of the weights: several would be written in no fixed order."""
 
 
 def save_model(model: Model, folder: str | os.PathLike[str]) -> Path:
@@ -32,7 +35,8 @@ def save_model(model: Model, folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
-        temporary.write_bytes(save(weights))  # the library's own writer hides what the system says
+        metadata = {HISTORY_KEY: model.history} if model.history else None
+        temporary.write_bytes(save(weights, metadata))  # the library's own writer hides what the system says
     description = {
         "format": FORMAT,
         "version": VERSION,
@@ -65,7 +69,17 @@ def load_model(folder: str | os.PathLike[str], map_location: str | torch.device 
         raise DataError(f"describes no model ({error!r})", where=folder / DESCRIPTION) from error
     except RuntimeError as error:
         raise DataError(f"does not fit {DESCRIPTION}: {error}", where=folder / WEIGHTS) from error
+    model.history = read_history(folder / WEIGHTS)
     return model.to(map_location).eval()
+
+
+def read_history(path: str | os.PathLike[str]) -> str:
+    """What the weights of a safetensors file have learned from, as text; empty where the file does not say it, or is no such file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get(HISTORY_KEY, ""))
+    except (OSError, SafetensorError):
+        return ""
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -90,11 +90,15 @@ class Model(nn.Module):
 
     Args:
         spec: what it takes and what it tells.
+
+    Attributes:
+        history: what it has learned from, as text (see `eofuse.learning.lineage`); empty where that is not recorded.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.history = ""
         self.normaliser = Normaliser(spec.modalities, spec.statistics, spec.piecewise)
         pixels = any(head.kind in PIXEL_KINDS for head in spec.heads.values())
         self.fusion: Fusion = build_fusion(self.normaliser.gives, spec.fusion, pixels)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store
 from eofuse.files import write_text
 from eofuse.reports import wording
@@ -50,6 +51,9 @@ def _context(results: StudyResults, store: Store | None) -> dict[str, Any]:
         "answer": overview_answer(views) if several else chapters[0].answer,
         "overview": overview(views) if several else [],
         "twins": twins(views) if several else [],
+        "left_out": left_out_words(
+            results.summary["excluded"], results.summary.get("lacking", {}), results.summary.get("stored")
+        ),
         "cautions": list(dict.fromkeys(text for view in views for text in cautions(view))),
         "roles": wording.ROLES,
         "control_roles": {row.role for one in chapters for row in one.rows},

@@ -4,6 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from eofuse.data.gaps import left_out_words
 from eofuse.reports.questions import answers
 from eofuse.reports.tables import LeaderboardRow, leaderboard_rows, words
 from eofuse.reports.wording import MISSING, MetricWords, between, duration, millions, p_value, signed
@@ -41,6 +42,13 @@ def leaderboard_table(results: StudyResults) -> Table:
         is_last_variant = row.role == "variant" and position + 1 < len(rows) and rows[position + 1].role != "variant"
         table.add_row(*_cells(row, metric), style="bold" if row.rank == 1 else None, end_section=is_last_variant)
     return table
+
+
+def notes(results: StudyResults) -> list[str]:
+    """What a reader of the numbers must know: what was left out, and the warnings of the study."""
+    summary = results.summary
+    left_out = left_out_words(summary["excluded"], summary.get("lacking", {}), summary.get("stored"))
+    return [*([left_out] if left_out else []), *summary["warnings"]]
 
 
 def question_lines(results: StudyResults) -> list[str]:

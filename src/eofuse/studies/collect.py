@@ -6,6 +6,7 @@ amounts of labels if there are several.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -78,6 +79,7 @@ def collect(
     }
     warnings = list(dict.fromkeys(warning for each in prepared.values() for warning in each.warnings))
     warnings += mixed_environments([run for _, run in runs])
+    warnings += _start_notes([run for cell, run in runs if cell.role == "variant"])
     starts = [(start, open_pretraining(path)) for start, path in pretrained]
     warnings += [
         f"Pretraining {start.name}, seed {start.options.seed}: {warning}"
@@ -314,6 +316,15 @@ def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Se
     patches = int(prepared.usable.sum())
     few = few_data_warning(patches, patches, len(tested))
     return [*kept, few] if few else kept
+
+
+def _start_notes(runs: Sequence[Run]) -> list[str]:
+    """What must be known of the weights from which runs start; of notes that differ in their numbers, that with the largest."""
+    found: dict[tuple[str, ...], tuple[list[int], str]] = {}
+    for note in (note for run in runs for note in run.start_notes()):
+        words, numbers = tuple(re.split(r"\d+", note)), [int(number) for number in re.findall(r"\d+", note)]
+        found[words] = max(found.get(words, (numbers, note)), (numbers, note))
+    return [note for _, note in found.values()]
 
 
 def _cells(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eofuse.config import Options, merge, parse_options
+from eofuse.data.gaps import requirement
 from eofuse.data.subsets import Amount
 from eofuse.data.targets import TargetOptions
 from eofuse.errors import UsageError, did_you_mean
@@ -113,7 +114,8 @@ class StudyPlan:
 def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
     """Resolves the recipe of a study.
 
-    All variants use the same patches: those that have the inputs of every one of them, of variants with `missing: token` one.
+    All variants use the same patches: those that have the inputs of every one of them, with the channels that it uses, of variants
+    with `missing: token` one.
 
     Raises:
         UsageError: if a key or value is wrong, in the base or in a variant.
@@ -170,7 +172,7 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
 
 def _needs(options: RunOptions) -> list[str]:
     """What a patch must have of a variant's inputs, as `data.require`: all, or one where tokens stand for the others."""
-    return ["|".join(sorted(options.inputs))] if options.fusion.missing == "token" else list(options.inputs)
+    return requirement(options.inputs, one_is_enough=options.fusion.missing == "token")
 
 
 def _check_shared(variants: Mapping[str, RunOptions]) -> None:

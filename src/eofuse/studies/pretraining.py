@@ -88,9 +88,9 @@ def plan_pretraining(base: Mapping[str, Any], axes: AxesOptions, where: object) 
 def rehearse_start(store: Store, prepared: Prepared, options: RunOptions, pretraining: PretrainingOptions) -> None:
     """Raises an error if a variant can't start from a pretraining, or the pretraining can't be done."""
     rehearse_pretraining(store, pretraining)
-    untrained = build_model(
-        model_without_heads(prepare_unlabelled(store, pretraining), pretraining, neutral=True), seed=0
-    )
+    data = prepare_unlabelled(store, pretraining)
+    untrained = build_model(model_without_heads(data, pretraining, neutral=True), seed=0)
+    untrained.history = data.history(pretraining).to_text()
     with TemporaryDirectory() as folder:
         save_model(untrained, Path(folder) / MODEL_FOLDER)
         rehearse(prepared, started_from(options, Path(folder)))

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from eofuse.config import write_yaml
 from eofuse.data.gaps import has_required
-from eofuse.data.store import open_store
+from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import locked, remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities
@@ -24,7 +24,7 @@ from eofuse.learning.controls.trees import KINDS
 from eofuse.learning.leaks import refuse_one_target_twice
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE
-from eofuse.learning.preparation import Prepared, annotation_digests, prepare, rehearse
+from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare, rehearse
 from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
 from eofuse.modalities import Kind
@@ -35,7 +35,7 @@ from eofuse.studies.energy import read_energy_joules
 from eofuse.studies.grid import Cell, final_cells, search_cells
 from eofuse.studies.labels import count_labels
 from eofuse.studies.picking import PICKING
-from eofuse.studies.plan import Key, StudyPlan
+from eofuse.studies.plan import Key, StudyPlan, at
 from eofuse.studies.pool import Pool
 from eofuse.studies.pretraining import Pretraining, pretraining_name, rehearse_start, started_from
 from eofuse.studies.results import StudyResults, read_results
@@ -83,6 +83,7 @@ def run_study(
         start = pretraining_name(options)  # finds what is wrong before anything runs
         if start is None:
             rehearse(prepared, options)
+            _refuse_seen_in_folds(store, plan, options)
         else:
             rehearse_start(store, prepared, options, plan.pretraining[start])
         rasters = any(store.modality(modality).kind is Kind.RASTER for modality in options.inputs)
@@ -126,6 +127,14 @@ def run_study(
             cells.take_away(plan, tested)
         collect(plan, recipe, folder, searched + tested, pretrained, counts, cost.values, command)
     return read_results(folder)
+
+
+def _refuse_seen_in_folds(store: Store, plan: StudyPlan, options: RunOptions) -> None:
+    """Raises a `UsageError` if the weights from which a variant starts have seen the test patches of a later fold."""
+    if options.start is not None:
+        for fold in plan.folds[1:]:
+            there = at(options, fold, options.seed, options.labels.amount)
+            inherited(prepare(store, there), options.start)
 
 
 def _refuse_pixels(prepared: Prepared, options: RunOptions) -> None:

@@ -12,6 +12,7 @@ from eofuse.data.loading import Loader, Rows
 from eofuse.data.splits import make_split
 from eofuse.data.store import Store
 from eofuse.errors import DataError
+from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.preparation import describe_parts, flagged_patches
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.split_table import split_table
@@ -48,6 +49,14 @@ class Unlabelled:
     def loader(self, options: PretrainingOptions) -> Loader:
         """A loader of the inputs."""
         return Loader(self.store, options.inputs, crop=options.data.crop, present=self.present)
+
+    def history(self, options: PretrainingOptions) -> History:
+        """What the weights have learned from."""
+        modalities = self.loader(options).modalities
+        rows = {Role.VALIDATION: self.rows["validation"], Role.INPUTS: self.rows["train"]}
+        patches, roles = used_patches(self.store, list(modalities), rows)
+        inputs = {name: list(modality.channel_names) for name, modality in modalities.items()}
+        return History().then(Training(options.name, "pretraining", self.store.fingerprint, inputs, {}, roles), patches)
 
     def patches(self) -> pd.DataFrame:
         """The patches: patch_id, row, scene and part, a row each."""

@@ -137,6 +137,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     train, batch_size = data.rows["train"], options.train.batch_size
     steps = options.train.budget(len(train))
     model = build_model(model_without_heads(data, options), seed=options.seed)
+    model.history = data.history(options).to_text()
     objective = _objective(model, data, options)
     objective.module.to(fabric.device)
     monitor = Monitor(data, options, model, objective, fabric.device)

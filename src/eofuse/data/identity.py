@@ -1,0 +1,194 @@
+"""What identifies a patch in whichever store it lies: `Identities`, digests of 8 bytes each.
+
+An id can be given anew, or stand for another patch in another dataset; pixels can be stored anew; so a patch has three marks: its
+id, a digest of pixels of each raster or series, and the ground that it covers.
+
+The digest of a raster is that of some rows in the middle of its first channel. A patch whose values there hardly vary, such as open
+water, has none: other patches can look the same.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from eofuse.data.georeference import corners, degrees, has_grid
+from eofuse.data.splits import PATCH_KM
+from eofuse.data.store import Rows, Store, Window
+from eofuse.modalities import Kind, Modality
+
+STRIP = 4
+"""Rows of pixels that are looked at."""
+
+FEWEST_VALUES = 16
+"""Different values among them, with fewer of which they identify no patch."""
+
+AT_ONCE = 1024
+EARTH_M = 6_371_000.0
+UNIT_M = 0.1
+"""Unit of the centres."""
+
+LEAST_OVERLAP = 0.1
+"""Share of a side from which patches cover common ground: sides are taken to point north, which turns them a little."""
+
+Digests = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The marks of some patches.
+
+    Attributes:
+        ids: digest of the id of each patch, (patches,).
+        pixels: by modality, digest of its values, 0 where there is none, (patches,).
+        centre: geocentric place of the middle in units of 0.1 m, (patches, 3) int32.
+        side: length of a side in metres, 0 where the place is not known, (patches,) float32.
+    """
+
+    ids: Digests
+    pixels: dict[str, Digests]
+    centre: npt.NDArray[np.int32]
+    side: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Rows | Mask) -> "Identities":
+        """Those of some of the patches."""
+        pixels = {name: digests[rows] for name, digests in self.pixels.items()}
+        return Identities(self.ids[rows], pixels, self.centre[rows], self.side[rows])
+
+    def content(self, names: Iterable[str]) -> Digests:
+        """One digest of the values of some modalities, 0 where a patch has none of them, (patches,)."""
+        mixed = np.zeros(len(self), dtype=np.uint64)
+        for number, name in enumerate(sorted(names)):
+            mixed += self.pixels[name] * np.uint64(2 * number + 1)
+        return mixed
+
+
+def identities(store: Store, names: Iterable[str]) -> Identities:
+    """The marks of every patch of a store.
+
+    Args:
+        store: the store.
+        names: modalities whose values are looked at; vectors, categories, class maps and those that the store lacks are left out.
+    """
+    found = {name: store.modalities[name] for name in names if name in store.modalities}
+    pixels = {
+        name: _pixel_digests(store, name)
+        for name, modality in found.items()
+        if modality.is_array and not modality.is_categorical
+    }
+    return Identities(_id_digests(store), pixels, *_places(store))
+
+
+def digests_of(ids: Iterable[str]) -> Digests:
+    """Digests of ids, (patches,)."""
+    return np.fromiter((int.from_bytes(_digest(str(name).encode())) for name in ids), dtype=np.uint64)
+
+
+@lru_cache(maxsize=8)
+def _id_digests(store: Store) -> Digests:
+    return digests_of(store.index["patch_id"])
+
+
+@lru_cache(maxsize=16)
+def _pixel_digests(store: Store, name: str) -> Digests:
+    modality, found = store.modality(name), np.zeros(len(store), dtype=np.uint64)
+    rows = np.flatnonzero(store.present(name))
+    for part in (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)):
+        for row, values in zip(part.tolist(), _looked_at(store, modality, part), strict=True):
+            if len(np.unique(values)) >= FEWEST_VALUES:
+                found[row] = int.from_bytes(_digest(values.tobytes()))
+    return found
+
+
+def _looked_at(store: Store, modality: Modality, rows: Rows) -> npt.NDArray[np.generic]:
+    if modality.kind is Kind.SERIES:
+        return store.read(modality.name, rows)
+    height, width = store.patch_size
+    window = Window(max(0, (height - STRIP) // 2), 0, min(STRIP, height), width)
+    return store.read(modality.name, rows, channels=[0], window=window)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=8).digest()
+
+
+@lru_cache(maxsize=8)
+def _places(store: Store) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    return places(store.index)
+
+
+def places(index: pd.DataFrame) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Centre and side of the patches of an index, as `Identities` has them.
+
+    They are those of the pixel grid; where it is not known, longitude and latitude with `side_km`, or 1.2 km.
+    """
+    gridded = has_grid(index).any()
+    edge = degrees(index, corners(index)) if gridded else np.full((len(index), 4, 2), np.nan)
+    middle = edge.mean(axis=1)
+    side = np.linalg.norm(_earth(edge) - np.roll(_earth(edge), 1, axis=1), axis=2).max(axis=1)
+    rough = np.isnan(side)
+    if {"lon", "lat"} <= set(index.columns):
+        middle[rough] = index.loc[rough, ["lon", "lat"]].to_numpy(dtype=float)
+        given = index["side_km"].fillna(PATCH_KM) if "side_km" in index.columns else pd.Series(PATCH_KM, index.index)
+        side[rough] = 1000 * given[rough].to_numpy(dtype=float)
+    known = np.isfinite(middle).all(axis=1)
+    centre = np.where(known[:, None], _earth(middle), 0) / UNIT_M
+    return np.rint(centre).astype(np.int32), np.where(known, side, 0).astype(np.float32)
+
+
+def _earth(degree: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Geocentric metres (…, 3) of longitude and latitude (…, 2) on a sphere."""
+    longitude, latitude = np.moveaxis(np.radians(degree), -1, 0)
+    flat = np.cos(latitude)
+    return EARTH_M * np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=-1)
+
+
+def overlaps(first: Identities, other: Identities) -> Mask:
+    """Which of the first patches cover ground that one of the others covers, (first,)."""
+    found = np.zeros(len(first), dtype=bool)
+    for one, two in _near(first, other):
+        across = np.abs(_local(first, one, other, two)).max(axis=1)
+        reach = (1 - LEAST_OVERLAP) * (first.side[one] + other.side[two]) / 2
+        found[one[across < reach]] = True
+    return found
+
+
+def far_apart(first: Identities, other: Identities) -> Mask:
+    """Which pairs of patches lie at different places, (pairs,); not those one of which has no known place."""
+    distance = UNIT_M * np.linalg.norm(first.centre.astype(np.float64) - other.centre, axis=1)
+    return np.asarray((first.side > 0) & (other.side > 0) & (distance > first.side + other.side))
+
+
+def _near(first: Identities, other: Identities) -> Iterator[tuple[Rows, Rows]]:
+    """Positions of pairs whose centres are as near as the longest sides allow."""
+    placed, there = np.flatnonzero(first.side > 0), np.flatnonzero(other.side > 0)
+    if not len(placed) or not len(there):
+        return
+    tree = cKDTree(UNIT_M * other.centre[there].astype(np.float64))
+    longest = float(other.side[there].max())
+    for start in range(0, len(placed), AT_ONCE):
+        part = placed[start : start + AT_ONCE]
+        reach = np.sqrt(2) * (first.side[part] + longest) / 2
+        neighbours = tree.query_ball_point(UNIT_M * first.centre[part].astype(np.float64), reach)
+        counts = np.fromiter(map(len, neighbours), dtype=np.int64)
+        if counts.sum():
+            yield np.repeat(part, counts), there[np.concatenate([n for n in neighbours if n]).astype(np.int64)]
+
+
+def _local(first: Identities, one: Rows, other: Identities, two: Rows) -> npt.NDArray[np.float64]:
+    """Metres to the east and north from one patch of each pair to the other, (pairs, 2)."""
+    here = UNIT_M * first.centre[one].astype(np.float64)
+    away = UNIT_M * other.centre[two].astype(np.float64) - here
+    up = here / np.linalg.norm(here, axis=1, keepdims=True)
+    east = np.stack([-up[:, 1], up[:, 0], np.zeros(len(up))], axis=1)
+    east /= np.maximum(np.linalg.norm(east, axis=1, keepdims=True), 1e-12)
+    return np.stack([(away * east).sum(axis=1), (away * np.cross(up, east)).sum(axis=1)], axis=1)

@@ -1,0 +1,155 @@
+"""Whether weights have seen what a run is tested on: `refuse_seen`.
+
+Test patches from which the weights learned, in whichever store and under whichever id, are refused, and so is a target that derives
+from what they saw. What can't be decided, or spoils other numbers than those of the test, is said in words.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from eofuse.data.identity import Identities, far_apart, identities, overlaps
+from eofuse.data.loading import Rows
+from eofuse.data.store import Store
+from eofuse.data.targets import Target
+from eofuse.errors import UsageError
+from eofuse.learning.leaks import gives_away
+from eofuse.learning.lineage import History, Role, Roles, Training, matches
+
+Mask = npt.NDArray[np.bool_]
+
+HOW = {Role.LABELS: "with their labels", Role.VALIDATION: "for validation", Role.INPUTS: "without labels"}
+
+
+def refuse_seen(
+    history: History, store: Store, rows: Mapping[str, Rows], unlabelled: Rows, targets: Sequence[Target]
+) -> list[str]:
+    """Raises a `UsageError` if weights have seen test patches of a run, or inputs from which its targets derive.
+
+    Args:
+        history: what the weights have learned from.
+        store: of the run.
+        rows: rows of its train, validation and test patches.
+        unlabelled: rows of its other training patches, whose labels are hidden or not known.
+        targets: what it learns.
+
+    Returns:
+        What a reader of its results must know of the weights.
+    """
+    notes = []
+    for training in history.trainings:
+        if not training.is_known:
+            notes.append(
+                f"From which patches '{training.name}', where this run starts, has learned is not known: "
+                "test patches may be among them, and scores too good."
+            )
+            continue
+        _refuse_inputs(training, targets)
+        used = training.roles > 0
+        seen = _Seen(history.patches[training.store].take(used), training.roles[used], store, training)
+        notes += _compare(seen, training, rows, unlabelled, targets)
+    return list(dict.fromkeys(notes))
+
+
+def _refuse_inputs(training: Training, targets: Sequence[Target]) -> None:
+    for target in targets:
+        for source in target.sources:
+            channels = training.inputs.get(source)
+            if channels is not None and (not channels or gives_away(target, channels)):
+                what = f"the {training.kind} '{training.name}' saw '{source}', from which the target derives"
+                raise UsageError(
+                    what, where="start.from", fix=f"start from weights that were trained without '{source}'"
+                )
+
+
+class _Seen:
+    """The patches that a training used, beside those of a store.
+
+    Attributes:
+        own: marks of the store's patches.
+        content: digests of what the store's patches hold of the inputs of the training.
+    """
+
+    def __init__(self, seen: Identities, roles: Roles, store: Store, training: Training) -> None:
+        self.seen, self.roles = seen, roles
+        self.own = identities(store, training.inputs)
+        names = seen.pixels.keys() & self.own.pixels.keys()
+        self.content, self._seen_content = self.own.content(names), seen.content(names)
+
+    def roles_of(self, rows: Rows) -> tuple[Roles, Mask]:
+        """What the training used patches of the store for, (rows,), and which of them have but the id of one that it used.
+
+        The latter hold other values, and their places are not known.
+        """
+        mine, content = self.own.take(rows), self.content[rows]
+        at, role = matches(mine.ids, self.seen.ids, self.roles)
+        named = at >= 0
+        doubtful = np.zeros(len(rows), dtype=bool)
+        if named.any():
+            other = self.seen.take(np.maximum(at, 0))
+            named &= ~far_apart(mine, other)
+            values = self._seen_content[np.maximum(at, 0)]
+            differ = (content != 0) & (values != 0) & (content != values)
+            doubtful = named & differ & ~((mine.side > 0) & (other.side > 0))
+        _, alike = matches(content, self._seen_content, self.roles)
+        return np.maximum(np.where(named & ~doubtful, role, 0), alike).astype(np.uint8), doubtful & (alike == 0)
+
+    def ground(self, rows: Rows) -> Mask:
+        """Which patches of the store cover ground that the training used, (rows,)."""
+        return overlaps(self.own.take(rows), self.seen)
+
+
+def _compare(
+    seen: _Seen, training: Training, rows: Mapping[str, Rows], unlabelled: Rows, targets: Sequence[Target]
+) -> list[str]:
+    whose = f"the {training.kind} '{training.name}', where this run starts"
+    test, learned = rows["test"], np.union1d(rows["train"], unlabelled)
+    roles, doubtful = seen.roles_of(test)
+    by_id = matches(seen.own.ids[test], seen.seen.ids, seen.roles)[0] >= 0
+    twins = ~by_id & np.isin(seen.content[test], seen.content[learned])  # the run's own training patches hold the same
+    roles[twins] = 0
+    if roles.any():
+        counts = {words: int((roles == role).sum()) for role, words in HOW.items()}
+        how = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+        what = f"{int((roles > 0).sum())} of {len(test)} test patches were seen in the {training.kind} '{training.name}' ({how})"
+        raise UsageError(what, where="start.from", fix="give both recipes the same split, or start from other weights")
+    notes = []
+    if doubtful.any():
+        notes.append(
+            f"{doubtful.sum()} of {len(test)} test patches have the id of a patch that {whose}, used, with other values: "
+            "whether they are the same is not known."
+        )
+    shared = seen.ground(test)
+    shared[shared] = ~overlaps(seen.own.take(test[shared]), seen.own.take(learned))
+    if shared.any():
+        notes.append(
+            f"{shared.sum()} of {len(test)} test patches cover ground on which {whose}, learned, and on which no training patch "
+            "lies: scores of places that were not seen will be lower."
+        )
+    validation = seen.roles_of(rows["validation"])[0]
+    known = np.isin(validation, (Role.LABELS, Role.INPUTS))
+    if known.any():
+        with_labels = " with their labels" if (validation == Role.LABELS).any() else ""
+        notes.append(
+            f"{known.sum()} of {len(validation)} validation patches were learned from{with_labels} in {whose}: scores on validation "
+            "are too good, and the step, temperatures and intervals that they choose less sure. The test patches were not seen."
+        )
+    return notes + _hidden_labels(seen, training, whose, unlabelled, targets)
+
+
+def _hidden_labels(
+    seen: _Seen, training: Training, whose: str, unlabelled: Rows, targets: Sequence[Target]
+) -> list[str]:
+    """Says if the weights learned from labels that the run does not use."""
+    sources = {source for derived in training.targets.values() for source in derived}
+    alike = [
+        target.name for target in targets if target.name in training.targets or not sources.isdisjoint(target.sources)
+    ]
+    hidden = int((seen.roles_of(unlabelled)[0] == Role.LABELS).sum()) if alike else 0
+    if not hidden:
+        return []
+    return [
+        f"{hidden} training patches whose labels this run does not use were learned from with their labels in {whose}: "
+        "it has seen more labels than it counts."
+    ]
