@@ -133,6 +133,14 @@ def test_weights_from_elsewhere_are_not_known(source):
     assert [(each.name, each.is_known) for each in history_of(started(source)).trainings] == [(source, False)]
 
 
+def test_a_list_that_is_too_long_for_a_file_is_not_known(planted_store, monkeypatch):
+    history = trained(planted_store, {Role.LABELS: np.arange(40)}, trained(planted_store, {Role.INPUTS: np.arange(9)}))
+    monkeypatch.setattr("eofuse.learning.lineage.MOST_CHARACTERS", 1000)
+    again = History.from_text(history.to_text(), "x")
+    assert [(each.name, each.is_known) for each in again.trainings] == [("earlier", False)] * 2
+    assert not again.patches
+
+
 def test_a_damaged_or_newer_history_counts_as_unknown(planted_store):
     text = trained(planted_store, {Role.LABELS: np.arange(4)}).to_text()
     newer = json.dumps({**json.loads(text), "version": 99})

@@ -26,8 +26,8 @@ from eofuse.errors import EofuseError
 
 FORMAT, VERSION = "eofuse-history", 1
 
-MOST_PATCHES = 2_000_000
-"""Patches that are listed at most: the head of a safetensors file holds 100 MB."""
+MOST_CHARACTERS = 90_000_000
+"""Length of a history that is kept: the head of a safetensors file holds 100 MB, which is some 2 million patches."""
 
 SPLIT_FILES = ("split.parquet", "patches.parquet")
 """Tables of the parts of the patches in the folders of runs and pretrainings, from before models carried their history."""
@@ -105,10 +105,6 @@ class History:
 
     def to_text(self) -> str:
         """JSON, the inverse of `from_text`; of more patches than fit, it says no more than that they are not known."""
-        if sum(map(len, self.patches.values())) > MOST_PATCHES:
-            none = np.zeros(0, dtype=np.uint8)
-            trainings = [replace(each, kind="unknown", store="", roles=none) for each in self.trainings]
-            return History(tuple(trainings)).to_text()
         values = {
             "format": FORMAT,
             "version": VERSION,
@@ -123,7 +119,11 @@ class History:
                 for store, seen in self.patches.items()
             },
         }
-        return json.dumps(values)
+        text = json.dumps(values)
+        if len(text) <= MOST_CHARACTERS:
+            return text
+        none = np.zeros(0, dtype=np.uint8)
+        return History(tuple(replace(each, kind="unknown", store="", roles=none) for each in self.trainings)).to_text()
 
     @classmethod
     def from_text(cls, text: str, name: str) -> "History":
