@@ -99,9 +99,12 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
 def provenance_lines(store: Store) -> Iterator[str]:
     """What was done to the data of a table or of scenes when they were packed."""
     for origin, members in (("table", "rows"), ("cut", "scenes")):
-        for name, where in store.provenance.get(origin, {}).get("warped", {}).items():
+        facts = store.provenance.get(origin, {})
+        for name, where in facts.get("warped", {}).items():
             count = where if isinstance(where, int) else len(where)
-            yield f"{name}: brought to the reference's grid in {count} {members}"
+            methods = facts.get("resampling", {}).get(name, {})
+            how = f" ({', '.join(methods)})" if methods else ""
+            yield f"{name}: brought to the reference's grid in {count} {members}{how}"
     if "table" in store.provenance:
         yield f"scenes are {store.provenance['table']['scenes']}"
 

@@ -20,7 +20,7 @@ from eofuse.config import parse_options, parse_yaml
 from eofuse.data.cut import cut
 from eofuse.data.describe import describe_store
 from eofuse.data.georeference import grid_of
-from eofuse.data.sources.grid import Grid, tile_starts, tiles_to_cover
+from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover
 from eofuse.data.sources.polygons import Polygons
 from eofuse.data.sources.scene_spec import LayerSpec, PolygonSpec, SceneSpec
 from eofuse.data.splits import SplitOptions, leakage, make_split
@@ -400,9 +400,12 @@ def strange(tmp_path_factory):
         ({"s2": {"files": "negative/{scene}.tif", "channels": ["B02", "B03"]}}, "values from -50 .*do not fit uint16"),
         ({"map": {"files": "codes/{scene}.tif", "categories": {1: "x", 2: "y"}}}, "not in the list: 3, 4, 5, 6"),
         ({"s1": {"files": "named/{scene}.tif"}}, r"no band named VH \(its bands: VV, HH\)"),
-        ({"gaps": {"files": "gaps/{scene}.tif"}}, "5 values have no data .*set modalities.gaps.nodata"),
+        (
+            {"gaps": {"files": "gaps/{scene}.tif", "dtype": "int16"}},
+            "5 values have no data .*set modalities.gaps.nodata",
+        ),
         ({"text": {"files": "text/{scene}.tif"}}, "not a readable GeoTIFF"),
-        ({"masked": {"files": "masked/{scene}.tif"}}, "mask or alpha band"),
+        ({"masked": {"files": "masked/{scene}.tif"}}, "6 values have no data .*set modalities.masked.nodata"),
         ({"s2": {"files": "scaled/{scene}.tif", "channels": ["B02", "B03"]}}, "offset -0.1.*set add: -1000"),
     ],
 )

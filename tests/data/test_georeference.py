@@ -17,9 +17,9 @@ from eofuse.data.combine import append, merge
 from eofuse.data.cut import cut
 from eofuse.data.georeference import GRID_COLUMNS, corners, grid_of, has_grid, recovered
 from eofuse.data.pack import pack
+from eofuse.data.reading.grid import Grid
 from eofuse.data.selection import subset
 from eofuse.data.sources.ben_ge import open_ben_ge
-from eofuse.data.sources.grid import Grid
 from eofuse.data.store import INDEX_FILE, STORE_FILE, open_store
 from eofuse.files import sha256
 from table_folder import TableFolder

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.warp import Resampling, reproject
 
-from eofuse.data.sources.raster import check_aligned, check_crs, raster_environment, read_band, upsample_bilinear
+from eofuse.data.reading.rasters import reading_environment
+from eofuse.data.sources.raster import check_aligned, check_crs, read_band, upsample_bilinear
 from eofuse.errors import DataError
 from fake_ben_ge import write_tif
 
@@ -15,7 +17,7 @@ NOISE = np.random.default_rng(0).integers(1, 9000, (24, 24)).astype(np.uint16)
 
 
 def read(path, dtypes=("uint16",), **options):
-    with raster_environment():
+    with reading_environment():
         return read_band(path, "a_patch", "B05", dtypes, **options)
 
 
@@ -151,3 +153,12 @@ def test_grids_that_do_not_share_their_corner_are_an_error(tmp_path):
         check_aligned(shifted, fine, 2)
     with pytest.raises(DataError, match="pixel size 20, expected"):
         check_aligned(coarse, fine, 6)
+
+
+def test_masked_pixels_are_an_error(tmp_path):
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", "GTiff", 4, 4, 1, "EPSG:32632", Affine(10, 0, 0, 0, -10, 0), "uint16") as file:
+        file.write(np.ones((1, 4, 4), np.uint16))
+        file.write_mask(np.arange(16).reshape(4, 4) > 2)
+    with pytest.raises(DataError, match="3 pixels are masked"):
+        read(path)

@@ -15,7 +15,7 @@ from rasterio.warp import transform
 from eofuse.data.boxes import read_geojson
 from eofuse.data.georeference import set_grids
 from eofuse.data.pack import pack_source
-from eofuse.data.sources.grid import Grid
+from eofuse.data.reading.grid import Grid
 from eofuse.data.store import Store, Window
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.maps import MapFolder

@@ -121,7 +121,7 @@ def run_cut(arguments: argparse.Namespace) -> int:
     for warning in done.warnings:
         print(f"note: {warning}")
     for name, scenes in done.warped.items():
-        print(f"{name}: warped to the reference's grid in {len(scenes)} scenes")
+        print(f"{name}: warped to the reference's grid in {len(scenes)} scenes ({', '.join(done.resampling[name])})")
     print(
         f"{arguments.store}: {len(done.store)} patches of {', '.join(done.store.modalities)}; "
         f"left out: {done.beyond_edge} that would stick out, {done.no_data} without data"

@@ -9,7 +9,7 @@ from typing import Any
 from eofuse.config import apply_overrides, parse_options, read_yaml
 from eofuse.data.pack import pack_source
 from eofuse.data.problems import Problem
-from eofuse.data.sources.scene_layers import close_files
+from eofuse.data.reading.rasters import close_files
 from eofuse.data.sources.scene_spec import SceneSpec
 from eofuse.data.sources.scenes import open_scenes
 from eofuse.data.store import Store
@@ -27,6 +27,7 @@ class Cut:
         beyond_edge: patches left out because they would stick out of their scene.
         no_data: patches left out because the reference holds nothing there.
         warped: by modality, the scenes in which it was brought to another grid.
+        resampling: by modality and method of bringing it there, the number of scenes.
         warnings: what looks odd.
     """
 
@@ -34,6 +35,7 @@ class Cut:
     beyond_edge: int
     no_data: int
     warped: dict[str, list[str]]
+    resampling: dict[str, dict[str, int]]
     warnings: tuple[Problem, ...]
 
 
@@ -79,7 +81,8 @@ def cut(
         close_files()
     facts = source.provenance["cut"]
     left_out = facts["left_out"]
-    return Cut(done, left_out["beyond_edge"], left_out["no_data"], facts["warped"], tuple(source.problems))
+    counts = left_out["beyond_edge"], left_out["no_data"]
+    return Cut(done, *counts, facts["warped"], facts["resampling"], tuple(source.problems))
 
 
 def _phase(progress: Progress | None, words: str) -> Callable[[int, int], None] | None:

@@ -21,7 +21,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from eofuse.data.problems import Problem
-from eofuse.data.sources.grid import KM_PER_DEGREE, Grid
+from eofuse.data.reading.grid import KM_PER_DEGREE, Grid
 
 GRID_COLUMNS = ("ulx", "uly", "grid_a", "grid_b", "grid_d", "grid_e", "grid_width", "grid_height")
 

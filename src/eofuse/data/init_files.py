@@ -10,12 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from eofuse.data.init_columns import is_text, modality_name
-from eofuse.data.sources.raster import raster_environment
-from eofuse.data.sources.scene_layers import RasterFile
-from eofuse.data.sources.table_rasters import inspect_file
+from eofuse.data.reading.rasters import SUFFIXES, RasterFile, inspect_raster, reading_environment
 from eofuse.errors import DataError
 
-IMAGES = (".tif", ".tiff", ".jp2")
 SAMPLE = 20
 """Rows whose files are looked for and looked at."""
 
@@ -88,7 +85,7 @@ def list_images(folder: Path) -> list[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [
-            (Path(parent) / name).relative_to(folder).as_posix() for name in names if name.lower().endswith(IMAGES)
+            (Path(parent) / name).relative_to(folder).as_posix() for name in names if name.lower().endswith(SUFFIXES)
         ]
     return sorted(found)
 
@@ -112,10 +109,10 @@ def find_patterns(
         identity: the column with the id.
         taken: names of other modalities.
     """
-    with raster_environment():
+    with reading_environment():
         for name in table.columns:
             cells = table[name].dropna()
-            if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(IMAGES).all():
+            if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(SUFFIXES).all():
                 found = _described(folder, table, f"{{{name}}}", modality_name("image", taken), ())
                 if found is not None:
                     return [found]
@@ -199,7 +196,7 @@ def _described(
     files = []
     for path in there[:SAMPLE]:
         try:
-            files.append(inspect_file(path, path))
+            files.append(inspect_raster(path, path))
         except DataError:
             continue
     if not files:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from eofuse.data.sources.grid import Grid
+from eofuse.data.reading.grid import Grid
 from eofuse.data.store import Store, Window
 from eofuse.errors import UsageError
 from eofuse.files import file_name, replacing

@@ -4,7 +4,7 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform
 
 from eofuse.data import georeference
-from eofuse.data.sources.grid import Grid
+from eofuse.data.reading.grid import Grid
 from eofuse.data.store import Store, Window
 from eofuse.errors import DataError
 

@@ -166,7 +166,7 @@ def test_a_coarser_file_is_brought_to_the_reference_and_said(mine, tmp_path):
     np.testing.assert_allclose(store.read("dem", [0])[0, 0, 4], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3], atol=0.01)
     assert set(np.unique(store.read("mask", [0]))) == {1, 2}
     lines = list(provenance_lines(store))
-    assert "dem: brought to the reference's grid in 6 rows" in lines
+    assert "dem: brought to the reference's grid in 6 rows (bilinear)" in lines
     assert not any(line.startswith("optical") for line in lines)
 
 

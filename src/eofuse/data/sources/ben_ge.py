@@ -23,11 +23,12 @@ from affine import Affine
 
 from eofuse.data.georeference import PIXEL_M, centres, misplaced, named_crs, set_grids
 from eofuse.data.problems import Problem, errors_first
-from eofuse.data.sources.grid import Grid
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.rasters import reading_environment
 from eofuse.data.sources.index import build_index
 from eofuse.data.sources.layout import Layout, find_layout
 from eofuse.data.sources.patch_rasters import READERS, REFERENCE_BAND, band_paths
-from eofuse.data.sources.raster import Band, check_crs, raster_environment, read_band, read_grid
+from eofuse.data.sources.raster import Band, check_crs, read_band, read_grid
 from eofuse.errors import DataError
 from eofuse.modalities import BEN_GE_MODALITIES, SENTINEL1, SENTINEL2, Kind, Modality, find_modality
 
@@ -67,7 +68,7 @@ class BenGeSource:
         """Writes the grid of each patch into the index: that of its first raster, which its label file should agree with."""
         grids: list[Grid | None] = []
         stated = list(zip(*(self.index[name] for name in ("crs", "ulx", "uly")), strict=True))
-        with raster_environment():
+        with reading_environment():
             for row, (crs, left, top) in enumerate(stated):
                 grid = self._grid(row)
                 is_stated = isinstance(crs, str) and math.isfinite(left) and math.isfinite(top)
@@ -106,7 +107,7 @@ class BenGeSource:
             DataError: if no patch can be read.
         """
         first_error: DataError | None = None
-        with raster_environment():
+        with reading_environment():
             for row in range(len(self.index)):
                 for modality in self._rasters(row):
                     try:
@@ -147,7 +148,7 @@ class BenGeSource:
         size = self.patch_size
         rasters: dict[str, tuple[npt.NDArray[np.generic], Band]] = {}
         reference: Band | None = None
-        with raster_environment():
+        with reading_environment():
             for modality in self._rasters(row):
                 values, band = self._read_raster(row, modality, size)
                 reference = reference or band
@@ -163,7 +164,7 @@ class BenGeSource:
             size: tuple[int, int] | None = self.patch_size
         except DataError:
             size = None
-        with raster_environment():
+        with reading_environment():
             for modality in self._rasters(row):
                 try:
                     self._read_raster(row, modality, size)

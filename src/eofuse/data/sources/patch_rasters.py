@@ -2,7 +2,7 @@
 
 `READERS` has a function a modality. Each takes the modality's files (one a channel), the patch's id and the size that
 its 10 m grid must have (None: any). It gives (channels, height, width) with the band whose grid that is, or raises a
-`DataError` naming patch, band and file. Call them within `raster_environment()`.
+`DataError` naming patch, band and file. Call them within `reading_environment()`.
 """
 
 from collections import defaultdict

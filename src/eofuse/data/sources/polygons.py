@@ -14,7 +14,7 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.features import bounds, rasterize
 from rasterio.warp import transform_geom
 
-from eofuse.data.sources.grid import Grid
+from eofuse.data.reading.grid import Grid
 from eofuse.errors import DataError, did_you_mean
 from eofuse.modalities import Category
 

@@ -10,14 +10,16 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 
-from eofuse.data.sources.grid import Grid
+from eofuse.data.reading.grid import Grid
 from eofuse.errors import DataError
 
 _ALIGNMENT_TOLERANCE = 1e-3
@@ -43,23 +45,10 @@ class Band:
     where: str
 
 
-def raster_environment() -> rasterio.Env:
-    """GDAL settings for reading many small files: no listing of folders, no side-car files, no threads of its own.
-
-    The coordinate system is built from the file's own keys, which takes half as long as a look-up of its code.
-    """
-    return rasterio.Env(
-        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
-        GDAL_PAM_ENABLED="NO",
-        GDAL_NUM_THREADS="1",
-        GTIFF_SRS_SOURCE="GEOKEYS",
-    )
-
-
 def read_band(path: str | Path, patch_id: str, band: str, dtypes: Collection[str], *, single: bool = True) -> Band:
     """Reads the first band of a GeoTIFF.
 
-    Call it within `raster_environment()`.
+    Call it within `eofuse.data.reading.rasters.reading_environment()`.
 
     Args:
         path: the file.
@@ -69,7 +58,7 @@ def read_band(path: str | Path, patch_id: str, band: str, dtypes: Collection[str
         single: whether a file of more than one band is an error.
 
     Raises:
-        DataError: if the file is missing, not a GeoTIFF, damaged, of another dtype, or holds NaN or infinity.
+        DataError: if the file is missing, not a GeoTIFF, damaged, of another dtype, or holds NaN, infinity or masked pixels.
     """
     where = f"patch {patch_id}, band {band}, {path}"
     try:
@@ -81,6 +70,7 @@ def read_band(path: str | Path, patch_id: str, band: str, dtypes: Collection[str
                 expected = " or ".join(dtypes)
                 raise DataError(f"dtype {dtype}, expected {expected}", where=where, fix="fetch the original file again")
             values = dataset.read(1)
+            masked = _masked_pixels(dataset)
             found = Band(values, dataset.transform, dataset.crs, dataset.nodata, where)
     except (RasterioError, OSError) as error:
         if not os.path.exists(path):  # noqa: PTH110 (a path may be a str here, for speed)
@@ -90,19 +80,28 @@ def read_band(path: str | Path, patch_id: str, band: str, dtypes: Collection[str
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         raise DataError(f"{count} pixels are NaN or infinite", where=where, fix="leave the patch out")
+    if masked:
+        raise DataError(f"{masked} pixels are masked, no data", where=where, fix="leave the patch out")
     return found
 
 
 def read_grid(path: str | Path) -> Grid | None:
     """The grid of a GeoTIFF, whose reference system is empty if it names none; None if it can't be opened.
 
-    Call it within `raster_environment()`.
+    Call it within `reading_environment()`.
     """
     try:
         with rasterio.io.DatasetReader(path, driver="GTiff", sharing=False) as dataset:
             return Grid(dataset.crs or rasterio.crs.CRS(), dataset.transform, dataset.width, dataset.height)
     except (RasterioError, OSError):
         return None
+
+
+def _masked_pixels(dataset: Any) -> int:
+    """Pixels of the first band that a mask or alpha band of the file leaves out."""
+    if MaskFlags.per_dataset not in dataset.mask_flag_enums[0]:
+        return 0
+    return int((dataset.read_masks(1) == 0).sum())
 
 
 def check_shape(band: Band, shape: tuple[int, int]) -> None:

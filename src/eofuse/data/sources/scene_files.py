@@ -6,16 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eofuse.data.sources.grid import Grid
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
+from eofuse.data.reading.resampling import Method
+from eofuse.data.sources.matching import band_names, match_files, place_raster, same_grid
 from eofuse.data.sources.polygons import Polygons, read_polygons
-from eofuse.data.sources.scene_layers import (
-    Layer,
-    RasterFile,
-    band_names,
-    inspect_file,
-    match_files,
-    same_grid,
-)
 from eofuse.data.sources.scene_spec import LayerSpec, SceneSpec, describe_layer, known_modality
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Modality
@@ -27,7 +22,7 @@ class Scene:
 
     name: str
     grid: Grid
-    content: dict[str, tuple[Layer, ...] | Polygons]
+    content: dict[str, tuple[PlacedRaster, ...] | Polygons]
 
 
 def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
@@ -71,24 +66,37 @@ def _channels_of_pattern(name: str, layer: LayerSpec) -> tuple[str, ...]:
 def _files(name: str, layer: LayerSpec, root: Path, scene: str) -> list[RasterFile]:
     pattern = str(layer.files).replace("{scene}", scene)
     if "{channel}" not in pattern:
-        return [inspect_file(root / pattern, scene, name)]
+        return [_inspect(root / pattern, scene, name)]
     channels = _channels_of_pattern(name, layer)
-    return [inspect_file(root / pattern.replace("{channel}", channel), scene, name) for channel in channels]
+    return [_inspect(root / pattern.replace("{channel}", channel), scene, name) for channel in channels]
+
+
+def _inspect(path: Path, scene: str, name: str) -> RasterFile:
+    """Looks at a file, which must be georeferenced."""
+    where = f"scene {scene}, {name}, {path}"
+    if not path.is_file():
+        fix = "add the file, or list the scenes that have it under `scenes`, cut the others without it and `eofuse merge` the stores"
+        raise DataError("file missing", where=where, fix=fix)
+    file = inspect_raster(path, where)
+    if not file.grid.crs:
+        fix = "georeference the file, or put a .prj file with the reference system beside it"
+        raise DataError("has no coordinate reference system", where=where, fix=fix)
+    return file
 
 
 def resolve_scenes(
     spec: SceneSpec, root: Path, names: Sequence[str]
-) -> tuple[list[Scene], list[Modality], dict[str, list[str]]]:
-    """Every scene with its files, the modalities as stored, and by modality the scenes in which it is warped.
+) -> tuple[list[Scene], list[Modality], dict[str, dict[str, Method]]]:
+    """Every scene with its files, the modalities as stored, and by modality how it is resampled in the scenes where it is.
 
-    Call it within `scene_environment()`.
+    Call it within `reading_environment()`.
 
     Raises:
         DataError: if a file is missing or not what it should be.
         UsageError: if the spec contradicts itself or the files.
     """
     modalities: dict[str, Modality] = {}
-    warped: dict[str, list[str]] = {}
+    resampled: dict[str, dict[str, Method]] = {}
     scenes: list[Scene] = []
     shared: dict[tuple[str, str], list[RasterFile]] = {}
     for scene in names:
@@ -103,21 +111,22 @@ def resolve_scenes(
             if name not in modalities:
                 modalities[name] = _modality(name, layer, files.get(name, []))
         grid = same_grid(files[spec.reference_name])
-        content: dict[str, tuple[Layer, ...] | Polygons] = {}
+        content: dict[str, tuple[PlacedRaster, ...] | Polygons] = {}
         for name, layer in spec.modalities.items():
             if layer.polygons is not None:
                 content[name] = _polygons(layer, modalities[name], root, scene, grid)
                 continue
             layers = _layers(scene, layer, modalities[name], files[name], grid)
             content[name] = layers
-            if any(part.place is None for part in layers):
-                warped.setdefault(name, []).append(scene)
+            for raster in layers:
+                if raster.method is not None:
+                    resampled.setdefault(name, {})[scene] = raster.method
         scenes.append(Scene(scene, grid, content))
     for name, layer in spec.modalities.items():
         parts = [scene.content[name] for scene in scenes]
         if layer.polygons and not any(isinstance(part, Polygons) and part.geometries for part in parts):
             raise DataError("no polygon lies in a scene", where=name, fix="check the coordinates of the file")
-    return scenes, list(modalities.values()), warped
+    return scenes, list(modalities.values()), resampled
 
 
 def _modality(name: str, layer: LayerSpec, files: Sequence[RasterFile]) -> Modality:
@@ -130,9 +139,12 @@ def _modality(name: str, layer: LayerSpec, files: Sequence[RasterFile]) -> Modal
 
 def _layers(
     scene: str, layer: LayerSpec, modality: Modality, files: Sequence[RasterFile], grid: Grid
-) -> tuple[Layer, ...]:
+) -> tuple[PlacedRaster, ...]:
     matched = match_files(files, modality, layer.nodata, layer.added(scene), f"scene {scene}, {modality.name}")
-    return tuple(Layer(file.path, bands, nodata, file.grid.place_on(grid)) for file, bands, nodata in matched)
+    return tuple(
+        place_raster(file, bands, nodata, file.grid.place_on(grid), grid, modality, layer.resampling)
+        for file, bands, nodata in matched
+    )
 
 
 def _polygons(layer: LayerSpec, modality: Modality, root: Path, scene: str, grid: Grid) -> Polygons:
@@ -152,7 +164,7 @@ def _polygons(layer: LayerSpec, modality: Modality, root: Path, scene: str, grid
 
 
 def scene_paths(spec: SceneSpec, scenes: Sequence[Scene], root: Path) -> list[Path]:
-    """All files of the scenes, sorted."""
+    """All files of the scenes with their side-car files, sorted."""
     paths = set()
     for scene in scenes:
         for name, content in scene.content.items():
@@ -161,5 +173,5 @@ def scene_paths(spec: SceneSpec, scenes: Sequence[Scene], root: Path) -> list[Pa
                 assert polygons is not None
                 paths.add(root / polygons.file.replace("{scene}", scene.name))
             else:
-                paths |= {Path(layer.path) for layer in content}
+                paths |= {Path(path) for raster in content for path in (raster.file.path, *raster.file.sidecars)}
     return sorted(paths)

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from eofuse.config import Options
+from eofuse.data.reading.resampling import METHODS_FOR_CLASSES, Method
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality
 
@@ -89,7 +90,8 @@ class LayerSpec(Options):
         offset: added to them after scaling.
         add: added to the values of the files before they are stored; one number, or one for each scene that needs it.
         clip: smallest and largest value that is stored; what lies beyond is set to them. Without it, that is an error.
-        nodata: value that means "nothing here" in the files, in place of what the files declare.
+        nodata: value that means "nothing here" in the files, in place of what the files declare; masks of the files count besides.
+        resampling: how files on another grid are brought to the reference's, in place of what suits the size of their pixels.
         categories: name of each code of a class map.
     """
 
@@ -105,6 +107,7 @@ class LayerSpec(Options):
     add: float | dict[str, float] = 0.0
     clip: tuple[float, float] | None = None
     nodata: float | None = Field(default=None, allow_inf_nan=False)
+    resampling: Method | None = None
     categories: dict[Annotated[int, Field(ge=0, le=255)], str | ClassSpec] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
@@ -115,6 +118,8 @@ class LayerSpec(Options):
             raise ValueError("files must be relative to root; set root")
         if self.kind == "raster" and (self.polygons or self.categories):
             raise ValueError("polygons and categories make a map of classes, so kind must be category")
+        if self.polygons is not None and self.resampling is not None:
+            raise ValueError("resampling has no meaning for polygons: a pixel has the class in which its centre lies")
         if self.channels is not None and len(set(self.channels)) < len(self.channels):
             raise ValueError("a channel is named twice")
         if self.clip is not None and self.clip[0] >= self.clip[1]:
@@ -262,6 +267,9 @@ def _describe_classes(
     for key in ("scale", "offset", "add", "clip", "dtype", "unit"):
         if getattr(layer, key) != LayerSpec.model_fields[key].default:
             raise UsageError("has no meaning for a map of classes", where=f"{where}.{key}", fix="remove it")
+    if layer.resampling not in (None, *METHODS_FOR_CLASSES):
+        fix = f"choose {' or '.join(METHODS_FOR_CLASSES)}, or leave it out"
+        raise UsageError(f"'{layer.resampling}' makes no sense of codes", where=f"{where}.resampling", fix=fix)
     if len(channels) != 1:
         raise UsageError(f"a map of classes has one band, not {len(channels)}", where=where)
     if known is not None:

@@ -2,14 +2,15 @@
 
 `open_scenes` finds the files, looks at every patch once and indexes those that are kept; `ScenesSource.read` gives the rasters of a
 patch. Only windows are read, never whole scenes. The grid of a scene is that of its reference modality; a file with another
-one is warped to it, bilinearly, or by the nearest pixel for classes.
+one is resampled to it (`eofuse.data.reading.resampling`).
 """
 
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from rasterio.warp import transform
 
 from eofuse.data.georeference import set_grids
 from eofuse.data.problems import Problem
-from eofuse.data.sources.grid import tile_starts, tiles_to_cover
+from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover
+from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
+from eofuse.data.sources.matching import describe_values, fit_values, mixed_values, without_data
 from eofuse.data.sources.polygons import Polygons
 from eofuse.data.sources.scene_files import Scene, find_scenes, resolve_scenes, scene_paths
-from eofuse.data.sources.scene_layers import fit_values, read_window, scene_environment
 from eofuse.data.sources.scene_spec import SceneSpec
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import SENTINEL2, Modality
@@ -92,14 +94,14 @@ class ScenesSource:
         return {
             modality.name: found[modality.name]
             for modality in self.modalities
-            if modality.nodata is None or (found[modality.name] != modality.nodata).any()
+            if not without_data(found[modality.name], modality).all()
         }
 
     def read_tile(self, tile: _Tile) -> dict[str, Raster]:
         """All modalities of a tile, with nodata where there is nothing."""
         scene, size = self._scenes[tile.scene], self.patch_size[0]
         rasters: dict[str, Raster] = {}
-        with scene_environment():
+        with reading_environment():
             for modality in self.modalities:
                 content = scene.content[modality.name]
                 if isinstance(content, Polygons):
@@ -107,11 +109,10 @@ class ScenesSource:
                     rasters[modality.name] = drawn[None]
                     continue
                 parts = []
-                for layer in content:
-                    where = f"{patch_name(scene.name, tile)}, {modality.name}, {layer.path}"
-                    smooth = not modality.is_categorical
-                    values = read_window(layer, scene.grid, tile.left, tile.top, size, smooth=smooth, where=where)
-                    parts.append(self._prepare(values, modality, scene.name, layer.place is None, where))
+                for raster in content:
+                    where = f"{patch_name(scene.name, tile)}, {modality.name}, {raster.file.path}"
+                    values = _read_tile(raster, scene.grid, tile, size, where)
+                    parts.append(self._prepare(values, modality, scene.name, raster.place is None, where))
                 rasters[modality.name] = np.concatenate(parts)
         return rasters
 
@@ -123,6 +124,15 @@ class ScenesSource:
         if layer.clip is not None:
             values = np.clip(values, *layer.clip)
         return fit_values(values, modality, warped, where)
+
+
+def _read_tile(raster: PlacedRaster, grid: Grid, tile: _Tile, size: int, where: str) -> npt.NDArray[np.float64]:
+    """(bands, size, size) of a tile, NaN where there are no data."""
+    if raster.place is not None:
+        raster = replace(raster, place=(raster.place[0] - tile.left, raster.place[1] - tile.top))
+    square = grid.window(tile.left, tile.top, size, size)
+    values = read_on(raster, square, where, kept_open(raster.file.path, where))
+    return np.full((len(raster.bands), size, size), np.nan) if values is None else values
 
 
 def patch_name(scene: str, tile: _Tile) -> str:
@@ -158,8 +168,8 @@ def open_scenes(
     if not root.is_dir():
         raise UsageError("there is no such folder", where=root, fix="correct `root` in the spec")
     names = find_scenes(spec, root)
-    with scene_environment():
-        scenes, modalities, warped = resolve_scenes(spec, root, names)
+    with reading_environment():
+        scenes, modalities, resampled = resolve_scenes(spec, root, names)
     tiles, beyond_edge = _tiles(scenes, size, overlap)
     source = ScenesSource(spec, scenes, modalities, tiles, size)
     survey = _survey(source, tiles, workers, progress)
@@ -181,7 +191,8 @@ def open_scenes(
             "overlap": overlap,
             "scenes": len(scenes),
             "left_out": {"beyond_edge": beyond_edge, "no_data": len(tiles) - len(kept)},
-            "warped": warped,
+            "warped": {name: list(where) for name, where in resampled.items()},
+            "resampling": {name: dict(sorted(Counter(by.values()).items())) for name, by in resampled.items()},
         }
     }
     source.fingerprint = _fingerprint(source, scenes, root)
@@ -241,7 +252,7 @@ def _survey_strip(source: ScenesSource, strip: Sequence[_Tile]) -> npt.NDArray[n
         rasters = source.read_tile(tile)
         for position, modality in enumerate(source.modalities):
             values = rasters[modality.name]
-            present = values if modality.nodata is None else values[values != modality.nodata]
+            present = values[~without_data(values, modality)]
             facts[0, number, position] = 1 - present.size / values.size
             facts[1, number, position] = present.min() if present.size else np.nan
     return facts
@@ -289,8 +300,13 @@ def _index(source: ScenesSource, scenes: Sequence[Scene], nodata: npt.NDArray[np
 def _warnings(
     spec: SceneSpec, scenes: Sequence[Scene], modalities: Sequence[Modality], tiles: Sequence[_Tile], survey: _Survey
 ) -> list[Problem]:
-    """What looks odd: an offset that is still in Sentinel-2, backscatter that is not in decibels."""
-    problems = []
+    """What looks odd: files that differ, an offset that is still in Sentinel-2, backscatter that is not in decibels."""
+    problems: list[Problem] = []
+    for modality in modalities:
+        content = [scene.content[modality.name] for scene in scenes]
+        rasters = (raster for part in content if not isinstance(part, Polygons) for raster in part)
+        mixed = None if modality.is_categorical else mixed_values(modality.name, Counter(map(describe_values, rasters)))
+        problems += [] if mixed is None else [mixed]
     scene_of_tile = np.array([tile.scene for tile in tiles])
     for number, scene in enumerate(scenes):
         for position, modality in enumerate(modalities):

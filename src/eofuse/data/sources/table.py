@@ -5,8 +5,10 @@
 """
 
 import hashlib
+import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ import pandas as pd
 from eofuse.config import apply_overrides, parse_options, read_yaml
 from eofuse.data.georeference import centres, misplaced, set_grids
 from eofuse.data.problems import Problem, errors_first
-from eofuse.data.sources.grid import Grid
-from eofuse.data.sources.raster import raster_environment
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.rasters import reading_environment
+from eofuse.data.sources.matching import describe_values, mixed_values
 from eofuse.data.sources.table_columns import Rows, facts, fill_scenes, other_columns, row_ids
 from eofuse.data.sources.table_file import parse_columns, read_table_file
 from eofuse.data.sources.table_rasters import RowRasters
@@ -75,7 +78,7 @@ class TableSource:
         """
         found: dict[str, npt.NDArray[np.generic]] = {}
         if self._rasters is not None:
-            with raster_environment():
+            with reading_environment():
                 found.update(self._rasters.read(row))
         found.update({name: values[row] for name, (values, present) in self._series.items() if present[row]})
         return found
@@ -127,9 +130,9 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
     table = parse_columns(read_table_file(path, spec.text_columns(), spec.decimal), spec.parse, path)
     rows = Rows(table, path, row_ids(spec, table, path))
     index = facts(spec, rows)
-    with raster_environment():
+    with reading_environment():
         rasters = RowRasters(spec, root, rows) if spec.raster_names else None
-        survey = _survey(rasters, index, rows, progress) if rasters else {}
+        resampled, sidecars = _survey(rasters, index, rows, progress) if rasters else ({}, [])
     values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if each.kind != "raster"}
     _require_unknown_labels(spec, values)
     modalities = _modalities(spec, values, rasters)
@@ -159,11 +162,12 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
         "table": {
             "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
             "scenes": scenes,
-            "warped": survey,
+            "warped": {name: methods.total() for name, methods in resampled.items()},
+            "resampling": {name: dict(sorted(methods.items())) for name, methods in resampled.items()},
             "warnings": [str(problem) for problem in source.problems if problem.severity == "warning"],
         },
     }
-    source.fingerprint = _fingerprint(source, rasters, root)
+    source.fingerprint = _fingerprint(source, rasters, sidecars, root)
     return source
 
 
@@ -189,12 +193,18 @@ def _used(spec: TableSpec, values: Mapping[str, Values]) -> set[str]:
     return used | ({spec.id} if spec.id else set())
 
 
-def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Progress | None) -> dict[str, int]:
-    """Fills in grid and place of every row that has a raster; gives the number of rows in which each modality is warped.
+def _survey(
+    rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Progress | None
+) -> tuple[dict[str, Counter[str]], list[str]]:
+    """Fills in grid and place of every row that has a raster.
+
+    Gives, by modality and method, the number of rows in which it is resampled, and the paths of all side-car files.
 
     What is wrong with a file is added to the problems.
     """
-    warped: dict[str, int] = {}
+    found: dict[str, Counter[str]] = {}
+    sidecars: set[str] = set()
+    values: dict[str, Counter[str]] = {name: Counter() for name in rasters.modalities}
     bad = rows.bad_ids()
     grids: list[Grid | None] = [None] * len(rows.ids)
     other_pixels = 0
@@ -208,11 +218,16 @@ def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Prog
         except DataError as error:
             rows.problems.append(Problem.from_error(error, name))
             continue
-        for modality in resolved.warped():
-            warped[modality] = warped.get(modality, 0) + 1
+        sidecars.update(path for files in resolved.files.values() for raster in files for path in raster.file.sidecars)
+        for modality, files in resolved.files.items():
+            values[modality].update(describe_values(raster) for raster in files)
+        for modality, method in resolved.resampled().items():
+            found.setdefault(modality, Counter())[method] += 1
         other_pixels += resolved.has_pixels_unlike(rasters.reference)
         if resolved.files and resolved.grid.crs:
             grids[row] = resolved.grid
+    mixed = (mixed_values(name, found) for name, found in values.items() if not rasters.modalities[name].is_categorical)
+    rows.problems += [problem for problem in mixed if problem is not None]
     if other_pixels:
         what = f"{other_pixels} rows have pixels of another size than the first row, and keep them"
         rows.warn(what, "resample these files, or make a store of each size")
@@ -220,10 +235,10 @@ def _survey(rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Prog
     rows.problems += misplaced(index, rows.path.name)
     for key, column in zip(("lon", "lat"), centres(index).T, strict=True):
         index[key] = index[key].fillna(pd.Series(column))
-    return warped
+    return found, sorted(sidecars)
 
 
-def _fingerprint(source: TableSource, rasters: RowRasters | None, root: Path) -> str:
+def _fingerprint(source: TableSource, rasters: RowRasters | None, sidecars: Sequence[str], root: Path) -> str:
     """Digest of spec, index, series, and names, sizes and times of the files; the same wherever the folder lies."""
     digest = hashlib.sha256(json.dumps(source.provenance["table"], sort_keys=True).encode())
     for name, column in source.index.items():
@@ -233,8 +248,8 @@ def _fingerprint(source: TableSource, rasters: RowRasters | None, root: Path) ->
     for values, _ in source._series.values():
         digest.update(np.ascontiguousarray(values).tobytes())
     base = os.path.abspath(root)  # noqa: PTH100 (as the paths were made)
-    for found in rasters.paths.values() if rasters else ():
-        for path in (path for paths in found if paths is not None for path in paths):
-            state = os.stat(path)  # noqa: PTH116 (a str, for speed)
-            digest.update(f"{os.path.relpath(path, base)} {state.st_size} {state.st_mtime_ns}\0".encode())
+    rows = (paths for found in (rasters.paths.values() if rasters else ()) for paths in found if paths is not None)
+    for path in itertools.chain(itertools.chain.from_iterable(rows), sidecars):
+        state = os.stat(path)  # noqa: PTH116 (a str, for speed)
+        digest.update(f"{os.path.relpath(path, base)} {state.st_size} {state.st_mtime_ns}\0".encode())
     return digest.hexdigest()

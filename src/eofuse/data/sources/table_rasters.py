@@ -1,8 +1,8 @@
 """Raster files of the rows of a table: which they are, what their modality is, and their pixels on the grid of the reference.
 
 `RowRasters` finds the files of every row, `RowRasters.resolve` looks at those of one and `RowRasters.read` gives their pixels.
-Files on another grid are warped: bilinearly, or by the nearest pixel where they hold classes. Files without a reference system are
-taken as they lie if they have as many pixels as the reference.
+Files on another grid are resampled (`eofuse.data.reading.resampling`). Files without a reference system are taken as they lie if they
+have as many pixels as the reference.
 """
 
 import math
@@ -10,21 +10,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import rasterio
 from affine import Affine
-from rasterio.crs import CRS
-from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import RasterioError
-from rasterio.warp import reproject, transform_bounds
-from rasterio.windows import Window
 
-from eofuse.data.sources.grid import TOLERANCE_PIXELS, Grid, is_mirrored
-from eofuse.data.sources.scene_layers import DRIVERS, RasterFile, band_names, fit_values, match_files
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on
+from eofuse.data.reading.resampling import Method
+from eofuse.data.sources.matching import band_names, fit_values, match_files, place_raster
 from eofuse.data.sources.scene_spec import STORED_TYPE, ClassSpec, LayerSpec, describe_layer
 from eofuse.data.sources.table_columns import Rows
 from eofuse.data.sources.table_spec import ModalitySpec, TableSpec, pattern_fields
@@ -37,32 +32,17 @@ Paths = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class PlacedFile:
-    """A file of a modality of a row.
-
-    Attributes:
-        file: what it says of itself.
-        bands: numbers of the bands wanted, from 1.
-        nodata: value that means "nothing here", besides NaN and infinity.
-        place: column and row of the row's grid at which the file begins; None if it has to be warped.
-    """
-
-    file: RasterFile
-    bands: tuple[int, ...]
-    nodata: float | None
-    place: tuple[int, int] | None
-
-
-@dataclass(frozen=True)
 class Resolved:
     """The rasters of a row: their grid, and the files of each modality that it has."""
 
     grid: Grid
-    files: dict[str, tuple[PlacedFile, ...]]
+    files: dict[str, tuple[PlacedRaster, ...]]
 
-    def warped(self) -> list[str]:
-        """Modalities that are brought to another grid."""
-        return [name for name, files in self.files.items() if any(file.place is None for file in files)]
+    def resampled(self) -> dict[str, Method]:
+        """Modalities that are brought to another grid, and how."""
+        return {
+            name: raster.method for name, files in self.files.items() for raster in files if raster.method is not None
+        }
 
     def has_pixels_unlike(self, reference: Grid) -> bool:
         """Whether the pixels of the row are of another size than those of a grid with the same unit, by more than a hundredth."""
@@ -96,7 +76,7 @@ class RowRasters:
         self.size = (side, side) if side else (self.reference.height, self.reference.width)
 
     def resolve(self, row: int) -> Resolved:
-        """Looks at the files of a row and places them on its grid; call it within `raster_environment()`.
+        """Looks at the files of a row and places them on its grid; call it within `reading_environment()`.
 
         Raises:
             DataError: naming row and file, if one is missing or not what it should be.
@@ -105,7 +85,7 @@ class RowRasters:
         for name, paths in self.paths.items():
             row_paths = paths[row]
             if row_paths is not None:
-                files[name] = [inspect_file(path, f"{self._where[row]}, {name}, {path}") for path in row_paths]
+                files[name] = [inspect_raster(path, f"{self._where[row]}, {name}, {path}") for path in row_paths]
         if not files:
             return Resolved(self.reference, {})
         base = self._base(row, files)
@@ -124,7 +104,7 @@ class RowRasters:
         for name, files in resolved.files.items():
             modality = self.modalities[name]
             where = f"{self._where[row]}, {name}, {files[0].file.path}"
-            values = np.concatenate([_read(file, resolved.grid, modality, self._where[row]) for file in files])
+            values = np.concatenate([self._read(file, resolved.grid, name, row) for file in files])
             rasters[name] = fit_values(values, modality, any(file.place is None for file in files), where)
         return rasters
 
@@ -148,12 +128,22 @@ class RowRasters:
 
     def _place(
         self, row: int, name: str, files: Sequence[RasterFile], base: RasterFile, grid: Grid
-    ) -> list[PlacedFile]:
-        where, nodata = f"{self._where[row]}, {name}", self._spec.modalities[name].nodata
-        return [
-            PlacedFile(file, bands, value, _place_on(file, base, grid, f"{where}, {file.path}"))
-            for file, bands, value in match_files(files, self.modalities[name], nodata, None, where)
-        ]
+    ) -> list[PlacedRaster]:
+        where, spec, modality = f"{self._where[row]}, {name}", self._spec.modalities[name], self.modalities[name]
+        placed = []
+        for file, bands, nodata in match_files(files, modality, spec.nodata, None, where):
+            place = _place_on(file, base, grid, f"{where}, {file.path}")
+            placed.append(place_raster(file, bands, nodata, place, grid, modality, spec.resampling))
+        return placed
+
+    def _read(self, raster: PlacedRaster, grid: Grid, name: str, row: int) -> npt.NDArray[np.float64]:
+        """(bands, height, width) of the grid in float64, NaN where there is nothing."""
+        where = f"{self._where[row]}, {name}, {raster.file.path}"
+        values = read_on(raster, grid, where)
+        if values is None:
+            fix = "name the file that covers the patch, or correct its georeference"
+            raise DataError("lies beside the patch", where=where, fix=fix)
+        return values
 
 
 def _finest(files: Sequence[RasterFile]) -> RasterFile:
@@ -205,6 +195,7 @@ def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) 
             kind="category",
             title=spec.title,
             nodata=spec.nodata,
+            resampling=spec.resampling,
             categories={
                 each.code: ClassSpec(name=each.name, colour=each.colour) for each in list_categories(name, spec)
             }
@@ -226,103 +217,6 @@ def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) 
     if modality.nodata is None and files[0].nodata is not None and np.isfinite(files[0].nodata):
         modality = replace(modality, nodata=files[0].nodata)
     return modality
-
-
-def inspect_file(path: str, where: str) -> RasterFile:
-    """Looks at a file's header; its grid has an empty reference system if it names none.
-
-    Raises:
-        DataError: if it is missing, no raster, mirrored or has a mask.
-    """
-    try:
-        with _open(path) as dataset:
-            transform = dataset.transform
-            crs = dataset.crs or CRS()
-            if crs and is_mirrored(transform):
-                raise DataError(
-                    "is mirrored: its rows do not go down the map",
-                    where=where,
-                    fix="warp it to a north-up grid (gdalwarp)",
-                )
-            if any(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums):
-                fix = "write a nodata value into the masked pixels and remove the mask or alpha band"
-                raise DataError("has a mask or alpha band, which is not read", where=where, fix=fix)
-            grid = Grid(crs, Affine(*transform[:6]), dataset.width, dataset.height)
-            names = tuple(text or "" for text in dataset.descriptions)
-            scale, offset = float(dataset.scales[0]), float(dataset.offsets[0])
-            return RasterFile(path, grid, dataset.dtypes[0], dataset.nodata, names, scale, offset)
-    except (RasterioError, OSError) as error:
-        raise _unreadable(path, where) from error
-
-
-def _open(path: str) -> Any:
-    return rasterio.io.DatasetReader(path, driver=list(DRIVERS), sharing=False)
-
-
-def _unreadable(path: str, where: str) -> DataError:
-    if not os.path.exists(path):  # noqa: PTH110 (a str, for speed)
-        return DataError("file missing", where=where, fix="add the file, or correct `files`, or set optional: true")
-    return DataError("not a readable GeoTIFF or JPEG 2000 file", where=where, fix="fetch or convert it again")
-
-
-def _read(placed: PlacedFile, grid: Grid, modality: Modality, row: str) -> npt.NDArray[np.float64]:
-    """(bands, height, width) of the grid in float64, NaN where there is nothing."""
-    path = placed.file.path
-    window = _needed(placed, grid)
-    if window is None:
-        fix = "name the file that covers the patch, or correct its georeference"
-        raise DataError("lies beside the patch", where=f"{row}, {modality.name}, {path}", fix=fix)
-    try:
-        with _open(path) as dataset:
-            native = dataset.read(list(placed.bands), window=window)
-    except (RasterioError, OSError) as error:
-        raise _unreadable(path, f"{row}, {modality.name}, {path}") from error
-    values: npt.NDArray[np.float64] = native.astype(np.float64)
-    if placed.nodata is not None:
-        values[native == placed.nodata] = np.nan
-    values[~np.isfinite(values)] = np.nan
-    if placed.place is not None and values.shape[1:] == (grid.height, grid.width):
-        return values
-    found = np.full((len(values), grid.height, grid.width), np.nan)
-    if placed.place is None:
-        reproject(
-            values,
-            found,
-            src_transform=placed.file.grid.window_transform(window.col_off, window.row_off),
-            src_crs=placed.file.grid.crs,
-            src_nodata=np.nan,
-            dst_transform=grid.transform,
-            dst_crs=grid.crs,
-            dst_nodata=np.nan,
-            resampling=Resampling.nearest if modality.is_categorical else Resampling.bilinear,
-            tolerance=TOLERANCE_PIXELS,
-        )
-        return found
-    left, top = (max(start, 0) for start in placed.place)
-    found[:, top : top + values.shape[1], left : left + values.shape[2]] = values
-    return found
-
-
-def _needed(placed: PlacedFile, grid: Grid) -> Window | None:
-    """The pixels of a file that the grid needs, None if it lies beside them."""
-    file = placed.file.grid
-    if placed.place is not None:
-        left, top = -placed.place[0], -placed.place[1]
-        right, bottom = left + grid.width, top + grid.height
-        around = 0
-    else:
-        west, south, east, north = transform_bounds(grid.crs, file.crs, *grid.bounds)
-        corners = np.array([file.pixel_at(x, y) for x in (west, east) for y in (south, north)])
-        if not np.isfinite(corners).all():
-            return Window(0, 0, file.width, file.height)
-        left, top = map(math.floor, corners.min(axis=0).tolist())
-        right, bottom = map(math.ceil, corners.max(axis=0).tolist())
-        around = 2 + 2 * math.ceil(max((right - left) / grid.width, (bottom - top) / grid.height))
-    if right <= 0 or bottom <= 0 or left >= file.width or top >= file.height:
-        return None
-    left, top = max(left - around, 0), max(top - around, 0)
-    right, bottom = min(right + around, file.width), min(bottom + around, file.height)
-    return Window(left, top, right - left, bottom - top)
 
 
 def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | None]:
@@ -385,7 +279,7 @@ def _first_files(name: str, paths: Sequence[Paths | None], where: Sequence[str])
         if found is None:
             continue
         try:
-            return [inspect_file(path, f"{where[row]}, {name}, {path}") for path in found]
+            return [inspect_raster(path, f"{where[row]}, {name}, {path}") for path in found]
         except DataError as error:
             first_error = first_error or error
     fix = "correct the path, or take the modality out of the spec"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from eofuse.config import Options
+from eofuse.data.reading.resampling import Method
 from eofuse.data.sources.scene_spec import ClassSpec, StoredType, check_names
 from eofuse.errors import did_you_mean
 
@@ -22,7 +23,7 @@ SPLIT_WORDS = {
 
 COMMON_KEYS = ("kind", "title", "unit", "like", "optional", "scale", "offset", "nodata")
 KEYS_OF_KIND = {
-    "raster": ("files", "bands", "dtype", "categories"),
+    "raster": ("files", "bands", "dtype", "resampling", "categories"),
     "vector": ("columns",),
     "series": ("columns", "dates", "date_columns"),
     "category": ("column", "categories"),
@@ -117,10 +118,12 @@ class ModalitySpec(Options):
         optional: whether rows may lack it; otherwise a missing file or cell is an error.
         scale: factor from stored to physical values.
         offset: added to them after scaling.
-        nodata: value that means "nothing here", in files or cells.
+        nodata: value that means "nothing here", in files or cells; masks of the files count besides.
         files: of a raster: path, with `{column}` for what a column holds, and `{band}` if each band has its own file.
         bands: of a raster: names of the bands, in the order of the file unless the file names its bands.
         dtype: of a raster: how it is stored.
+        resampling: of a raster: how files on another grid are brought to the reference's, in place of what suits the size of
+            their pixels.
         categories: name of each code of a class map or category; for words in a column also just their list.
         column: of a category: the column with codes or names.
         columns: of a vector: names, or a pattern with `*` or `{channel}`; of a series: a pattern with `{step}` and, if there are
@@ -140,6 +143,7 @@ class ModalitySpec(Options):
     files: Name | None = None
     bands: tuple[Name, ...] | None = Field(default=None, min_length=1)
     dtype: StoredType | None = None
+    resampling: Method | None = None
     categories: dict[Code, Name | ClassSpec] | tuple[Name, ...] | None = Field(default=None, min_length=1)
     column: Name | None = None
     columns: Name | tuple[Name, ...] | dict[Name, tuple[Name, ...]] | None = Field(default=None, min_length=1)

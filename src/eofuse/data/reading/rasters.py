@@ -1,0 +1,349 @@
+"""The one way in which a raster of a user is opened: its header, masks and side-car files, and its pixels on any grid.
+
+`inspect_raster` looks at a file and `read_on` gives some of its bands on a grid in float64, NaN where there are no data: where a band
+holds its nodata value, NaN or infinity, and where a mask of the file (internal, `.msk`, alpha band, transparent colours) says so.
+Side-car files count wherever GDAL knows them (`.aux.xml`, `.msk`, world files such as `.tfw`), and a `.prj` gives the reference
+system of a file that has none. Overviews are never read. Call everything within `reading_environment()`.
+"""
+
+import contextlib
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from eofuse.data.reading.grid import Grid, is_mirrored
+from eofuse.data.reading.resampling import Method, Values, file_parts, file_window, resample
+from eofuse.errors import DataError
+
+PICTURES = ("PNG", "JPEG")
+"""Drivers of formats that hold a picture: grey, red, green and blue, or a palette of colours, perhaps with transparency."""
+
+DRIVERS = ("GTiff", "JP2OpenJPEG", *PICTURES)
+FORMATS = "GeoTIFF, JPEG 2000, PNG or JPEG"
+SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
+CACHE_BYTES = 128 * 2**20
+OPEN_FILES = 64
+MOST_PIXELS = 2**23
+"""Pixels of a file, over all bands, that are resampled at a time."""
+
+_OF_OVERVIEWS = (".ovr", ".msk.ovr")
+
+
+@contextlib.contextmanager
+def reading_environment() -> Iterator[None]:
+    """GDAL settings for reading: little memory, one thread, side-car files by their names rather than by lists of folders.
+
+    The coordinate system is built from the file's own keys, which takes half as long as a look-up of its code.
+    """
+    settings = {
+        "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+        "GDAL_NUM_THREADS": "1",
+        "GDAL_CACHEMAX": CACHE_BYTES,
+        "GTIFF_SRS_SOURCE": "GEOKEYS",
+    }
+    with rasterio.Env(**settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@dataclass(frozen=True)
+class BandHeader:
+    """What a file says of one of its bands.
+
+    Attributes:
+        number: in the file, from 1.
+        name: its description, "" if it has none.
+        nodata: the value that is declared as nodata.
+        scale: declared factor to physical values, 1 by default.
+        offset: declared summand, 0 by default.
+    """
+
+    number: int
+    name: str
+    nodata: float | None
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class RasterFile:
+    """What a raster file says of itself.
+
+    Attributes:
+        path: the file.
+        grid: its pixels; the reference system is empty if there is none.
+        dtype: of its first band.
+        bands: all but an alpha band.
+        alpha: the alpha band, which is a mask unless it is read as a band itself.
+        is_masked: whether a mask or alpha band says which pixels are valid.
+        is_picture: whether it is of a format in `PICTURES`.
+        has_palette: whether it is a picture whose one band holds numbers of colours.
+        sidecars: files beside it that belong to it, without overviews.
+    """
+
+    path: str
+    grid: Grid
+    dtype: str
+    bands: tuple[BandHeader, ...]
+    alpha: BandHeader | None = None
+    is_masked: bool = False
+    is_picture: bool = False
+    has_palette: bool = False
+    sidecars: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Descriptions of the bands, "" where there is none."""
+        return tuple(band.name for band in self.bands)
+
+    @property
+    def nodata(self) -> float | None:
+        """Nodata value of the first band."""
+        return self.bands[0].nodata
+
+    def band(self, number: int) -> BandHeader:
+        """A band, or the alpha band, by its number in the file."""
+        every = self.bands if self.alpha is None else (*self.bands, self.alpha)
+        return next(band for band in every if band.number == number)
+
+
+@dataclass(frozen=True)
+class PlacedRaster:
+    """Bands of a file, and how they come to a grid.
+
+    Attributes:
+        file: what it says of itself.
+        bands: numbers of the bands, from 1; of a palette, 1 to 3 are red, green and blue.
+        nodata: of each of these bands, the value that means "nothing here", besides NaN and infinity.
+        place: column and row of the grid at which the file begins, if their pixels are the same ones.
+        method: by which the file is brought to the grid if they are not.
+    """
+
+    file: RasterFile
+    bands: tuple[int, ...]
+    nodata: tuple[float | None, ...]
+    place: tuple[int, int] | None
+    method: Method | None
+
+    @property
+    def shows_colours(self) -> bool:
+        """Whether the colours of a palette are wanted, not their numbers."""
+        return self.file.has_palette and len(self.bands) > 1
+
+
+def open_raster(path: str, where: str) -> Any:
+    """Opens a file for reading.
+
+    Raises:
+        DataError: if there is no such file, or it is of no format in `DRIVERS`.
+    """
+    try:
+        return rasterio.io.DatasetReader(path, driver=list(DRIVERS), sharing=False)
+    except (RasterioError, OSError) as error:
+        if not os.path.exists(path):  # noqa: PTH110 (a str, for speed)
+            raise DataError("file missing", where=where, fix="add the file, or correct `files`") from None
+        fix = "fetch the file again, or convert it to GeoTIFF (gdal_translate)"
+        raise DataError(f"not a readable {FORMATS} file", where=where, fix=fix) from error
+
+
+def inspect_raster(path: str | Path, where: str) -> RasterFile:
+    """Looks at the header of a file and at its side-car files.
+
+    Raises:
+        DataError: if it is missing, no raster, holds nothing but an alpha band, or is georeferenced and mirrored.
+    """
+    path = str(path)
+    with open_raster(path, where) as dataset:
+        transform, crs = dataset.transform, dataset.crs or _projection_file(path, where)
+        if crs and transform.is_identity:
+            fix = "georeference the file, or put a world file (.tfw, .pgw, .jgw) beside it"
+            raise DataError("has a coordinate reference system but no place in it", where=where, fix=fix)
+        if crs and is_mirrored(transform):
+            fix = "warp it to a north-up grid (gdalwarp)"
+            raise DataError("is mirrored: its rows do not go down the map", where=where, fix=fix)
+        every = [
+            BandHeader(number, name or "", nodata, float(scale), float(offset))
+            for number, (name, nodata, scale, offset) in enumerate(
+                zip(dataset.descriptions, dataset.nodatavals, dataset.scales, dataset.offsets, strict=True), start=1
+            )
+        ]
+        meanings = dataset.colorinterp
+        alpha = next(
+            (band for band, meaning in zip(every, meanings, strict=True) if meaning is ColorInterp.alpha), None
+        )
+        bands = tuple(band for band in every if band is not alpha)
+        if not bands:
+            raise DataError("holds nothing but an alpha band", where=where, fix="give a file with values")
+        is_picture = dataset.driver in PICTURES
+        return RasterFile(
+            path,
+            Grid(crs or CRS(), Affine(*transform[:6]), dataset.width, dataset.height),
+            dataset.dtypes[bands[0].number - 1],
+            bands,
+            alpha,
+            any(flags not in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flags in dataset.mask_flag_enums),
+            is_picture,
+            is_picture and meanings[0] is ColorInterp.palette,
+            _sidecars(path, dataset.files),
+        )
+
+
+def _projection_file(path: str, where: str) -> CRS | None:
+    """The reference system in a `.prj` file beside a raster, None if there is none."""
+    file = Path(path).with_suffix(".prj")
+    if not file.is_file():
+        return None
+    try:
+        return CRS.from_string(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeError, CRSError, ValueError):
+        raise DataError(f"{file.name} beside it names no coordinate reference system", where=where) from None
+
+
+def _sidecars(path: str, files: list[str]) -> tuple[str, ...]:
+    found = {str(file) for file in files if not str(file).lower().endswith(_OF_OVERVIEWS)} - {path}
+    projection = str(Path(path).with_suffix(".prj"))
+    return tuple(sorted(found | ({projection} if os.path.isfile(projection) else set())))  # noqa: PTH113
+
+
+def read_on(raster: PlacedRaster, grid: Grid, where: str, dataset: Any = None) -> Values | None:
+    """Bands of a file on a grid.
+
+    Args:
+        raster: the bands; their place is that on this grid.
+        grid: whose pixels are wanted.
+        where: for messages.
+        dataset: the file, if it is open.
+
+    Returns:
+        (bands, height, width), NaN where there are no data; None if the file lies beside the grid.
+
+    Raises:
+        DataError: if the file can't be read.
+    """
+    if dataset is None:
+        with open_raster(raster.file.path, where) as opened:
+            return read_on(raster, grid, where, opened)
+    try:
+        return _read_in_place(raster, grid, dataset) if raster.place else _read_resampled(raster, grid, dataset, where)
+    except RasterioError as error:
+        raise DataError("can't be read (damaged?)", where=where, fix="fetch the file again") from error
+
+
+def _read_in_place(raster: PlacedRaster, grid: Grid, dataset: Any) -> Values | None:
+    assert raster.place is not None
+    left, top = raster.place
+    first, end = max(left, 0), min(left + dataset.width, grid.width)
+    upper, lower = max(top, 0), min(top + dataset.height, grid.height)
+    if end <= first or lower <= upper:
+        return None
+    part = _native(raster, dataset, Window(first - left, upper - top, end - first, lower - upper))
+    if part.shape[1:] == (grid.height, grid.width):
+        return part
+    values = np.full((len(raster.bands), grid.height, grid.width), np.nan)
+    values[:, upper:lower, first:end] = part
+    return values
+
+
+def _read_resampled(raster: PlacedRaster, grid: Grid, dataset: Any, where: str) -> Values | None:
+    assert raster.method is not None
+    window = file_window(raster.file.grid, grid)
+    if window is None:
+        return None
+    if window.width * window.height * len(raster.bands) > MOST_PIXELS and max(grid.width, grid.height) > 1:
+        return _in_halves(raster, grid, dataset, where)
+    values = np.full((len(raster.bands), window.height, window.width), np.nan)
+    for column, start, width in file_parts(raster.file.grid, window):
+        part = _native(raster, dataset, Window(column, window.top, width, window.height))
+        values[:, :, start : start + width] = part
+    return resample(values, raster.file.grid, window, grid, raster.method, where)
+
+
+def _in_halves(raster: PlacedRaster, grid: Grid, dataset: Any, where: str) -> Values | None:
+    """As `_read_resampled`, the halves of the grid one after the other."""
+    if grid.width >= grid.height:
+        cut = grid.width // 2
+        halves = [(0, 0, cut, grid.height), (cut, 0, grid.width - cut, grid.height)]
+    else:
+        cut = grid.height // 2
+        halves = [(0, 0, grid.width, cut), (0, cut, grid.width, grid.height - cut)]
+    values: Values | None = None
+    for left, top, width, height in halves:
+        part = _read_resampled(raster, grid.window(left, top, width, height), dataset, where)
+        if part is not None:
+            values = np.full((len(raster.bands), grid.height, grid.width), np.nan) if values is None else values
+            values[:, top : top + height, left : left + width] = part
+    return values
+
+
+def _native(raster: PlacedRaster, dataset: Any, window: Window) -> Values:
+    """Pixels of a file as they lie there, NaN where there are no data."""
+    if raster.shows_colours:
+        return _colours(raster, dataset, window)
+    read = dataset.read(list(raster.bands), window=window)
+    values: Values = read.astype(np.float64)
+    for band, stored, nodata in zip(values, read, raster.nodata, strict=True):
+        if nodata is not None:
+            band[stored == nodata] = np.nan
+    alpha = raster.file.alpha
+    if raster.file.is_masked and (alpha is None or alpha.number not in raster.bands):
+        flags = dataset.mask_flag_enums
+        for band, number in zip(values, raster.bands, strict=True):
+            if flags[number - 1] not in ([MaskFlags.all_valid], [MaskFlags.nodata]):
+                band[dataset.read_masks(number, window=window) == 0] = np.nan
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _colours(raster: PlacedRaster, dataset: Any, window: Window) -> Values:
+    """Red, green and blue of a palette; NaN where the colour is transparent, or declared as nodata."""
+    table = np.full((256, 4), np.nan)
+    for number, colour in dataset.colormap(1).items():
+        table[number] = colour
+    table[table[:, 3] == 0] = np.nan
+    numbers = dataset.read(1, window=window)
+    values: Values = np.moveaxis(table[numbers][..., :3], -1, 0).copy()
+    for band, nodata in zip(values, raster.nodata, strict=True):
+        if nodata is not None:
+            band[numbers == nodata] = np.nan
+    return values
+
+
+class _Handles:
+    """Files that a process keeps open, the last used ones."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, Any] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], Any]) -> Any:
+        if key not in self._open:
+            self._open[key] = make()
+            if len(self._open) > OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(key)
+        return self._open[key]
+
+
+_handles_of_process: dict[int, _Handles] = {}
+
+
+def kept_open(path: str, where: str) -> Any:
+    """A file that stays open until `close_files`: for many windows of few files. A forked process opens it anew."""
+    handles = _handles_of_process.setdefault(os.getpid(), _Handles())
+    return handles.get(path, lambda: open_raster(path, where))
+
+
+def close_files() -> None:
+    """Closes what this process keeps open."""
+    _handles_of_process.pop(os.getpid(), None)
