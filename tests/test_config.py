@@ -70,6 +70,12 @@ def test_yaml_can_not_run_code():
         parse_yaml("key: !!python/object/apply:os.getcwd []")
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xef\xbb\xbfname: x\n")
+    assert read_yaml(path) == {"name": "x"}
+
+
 def test_a_missing_file_is_one_clear_error(tmp_path):
     with pytest.raises(UsageError, match=r"none\.yaml: can't be read"):
         read_yaml(tmp_path / "none.yaml")

@@ -81,7 +81,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"can't be read: {error.strerror}", where=path, fix="check the path") from None
     except UnicodeDecodeError:

@@ -234,6 +234,15 @@ def test_time_comes_from_the_id_where_the_table_has_none(folder):
     assert source.index["time_s2"][2] == "2017-07-03T09:41:59"
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["2017-07-03T09:41:59Z", "2017-07-03 09:41:59+00:00", "2017-07-03 11:41:59+02:00", "2017-07-03 09:41:59 UTC"],
+)
+def test_times_with_a_zone_are_utc(folder, written):
+    edit_table(folder / "ben-ge-800_meta.csv", lambda rows: rows.assign(timestamp_s2=written))
+    assert open_ben_ge(folder).index["time_s2"][2] == "2017-07-03T09:41:59"
+
+
 def test_a_strange_timestamp_falls_back_to_the_id(folder):
     edit_table(folder / "ben-ge-800_meta.csv", lambda rows: rows.assign(timestamp_s2="2018-02-04 09:41:61"))
     assert open_ben_ge(folder).index["time_s2"][2] == "2017-07-03T09:41:59"

@@ -168,6 +168,27 @@ def test_coco_crowds_and_boxes_outside_are_left_out_and_counted(tmp_path):
     assert boxes.by_row[0].tolist() == [[110, 110, 120, 120, 1]]
 
 
+def test_coco_images_that_a_subset_lacks_are_left_out_and_counted(tmp_path):
+    content = coco({}, {"image_id": 12}, {"image_id": 12, "iscrowd": 1})
+    content["images"].append({"id": 12, "file_name": "far_away.tif", "height": 9, "width": 9})
+    boxes = read_coco(write(tmp_path, content), INDEX, SIZE)
+    assert (boxes.absent, boxes.crowds, boxes.dropped) == (1, 0, 0)
+    assert [None if each is None else len(each) for each in boxes.by_row] == [1, 0, None, None, None]
+
+
+def test_geojson_patches_that_a_subset_lacks_are_left_out_and_counted(tmp_path):
+    features = [polygon(0, 0, 9, 9, patch_id=name) for name in ("elsewhere", "far_away", "far_away")]
+    boxes = read_geojson(write(tmp_path, collection(*features)), INDEX, SIZE)
+    assert (boxes.absent, boxes.dropped) == (1, 0)
+    assert [len(each) for each in boxes.by_row] == [0, 0, 0, 1, 0]
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path):
+    path = write(tmp_path, coco({}))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read_coco(path, INDEX, SIZE).by_row[0]) == 1
+
+
 def test_coco_classes_can_be_chosen_and_ordered(tmp_path):
     path = write(tmp_path, coco({}, {"category_id": 7}))
     assert read_coco(path, INDEX, SIZE, ["house"]).by_row[0][:, 4].tolist() == [0]
@@ -277,7 +298,10 @@ def test_geojson_longitudes_and_latitudes_are_brought_to_each_patch(tmp_path, ro
         (collection(polygon(0, 0, 9, 9), crs=None), "unknown coordinate system"),
         (collection(polygon(500100, 5799500, 500300, 5799900)), "no polygon lies in any patch.*taken as OGC:CRS84"),
         (collection(polygon(13.1, 52.1, 13.2, 52.2, patch_id="elsewhere")), "taken as pixels of the patch"),
-        (collection(polygon(1, 1, 9, 9, patch_id="elsewhere"), polygon(1, 1, 9, 9)), "feature 1: there is no patch"),
+        (
+            collection(polygon(1, 1, 9, 9, patch_id="elsewhere"), polygon(1, 1, 9, 9)),
+            "feature 1: has no property 'patch_id'",
+        ),
         (
             collection({**polygon(0, 0, 1, 1), "geometry": {"type": "Point", "coordinates": [0, 0]}}),
             "feature 0: the geometry is no polygon but Point",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eofuse.data import pack as packing
 from eofuse.data.combine import append, merge
 from eofuse.data.pack import pack_source
-from eofuse.data.selection import meets, subset
+from eofuse.data.selection import meets, read_ids, subset
 from eofuse.data.store import Store, open_store
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
@@ -91,6 +91,12 @@ def test_a_modality_that_a_store_lacks_is_absent_for_its_patches(whole, tmp_path
     other = subset(whole.path, tmp_path / "b", ids=["patch_2"])
     merged = merge([first.path, other.path], tmp_path / "c")
     assert merged.present("hourly").tolist() == [False, True]
+
+
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    assert read_ids(path) == ["a", "b"]
 
 
 def test_a_draw_is_fixed_by_its_seed(whole, tmp_path):

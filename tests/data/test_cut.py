@@ -198,6 +198,22 @@ def test_a_modality_that_holds_nothing_in_a_patch_is_absent_there(scene):
     assert (values[0] == 0).all()
 
 
+def test_nan_in_a_scene_of_fractions_is_no_data(scene):
+    height = numbered().astype("float32")
+    height[:10, :10] = np.nan
+    height[0, 10:15] = np.nan
+    write(scene / "height" / "a.tif", height)
+    spec = spec_of(scene, image="image/{scene}.tif", height="height/{scene}.tif")
+    values, index = cut_values(scene, spec, "height")
+    assert index["has_height"].tolist() == [False, True, True, True, True, True]
+    assert index["nodata.height"].tolist() == pytest.approx([1, 0.05, 0, 0, 0, 0])
+    assert np.argwhere(np.isnan(values[1])).tolist() == [[0, 0, column] for column in range(5)]
+    store = open_store(scene / "out.store")
+    channels = describe_store(store).channels
+    assert np.isfinite(channels.loc[channels["modality"] == "height", ["mean", "std", "minimum"]].to_numpy(float)).all()
+    assert show_patch(store, "a_1_0", scene / "patch.png")
+
+
 def test_an_offset_is_added_to_the_scenes_that_need_it(tmp_path):
     for name, offset in (("a", 0), ("b", 1000)):
         write(tmp_path / "image" / f"{name}.tif", numbered() + offset + 1)

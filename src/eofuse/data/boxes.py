@@ -40,12 +40,14 @@ class Boxes:
         by_row: for each row of the index (n, 5), or None where the boxes of the patch are not known.
         crowds: number of regions of many objects (COCO's `iscrowd`) that were left out.
         dropped: number of boxes of which too little lies in any patch.
+        absent: number of patches that the file names and the index lacks; their boxes are left out.
     """
 
     classes: tuple[str, ...]
     by_row: tuple[BoxArray | None, ...]
     crowds: int = 0
     dropped: int = 0
+    absent: int = 0
 
 
 def regions(codes: npt.NDArray[np.generic], wanted: Sequence[int], smallest: int) -> BoxArray:
@@ -98,7 +100,8 @@ def read_coco(
     """Boxes from a COCO JSON file.
 
     An image is a patch: by its key `patch_id`, else by its `file_name` without folders and ending. A patch whose image has no
-    annotations is known to be empty; a patch without an image is not known.
+    annotations is known to be empty; a patch without an image is not known. Images that are no patch of the index, as in a
+    subset of the data, are left out and counted.
 
     Args:
         path: the file.
@@ -107,8 +110,8 @@ def read_coco(
         classes: names of the categories wanted, in the order of their numbers; all, as in the file, by default.
 
     Raises:
-        DataError: if the file is no COCO JSON, a patch, image or category does not exist, an image is of another size, or a
-            bounding box is not four numbers or has a negative size.
+        DataError: if the file is no COCO JSON, none of its images is a patch, an image or category does not exist, an image is of
+            another size, or a bounding box is not four numbers or has a negative size.
         UsageError: if a class that is wanted is not among the categories.
     """
     content = _read_json(path)
@@ -118,21 +121,22 @@ def read_coco(
     names = {_field(each, "id", path, "category"): str(each.get("name")) for each in content["categories"]}
     numbers = _number(classes, list(dict.fromkeys(names.values())), path)
     rows = _Rows(index, path)
-    row_of_image: dict[Any, int] = {}
+    row_of_image: dict[Any, int | None] = {}
     for image in content["images"]:
         number = _field(image, "id", path, "image")
         if number in row_of_image:
             raise DataError(f"two images have the id {number}", where=path)
         patch_id = image.get("patch_id") or PureWindowsPath(str(image.get("file_name"))).stem
-        row_of_image[number] = rows.of(patch_id, f"image {number}")
+        row = row_of_image[number] = rows.find(patch_id)
         size = image.get("height"), image.get("width")
-        if None not in size and size != patch_size:
+        if row is not None and None not in size and size != patch_size:
             raise DataError(
                 f"the image is {size[0]} × {size[1]} pixels, the patch {patch_size[0]} × {patch_size[1]}",
                 where=f"{path}, image {number}",
                 fix="bring the boxes to the pixels of the patch",
             )
-    collected = _Collected(patch_size, set(row_of_image.values()))
+    rows.require_some()
+    collected = _Collected(patch_size, {row for row in row_of_image.values() if row is not None})
     crowds = 0
     for annotation in content["annotations"]:
         where = f"{path}, annotation {annotation.get('id')}"
@@ -144,11 +148,14 @@ def read_coco(
                 f"there is no category {category}", where=where, fix=did_you_mean(category, map(str, names))
             )
         x, y, width, height = _bounding_box(annotation.get("bbox"), where)
+        row = row_of_image[image]
+        if row is None:
+            continue
         if annotation.get("iscrowd"):
             crowds += 1
         elif names[category] in numbers:
-            collected.add(row_of_image[image], x, y, x + width, y + height, numbers[names[category]])
-    return Boxes(tuple(numbers), collected.by_row(len(index)), crowds, collected.dropped)
+            collected.add(row, x, y, x + width, y + height, numbers[names[category]])
+    return Boxes(tuple(numbers), collected.by_row(len(index)), crowds, collected.dropped, len(rows.absent))
 
 
 def read_geojson(
@@ -162,7 +169,8 @@ def read_geojson(
     """Boxes around the polygons of a GeoJSON feature collection.
 
     Where the features have a property `patch_id` and the collection no `crs`, their coordinates are pixels of that patch;
-    a feature without geometry then tells that the patch was looked at. Else they are coordinates on the map: longitude and
+    a feature without geometry then tells that the patch was looked at, and features of patches that the index lacks are left out and
+    counted. Else they are coordinates on the map: longitude and
     latitude (RFC 7946), or in the `crs` of the collection (GeoJSON 2008). Each patch that a polygon's envelope meets gets
     its part; patches whose place is not known have no known boxes.
 
@@ -176,7 +184,7 @@ def read_geojson(
 
     Raises:
         DataError: if the file is no feature collection of polygons, its or a patch's coordinate system is not known, a
-            feature lacks the class, a patch does not exist, or no polygon lies in any patch.
+            feature lacks the class, no feature is of a patch of the index, or no polygon lies in any patch.
         UsageError: if no feature has a class that is wanted.
     """
     content = _read_json(path)
@@ -200,12 +208,16 @@ def read_geojson(
         patches.append(properties.get("patch_id"))
     numbers = _number(classes, sorted({label for label in labels if label is not None}), path)
     in_pixels = "crs" not in content and any(patch is not None for patch in patches)
+    rows = _Rows(index, path)
+    places: dict[int, int] = {}
     if in_pixels:
-        rows = _Rows(index, path)
-        places = [rows.of(patch, f"feature {number}") for number, patch in enumerate(patches)]
-        known = set(range(len(index))) if others_are_empty else set(places)
+        for number in (number for number, patch in enumerate(patches) if patch is None):
+            raise DataError("has no property 'patch_id'", where=f"{path}, feature {number}", fix="name its patch")
+        places = {number: row for number, patch in enumerate(patches) if (row := rows.find(patch)) is not None}
+        rows.require_some()
+        known = set(range(len(index))) if others_are_empty else set(places.values())
         envelopes: Iterable[tuple[Any, ...]] = (
-            (row, number, *_envelope(polygons[number])) for number, row in enumerate(places)
+            (row, number, *_envelope(polygons[number])) for number, row in places.items()
         )
     else:
         located = np.flatnonzero(has_grid(index))
@@ -221,11 +233,12 @@ def read_geojson(
         collected.found.setdefault(row, [])
         if len(polygons[number]) and label in numbers and collected.add(row, *box, numbers[label]):
             met.add(number)
-    wanted = {number for number, label in enumerate(labels) if label in numbers and len(polygons[number])}
+    numbered = places if in_pixels else range(len(labels))
+    wanted = {number for number in numbered if labels[number] in numbers and len(polygons[number])}
     if wanted and not met:
         taken = "pixels of the patch that each names" if in_pixels else ":".join(_crs_code(content, path))
         raise DataError("no polygon lies in any patch", where=path, fix=f"check the coordinates, taken as {taken}")
-    return Boxes(tuple(numbers), collected.by_row(len(index)), dropped=len(wanted - met))
+    return Boxes(tuple(numbers), collected.by_row(len(index)), dropped=len(wanted - met), absent=len(rows.absent))
 
 
 class _Collected:
@@ -251,19 +264,28 @@ class _Collected:
 
 
 class _Rows:
-    """Rows of an index by patch."""
+    """Rows of an index by patch, and the patches that a file names and the index lacks."""
 
     def __init__(self, index: pd.DataFrame, path: Path) -> None:
         self.path = path
         self.rows = {str(patch_id): row for row, patch_id in enumerate(index["patch_id"])}
+        self.absent: dict[str, None] = {}
+        self.found = False
 
-    def of(self, patch_id: object, item: str) -> int:
-        """The row of a patch, or a `DataError` that names the nearest."""
+    def find(self, patch_id: object) -> int | None:
+        """The row of a patch, None if the index lacks it."""
         row = self.rows.get(str(patch_id))
         if row is None:
-            fix = did_you_mean(patch_id, self.rows)
-            raise DataError(f"there is no patch '{patch_id}'", where=f"{self.path}, {item}", fix=fix)
+            self.absent[str(patch_id)] = None
+        self.found = self.found or row is not None
         return row
+
+    def require_some(self) -> None:
+        """Raises a `DataError` that names the nearest patch if the file names patches and the index has none of them."""
+        if self.absent and not self.found:
+            first = next(iter(self.absent))
+            what = f"none of the {len(self.absent)} patches that it names is there, such as '{first}'"
+            raise DataError(what, where=self.path, fix=did_you_mean(first, self.rows))
 
 
 def _box_array(boxes: Sequence[Sequence[float]]) -> BoxArray:
@@ -282,7 +304,7 @@ def _cut(boxes: npt.NDArray[Any], window: Window) -> tuple[BoxArray, npt.NDArray
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"the file can't be read ({error.strerror})", where=path) from error
     except (ValueError, RecursionError) as error:

@@ -92,7 +92,7 @@ def read_ids(path: Path) -> list[str]:
         UsageError: if the file can't be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"can't be read: {error}", where=path, fix="give a text file with an id a line") from None
     return [line.strip() for line in lines if line.strip()]

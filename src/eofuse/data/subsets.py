@@ -131,7 +131,7 @@ def first_in_order(patch_ids: npt.NDArray[Any], rows: Rows, options: LabelOption
         fix = "give a fraction of the training patches, like 0.1"
         raise UsageError("an order of labels has no number a class", where="labels.amount", fix=fix)
     try:
-        listed = pd.read_csv(Path(options.order), usecols=["patch_id"], dtype=str)["patch_id"]
+        listed = pd.read_csv(Path(options.order), usecols=["patch_id"], dtype=str, encoding="utf-8-sig")["patch_id"]
     except (OSError, ValueError) as error:
         fix = "give a CSV file with a column patch_id"
         raise UsageError(f"can't be read: {error}", where=options.order, fix=fix) from None

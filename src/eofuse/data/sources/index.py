@@ -4,7 +4,7 @@ Nothing here opens a raster; the columns are those of `eofuse.data.store`.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pandas as pd
@@ -161,12 +161,13 @@ def _add_times(
 
 
 def _iso(text: str | None) -> str | None:
-    """ISO 8601 to the second, None if the text is no time."""
+    """ISO 8601 to the second, in UTC if the text names a zone, None if it is no time."""
     try:
-        time = datetime.fromisoformat((text or "").strip())
+        time = datetime.fromisoformat((text or "").strip().removesuffix(" UTC"))
     except ValueError:
         return None
-    return time.replace(tzinfo=None).isoformat(timespec="seconds")
+    in_utc = time if time.tzinfo is None else time.astimezone(UTC)
+    return in_utc.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def _splits(layout: Layout, reben: pd.DataFrame | None, patch_ids: list[str], problems: list[Problem]) -> pd.Series:

@@ -100,7 +100,7 @@ def _is_simulated(root: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DataError(
             "not valid JSON", where=path, fix="restore it: it says whether the data are simulated"

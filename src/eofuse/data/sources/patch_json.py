@@ -103,7 +103,7 @@ def _path(folder: str, owner: str) -> str:
 def _load(path: str) -> dict[str, Any] | None:
     """The JSON object in a file, None if there is no file."""
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123
             content = json.load(file)
     except FileNotFoundError:
         return None

@@ -102,7 +102,7 @@ def read_polygons(path: Path, class_property: str, categories: Sequence[Category
 
 def _read_features(path: Path) -> tuple[list[dict[str, Any]], CRS]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         features = content["features"]
         declared = content.get("crs")
         crs = CRS.from_user_input(declared["properties"]["name"]) if declared else LONGITUDE_LATITUDE

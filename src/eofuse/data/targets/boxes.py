@@ -81,6 +81,10 @@ def file_boxes(store: Store, options: TargetOptions) -> Target:
     ]
     if boxes.dropped:
         notes.append(f"Boxes of '{path.name}' that lie in no patch, or only just: {boxes.dropped}.")
+    if boxes.absent:
+        notes.append(f"'{path.name}' names {boxes.absent} patches that the store lacks; their boxes are left out.")
+    if boxes.crowds:
+        notes.append(f"Regions of many objects (iscrowd) of '{path.name}' are left out: {boxes.crowds}.")
     return FileBoxes("boxes", "detection", boxes.classes, known, boxes=boxes, notes=tuple(notes))
 
 
