@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from eofuse.data.doors import SPEC_SUFFIXES, wrong_door
 from eofuse.data.gaps import empty_bands, empty_channels, may_have_empty_bands
 from eofuse.data.georeference import has_grid, misplaced, unplaced
 from eofuse.data.problems import Problem, errors_first
@@ -42,7 +43,9 @@ def check_path(path: Path, workers: int | None = None, progress: Progress | None
     if (path / STORE_FILE).is_file():
         store = open_store(path)
         return store.verify(progress) or [*_empty_bands(store), *_places(store)]
-    source: Source = open_table_spec(path) if path.suffix in (".yaml", ".yml") else open_ben_ge(path)
+    if path.is_file() and path.suffix not in SPEC_SUFFIXES:
+        raise wrong_door(path, "a folder, a store or the spec of a table", "see docs/data.md for what can be checked")
+    source: Source = open_table_spec(path) if path.suffix in SPEC_SUFFIXES else open_ben_ge(path)
     return check_source(source, progress, workers or usable_cores())
 
 

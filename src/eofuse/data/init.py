@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from eofuse.config import write_yaml
+from eofuse.data.doors import OWN_FILES, TABLE_SUFFIXES, describe_path, wrong_door
 from eofuse.data.init_columns import Guess, guess_columns
 from eofuse.data.init_files import FilePattern, find_patterns, table_of_files
-from eofuse.data.sources.table_file import PARQUET, decimal_commas, read_table_file
+from eofuse.data.reading.rasters import SUFFIXES
+from eofuse.data.sources.table_file import decimal_commas, read_table_file
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
-
-TABLE_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".tsv", *PARQUET)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     origin = Path(path)
     if not origin.exists():
         raise UsageError("there is no such folder or table", where=origin, fix="check the path")
+    if not _may_be_described(origin):
+        raise wrong_door(origin, "a folder or table to be described", f"tables end in {', '.join(TABLE_SUFFIXES)}")
     name = origin.resolve().name if origin.is_dir() else origin.name.split(".")[0]
     spec = Path(output) if output is not None else Path(f"{name}.yaml")
     if spec.exists():
@@ -71,8 +73,11 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     else:
         frame = table_of_files(folder)
         if not len(frame):
+            fix = f"tables end in {', '.join(TABLE_SUFFIXES)}, images in {', '.join(SUFFIXES)}"
+            found = describe_path(folder)
+            besides = f", but is {found[0]}" if found else ""
             raise DataError(
-                "neither a table nor an image", where=folder, fix=f"tables end in {', '.join(TABLE_SUFFIXES)}"
+                f"holds neither a table nor an image{besides}", where=folder, fix=found[1] if found else fix
             )
         file = spec.with_suffix(".csv")
         if file.exists():
@@ -88,6 +93,13 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
     write_text(spec, text)
     return Init(spec, tuple(_found(frame, guess, patterns)), tuple(notes + _unknown(guess, patterns)))
+
+
+def _may_be_described(origin: Path) -> bool:
+    """Whether a path is a table, or a folder that is neither a store nor a run or study."""
+    if origin.is_file():
+        return origin.name.lower().endswith(TABLE_SUFFIXES)
+    return not any((origin / name).is_file() for name in OWN_FILES)
 
 
 def _tables(origin: Path) -> list[Path]:

@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.lib import format as npy_format
 
 from eofuse import __version__
+from eofuse.data.doors import SPEC_SUFFIXES, wrong_door
 from eofuse.data.gaps import empty_bands_column, may_have_empty_bands
 from eofuse.data.series import require_series
 from eofuse.data.sources import Source
@@ -37,7 +38,6 @@ CHUNK = 16
 CHUNK_WITHOUT_RASTERS = 1024
 SHARD_BYTES = 2 * 1024**3
 HEADER_BYTES = 128
-SPEC_SUFFIXES = (".yaml", ".yml")
 JOURNAL_FILE = "journal.json"
 SET_ASIDE_FILE = "set_aside.csv"
 REPLACED_FOLDER = "replaced"
@@ -82,6 +82,8 @@ def pack(
     source: Source
     if origin.suffix in SPEC_SUFFIXES:
         source = open_table_spec(Path(folder), overrides, modalities, progress)
+    elif not origin.is_dir() and origin.exists():
+        raise wrong_door(Path(folder), "a folder or the spec of a table", "see docs/data.md for what can be packed")
     elif overrides:
         raise UsageError("changes need a YAML file", where=folder, fix=f"leave out {overrides[0]}")
     else:

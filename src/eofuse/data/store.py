@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from eofuse.data.doors import wrong_door
 from eofuse.data.georeference import recovered
 from eofuse.data.problems import Problem
 from eofuse.errors import DataError, UsageError, did_you_mean
@@ -244,8 +245,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     if not folder.exists():
         raise UsageError("there is no such store", where=folder, fix="check the path")
     if not file.is_file():
-        fix = "pack a folder into one with `eofuse pack DIR STORE`"
-        raise DataError("is no store (it has no store.json)", where=folder, fix=fix)
+        raise wrong_door(folder, "a store (no store.json)", "pack a folder into one with `eofuse pack DIR STORE`")
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
         version = description["schema_version"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eofuse.data.doors import describe_path, wrong_door
 from eofuse.data.sources.identifiers import is_s1_scene, is_s2_scene, parse_patch_id, parse_patch_id_s1
 from eofuse.errors import DataError
 
@@ -75,8 +76,16 @@ def find_layout(root: Path) -> Layout:
     layout.elevation = _patch_files(root, _ELEVATION_FOLDERS, "_dem.tif")
     layout.worldcover = _patch_files(root, _WORLDCOVER_FOLDERS, "_esaworldcover.tif")
     if not (layout.s2 or layout.s1 or layout.elevation or layout.worldcover or "meta" in tables):
-        raise DataError("nothing of the ben-ge or BigEarthNet layouts found", where=root, fix=_looked_for(root))
+        raise _nothing_found(root)
     return layout
+
+
+def _nothing_found(root: Path) -> DataError:
+    """What to say of a folder of another layout: the command that takes it, else what was looked for."""
+    below = _looked_for(root)
+    if "did you mean" not in below and describe_path(root) is not None:
+        return wrong_door(root, "a folder of the ben-ge or BigEarthNet layouts", below)
+    return DataError("nothing of the ben-ge or BigEarthNet layouts found", where=root, fix=below)
 
 
 def _looked_for(root: Path) -> str:

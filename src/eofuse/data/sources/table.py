@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.config import apply_overrides, parse_options, read_yaml
+from eofuse.data.doors import require_spec
 from eofuse.data.georeference import centres, misplaced, set_grids
 from eofuse.data.problems import Problem, errors_first
 from eofuse.data.reading.grid import Grid
@@ -96,6 +97,7 @@ def open_table_spec(
         progress: called with (rows looked at, rows in all).
     """
     values = apply_overrides(read_yaml(path), overrides)
+    require_spec(values, "table", path)
     spec = parse_options(TableSpec, values, path)
     if modalities is not None:
         if spec.reference is not None and spec.reference not in modalities:
