@@ -7,12 +7,13 @@ import rasterio
 from affine import Affine
 
 from eofuse.cli import main
-from eofuse.config import parse_options, read_yaml
+from eofuse.config import parse_options, read_yaml, write_yaml
 from eofuse.data.init import init
 from eofuse.data.init_columns import guess_columns
 from eofuse.data.pack import pack
 from eofuse.data.sources.table import open_table_spec
 from eofuse.data.sources.table_spec import TableSpec
+from eofuse.data.store import open_store
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
 from table_folder import TableFolder
@@ -181,3 +182,73 @@ def test_commas_that_may_separate_thousands_are_no_decimal_commas(folder, tmp_pa
 def test_a_table_with_several_rows_a_sample_is_said():
     guess = guess_columns(pd.DataFrame({"id": list("aabbcc"), "ndvi": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}))
     assert "column 'id' has 3 different values in 6 rows" in guess.unknown[0]
+
+
+@pytest.fixture
+def chips(tmp_path):
+    """Class folders of pictures: RGB, RGBA, palette and grey, JPEG and PNG, of two sizes."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for name, base in (("forest", 40), ("water", 150)):
+        (tmp_path / "chips" / name).mkdir(parents=True)
+        for number, (mode, suffix) in enumerate(
+            [("RGB", "jpg"), ("RGB", "png"), ("RGBA", "png"), ("P", "png"), ("L", "png"), ("L", "jpg")] * 2
+        ):
+            values = (random.integers(0, 60, (18 if number == 7 else 16, 16, 3)) + base).astype(np.uint8)
+            picture = Image.fromarray(values).convert(mode)
+            picture.save(tmp_path / "chips" / name / f"{name}_{number}.{suffix}")
+    return tmp_path / "chips"
+
+
+def test_class_folders_of_pictures_are_packed_shown_and_trained_on(chips, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    recipe = {
+        "name": "chips",
+        "data": {"store": "chips.store"},
+        "inputs": ["image"],
+        "task": {"target": "folder"},
+        "fusion": {"strategy": "single", "encoder": "test_resnet"},
+        "train": {"steps": 2, "batch_size": 4},
+    }
+    (tmp_path / "recipe.yaml").write_text(write_yaml(recipe))
+    for words in (
+        "init chips",
+        "check chips.yaml --workers 1",
+        "pack chips.yaml chips.store --workers 1",
+        "describe chips.store",
+        "show chips.store forest_3",
+        "train recipe.yaml --to run",
+    ):
+        assert main(words.split()) == 0, capfd.readouterr()
+    assert "Warning" not in "".join(capfd.readouterr())
+    store = open_store("chips.store")
+    assert store.patch_size == (16, 16)
+    assert store.modalities["image"].channel_names == ("red", "green", "blue")
+    assert store.index["folder"].value_counts().to_dict() == {"forest": 12, "water": 12}
+    values = store.read("image", np.arange(24)).mean(axis=(1, 2, 3))
+    assert (values[store.index["folder"] == "forest"] < 110).all()
+    assert (values[store.index["folder"] == "water"] > 140).all()
+
+
+def test_pictures_of_sixteen_bits_keep_them(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "deep" / "a").mkdir(parents=True)
+    for number in range(3):
+        Image.fromarray(np.full((8, 8), 40_000 + number, np.uint16)).save(tmp_path / "deep" / "a" / f"{number}.png")
+    init(tmp_path / "deep", tmp_path / "deep.yaml")
+    store = pack(tmp_path / "deep.yaml", tmp_path / "deep.store", workers=1)
+    assert sorted(store.read("image", [0, 1, 2])[:, 0, 0, 0].tolist()) == [40_000, 40_001, 40_002]
+
+
+def test_scale_and_offset_that_files_declare_are_in_the_spec(tmp_path):
+    (tmp_path / "all").mkdir()
+    for number in range(3):
+        path = tmp_path / "all" / f"{number}.tif"
+        with rasterio.open(path, "w", "GTiff", 4, 4, 1, "EPSG:32632", Affine(10, 0, 0, 0, -10, 0), "int16") as file:
+            file.write(np.ones((1, 4, 4), np.int16))
+            file.scales, file.offsets = [0.0001], [-0.1]
+    init(tmp_path / "all", tmp_path / "all.yaml")
+    modality = pack(tmp_path / "all.yaml", tmp_path / "all.store", workers=1).modalities["image"]
+    assert (modality.scale, modality.offset) == (0.0001, -0.1)

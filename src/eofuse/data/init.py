@@ -169,6 +169,9 @@ def _spec_text(
         lines += _yaml({"labels": dict(guess.labels)})
     else:
         lines.append("# labels: {…: class}  # no column looks like a label")
+    smallest = patterns[0].smallest_side if patterns else None
+    if smallest is not None:
+        lines.append(f"size: {smallest}  # the files differ in size: of larger ones the middle is taken")
     body = [line for pattern in patterns for line in pattern.lines()]
     for series_name, series in guess.series.items():
         body += [f"{series_name}:", "  kind: series", *_yaml({"columns": series.pattern}, 1)]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from eofuse.data.init_columns import is_text, modality_name
 from eofuse.data.reading.rasters import SUFFIXES, RasterFile, inspect_raster, reading_environment
+from eofuse.data.sources.matching import band_names
 from eofuse.errors import DataError
 
 SAMPLE = 20
@@ -40,6 +41,12 @@ class FilePattern:
         """Number of bands."""
         return len(self.bands) or len(self.files[0].names)
 
+    @property
+    def smallest_side(self) -> int | None:
+        """The smallest side of the files if they differ in size, else None."""
+        sizes = {(file.grid.width, file.grid.height) for file in self.files}
+        return min(map(min, sizes)) if len(sizes) > 1 else None
+
     def said(self) -> str:
         """What was found, in one line."""
         sizes = Counter((file.grid.width, file.grid.height) for file in self.files)
@@ -55,6 +62,12 @@ class FilePattern:
             found.append(f"which bands are the {self.count}? the files don't name them")
         if self.files[0].dtype == "uint8" and self.count == 1:
             found.append("a class map? then give it categories")
+        if any(file.alpha is not None for file in self.files):
+            found.append(
+                "a band is declared as alpha and taken as a mask: name as many bands as there are if it holds values"
+            )
+        if self.smallest_side is not None:
+            found.append(f"files of several sizes: the middle of {self.smallest_side} pixels is taken (size)")
         if self.missing:
             found.append(f"{self.missing} rows have no file: set optional: true if that is meant")
         return found
@@ -72,6 +85,9 @@ class FilePattern:
         lines.append(f"  bands: [{quoted}]{told if self.count > 1 else ''}")
         if self.files[0].dtype == "uint16":
             lines.append("  # like: s2  # if it is Sentinel-2 reflectance × 10,000; else scale, offset and unit")
+        band = self.files[0].bands[0]
+        if (band.scale, band.offset) != (1.0, 0.0):
+            lines += [f"  scale: {band.scale!r}  # as the files declare", f"  offset: {band.offset!r}"]
         if self.files[0].dtype == "uint8" and self.count == 1:
             lines.append("  # categories: {1: …, 2: …}  # if it is a class map")
         if self.missing:
@@ -201,5 +217,6 @@ def _described(
             continue
     if not files:
         return None
-    told = files[0].names if all(files[0].names) and len(set(files[0].names)) == len(files[0].names) else ()
+    named = (file for file in files if band_names(file)[0] != "band_1")
+    told = next(map(band_names, named), ())
     return FilePattern(name, pattern, bands or told, tuple(files), len(paths) - len(there))

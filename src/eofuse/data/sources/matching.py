@@ -172,6 +172,7 @@ def fit_values(values: Values, modality: Modality, warped: bool, where: str) -> 
     if missing.any() and modality.nodata is None and dtype.kind != "f":
         found = f"{int(missing.sum())} values have no data and no value stands for that"
         fix = f"set {key}.nodata to a value that the files do not hold, with a {key}.dtype that holds it"
+        fix += ", or `size` to the smallest file's side if files are smaller than the patches"
         raise DataError(found, where=where, fix=fix)
     if modality.is_categorical:
         _check_codes(present, modality, where)
