@@ -1,5 +1,9 @@
 """Recipes are strict: what is misspelt, doubled or of the wrong kind is named with its path."""
 
+import itertools
+import re
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,3 +109,78 @@ def test_a_word_without_equals_is_no_override():
 
 def test_merging_replaces_lists_and_joins_mappings():
     assert merge({"a": {"b": [1, 2], "c": 3}}, {"a": {"b": [4]}}) == {"a": {"b": [4], "c": 3}}
+
+
+class Choice(Options):
+    kind: Literal["class", "number"]
+
+
+class Several(Options):
+    labels: dict[str, Literal["class", "number"] | Choice] = Field(default={})
+    columns: str | tuple[str, ...] | dict[str, tuple[str, ...]] | None = None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"labels": {"a": 1}},
+            "labels.a: 1 is not valid; valid: class, number, or must be a section of keys (given: 1)",
+        ),
+        ({"labels": {"a": {"kind": "clas"}}}, "labels.a.kind: 'clas' is not valid; did you mean 'class'?"),
+        ({"labels": {"a": {"knd": "class", "kind": "class"}}}, "labels.a.knd: unknown key; did you mean 'kind'?"),
+        ({"labels": {1: "class"}}, "labels.1: must be text (given: 1)"),
+        (
+            {"columns": 3},
+            "columns: must be text (given: 3), or must be a list (given: 3), or must be a mapping of keys to values (given: 3)",
+        ),
+        ({"columns": ["a", 3]}, "columns.1: must be text (given: 3)"),
+    ],
+)
+def test_of_a_key_with_several_sorts_of_values_no_name_of_a_type_is_shown(values, message):
+    with pytest.raises(UsageError) as caught:
+        parse_options(Several, values)
+    assert str(caught.value) == message
+
+
+def every_group(group=Options):
+    for kind in group.__subclasses__():
+        yield kind
+        yield from every_group(kind)
+
+
+ODD = [
+    None,
+    "",
+    0,
+    -1,
+    float("nan"),
+    float("inf"),
+    10**30,
+    "x" * 900,
+    [],
+    [None],
+    [[1]],
+    {},
+    {"a": 1},
+    {1: 2},
+    {"a": {"b": [1]}},
+]
+
+
+def test_no_odd_value_of_any_key_shows_a_library():
+    import eofuse.data.cut
+    import eofuse.data.sources.table_spec
+    import eofuse.recipe  # noqa: F401 (all options are loaded)
+
+    for kind in every_group():
+        for key, value in itertools.product(kind.model_fields, ODD):
+            try:
+                parse_options(kind, {key: value})
+            except UsageError as error:
+                said = str(error)
+                assert not re.search(r"constrained|function-|literal\[|union\[|pydantic|Value error|\n", said), (
+                    key,
+                    said,
+                )
+                assert len(said) < 2000, (kind, key)

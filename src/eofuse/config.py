@@ -5,6 +5,7 @@ Mechanics only: the options of a thing stand beside the thing, as a subclass of 
 """
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -144,26 +145,76 @@ def parse_options(kind: type[OptionsType], values: Mapping[str, Any], where: obj
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        problems = [_explain(kind, dict(problem)) for problem in error.errors()]
+        problems = _explain_all(kind, values, [dict(problem) for problem in error.errors()])
     raise UsageError("; ".join(problems), where=where)
 
 
-def _explain(kind: type[Options], problem: Mapping[str, Any]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    path = ".".join(location)
+def _explain_all(kind: type[Options], values: Mapping[str, Any], problems: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each wrong key. Of a key that may hold several sorts of values, those that are wrong within come first."""
+    by_place: dict[tuple[str, ...], list[str]] = {}
+    ends_early: set[tuple[str, ...]] = set()
+    for problem in problems:
+        place, is_alternative = _place(values, problem)
+        words = _explain(kind, place, problem)
+        if words not in by_place.setdefault(place, []):
+            by_place[place].append(words)
+        if is_alternative:
+            ends_early.add(place)
+    lines = []
+    for place, alternatives in by_place.items():
+        within = any(other != place and other[: len(place)] == place for other in by_place)
+        if not (place in ends_early and within):
+            path = ".".join(place)
+            said = ", or ".join(alternatives)
+            lines.append(f"{path}: {said}" if path else said)
+    return lines
+
+
+def _place(values: Mapping[str, Any], problem: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
+    """The keys that lead to a wrong value, and whether pydantic put the name of one of several types among them."""
+    place: list[str] = []
+    at: Any = values
+    location = list(problem["loc"])
+    is_alternative = False
+    for number, part in enumerate(location):
+        within = at if isinstance(at, Mapping) else dict(enumerate(at)) if isinstance(at, list | tuple) else {}
+        if part in within:
+            at = within[part]
+        elif part == "[key]":
+            continue
+        elif not (problem["type"] == "missing" and number == len(location) - 1) and place:
+            is_alternative = True
+            continue
+        place.append(str(part))
+    return tuple(place), is_alternative
+
+
+_MESSAGES = {
+    "model_type": "must be a section of keys",
+    "dict_type": "must be a mapping of keys to values",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+}
+
+
+def _explain(kind: type[Options], place: Sequence[str], problem: Mapping[str, Any]) -> str:
+    """What is wrong with a value."""
+    given = problem["input"]
     if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown key; {did_you_mean(location[-1], _keys_at(kind, location[:-1]))}"
+        return f"unknown key; {did_you_mean(place[-1], _keys_at(kind, place[:-1]))}"
     if problem["type"] == "missing":
-        return f"{path}: this key is required"
+        return "this key is required"
+    shown = textwrap.shorten(repr(given), 200, placeholder=" …") if len(repr(given)) > 200 else repr(given)
     if problem["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
-        return f"{path}: '{problem['input']}' is not valid; {did_you_mean(problem['input'], choices)}"
-    if problem["type"] == "model_type":
-        return f"{path}: must be a section of keys (given: {problem['input']!r})"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    given = problem["input"]
-    shown = "" if isinstance(given, Mapping) else f" (given: {given!r})"
-    return f"{path}: {message[:1].lower()}{message[1:]}{shown}" if path else message
+        word = f"'{given}'" if isinstance(given, str) and len(given) < 200 else shown
+        return f"{word} is not valid; {did_you_mean(given, choices)}"
+    message = _MESSAGES.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
+    if place:
+        message = f"{message[:1].lower()}{message[1:]}"
+    is_own = problem["type"] == "value_error" and isinstance(given, Mapping)
+    return message if is_own or not place else f"{message} (given: {shown})"
 
 
 def _keys_at(kind: Any, location: Sequence[str]) -> list[str]:

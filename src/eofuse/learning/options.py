@@ -101,7 +101,11 @@ class RunOptions(LearningOptions):
     @classmethod
     def _name_targets(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: {"target": name, **(options or {})} for name, options in value.items()}
+            named = {name: {} if options is None else options for name, options in value.items()}
+            return {
+                name: {"target": name, **options} if isinstance(options, dict) else options
+                for name, options in named.items()
+            }
         return value
 
     @model_validator(mode="after")
