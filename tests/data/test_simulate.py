@@ -251,7 +251,23 @@ def test_folder_with_content_is_refused_and_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("wrong", [{"patches": 0}, {"patches": 1, "workers": 0}, {"patches": 1, "seed": -1}])
+def test_the_number_of_scenes_can_be_chosen():
+    plan = plan_scenes(60, seed=0, scenes=20)
+    assert len(plan) == 20
+    assert sum(scene.patches for scene in plan) == 60
+    assert min(scene.patches for scene in plan) >= 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"patches": 0},
+        {"patches": 1, "workers": 0},
+        {"patches": 1, "seed": -1},
+        {"patches": 2, "scenes": 3},
+        {"patches": 2, "scenes": 0},
+    ],
+)
 def test_senseless_numbers_are_refused(tmp_path, wrong):
     with pytest.raises(UsageError):
         simulate(tmp_path / "never", **wrong)

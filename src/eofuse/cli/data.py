@@ -22,6 +22,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
             arguments.seed,
             arguments.workers,
             lambda done, total: progress(done, total),
+            arguments.scenes,
         )
     print(f"{folder}: {arguments.patches} simulated patches (for first use and teaching, never for claims)")
     return 0

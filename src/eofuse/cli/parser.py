@@ -26,6 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("folder", metavar="DIR", type=Path, help="the folder to be made")
     add.add_argument("--patches", type=int, default=800, help="number of patches (default: 800)")
+    add.add_argument("--scenes", type=int, help="number of scenes they come from (default: one for every 16 patches)")
     add.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
     _workers(add)
 

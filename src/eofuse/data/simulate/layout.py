@@ -52,10 +52,11 @@ def simulate(
     seed: int = 0,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    scenes: int | None = None,
 ) -> Path:
     """Writes a simulated ben-ge; see `eofuse.data.simulate` for what it is and what it is not for.
 
-    The files are the same, bit for bit, for the same number of patches and seed, whatever the number of workers. They
+    The files are the same, bit for bit, for the same patches, scenes and seed, whatever the number of workers. They
     are written beside the folder and moved there at the end, so that a broken run leaves nothing half done.
 
     Args:
@@ -64,6 +65,7 @@ def simulate(
         seed: of everything random.
         workers: number of processes; default: one for each core that this process may use.
         progress: called with the numbers of patches written and of all patches, after each scene.
+        scenes: number of scenes; by default one for every 16 patches, and at least 6.
 
     Returns:
         The folder.
@@ -78,15 +80,17 @@ def simulate(
         raise UsageError(f"the seed must not be negative (given: {seed})")
     if workers is not None and workers < 1:
         raise UsageError(f"can't work with {workers} workers", fix="ask for 1 or more")
+    if scenes is not None and not 1 <= scenes <= patches:
+        raise UsageError(f"can't simulate {patches} patches of {scenes} scenes", fix=f"ask for 1 to {patches} scenes")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError("exists and is not empty", where=folder, fix="name a new folder")
-    scenes = plan_scenes(patches, seed)
+    plan = plan_scenes(patches, seed, scenes)
     partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
     try:
         for name in _FOLDERS:
             (partial / name).mkdir(parents=True)
         rows: list[Row] = []
-        each = in_processes(_write_scene, (partial, seed), scenes, workers or usable_cores(), where=folder)
+        each = in_processes(_write_scene, (partial, seed), plan, workers or usable_cores(), where=folder)
         for scene_rows in each:
             rows += scene_rows
             if progress is not None:

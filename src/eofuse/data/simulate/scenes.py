@@ -108,10 +108,10 @@ class Scene:
         return self.ulx + PATCH_M * column, self.uly - PATCH_M * row
 
 
-def plan_scenes(patches: int, seed: int) -> list[Scene]:
-    """Plans scenes of 8 to 24 patches each (fewer patches each when there are few in all)."""
+def plan_scenes(patches: int, seed: int, scenes: int | None = None) -> list[Scene]:
+    """Plans so many scenes; by default of 8 to 24 patches each (fewer patches each when there are few in all)."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
-    count = min(patches, max(6, round(patches / 16)))
+    count = scenes or min(patches, max(6, round(patches / 16)))
     sizes = _sizes(patches, count, rng)
     shares = np.cumsum([region.share for region in REGIONS])
     draws = (rng.permutation(count) + rng.random()) / count * shares[-1]
@@ -120,10 +120,10 @@ def plan_scenes(patches: int, seed: int) -> list[Scene]:
     days = (turn % 1 * 365).astype(int)
     used: set[str] = set()
     taken: dict[str, set[int]] = {}
-    scenes = []
+    plan = []
     for number, (size, region, day) in enumerate(zip(sizes, regions, days, strict=True)):
-        scenes.append(_scene(number, size, region, int(day), used, taken, rng))
-    return scenes
+        plan.append(_scene(number, size, region, int(day), used, taken, rng))
+    return plan
 
 
 def _sizes(patches: int, count: int, rng: np.random.Generator) -> list[int]:
