@@ -1,7 +1,10 @@
 """Fixtures for all tests: the shared real data, one thread, no network."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -24,6 +27,37 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+class InThisProcess:
+    """Runs the cells of a study where the test runs: a process of their own would import everything for a few small runs."""
+
+    one = Lock()  # random numbers of torch belong to the process
+
+    def __init__(self, threads: int) -> None:
+        self.process = SimpleNamespace(kill=lambda: None, wait=lambda: None, stdin=None, stdout=None)
+
+    def run(self, role: str, folder: Path, fingerprint: str) -> None:
+        from eofuse.studies.worker import run_cell
+
+        with self.one:
+            run_cell(role, folder, fingerprint)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cells_in_this_process() -> Iterator[pytest.MonkeyPatch]:
+    """Studies run their cells here, one after the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eofuse.studies.pool.Worker", InThisProcess)
+        yield patch
+
+
+@pytest.fixture
+def worker_processes(_cells_in_this_process: pytest.MonkeyPatch) -> Iterator[None]:
+    """Studies run their cells in processes, as they do for users."""
+    _cells_in_this_process.undo()
+    yield
+    _cells_in_this_process.setattr("eofuse.studies.pool.Worker", InThisProcess)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from eofuse.errors import DataError, UsageError
 Job = tuple[str, Path]
 
 
-class _Worker:
+class Worker:
     """One process, given one job at a time (see `eofuse.studies.worker`)."""
 
     def __init__(self, threads: int) -> None:
@@ -29,6 +29,7 @@ class _Worker:
         )
 
     def run(self, role: str, folder: Path, fingerprint: str) -> None:
+        """Has a cell run in a folder; raises what went wrong there."""
         assert self.process.stdin
         assert self.process.stdout
         try:
@@ -60,8 +61,8 @@ class Pool:
     def __init__(self, workers: int, threads: int, fingerprint: str) -> None:
         self.threads = threads
         self.fingerprint = fingerprint
-        self._workers: list[_Worker] = []
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._workers: list[Worker] = []
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
         self._count = workers
 
     def __enter__(self) -> "Pool":
@@ -81,7 +82,7 @@ class Pool:
     def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """Runs jobs; gives each when it is done."""
         while len(self._workers) < min(self._count, len(jobs)):
-            self._workers.append(_Worker(self.threads))
+            self._workers.append(Worker(self.threads))
             self._idle.put(self._workers[-1])
         with ThreadPoolExecutor(self._count) as threads:
             waiting = [threads.submit(self._run, job) for job in jobs]
