@@ -1,6 +1,7 @@
 """Fixtures for all tests: the shared real data, one thread, no network."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
@@ -75,15 +76,36 @@ def planted_store(tmp_path_factory: pytest.TempPathFactory):
     return pack_source(PlantedSource(patches=120), tmp_path_factory.mktemp("planted") / "planted.store", workers=1)
 
 
-@pytest.fixture
-def recipe(planted_store) -> dict:
+def planted_recipe(store) -> dict:
     """A small run on the planted store."""
     return {
         "name": "planted",
-        "data": {"store": str(planted_store.path)},
+        "data": {"store": str(store.path)},
         "inputs": ["s1"],
         "split": {"fractions": [0.5, 0.2, 0.3]},
         "task": {"target": "label"},
         "fusion": {"strategy": "single", "encoder": "test_resnet"},
         "train": {"steps": 30, "batch_size": 16, "evaluations": 5, "learning_rate": 0.003},
     }
+
+
+@pytest.fixture
+def recipe(planted_store) -> dict:
+    """A small run on the planted store."""
+    return planted_recipe(planted_store)
+
+
+@pytest.fixture(scope="session")
+def trained_once(planted_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that run, trained and tested; leave it as it is."""
+    from eofuse import recipe as recipes
+
+    return recipes.train(planted_recipe(planted_store), to=tmp_path_factory.mktemp("trained") / "run").folder
+
+
+@pytest.fixture
+def trained(trained_once: Path, tmp_path: Path):
+    """That run in a folder of the test's own."""
+    from eofuse.learning.run import open_run
+
+    return open_run(shutil.copytree(trained_once, tmp_path / "run"))

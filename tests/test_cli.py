@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -30,8 +31,8 @@ def store(folder):
     return path
 
 
-@pytest.fixture
-def recipe(store, tmp_path):
+def tiny(store, folder):
+    """A small recipe, in a file in this folder."""
     values = {
         "name": "tiny",
         "data": {"store": str(store)},
@@ -41,16 +42,28 @@ def recipe(store, tmp_path):
         "fusion": {"encoder": "test_resnet"},
         "train": {"steps": 4, "batch_size": 8, "evaluations": 2},
     }
-    path = tmp_path / "recipe.yaml"
+    path = folder / "recipe.yaml"
     path.write_text(write_yaml(values))
     return path
 
 
 @pytest.fixture
-def run(recipe, tmp_path, capsys):
-    assert main(["train", str(recipe), "--to", str(tmp_path / "run")]) == 0
-    capsys.readouterr()
-    return tmp_path / "run"
+def recipe(store, tmp_path):
+    return tiny(store, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def done(store, tmp_path_factory):
+    """A trained run, which is left as it is."""
+    folder = tmp_path_factory.mktemp("done")
+    assert main(["train", str(tiny(store, folder)), "--to", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(done, tmp_path):
+    """That run in a folder of the test's own."""
+    return shutil.copytree(done, tmp_path / "run")
 
 
 def fails(capsys, code, *words):

@@ -34,11 +34,6 @@ def outcome(folder) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-@pytest.fixture
-def trained(recipe, tmp_path):
-    return recipes.train(recipe, to=tmp_path / "run")
-
-
 def test_a_run_learns_what_is_planted(trained):
     assert trained.test["label"]["accuracy"] > 0.95
 
