@@ -124,7 +124,11 @@ def _channels(channels: pd.DataFrame) -> pd.DataFrame:
 def _leakage(leakage: Mapping[str, Leakage]) -> pd.DataFrame:
     rows = []
     for protocol, found in leakage.items():
-        counts = {"share a scene with training": found.sharing_scene, "lie next to training": found.adjacent}
+        counts = {
+            "share a scene with training": found.sharing_scene,
+            "cover its ground": found.same_ground,
+            "lie next to it": found.adjacent,
+        }
         shown = {
             name: "unknown" if count is None else f"{count} of {found.test_patches} ({count / found.test_patches:.0%})"
             for name, count in counts.items()

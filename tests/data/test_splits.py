@@ -166,9 +166,10 @@ def test_neighbours_in_a_tile_are_those_a_step_away(seed, size):
     assert leakage(index, split).adjacent == sum(near)
 
 
-def test_patches_of_unknown_scenes_share_none():
+def test_what_patches_of_unknown_scenes_share_is_not_known():
     index = FakeSource(patches=10).index.assign(scene=None)
-    assert leakage(index, Split(np.arange(5), np.array([5]), np.arange(6, 10))).sharing_scene == 0
+    found = leakage(index, Split(np.arange(5), np.array([5]), np.arange(6, 10)))
+    assert (found.sharing_scene, found.unknown_scene) == (None, 4)
 
 
 def test_blocks_keep_neighbours_together():

@@ -47,7 +47,8 @@ def test_the_training_loss_falls(trained):
 def test_a_run_folder_tells_everything(trained):
     data = json.loads((trained.folder / "data.json").read_text())
     assert sum(data["patches"].values()) == 120
-    assert data["leakage"] == {"test_patches": data["patches"]["test"], "sharing_scene": 0, "adjacent": 0}
+    none = dict.fromkeys(("sharing_scene", "adjacent", "same_ground", "unknown_scene"), 0)
+    assert data["leakage"] == {"test_patches": data["patches"]["test"], **none}
     assert json.loads((trained.folder / "environment.json").read_text())["torch"]
     assert list((trained.folder / "tensorboard").iterdir())
     assert len(trained.predictions()) == data["patches"]["test"]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.card import DataCard
+from eofuse.data.leakage import less_leaky
 from eofuse.data.store import Store
 from eofuse.errors import MOST_NAMES
 from eofuse.modalities import Kind
@@ -87,15 +88,20 @@ def _duplicates(card: DataCard) -> Iterator[Finding]:
 
 def _leakage(store: Store, card: DataCard) -> Iterator[Finding]:
     found = card.leakage
+    if found.same_ground:
+        what = f"{_percent(found.same_ground, found.test_patches)} of the test patches cover ground of a training patch"
+        advice = _advice(card, "same_ground", "set `split.buffer`, which leaves such patches out")
+        yield Finding("fix", f"{what} ({card.protocol} split)", advice, "split")
     if found.sharing_scene:
         share = _percent(found.sharing_scene, found.test_patches)
         what = f"{share} of the test patches share a scene with training ({card.protocol} split)"
-        yield Finding("fix", what, "split by scene: `split: {protocol: scene}`", "split")
+        advice = _advice(card, "sharing_scene", "add scenes: scores of scenes that were not seen will be lower")
+        yield Finding("fix", what, advice, "split")
     if found.adjacent and found.adjacent > ADJACENT * found.test_patches:
         share = _percent(found.adjacent, found.test_patches)
         what = f"{share} of the test patches lie next to a training patch ({card.protocol} split)"
-        fix = "split by blocks (`split: {protocol: blocks}`) if results are to hold elsewhere"
-        yield Finding("look", what, fix, "split")
+        advice = _advice(card, "adjacent", "set `split.buffer` (metres) to leave neighbours out")
+        yield Finding("look", what, f"{advice} if results are to hold elsewhere", "split")
     if card.instead:
         fix = "add scenes; results of this split say little about other scenes"
         yield Finding(
@@ -104,6 +110,12 @@ def _leakage(store: Store, card: DataCard) -> Iterator[Finding]:
     if found.adjacent is None:
         what = "no place is known, so that neighbours on both sides of the split can't be seen"
         yield Finding("look", what, "give `lon` and `lat`, or keep neighbours in one scene", "map")
+
+
+def _advice(card: DataCard, sort: str, otherwise: str) -> str:
+    """To take another protocol, if it was measured to leak less, else something else."""
+    better = less_leaky(card.protocols, card.leakage, sort)
+    return otherwise if better is None else f"split by {better}: `split: {{protocol: {better}}}`"
 
 
 def _names(names: list[str]) -> str:

@@ -39,7 +39,7 @@ def set_grids(index: pd.DataFrame, grids: Sequence[Grid | None]) -> None:
     values = np.full((len(grids), len(GRID_COLUMNS)), np.nan)
     names: list[str | None] = []
     for row, grid in enumerate(grids):
-        names.append(None if grid is None else _name(grid.crs))
+        names.append(None if grid is None else crs_name(grid.crs))
         if grid is not None:
             a, b, c, d, e, f = grid.transform[:6]
             values[row] = c, f, a, b, d, e, grid.width, grid.height
@@ -200,5 +200,6 @@ def named_crs(name: str) -> CRS:
 
 
 @lru_cache(maxsize=1024)
-def _name(crs: CRS) -> str:
+def crs_name(crs: CRS) -> str:
+    """The name of a coordinate reference system, or its WKT."""
     return str(crs.to_string())

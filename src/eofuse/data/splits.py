@@ -3,15 +3,19 @@
 Protocols: `scene` (the default: whole acquisitions), `blocks` (spatial blocks), `random` (leaky: patches of one scene on both
 sides), `published` (the dataset's own lists; where they name no validation patches, whole scenes are drawn from the training patches)
 and `tutorial` (the seed-42 split of the ben-ge-800 tutorial). With `folds`, the first three give k folds instead: fold `fold` is the
-test set. A split is made over all patches of a store, whatever the task. Where an index has a column `block`, its blocks are used,
-dealt out scene by scene, so that every part gets its share of every scene.
+test set. A split is made over all patches of a store, whatever the task.
+
+Spatial blocks are cells of one grid over the Earth, or those of the index's column `block`, which are dealt out scene by scene, so
+that every part gets its share of every scene. Patches that cover common ground are in one group, whatever their scene, date or
+reference system: in that of one of their cells, or, as blocks of the index are never torn apart, their blocks become one. With
+`buffer`, patches that lie near those of another part are in none.
 
 Patches of one scene share date, weather, season and illumination, and neighbours share ground: a test patch that has such a
 companion in training is partly known before it is seen. `leakage` counts them.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -20,12 +24,16 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from eofuse.config import Options
+from eofuse.data.footprints import PATCH_KM, Footprints, components, footprints
+from eofuse.data.scenes import units
 from eofuse.errors import DataError, UsageError
 
 Protocol = Literal["scene", "blocks", "random", "published", "tutorial"]
-PATCH_KM = 1.2
 BLOCK_KM = 50.0
-EARTH_RADIUS_KM = 6371.0
+TOUCHING = 0.1
+"""Gap between neighbours, as a share of the side, up to which they count as touching."""
+STRETCH = 1.001
+"""Map projections stretch distances by up to this factor; a buffer is that much wider, so that it holds in any of them."""
 KM_PER_DEGREE = 111.2
 PARTS = ("train", "validation", "test")
 
@@ -42,6 +50,8 @@ class SplitOptions(Options):
         folds: number of grouped folds in place of the test share; the validation share is taken from the other folds.
         fold: which fold is the test set.
         block_km: side of a spatial block in kilometres; by default, the blocks are those of the index, or 50 km if it has none.
+        buffer: metres that patches of different parts are apart at least; those that are nearer are left out: of training and
+            validation near test patches, then of training near validation patches.
     """
 
     protocol: Protocol = "scene"
@@ -50,6 +60,7 @@ class SplitOptions(Options):
     folds: int | None = Field(default=None, ge=2)
     fold: int = Field(default=0, ge=0)
     block_km: float | None = Field(default=None, gt=0)
+    buffer: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check(self) -> "SplitOptions":
@@ -64,11 +75,12 @@ class SplitOptions(Options):
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the training, validation and test patches, each in ascending order."""
+    """Rows of the training, validation and test patches, and of those that the buffer leaves out, each in ascending order."""
 
     train: Rows
     validation: Rows
     test: Rows
+    buffered: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def parts(self) -> dict[str, Rows]:
         """The three sets by name."""
@@ -81,13 +93,17 @@ class Leakage:
 
     Attributes:
         test_patches: size of the test set.
-        sharing_scene: those whose scene has training patches.
+        sharing_scene: those whose scene has training patches; None where no scene is known.
         adjacent: those that touch a training patch, diagonally too; None where no place is known.
+        same_ground: those that cover ground of a training patch, of whatever scene or date; None where no place is known.
+        unknown_scene: those whose scene is not known.
     """
 
     test_patches: int
-    sharing_scene: int
+    sharing_scene: int | None
     adjacent: int | None
+    same_ground: int | None = None
+    unknown_scene: int = 0
 
 
 def make_split(index: pd.DataFrame, options: SplitOptions) -> Split:
@@ -109,17 +125,37 @@ def make_split(index: pd.DataFrame, options: SplitOptions) -> Split:
                 f"{options.folds} folds of {groups.max() + 1} {'scenes' if options.protocol == 'scene' else 'groups'}"
             )
             raise DataError(f"there can't be {found}", fix="use fewer folds")
-        scenes = pd.factorize(index["scene"])[0] if _has_own_blocks(index, options) else None
+        scenes = pd.factorize(units(index))[0] if _has_own_blocks(index, options) else None
         if options.folds:
             part = _fold_parts(groups, options, generator, scenes)
         else:
             part = _deal(groups, options.fractions, generator, scenes)
         split = Split(*(np.flatnonzero(part == number) for number in range(3)))
+    if options.buffer is not None:
+        split = _apart(index, split, options.buffer)
     for name, rows in split.parts().items():
         if not len(rows):
             fix = "use fewer folds, other fractions or another protocol"
+            if options.buffer is not None:
+                fix = f"use a smaller buffer, {fix.removeprefix('use ')}"
             raise DataError(f"the {options.protocol} split leaves no {name} patch ({len(index)} patches)", fix=fix)
     return split
+
+
+def _apart(index: pd.DataFrame, split: Split, buffer: float) -> Split:
+    """A split without the patches that lie within a buffer of a part that goes before theirs: test, validation, training."""
+    ground = footprints(index)
+    rows = np.concatenate(list(split.parts().values()))
+    unplaced = rows[~ground.known[rows]]
+    if len(unplaced):
+        found = f"a buffer needs the place of every patch, and of {len(unplaced)} it is not known"
+        raise DataError(found, where=str(index["patch_id"].iloc[unplaced[0]]), fix="leave out split.buffer")
+    kept, dropped = [split.test], []
+    for part in (split.validation, split.train):
+        near = ground.companions(part, np.concatenate(kept), np.full(len(part), buffer * STRETCH))[1]
+        kept.append(part[~near])
+        dropped.append(part[near])
+    return Split(kept[2], kept[1], kept[0], np.sort(np.concatenate(dropped)))
 
 
 def _published(index: pd.DataFrame, options: SplitOptions) -> Split:
@@ -156,28 +192,40 @@ def _tutorial(patches: int) -> Split:
 
 
 def _groups(index: pd.DataFrame, options: SplitOptions) -> npt.NDArray[np.int64]:
+    """Number of the group of each patch, of which none is torn apart, in the order in which groups come in the index."""
     if options.protocol == "random":
         return np.arange(len(index))
     if options.protocol == "scene":
-        labels = index["scene"]
-    elif _has_own_blocks(index, options):
-        labels = index["block"]
-    else:
-        labels = spatial_blocks(index, options.block_km or BLOCK_KM)
+        return pd.factorize(units(index))[0].astype(np.int64)
+    cells = spatial_blocks(index, options.block_km or BLOCK_KM)
+    own = _has_own_blocks(index, options)
+    labels = index["block"].where(index["block"].notna(), cells) if own else cells
     if labels.isna().any():
         missing = index.loc[labels.isna().to_numpy(), "patch_id"].iloc[0]
-        raise DataError(f"its {'scene' if options.protocol == 'scene' else 'place'} is not known", where=missing)
-    return pd.factorize(labels)[0].astype(np.int64)
+        raise DataError("its place is not known", where=missing)
+    overlapping = footprints(index).groups()
+    numbers = pd.factorize(labels, sort=True)[0].astype(np.int64)
+    if own:
+        count = int(numbers.max()) + 1
+        links = np.stack([numbers, count + overlapping])
+        numbers = components(links, count + int(overlapping.max()) + 1)[numbers]
+    else:
+        first = np.full(int(overlapping.max()) + 1, len(index))
+        np.minimum.at(first, overlapping, numbers)
+        numbers = first[overlapping]
+    return pd.factorize(numbers)[0].astype(np.int64)
 
 
 def _has_own_blocks(index: pd.DataFrame, options: SplitOptions) -> bool:
-    return options.protocol == "blocks" and options.block_km is None and "block" in index.columns
+    own = options.protocol == "blocks" and options.block_km is None and "block" in index.columns
+    return own and bool(index["block"].notna().any())
 
 
 def spatial_blocks(index: pd.DataFrame, block_km: float) -> pd.Series:
     """Label of the square block in which each patch lies, by longitude and latitude, else by its place in its tile; NA if unknown."""
     band = np.floor(index["lat"] * KM_PER_DEGREE / block_km)
-    width = KM_PER_DEGREE * np.cos(np.radians((band + 0.5) * block_km / KM_PER_DEGREE))
+    middle = ((band + 0.5) * block_km / KM_PER_DEGREE).clip(-90, 90)
+    width = KM_PER_DEGREE * np.cos(np.radians(middle))
     column = np.floor(index["lon"] * width / block_km)
     blocks = ("b" + band.astype("Int64").astype("string") + "_" + column.astype("Int64").astype("string")).astype(
         object
@@ -253,42 +301,54 @@ def _fold_parts(
     return part
 
 
-def leakage(index: pd.DataFrame, split: Split) -> Leakage:
-    """Counts the test patches that share a scene with, or lie next to, a training patch."""
+def buffer_words(options: SplitOptions) -> str:
+    """Why a patch is left out by the buffer."""
+    return f"within {options.buffer or 0:g} m of another part"
+
+
+def leakage(index: pd.DataFrame, split: Split, ground: Footprints | None = None) -> Leakage:
+    """Counts the test patches that share a scene or ground with, or lie next to, a training patch.
+
+    Args:
+        index: a row a patch.
+        split: of its rows.
+        ground: footprints of the patches, if they are at hand.
+    """
     scenes = pd.factorize(index["scene"])[0]
     known = scenes[split.test][scenes[split.test] >= 0]
-    sharing = int(np.isin(known, scenes[split.train]).sum())
-    return Leakage(len(split.test), sharing, _count_adjacent(index, split))
+    is_known = bool(len(known)) and bool((scenes[split.train] >= 0).any())
+    sharing = int(np.isin(known, scenes[split.train]).sum()) if is_known else None
+    ground = ground or footprints(index)
+    shares, near = ground.companions(split.test, split.train, TOUCHING * ground.side_m[split.test])
+    placed = bool(ground.known[split.test].any() and ground.known[split.train].any())
+    by_tile = _near_in_tile(index, split)
+    if by_tile is not None:
+        shares |= by_tile[0]
+        near |= by_tile[1]
+    if not placed and by_tile is None:
+        return Leakage(len(split.test), sharing, None, None, len(split.test) - len(known))
+    return Leakage(len(split.test), sharing, int(near.sum()), int(shares.sum()), len(split.test) - len(known))
 
 
-def _count_adjacent(index: pd.DataFrame, split: Split) -> int | None:
-    """Patches (of 1.2 km, or `side_km`) are neighbours if their places differ by at most one patch in both directions."""
-    index = index[[name for name in ("lat", "lon", "side_km", "tile", "column", "row") if name in index.columns]]
-    train, test = index.iloc[split.train], index.iloc[split.test]
-    adjacent = np.zeros(len(test), dtype=bool)
-    known = False
-    place = ["lat", "lon"]
-    placed_train, placed_test = train[place].notna().all(axis=1), test[place].notna().all(axis=1)
-    if placed_train.any() and placed_test.any():
-        from sklearn.neighbors import BallTree
+def _near_in_tile(index: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
+    """Which test patches have the place of a training patch in their tile, and which lie a step from one at most.
 
-        known = True
-        side_km = test.loc[placed_test, "side_km"].to_numpy(dtype=float) if "side_km" in test.columns else PATCH_KM
-        reach = 1.1 * side_km * np.sqrt(2) / EARTH_RADIUS_KM
-        tree = BallTree(np.radians(train.loc[placed_train, place].to_numpy(dtype=float)), metric="haversine")
-        near = tree.query_radius(np.radians(test.loc[placed_test, place].to_numpy(dtype=float)), reach, count_only=True)
-        adjacent[np.flatnonzero(placed_test)] |= near > 0
-    grid_train, grid_test = (part[part["tile"].notna() & (part["column"] >= 0)] for part in (train, test))
-    if len(grid_train) and len(grid_test):
-        known = True
-        cells, column_step = _cells(pd.concat([grid_train, grid_test]))
-        of_train, of_test = cells[: len(grid_train)], cells[len(grid_train) :]
-        steps = [across * column_step + down for across in (-1, 0, 1) for down in (-1, 0, 1)]
-        taken = np.unique(of_train)
-        nearby = of_test + np.array(steps)[:, None]
-        touches = (taken[np.searchsorted(taken, nearby).clip(max=len(taken) - 1)] == nearby).any(axis=0)
-        adjacent[test.index.get_indexer(grid_test.index[touches])] = True
-    return int(adjacent.sum()) if known else None
+    None where no places in tiles are known.
+    """
+    columns = index[[name for name in ("tile", "column", "row") if name in index.columns]]
+    if columns.shape[1] < 3:
+        return None
+    known = (columns["tile"].notna() & (columns["column"] >= 0)).to_numpy(dtype=bool)
+    train, at = split.train[known[split.train]], np.flatnonzero(known[split.test])
+    if not len(train) or not len(at):
+        return None
+    cells, column_step = _cells(columns.iloc[np.concatenate([train, split.test[at]])])
+    taken, of_test = np.unique(cells[: len(train)]), cells[len(train) :]
+    steps = [across * column_step + down for across in (-1, 0, 1) for down in (-1, 0, 1)]
+    same, near = np.zeros(len(split.test), dtype=bool), np.zeros(len(split.test), dtype=bool)
+    same[at] = np.isin(of_test, taken)
+    near[at] = np.isin(of_test + np.array(steps)[:, None], taken).any(axis=0)
+    return same, near
 
 
 def _cells(index: pd.DataFrame) -> tuple[npt.NDArray[np.int64], int]:

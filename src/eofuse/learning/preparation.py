@@ -13,7 +13,7 @@ import torch
 
 from eofuse.data.gaps import has_required, lacking, presence, requirement
 from eofuse.data.loading import Loader, Rows
-from eofuse.data.splits import Leakage, leakage, make_split
+from eofuse.data.splits import Leakage, buffer_words, leakage, make_split
 from eofuse.data.store import Store, Window
 from eofuse.data.subsets import first_in_order, label_subset
 from eofuse.data.targets import canonical_name
@@ -179,7 +179,10 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     excluded, usable = {}, np.ones(len(store), dtype=bool)
     why = np.full(len(store), None, dtype=object)
     inputs_only = in_split & wanted & complete
+    in_buffer = np.zeros(len(store), dtype=bool)
+    in_buffer[split.buffered] = True
     for reason, fits in {
+        buffer_words(options.split): ~in_buffer,
         "not in the split": in_split,
         f"flagged ({', '.join(options.data.exclude)})": wanted,
         f"lacks {'all inputs' if may_lack and not options.data.require else 'an input modality'}": complete,
@@ -328,14 +331,17 @@ def _warnings(store: Store, task: Task, rows: dict[str, Rows], *, refit: bool) -
 
 def _leakage_warnings(found: Leakage, protocol: str) -> list[str]:
     """What leaks from training into the test patches."""
-    said = []
-    for count, words in ((found.sharing_scene, "share a scene with"), (found.adjacent, "lie next to")):
-        if count:
-            said.append(
-                f"{count} of {found.test_patches} test patches {words} training patches (split by '{protocol}'): "
-                "scores of places or days that were not seen will be lower."
-            )
-    return said
+    sorts = (
+        (found.sharing_scene, "share a scene with"),
+        (found.same_ground, "cover ground of"),
+        (found.adjacent, "lie next to"),
+    )
+    return [
+        f"{count} of {found.test_patches} test patches {words} training patches (split by '{protocol}'): "
+        "scores of places or days that were not seen will be lower."
+        for count, words in sorts
+        if count
+    ]
 
 
 def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str | None:

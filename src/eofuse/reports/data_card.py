@@ -1,6 +1,7 @@
 """The data card of a store: one HTML file that shows what is in it and says what to fix first."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -104,25 +105,10 @@ def _map(store: Store, card: DataCard) -> Picture | None:
 
 
 def _leakage(card: DataCard) -> Picture | None:
-    entries = [
-        {
-            "protocol": name,
-            "test_patches": found.test_patches,
-            "sharing_scene": found.sharing_scene,
-            "adjacent": found.adjacent,
-        }
-        for name, found in card.protocols.items()
-    ]
+    entries = [{"protocol": name, **asdict(found)} for name, found in card.protocols.items()]
     if not entries:
         return None
-    told = "; ".join(
-        f"{name}: {wording.share(found.sharing_scene, found.test_patches)} share a scene with training, "
-        f"{wording.share(found.adjacent, found.test_patches)} lie next to a training patch"
-        for name, found in card.protocols.items()
-    )
-    return wide_and_narrow(
-        lambda width: leakage_figure(entries, card.protocol, width), f"Bars by split protocol. {told}."
-    )
+    return wide_and_narrow(lambda width: leakage_figure(entries, card.protocol, width), wording.leakage(entries))
 
 
 def _balance(card: DataCard) -> dict[str, Any] | None:

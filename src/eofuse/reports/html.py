@@ -94,13 +94,8 @@ def _leakage_picture(results: StudyResults) -> Picture | None:
     leakage = results.summary["leakage"]
     if not leakage:
         return None
-    told = "; ".join(
-        f"{entry['protocol']}: {wording.share(entry['sharing_scene'], entry['test_patches'])} share a scene with "
-        f"training, {wording.share(entry['adjacent'], entry['test_patches'])} lie next to a training patch"
-        for entry in leakage
-    )
     protocol = results.summary["split"].get("protocol", "")
-    return wide_and_narrow(lambda width: leakage_figure(leakage, protocol, width), f"Bars by split protocol. {told}.")
+    return wide_and_narrow(lambda width: leakage_figure(leakage, protocol, width), wording.leakage(leakage))
 
 
 def _cost(results: StudyResults) -> dict[str, Any]:

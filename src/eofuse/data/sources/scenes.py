@@ -7,6 +7,7 @@ one is resampled to it (`eofuse.data.reading.resampling`).
 
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from affine import Affine
 from rasterio.warp import transform
 
-from eofuse.data.georeference import set_grids
+from eofuse.data.georeference import crs_name, set_grids
 from eofuse.data.problems import Problem
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover
 from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
@@ -33,6 +35,11 @@ from eofuse.processes import in_processes
 
 OFFSET_SUSPECTED = 900
 """Smallest value of a Sentinel-2 scene from which it looks as if the 1000 of baseline 04.00 were still in it."""
+
+BLOCK_EDGE = 1e-6
+"""A patch whose middle lies on the edge of a block belongs to the next one, whatever the rounding."""
+
+LONGEST_NAME = 20
 
 Progress = Callable[[int, int], None]
 Raster = npt.NDArray[np.generic]
@@ -178,7 +185,7 @@ def open_scenes(
     if not len(kept):
         raise DataError("no patch holds any data", where=spec.reference_name, fix="check nodata in the spec")
     source._tiles = [tiles[number] for number in kept]
-    source.index = _index(source, scenes, survey.nodata[kept], size)
+    source.index = _index(source, scenes, survey.nodata[kept], size, overlap)
     for modality in modalities:
         if not source.index[f"has_{modality.name}"].any():
             fix = "check that it covers the scenes and that its coordinate reference system is right"
@@ -258,14 +265,27 @@ def _survey_strip(source: ScenesSource, strip: Sequence[_Tile]) -> npt.NDArray[n
     return facts
 
 
-def _index(source: ScenesSource, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int) -> pd.DataFrame:
+def _block(grid: Grid, pixels: int) -> str:
+    """Name of the block of a patch: a cell, of so many pixels a side, of one grid over all scenes in its reference system."""
+    lattice = Grid(
+        grid.crs, Affine(*(0.0 if place in (2, 5) else value for place, value in enumerate(grid.transform[:6]))), 1, 1
+    )
+    cells = lattice.pixel_at(*grid.place_of(grid.width / 2, grid.height / 2))
+    across, down = (math.floor(cell / pixels + BLOCK_EDGE) for cell in cells)
+    name = crs_name(grid.crs)
+    system = name if len(name) <= LONGEST_NAME else hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{system} {grid.pixel_size[0] * pixels:g} {across}_{down}"
+
+
+def _index(
+    source: ScenesSource, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int, overlap: int
+) -> pd.DataFrame:
     rows, grids = [], []
     centres: dict[int, list[tuple[float, float]]] = {}
     for tile in source._tiles:
         scene = scenes[tile.scene]
         grid = scene.grid.window(tile.left, tile.top, size, size)
         grids.append(grid)
-        block = source._spec.block
         rows.append(
             {
                 "patch_id": patch_name(scene.name, tile),
@@ -277,7 +297,7 @@ def _index(source: ScenesSource, scenes: Sequence[Scene], nodata: npt.NDArray[np
                 "time_s2": None,
                 "time_s1": None,
                 "split": None,
-                "block": f"{scene.name}_{tile.column // block}_{tile.row // block}",
+                "block": _block(grid, (size - overlap) * source._spec.block),
             }
         )
         centres.setdefault(tile.scene, []).append(grid.place_of(size / 2, size / 2))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from eofuse.data.gaps import has_required, presence
 from eofuse.data.loading import Loader, Rows
-from eofuse.data.splits import make_split
+from eofuse.data.splits import buffer_words, make_split
 from eofuse.data.store import Store
 from eofuse.errors import DataError
 from eofuse.learning.lineage import History, Role, Training, used_patches
@@ -105,6 +105,7 @@ def prepare_unlabelled(store: Store, options: PretrainingOptions) -> Unlabelled:
     usable = ~flagged & complete
     both = np.concatenate(list(parts.values()))
     excluded = {
+        buffer_words(options.split): len(split.buffered),
         f"flagged ({', '.join(options.data.exclude)})": int(flagged[both].sum()),
         "lacks an input modality": int((~flagged & ~complete)[both].sum()),
     }
@@ -120,7 +121,9 @@ def prepare_unlabelled(store: Store, options: PretrainingOptions) -> Unlabelled:
             raise DataError(found, where=store.path, fix="choose other inputs or another split")
     left_out = {reason: count for reason, count in excluded.items() if count}
     reasons = np.full(len(store), "not in the split", dtype=object)
-    reasons[both] = np.where(flagged[both], *excluded)
+    near, flag, lack = excluded
+    reasons[split.buffered] = near
+    reasons[both] = np.where(flagged[both], flag, lack)
     reasons[np.concatenate([*rows.values(), split.test])] = None
     return Unlabelled(store, rows, there, left_out, reasons, split.test)
 

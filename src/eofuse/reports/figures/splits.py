@@ -8,28 +8,34 @@ from matplotlib.figure import Figure
 from eofuse.reports.figures.style import new_figure, quiet_rows, styled
 from eofuse.reports.wording import share, shorten
 
-SAME_SCENE = "#D55E00"
-ADJACENT = "#E69F00"
+BARS = (
+    ("sharing_scene", "#D55E00", "share a scene with training"),
+    ("same_ground", "#CC79A7", "cover ground of a training patch"),
+    ("adjacent", "#E69F00", "lie next to a training patch"),
+)
+"""Key, colour and words of each sort of leakage."""
 
 
 @styled
 def leakage_figure(leakage: Sequence[dict[str, Any]], chosen: str, width: float = 7.6) -> Figure:
-    """Two bars a protocol: test patches that share a scene with training, and those that lie next to a training patch.
+    """Bars for each protocol: test patches that share a scene or ground with training, or lie next to a training patch.
 
     Args:
         leakage: `summary["leakage"]`, counts of test patches by split protocol.
         chosen: the protocol of this study, written in bold.
         width: in inches.
     """
-    figure = new_figure(width, len(leakage) * 0.62 + 1.0)
+    sorts = [sort for sort in BARS if any(sort[0] in entry for entry in leakage)]
+    figure = new_figure(width, len(leakage) * 0.31 * len(sorts) + 1.2)
     axes = figure.add_subplot()
     for position, entry in enumerate(leakage):
-        for shift, key, colour in ((-0.19, "sharing_scene", SAME_SCENE), (0.19, "adjacent", ADJACENT)):
-            whole = entry["test_patches"]
-            percent = 100 * entry[key] / whole if whole and entry[key] is not None else 0.0
-            axes.barh(position + shift, percent, height=0.34, color=colour)
+        for number, (key, colour, _) in enumerate(sorts):
+            whole, count = entry["test_patches"], entry.get(key)
+            shift = (number - (len(sorts) - 1) / 2) * 0.76 / len(sorts)
+            percent = 100 * count / whole if whole and count is not None else 0.0
+            axes.barh(position + shift, percent, height=0.68 / len(sorts), color=colour)
             axes.annotate(
-                "unknown" if entry[key] is None else share(entry[key], whole),
+                "unknown" if count is None else share(count, whole),
                 (percent, position + shift),
                 xytext=(4, 0),
                 textcoords="offset points",
@@ -43,7 +49,7 @@ def leakage_figure(leakage: Sequence[dict[str, Any]], chosen: str, width: float 
     axes.set_xticks(range(0, 101, 25))
     axes.set_xlabel("per cent of test patches")
     quiet_rows(axes)
-    axes.bar(0, 0, color=SAME_SCENE, label="share a scene with training")
-    axes.bar(0, 0, color=ADJACENT, label="lie next to a training patch")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2 if width > 5 else 1)
+    for _, colour, words in sorts:
+        axes.bar(0, 0, color=colour, label=words)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3 if width > 5 else 1)
     return figure
