@@ -88,15 +88,15 @@ def _duplicates(card: DataCard) -> Iterator[Finding]:
 
 def _leakage(store: Store, card: DataCard) -> Iterator[Finding]:
     found = card.leakage
-    if found.same_ground:
-        what = f"{_percent(found.same_ground, found.test_patches)} of the test patches cover ground of a training patch"
-        advice = _advice(card, "same_ground", "set `split.buffer`, which leaves such patches out")
-        yield Finding("fix", f"{what} ({card.protocol} split)", advice, "split")
     if found.sharing_scene:
         share = _percent(found.sharing_scene, found.test_patches)
         what = f"{share} of the test patches share a scene with training ({card.protocol} split)"
         advice = _advice(card, "sharing_scene", "add scenes: scores of scenes that were not seen will be lower")
         yield Finding("fix", what, advice, "split")
+    if found.same_ground:
+        what = f"{_percent(found.same_ground, found.test_patches)} of the test patches cover ground of a training patch"
+        advice = _advice(card, "same_ground", "set `split.buffer`, which leaves such patches out")
+        yield Finding("fix", f"{what} ({card.protocol} split)", advice, "split")
     if found.adjacent and found.adjacent > ADJACENT * found.test_patches:
         share = _percent(found.adjacent, found.test_patches)
         what = f"{share} of the test patches lie next to a training patch ({card.protocol} split)"
