@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from eofuse.data.footprints import PATCH_KM
 from eofuse.data.georeference import corners, degrees, has_grid
-from eofuse.data.splits import PATCH_KM
 from eofuse.data.store import Rows, Store, Window
 from eofuse.modalities import Kind, Modality
 
