@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from eofuse.cli import main
 from eofuse.errors import UsageError
 from eofuse.locks import reading, writing
 
@@ -133,6 +135,36 @@ def test_no_two_of_many_processes_are_ever_inside_at_once(tmp_path):
     assert [process.wait(timeout=120) for process in processes] == [0] * 4
     assert counter.read_text() == "400"
     assert [path.name for path in tmp_path.iterdir()] == ["counter"]
+
+
+@pytest.mark.parametrize("holder", ["writing"], indirect=True)
+def test_a_patient_writer_waits(holder, tmp_path):
+    threading.Timer(0.2, holder.kill).start()
+    with writing(tmp_path / "a.store", patience_s=60):
+        assert holder.wait() != 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["pack", "nowhere", "held"],
+        ["append", "held", "b.store"],
+        ["merge", "a.store", "b.store", "-o", "held"],
+        ["merge", "held", "b.store", "-o", "c.store"],
+        ["subset", "a.store", "-o", "held"],
+        ["subset", "held", "-o", "c.store"],
+        ["cut", "nothing.yaml", "held"],
+        ["simulate", "held"],
+        ["resume", "held"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_is_refused_before_it_reads_what_another_one_writes(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nothing.yaml").touch()
+    with writing(tmp_path / "held"), ThreadPoolExecutor(1) as other:
+        assert other.submit(main, command).result() == 2
+    assert "held: another process is at work on it: process" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix" or Path("/proc/self").exists() is False, reason="needs /proc")

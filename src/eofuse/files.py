@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -66,32 +65,6 @@ def file_name(name: str) -> str:
         return quoted
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]
     return f"{quoted[: LONGEST_NAME - len(digest) - 1]}-{digest}"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[bool]:
-    """Holds a folder against other processes that ask for it in this way, until the block or the process ends.
-
-    Gives false if another process holds it; true where the system has no such locks.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield _try_to_lock(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _try_to_lock(descriptor: int) -> bool:
-    if find_spec("fcntl") is None:
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -1,41 +1,56 @@
 """One writer at a time: `writing` holds a store, run, study or download for this process, `reading` keeps writers away from it.
 
+`writes` is `writing` as a decorator.
+
 A lock is a file `.<name>.lock` beside what it holds, locked by the system, so that it ends with its process, however that ends. It
 says who holds it. The library filelock empties the file before it has the lock, and with it the holder's name; hence this one.
 """
 
+import inspect
 import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import ParamSpec, TypeVar
 
 from eofuse.errors import UsageError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 _NOTHING: Mapping[Path, bool] = MappingProxyType({})
 _held: ContextVar[Mapping[Path, bool]] = ContextVar("_held", default=_NOTHING)
 """What this thread of work holds: path → whether it writes."""
+
+PAUSE_S = 0.05
+"""Time between two tries of a patient writer."""
 
 _descriptors: set[int] = set()
 """Open lock files of this process, which its forks must not keep."""
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, patience_s: float = 0) -> Iterator[None]:
     """Holds a file or folder, which need not exist yet, against all other writers and careful readers until the block ends.
 
     Blocks within this one may hold it again.
 
+    Args:
+        path: what is held.
+        patience_s: seconds to wait for another process that holds it.
+
     Raises:
         UsageError: if another process, or another thread of this one, holds it; the message names the process.
     """
-    with _holding(path, write=True):
+    with _holding(path, write=True, patience_s=patience_s):
         yield
 
 
@@ -52,17 +67,35 @@ def reading(path: Path) -> Iterator[None]:
         yield
 
 
+def writes(argument: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """The decorated function holds the path in one of its arguments while it runs; see `writing`."""
+
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def held(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            with writing(Path(signature.bind(*args, **kwargs).arguments[argument])):
+                return function(*args, **kwargs)
+
+        return held
+
+    return decorate
+
+
 @contextmanager
-def _holding(path: Path, *, write: bool) -> Iterator[None]:
+def _holding(path: Path, *, write: bool, patience_s: float = 0) -> Iterator[None]:
     path = path.resolve()
     held = _held.get()
-    if held.get(path, not write) and path in held:
+    if path in held:
+        if write and not held[path]:
+            raise UsageError("is read and written by one command", where=path, fix="name another place to write")
         yield
         return
     try:
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _acquire(path, write)
+        descriptor = _acquire(path, write, time.monotonic() + patience_s)
     except OSError:
         if write:
             raise
@@ -80,7 +113,7 @@ def _lock_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
-def _acquire(path: Path, write: bool) -> int:
+def _acquire(path: Path, write: bool, until: float) -> int:
     """The descriptor of the lock file, locked."""
     file = _lock_file(path)
     while True:
@@ -89,6 +122,9 @@ def _acquire(path: Path, write: bool) -> int:
         if not _try_to_lock(descriptor, write):
             holder = os.pread(descriptor, 4096, 0) if hasattr(os, "pread") else b""
             _close(descriptor)
+            if time.monotonic() < until:
+                time.sleep(PAUSE_S)
+                continue
             found = f"another process is at work on it{_who(holder)}"
             raise UsageError(found, where=path, fix="wait until it is done, or stop it")
         with suppress(FileNotFoundError):

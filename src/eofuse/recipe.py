@@ -28,6 +28,7 @@ from eofuse.learning.pretraining import PretrainingOptions
 from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, rehearse_pretraining, train_pretraining
 from eofuse.learning.run import Run, start_run, test_run, train_run
 from eofuse.learning.transfer import weights_digest
+from eofuse.locks import writing
 from eofuse.reports.html import write_report
 from eofuse.studies.plan import plan_study
 from eofuse.studies.results import StudyResults, read_results
@@ -141,8 +142,9 @@ def train(
         raise UsageError("labels are picked from one run to the next", where="labels.picked_by", fix=fix)
     opened = open_store(options.data.store)
     rehearse(prepare(opened, options), options)  # finds what is wrong before anything is written
-    folder = _start(options, opened, to)
-    with _own_threads():
+    folder = _folder(options, opened, to)
+    with writing(folder), _own_threads():
+        start_run(options, folder)
         return _to_its_end(folder, progress)
 
 
@@ -185,14 +187,15 @@ def pretrain(
     options = parse_options(PretrainingOptions, values, None if isinstance(recipe, Mapping) else os.fspath(recipe))
     opened = open_store(options.data.store)
     rehearse_pretraining(opened, options)  # finds what is wrong before anything is written
-    folder = _start(options, opened, to)
-    with _own_threads():
+    folder = _folder(options, opened, to)
+    with writing(folder), _own_threads():
+        start_run(options, folder)
         return train_pretraining(folder, progress)
 
 
 def resume(folder: AnyPath, progress: Progress | None = None) -> Run | PretrainedRun:
     """Goes on with an interrupted run or pretraining, to the numbers that it would have had without the interruption."""
-    with _own_threads():
+    with writing(Path(folder)), _own_threads():
         if is_pretraining(Path(folder)):
             return train_pretraining(Path(folder), progress)
         return _to_its_end(Path(folder), progress)
@@ -214,11 +217,9 @@ def _own_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _start(options: LearningOptions, store: Store, to: AnyPath | None) -> Path:
-    """The run folder, with the recipe in it."""
-    folder = Path(to) if to is not None else _default_folder(options, store)
-    start_run(options, folder)
-    return folder
+def _folder(options: LearningOptions, store: Store, to: AnyPath | None) -> Path:
+    """The run folder."""
+    return Path(to) if to is not None else _default_folder(options, store)
 
 
 def study(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pytest
 
 from eofuse import recipe as recipes
 from eofuse.errors import DataError, UsageError
-from eofuse.files import locked
+from eofuse.locks import writing
 from eofuse.studies.grid import final_cells, search_cells
 from eofuse.studies.plan import plan_study
 from eofuse.studies.worker import run_cell
@@ -174,11 +175,10 @@ def test_a_killed_study_leaves_no_process_and_goes_on_to_the_same_tables(
 
 
 def test_one_study_is_run_by_one_process(study_recipe, tmp_path):
-    with locked(tmp_path) as ours:
-        assert ours
-        (tmp_path / "study.yaml").touch()
-        with pytest.raises(UsageError, match="another process is running this study"):
-            recipes.study(study_recipe, to=tmp_path, workers=1)
+    with writing(tmp_path), ThreadPoolExecutor(1) as other:
+        again = other.submit(recipes.study, study_recipe, to=tmp_path, workers=1)
+        with pytest.raises(UsageError, match="another process is at work on it: process"):
+            again.result()
 
 
 def test_a_new_variant_costs_only_its_own_runs(copy, study_recipe):

@@ -6,6 +6,7 @@ or the new one. An interrupted run goes on where it stopped.
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from itertools import combinations
 from pathlib import Path
@@ -19,6 +20,7 @@ from eofuse.data.pack import pack_source
 from eofuse.data.sources.stores import Part, StoredPatches
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
+from eofuse.locks import reading, writes
 from eofuse.modalities import Kind, Modality
 
 FOR_PEOPLE = ("title", "valid_range")
@@ -28,6 +30,7 @@ Progress = Callable[[int, int], None]
 PathLike = str | os.PathLike[str]
 
 
+@writes("to")
 def merge(
     stores: Sequence[PathLike],
     to: PathLike,
@@ -58,11 +61,15 @@ def merge(
     target = Path(to).resolve()
     if target in [Path(path).resolve() for path in stores]:
         raise UsageError("is one of the stores that are merged", where=to, fix="choose another name, or use append")
-    opened = [open_store(path) for path in stores]
-    source = _together(opened, name, "merge", skip_identical=skip_identical, with_simulated=with_simulated)
-    return pack_source(source, target, overwrite=overwrite, workers=1, progress=progress)
+    with ExitStack() as held:
+        for path in stores:
+            held.enter_context(reading(Path(path)))
+        opened = [open_store(path) for path in stores]
+        source = _together(opened, name, "merge", skip_identical=skip_identical, with_simulated=with_simulated)
+        return pack_source(source, target, overwrite=overwrite, workers=1, progress=progress)
 
 
+@writes("store")
 def append(
     store: PathLike,
     sources: Sequence[PathLike],
@@ -87,12 +94,15 @@ def append(
     """
     if not sources:
         raise UsageError("there is nothing to append", where=store, fix="name one or more stores")
-    base = open_store(store)
-    opened = [base, *(open_store(path) for path in sources)]
-    whole = _together(opened, base.name, "append", skip_identical=skip_identical, with_simulated=with_simulated)
-    if len(whole.index) == len(base):  # all of it is there already
-        return base
-    return pack_source(whole, Path(store).resolve(), overwrite=True, workers=1, progress=progress)
+    with ExitStack() as held:
+        for path in sources:
+            held.enter_context(reading(Path(path)))
+        base = open_store(store)
+        opened = [base, *(open_store(path) for path in sources)]
+        whole = _together(opened, base.name, "append", skip_identical=skip_identical, with_simulated=with_simulated)
+        if len(whole.index) == len(base):  # all of it is there already
+            return base
+        return pack_source(whole, Path(store).resolve(), overwrite=True, workers=1, progress=progress)
 
 
 def _together(

@@ -14,6 +14,7 @@ from eofuse.data.reading.rasters import close_files
 from eofuse.data.sources.scene_spec import SceneSpec
 from eofuse.data.sources.scenes import open_scenes
 from eofuse.data.store import Store
+from eofuse.locks import writes
 from eofuse.processes import usable_cores
 
 Progress = Callable[[int, int, str], None]
@@ -40,6 +41,7 @@ class Cut:
     warnings: tuple[Problem, ...]
 
 
+@writes("store")
 def cut(
     spec: str | os.PathLike[str] | Mapping[str, Any],
     store: str | os.PathLike[str],

@@ -31,6 +31,7 @@ from typing import IO, Any, TypeVar
 
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import write_text
+from eofuse.locks import writing
 
 RECORDS = {"ben-ge-800": 12941231, "ben-ge-8k": 8121208}
 """Data set → record number in the archive (Zenodo)."""
@@ -101,8 +102,13 @@ def download(name: str, to: str | Path, base_url: str = "https://zenodo.org", pr
             folder, or the disk is too small.
     """
     record = _record_of(name)
-    folder = Path(to) / name
-    work = Path(to) / f"{name}.download"
+    with _writing(Path(to)), writing(Path(to) / name):
+        return _download(name, record, Path(to), base_url, progress)
+
+
+def _download(name: str, record: int, to: Path, base_url: str, progress: Progress | None) -> Path:
+    folder = to / name
+    work = to / f"{name}.download"
     if is_downloaded(name, to):
         _logger.info("%s is already there: %s", name, folder)
         shutil.rmtree(work, ignore_errors=True)

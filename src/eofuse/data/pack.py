@@ -31,6 +31,7 @@ from eofuse.data.sources.table import open_table_spec
 from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE, Store, open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import exchange, remove_temporaries, sha256, write_text
+from eofuse.locks import writes
 from eofuse.modalities import Kind, Modality
 from eofuse.processes import in_processes, usable_cores
 
@@ -45,6 +46,7 @@ REPLACED_FOLDER = "replaced"
 Progress = Callable[[int, int], None]
 
 
+@writes("store")
 def pack(
     folder: str | os.PathLike[str],
     store: str | os.PathLike[str],
@@ -91,6 +93,7 @@ def pack(
     return pack_source(source, target, skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress)
 
 
+@writes("store")
 def pack_source(
     source: Source,
     store: Path,

@@ -14,6 +14,7 @@ from eofuse.data.pack import pack_source
 from eofuse.data.sources.stores import Part, StoredPatches
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.locks import reading, writes
 
 CONDITION = re.compile(r"(?P<column>[^=!<>]+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.+)")
 
@@ -22,6 +23,7 @@ PathLike = str | os.PathLike[str]
 Mask = npt.NDArray[np.bool_]
 
 
+@writes("to")
 def subset(
     store: PathLike,
     to: PathLike,
@@ -52,37 +54,39 @@ def subset(
         UsageError: if an id, column, modality or condition is not valid, or `to` exists and holds something else.
         DataError: if no patch is left, or fewer than `count`.
     """
-    source, target = open_store(store), Path(to).resolve()
+    target = Path(to).resolve()
     if target == Path(store).resolve():
         raise UsageError("is the store that is read", where=to, fix="choose another name")
-    for name in modalities or ():
-        source.modality(name)
-    chosen = np.ones(len(source), dtype=bool)
-    if ids is not None:
-        chosen &= np.isin(np.arange(len(source)), [source.row_of(patch_id) for patch_id in ids])
-    for condition in where:
-        chosen &= meets(source.index, condition)
-    rows = np.flatnonzero(chosen)
-    if not len(rows):
-        raise DataError("no patch meets the conditions", where=store, fix="loosen them")
-    if count is not None:
-        rows = _draw(rows, count, seed, source)
-    selection = {
-        "ids": None if ids is None else len(ids),
-        "where": list(where),
-        "modalities": None if modalities is None else list(modalities),
-        "count": count,
-        "seed": seed if count is not None else None,
-    }
-    origin: dict[str, Any] = {
-        "operation": "subset",
-        "selection": {key: value for key, value in selection.items() if value},
-        "of": {"fingerprint": source.fingerprint, "patches": len(source), "provenance": source.provenance},
-    }
-    if "labels" in source.provenance:
-        origin["labels"] = source.provenance["labels"]
-    patches = StoredPatches([Part(source, rows)], modalities, source.name, origin)
-    return pack_source(patches, target, overwrite=overwrite, workers=1, progress=progress)
+    with reading(Path(store)):
+        source = open_store(store)
+        for name in modalities or ():
+            source.modality(name)
+        chosen = np.ones(len(source), dtype=bool)
+        if ids is not None:
+            chosen &= np.isin(np.arange(len(source)), [source.row_of(patch_id) for patch_id in ids])
+        for condition in where:
+            chosen &= meets(source.index, condition)
+        rows = np.flatnonzero(chosen)
+        if not len(rows):
+            raise DataError("no patch meets the conditions", where=store, fix="loosen them")
+        if count is not None:
+            rows = _draw(rows, count, seed, source)
+        selection = {
+            "ids": None if ids is None else len(ids),
+            "where": list(where),
+            "modalities": None if modalities is None else list(modalities),
+            "count": count,
+            "seed": seed if count is not None else None,
+        }
+        origin: dict[str, Any] = {
+            "operation": "subset",
+            "selection": {key: value for key, value in selection.items() if value},
+            "of": {"fingerprint": source.fingerprint, "patches": len(source), "provenance": source.provenance},
+        }
+        if "labels" in source.provenance:
+            origin["labels"] = source.provenance["labels"]
+        patches = StoredPatches([Part(source, rows)], modalities, source.name, origin)
+        return pack_source(patches, target, overwrite=overwrite, workers=1, progress=progress)
 
 
 def read_ids(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ from eofuse.config import write_yaml
 from eofuse.data.gaps import has_required
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.files import locked, remove_temporaries, write_text
+from eofuse.files import remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities
 from eofuse.learning.controls.per_pixel import is_map
 from eofuse.learning.controls.trees import KINDS
@@ -27,6 +27,7 @@ from eofuse.learning.outputs import TEST_FILE
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare, rehearse
 from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
+from eofuse.locks import writes
 from eofuse.modalities import Kind
 from eofuse.models.heads.base import PIXEL_KINDS
 from eofuse.studies.absence import is_answered, is_asked, job
@@ -46,6 +47,7 @@ COST_FILE = "cost.json"
 Progress = Callable[[int, int, str], None]
 
 
+@writes("folder")
 def run_study(
     plan: StudyPlan,
     recipe: Mapping[str, Any],
@@ -103,29 +105,24 @@ def run_study(
     data = " ".join([store.fingerprint, hashlib.sha256(complete.tobytes()).hexdigest(), *annotations])
     threads = plan.options.train.threads
     count = workers or (1 if _uses_cuda(plan) else max(1, (os.cpu_count() or 1) // threads))
-    with locked(folder) as ours:
-        if not ours:
-            raise UsageError(
-                "another process is running this study", where=folder, fix="wait for it, or choose another folder"
-            )
-        write_text(folder / STUDY_FILE, write_yaml(recipe))
-        with _Cost(folder) as cost, Pool(count, threads, store.fingerprint) as pool:
-            rates = dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])
-            final = final_cells(plan, rates, with_maps)
-            planned = len(search_cells(plan, learning_rates=rates)) + len(final)
-            planned += sum(is_asked(plan, cell) for cell in final)
-            _check_questions(plan, final)
-            total = len(plan.pretrainings) + planned
-            cells = _Cells(folder, data, pool, cost, total, progress)
-            pretrained = cells.run(plan.pretrainings)
-            searched, tested = [], []
-            for amounts in plan.stages:
-                found = cells.run(search_cells(plan, amounts, rates))
-                rates |= best_learning_rates(found)
-                searched += found
-                tested += cells.run(final_cells(plan, rates, with_maps, amounts))
-            cells.take_away(plan, tested)
-        collect(plan, recipe, folder, searched + tested, pretrained, counts, cost.values, command)
+    write_text(folder / STUDY_FILE, write_yaml(recipe))
+    with _Cost(folder) as cost, Pool(count, threads, store.fingerprint) as pool:
+        rates = dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])
+        final = final_cells(plan, rates, with_maps)
+        planned = len(search_cells(plan, learning_rates=rates)) + len(final)
+        planned += sum(is_asked(plan, cell) for cell in final)
+        _check_questions(plan, final)
+        total = len(plan.pretrainings) + planned
+        cells = _Cells(folder, data, pool, cost, total, progress)
+        pretrained = cells.run(plan.pretrainings)
+        searched, tested = [], []
+        for amounts in plan.stages:
+            found = cells.run(search_cells(plan, amounts, rates))
+            rates |= best_learning_rates(found)
+            searched += found
+            tested += cells.run(final_cells(plan, rates, with_maps, amounts))
+        cells.take_away(plan, tested)
+    collect(plan, recipe, folder, searched + tested, pretrained, counts, cost.values, command)
     return read_results(folder)
 
 

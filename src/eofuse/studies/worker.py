@@ -31,8 +31,12 @@ from eofuse.learning.pretraining.run import train_pretraining
 from eofuse.learning.run import note_divergence, read_recipe, test_run, train_run
 from eofuse.learning.transfer import forget_start
 from eofuse.learning.without import test_without
+from eofuse.locks import writing
 from eofuse.studies.absence import WITHOUT, taken_away
 from eofuse.studies.picking import PICKING
+
+PATIENCE_S = 60
+"""Time that a process of a killed study has to end before another one takes its cell."""
 
 CONTROLS = {
     "constant": constant_control,
@@ -55,7 +59,7 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
         raise DataError(
             "the store has changed since the study began", where=options.data.store, fix="run the study again"
         )
-    with threadpool_limits(options.train.threads):
+    with writing(folder, PATIENCE_S), threadpool_limits(options.train.threads):
         if role in CONTROLS:
             CONTROLS[role](folder)
         elif role == "pretraining":

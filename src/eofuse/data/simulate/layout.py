@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
@@ -22,6 +21,7 @@ from eofuse.data.simulate.scenes import PATCH_M, Block, Scene, plan_scenes
 from eofuse.data.simulate.sensors import NATIVE_FACTOR, backscatter, reflectance, scene_gain
 from eofuse.data.simulate.sky import State, season, surface_state, weather
 from eofuse.errors import UsageError
+from eofuse.locks import writes
 from eofuse.modalities import WEATHER, WORLDCOVER
 from eofuse.processes import in_processes, usable_cores
 
@@ -46,6 +46,7 @@ _WATER_ONLY = 0
 Row = dict[str, Any]
 
 
+@writes("folder")
 def simulate(
     folder: str | Path,
     patches: int = 800,
@@ -85,7 +86,8 @@ def simulate(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError("exists and is not empty", where=folder, fix="name a new folder")
     plan = plan_scenes(patches, seed, scenes)
-    partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
         for name in _FOLDERS:
             (partial / name).mkdir(parents=True)
