@@ -2,7 +2,9 @@
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,9 +27,19 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 PART_COLOURS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
 """Colours of the parts of a split, of the same palette."""
 
+OTHER_SCRIPTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Arial Unicode MS",
+)
+"""Fonts for letters that the others lack, where the system has one of them."""
+
 STYLE: Any = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.sans-serif": ["Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "DejaVu Sans", *OTHER_SCRIPTS],
     "font.size": 9.5,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
@@ -98,7 +110,8 @@ def svg_data_uri(figure: Figure) -> str:
     """The figure as an SVG in a `data:` address; the same figure gives the same text."""
     stream = io.BytesIO()
     metadata: Any = {"Date": None, "Creator": None}
-    figure.savefig(stream, format="svg", metadata=metadata)
+    with _letters_may_lack():
+        figure.savefig(stream, format="svg", metadata=metadata)
     return _data_uri("image/svg+xml", stream.getvalue())
 
 
@@ -112,8 +125,16 @@ def png_data_uri(pixels: np.ndarray) -> str:
 
 def write_png(figure: Figure, target: Any, dots_per_inch: int = 150) -> None:
     """Writes the figure as PNG to a path or stream."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), _letters_may_lack():
         figure.savefig(target, format="png", dpi=dots_per_inch, metadata={"Software": None})
+
+
+@contextmanager
+def _letters_may_lack() -> Iterator[None]:
+    """Draws letters that no font has as boxes, without a warning of the library for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _data_uri(media_type: str, content: bytes) -> str:
