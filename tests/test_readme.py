@@ -54,10 +54,14 @@ def test_the_commands_of_the_readme_run(newcomer):
 
 def test_the_python_of_the_readme_and_of_the_documentation_runs(newcomer, capsys):
     eofuse.simulate("ben-ge-800", patches=60, workers=1)
-    data = (PROJECT / "docs" / "data.md").read_text(encoding="utf-8")
-    for code in [*blocks(README, "python"), *blocks(data, "python")]:
-        exec(compile(code, "README", "exec"), {})
-    assert "report.html" in capsys.readouterr().out
+    data, python = ((PROJECT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("data", "python"))
+    for code in [*blocks(README, "python"), *blocks(data, "python"), "\n".join(blocks(python, "python"))]:
+        exec(compile(code, "documentation", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "report.html" in shown
+    assert "Store('ben-ge-800.store': 60 patches" in shown
+    assert "Run('python-run'; " in shown
+    assert "Study('studies/tutorial_fusion': 5 variants × 1 seed → climate_zone)" in shown
 
 
 def test_the_recipe_of_the_readme_is_valid():

@@ -2,13 +2,13 @@
 
 The public names load what they need when they are first used: `import eofuse` imports no torch.
 
-===============  =====================================================================
+===============  ========================================================================
 `simulate`       writes a simulated ben-ge folder
 `download`       fetches a published dataset
 `init`           folder or table → a first spec of it
 `pack`           folder or table → packed store
 `cut`            scenes → packed store of patches
-`open_store`     opens a packed store
+`open_store`     opens a packed store: `store[0]` is a patch, `store.dataset()` a PyTorch dataset
 `merge`          several stores → one
 `append`         adds the patches of other stores to a store
 `subset`         some patches or modalities of a store → another store
@@ -21,10 +21,11 @@ The public names load what they need when they are first used: `import eofuse` i
 `evaluate`       scores of a run with intervals
 `attribute`      what each modality, scalar and band is worth to a run
 `predict_store`  a trained model → predictions for every patch of a store
+`open_run`       a trained run, that predicts a store or arrays
 `suggest`        which patches of a store to annotate next
 `study`          variants × seeds → leaderboard and report
-`open_study`     a finished study
-===============  =====================================================================
+`open_study`     a finished study; its best variant predicts
+===============  ========================================================================
 """
 
 from importlib import import_module
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.evaluate import evaluate as evaluate
-    from eofuse.recipe import open_study as open_study
     from eofuse.recipe import pretrain as pretrain
     from eofuse.recipe import resume as resume
     from eofuse.recipe import study as study
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from eofuse.reports.data_card import data_card as data_card
     from eofuse.reports.figures.patch import show_patch as show_patch
     from eofuse.suggestions import suggest as suggest
+    from eofuse.trained import open_run as open_run
+    from eofuse.trained import open_study as open_study
 
 _ROOMS = {
     "append": "eofuse.data.combine",
@@ -65,8 +67,9 @@ _ROOMS = {
     "evaluate": "eofuse.learning.evaluate",
     "merge": "eofuse.data.combine",
     "init": "eofuse.data.init",
+    "open_run": "eofuse.trained",
     "open_store": "eofuse.data.store",
-    "open_study": "eofuse.recipe",
+    "open_study": "eofuse.trained",
     "pack": "eofuse.data.pack",
     "predict_store": "eofuse.inference.predict",
     "pretrain": "eofuse.recipe",

@@ -10,78 +10,28 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from eofuse.config import apply_overrides, merge, parse_options, read_yaml
 from eofuse.data.doors import SPEC_SUFFIXES, require_spec, wrong_door
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.preparation import annotation_digests, prepare, rehearse
 from eofuse.learning.pretraining import PretrainingOptions
 from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, rehearse_pretraining, train_pretraining
-from eofuse.learning.run import Run, start_run, test_run, train_run
+from eofuse.learning.run import start_run, test_run, train_run
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import writing
-from eofuse.reports.html import write_report
 from eofuse.studies.plan import plan_study
-from eofuse.studies.results import StudyResults, read_results
 from eofuse.studies.runner import run_study
-
-REPORT_FILE = "report.html"
+from eofuse.trained import Study, TrainedRun, open_run
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Study:
-    """A finished study.
-
-    Attributes:
-        results: its tables.
-    """
-
-    results: StudyResults
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self.results.folder
-
-    def leaderboard(self, metric: str | None = None, target: str | None = None) -> pd.DataFrame:
-        """Variants and controls from best to worst by one metric of one target; the ranking one of the first by default.
-
-        Columns: target, variant, role, metric, mean over seeds, seed_sd, low and high (95 % interval over scenes), n_seeds,
-        n_test, n_scenes, and difference, p_holm (to the baseline, paired; missing for controls).
-
-        Raises:
-            UsageError: if the study has no such metric or target.
-        """
-        results = self.results if target is None else self.results.of(target)
-        metric = metric or results.summary["metric"]
-        table = results.leaderboard
-        table = table[table["metric"] == metric]
-        if table.empty:
-            names = ", ".join(results.summary["metrics"])
-            raise UsageError(f"the study has no metric '{metric}'", fix=f"it has {names}")
-        comparisons = results.comparisons
-        to_baseline = (comparisons["metric"] == metric) & (comparisons["baseline"] == results.summary["baseline"])
-        chosen = comparisons.loc[to_baseline, ["variant", "difference", "p_holm"]].assign(role="variant")
-        merged = table.merge(chosen, on=["variant", "role"], how="left")
-        return merged.sort_values("mean", ascending=metric in LOWER_IS_BETTER, ignore_index=True)
-
-    def report(self) -> Path:
-        """Writes the report and returns its path."""
-        path = Path(self.results.summary["store_path"])
-        store = open_store(path) if path.exists() else None
-        return write_report(self.results, store, self.folder / REPORT_FILE)
 
 
 def load_recipe(
@@ -115,7 +65,7 @@ def train(
     to: AnyPath | None = None,
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
-) -> Run:
+) -> TrainedRun:
     """Trains one recipe and tests it once.
 
     Args:
@@ -193,7 +143,7 @@ def pretrain(
         return train_pretraining(folder, progress)
 
 
-def resume(folder: AnyPath, progress: Progress | None = None) -> Run | PretrainedRun:
+def resume(folder: AnyPath, progress: Progress | None = None) -> TrainedRun | PretrainedRun:
     """Goes on with an interrupted run or pretraining, to the numbers that it would have had without the interruption."""
     with writing(Path(folder)), _own_threads():
         if is_pretraining(Path(folder)):
@@ -201,10 +151,11 @@ def resume(folder: AnyPath, progress: Progress | None = None) -> Run | Pretraine
         return _to_its_end(Path(folder), progress)
 
 
-def _to_its_end(folder: Path, progress: Progress | None) -> Run:
+def _to_its_end(folder: Path, progress: Progress | None) -> TrainedRun:
     """Trains and tests a run, or goes on with it."""
     train_run(folder, progress)
-    return test_run(folder, progress)
+    test_run(folder, progress)
+    return open_run(folder)
 
 
 @contextmanager
@@ -257,8 +208,3 @@ def study(
     done = Study(run_study(plan, values, folder, workers=workers, command=shlex.join(words), progress=progress))
     done.report()
     return done
-
-
-def open_study(folder: AnyPath) -> Study:
-    """A finished study, read from its folder."""
-    return Study(read_results(Path(folder)))

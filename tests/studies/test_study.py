@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from eofuse import recipe as recipes
+from eofuse.cli import main
 from eofuse.errors import DataError, UsageError
 from eofuse.locks import writing
 from eofuse.studies.grid import final_cells, search_cells
@@ -116,6 +117,26 @@ def test_a_study_whose_runs_share_their_parts_records_them_once(done):
     split = pd.read_parquet(done.folder / "split.parquet")
     assert list(split.columns) == ["patch_id", "row", "scene", "part", "reason"]
     assert split["part"].value_counts().to_dict() == done.results.summary["patches"]
+
+
+def test_a_study_predicts_with_the_seeds_of_its_best_variant_by_validation(done, planted_store, tmp_path, capsys):
+    words = ["predict", str(done.folder), str(planted_store.path), "-o", str(tmp_path / "told.parquet")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "both: best of 2 variants by validation" in said
+    assert "mean of 2 seeds (0, 1)" in said
+    assert "120 patches were used in training or validation" in said
+    table = pd.read_parquet(tmp_path / "told.parquet")
+    assert table.attrs["predicted_by"].startswith(f"{done.folder}, both: ")
+    alone = [done.predict(planted_store, variant="both", seed=seed) for seed in (0, 1)]
+    mean = np.mean([each["label.p.1"] for each in alone], axis=0)
+    np.testing.assert_allclose(table["label.p.1"], mean, rtol=1e-5)
+
+
+def test_a_run_has_no_variants_to_choose_from(done, planted_store, capsys):
+    cell = done.folder / "cells" / done.results.cells.query("role == 'final'")["cell"].iloc[0]
+    assert main(["predict", str(cell), str(planted_store.path), "--seed", "1"]) == 2
+    assert "--seed chooses among the runs of a study" in capsys.readouterr().err
 
 
 def test_the_report_is_written_beside(done):

@@ -4,8 +4,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from eofuse.errors import UsageError
+from eofuse.words import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from eofuse.learning.pretraining.run import PretrainedRun
     from eofuse.learning.run import Run
 
@@ -125,31 +128,56 @@ def run_predict(arguments: argparse.Namespace) -> int:
     from eofuse.inference.places import unplaced_note
     from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions
     from eofuse.learning.run import MODEL_FOLDER, open_last
+    from eofuse.learning.split_table import learned_from
     from eofuse.terminal import progress_bar
 
-    run, store = open_last(arguments.run), open_store(arguments.store)
+    folders, source = _predictors(arguments)
+    runs, store = [open_last(folder) for folder in folders], open_store(arguments.store)
+    models = [run.folder / MODEL_FOLDER for run in runs]
     with progress_bar("predicting", "patches") as progress:
         table = predict_store(
-            run.folder / MODEL_FOLDER,
-            store,
-            maps=arguments.maps,
-            threshold=arguments.threshold,
-            progress=progress,
+            models, store, maps=arguments.maps, threshold=arguments.threshold, source=source, progress=progress
         )
     write_predictions(table, arguments.output)
     missing = int((~table["predicted"]).sum())
-    if run.is_simulated:
+    print(f"predicted by {source}")
+    if runs[0].is_simulated:
         print("note: the model was trained on simulated data: its predictions say nothing about the Earth")
-    if lacked := lacked_inputs(run.folder / MODEL_FOLDER, store):
+    learned = int(table.loc[table["predicted"], "patch_id"].isin(learned_from(folders)).sum())
+    if learned:
+        print(
+            f"note: {learned} of {counted(len(table) - missing, 'patch', 'patches')} were used in training or validation"
+        )
+    if lacked := lacked_inputs(models[0], store):
         told = ", ".join(f"{name} (in {count} of {len(table) - missing})" for name, count in lacked.items())
         print(f"note: tokens stand for inputs that patches lack: {told}")
     if arguments.maps and (unplaced := unplaced_note(store)):
         print(f"note: {unplaced}")
     without = f"; {missing} of {len(table)} patches lack an input and have no prediction" if missing else ""
-    print(f"{arguments.output}: {len(table) - missing} predictions{without}")
+    print(f"{arguments.output}: {counted(len(table) - missing, 'prediction')}{without}")
     if arguments.maps:
-        print(f"{arguments.maps}: maps of {len(table) - missing} patches")
+        print(f"{arguments.maps}: maps of {counted(len(table) - missing, 'patch', 'patches')}")
+        if len(models) > 1 and any(entry["kind"] == "detection" for entry in runs[0].result["targets"]):
+            print(f"note: boxes are not averaged: those of {folders[0]} count")
     return 0
+
+
+def _predictors(arguments: argparse.Namespace) -> tuple[list["Path"], str]:
+    """Folders of the runs that predict, and what they are in words.
+
+    Raises:
+        UsageError: if a variant or seed is wanted of a run, or the study lacks it.
+    """
+    from eofuse.studies.choice import choose_runs
+    from eofuse.studies.results import is_study
+
+    if is_study(arguments.run):
+        choice = choose_runs(arguments.run, arguments.variant, arguments.seed)
+        return choice.folders, f"{arguments.run}, {choice.words}"
+    for option in ("variant", "seed"):
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"--{option} chooses among the runs of a study", where=arguments.run, fix="leave it out")
+    return [arguments.run], f"run {arguments.run}"
 
 
 def run_suggest(arguments: argparse.Namespace) -> int:
@@ -176,9 +204,10 @@ def run_suggest(arguments: argparse.Namespace) -> int:
 
 def run_study(arguments: argparse.Namespace) -> int:
     """Does `eofuse study`."""
-    from eofuse.recipe import REPORT_FILE, study
+    from eofuse.recipe import study
     from eofuse.reports.terminal import leaderboard_table, notes, question_lines
     from eofuse.terminal import console, progress_bar
+    from eofuse.trained import REPORT_FILE
 
     with progress_bar("studying", "runs") as progress:
         done = study(
@@ -201,7 +230,7 @@ def run_study(arguments: argparse.Namespace) -> int:
 
 def run_report(arguments: argparse.Namespace) -> int:
     """Does `eofuse report`."""
-    from eofuse.recipe import open_study
+    from eofuse.trained import open_study
 
     if not arguments.study.is_dir():
         raise UsageError("is no study folder", where=arguments.study)

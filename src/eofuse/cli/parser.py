@@ -144,12 +144,18 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--repeats", metavar="N", type=_positive, default=5, help="draws of each permutation (default: 5)")
     add.add_argument("--seed", type=int, default=0, help="of the permutations (default: 0)")
 
-    add = command("predict", models.run_predict, "predict every patch of a store, with or without labels")
-    add.add_argument("run", metavar="RUN", type=Path)
+    add = command(
+        "predict",
+        models.run_predict,
+        "predict every patch of a store, with or without labels; a study takes its best variant by validation",
+    )
+    add.add_argument("run", metavar="RUN_OR_STUDY", type=Path)
     add.add_argument("store", metavar="STORE", type=Path)
     add.add_argument(
         "-o", "--output", metavar="FILE", type=Path, default=Path("predictions.parquet"), help=".parquet or .csv"
     )
+    add.add_argument("--variant", metavar="NAME", help="of a study, in place of its best by validation")
+    add.add_argument("--seed", metavar="N", type=int, help="of a study: this seed alone (default: the mean of all)")
     add.add_argument("--maps", metavar="DIR", type=Path, help="folder for GeoTIFFs of pixels, and GeoJSON of boxes")
     add.add_argument(
         "--threshold",

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +37,17 @@ from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import sha256
 from eofuse.modalities import Kind, Modality, find_modality
 
+if TYPE_CHECKING:
+    from eofuse.data.dataset import PatchDataset
+
 SCHEMA_VERSION = 3
 """The schema that is written: 2 and 1 (without series) kept a corner of each patch, not its pixel grid, and are read."""
 
 STORE_FILE = "store.json"
 INDEX_FILE = "index.parquet"
+
+SAMPLE_KEYS = ("present", "patch_id", "scene", "lon", "lat", "row", "target")
+"""Keys of a sample beside its modalities (see `eofuse.data.dataset`)."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -101,6 +107,33 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {len(self)} patches, {', '.join(self.modalities)})"
+
+    def __getitem__(self, patch: int | str) -> dict[str, Any]:
+        """A patch by its row (negative ones count from the end) or id, as a sample: see `eofuse.data.dataset`, with NumPy arrays.
+
+        Raises:
+            UsageError: if there is no such id; the nearest is named.
+            IndexError: if there is no such row.
+        """
+        row = self.row_of(patch) if isinstance(patch, str) else range(len(self))[patch]
+        place = self.index.iloc[row]
+        return {
+            **{name: self.read(name, [row])[0] for name in self.modalities},
+            "present": {name: bool(self.present(name)[row]) for name in self.modalities},
+            **{name: place[name] for name in ("patch_id", "scene")},
+            **{name: float(place[name]) for name in ("lon", "lat")},
+            "row": row,
+        }
+
+    def dataset(self, **options: Any) -> "PatchDataset":
+        """The patches, or some of them, as a PyTorch dataset with a target.
+
+        Args:
+            options: `inputs`, `target`, `part`, `split`, `rows`, `incomplete`: see `eofuse.data.dataset.PatchDataset`.
+        """
+        from eofuse.data.dataset import PatchDataset
+
+        return PatchDataset(self, **options)
 
     def modality(self, name: str) -> Modality:
         """The modality of that name; a `UsageError` names the nearest if there is none."""

@@ -54,6 +54,7 @@ class MapFolder:
         heads: what the model tells, by target name.
         window: part of the patches that the model sees, the whole by default.
         threshold: score from which a box is written.
+        source: what predicts, in words.
 
     Raises:
         UsageError: if no target has pixels, or the folder is a file.
@@ -66,12 +67,16 @@ class MapFolder:
         heads: Mapping[str, HeadSpec],
         window: Window | None = None,
         threshold: float = 0.5,
+        source: str = "",
     ) -> None:
         self.folder = folder
         self.store = store
         self.heads = {name: head for name, head in heads.items() if head.kind in PIXEL_KINDS}
         self.window = window
         self.threshold = threshold
+        self.notes = {"predicted_by": source} if source else {}
+        if store.simulated:
+            self.notes["note"] = SIMULATED
         self._open = ExitStack()
         self._features: dict[str, WriteFeature] = {}
         if not self.heads:
@@ -85,7 +90,7 @@ class MapFolder:
         for name, head in self.heads.items():
             if head.kind == "detection":
                 path = self.folder / f"{file_name(name)}.geojson"
-                self._features[name] = self._open.enter_context(_feature_file(path, name, self.store.simulated))
+                self._features[name] = self._open.enter_context(_feature_file(path, name, self.notes))
         return self
 
     def __exit__(
@@ -131,7 +136,7 @@ class MapFolder:
                 **where,
             ) as file:
                 file.write(bands)
-                file.update_tags(target=name, **({"note": SIMULATED} if self.store.simulated else {}))
+                file.update_tags(target=name, **self.notes)
                 file.descriptions = ("class", "confidence") if is_classes else head.classes
                 if is_classes:
                     file.update_tags(1, **{f"class_{number}": label for number, label in enumerate(head.classes)})
@@ -181,9 +186,9 @@ def _polygon(box: list[float], grid: Grid) -> dict[str, Any]:
 
 
 @contextmanager
-def _feature_file(path: Path, name: str, simulated: bool) -> Iterator[WriteFeature]:
+def _feature_file(path: Path, name: str, notes: Mapping[str, str]) -> Iterator[WriteFeature]:
     """A GeoJSON file that takes features one at a time, a line each."""
-    head = {"type": "FeatureCollection", "name": name, **({"note": SIMULATED} if simulated else {}), "crs": LON_LAT}
+    head = {"type": "FeatureCollection", "name": name, **notes, "crs": LON_LAT}
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         separator = "\n"
         file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [')

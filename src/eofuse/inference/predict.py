@@ -1,7 +1,8 @@
-"""Predicts every patch of a store with a trained run, whether it has labels or not."""
+"""Predicts every patch of a store with one trained model or several, whether it has labels or not."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,44 +12,51 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from eofuse import __version__
 from eofuse.data.gaps import presence
 from eofuse.data.loading import Loader, Rows, in_order
 from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import replacing
+from eofuse.files import replacing, sha256, write_text
 from eofuse.inference.columns import Array, columns, decide, pixels_with_data
+from eofuse.inference.ensemble import AnyPath, Ensemble, load_ensemble
 from eofuse.inference.maps import MapFolder
 from eofuse.modalities import Modality
-from eofuse.models.artifact import load_model
-from eofuse.models.heads import PIXEL_KINDS
+from eofuse.models.artifact import WEIGHTS, load_model
+from eofuse.models.heads import PIXEL_KINDS, HeadSpec
 from eofuse.models.model import Model
+
+Predictor = Model | Ensemble
 
 BATCH_SIZE = 64
 BATCH_SIZE_WITH_PIXELS = 16
 
 
 def predict_store(
-    model_folder: str | os.PathLike[str],
+    models: AnyPath | Sequence[AnyPath],
     store: Store,
     *,
-    maps: str | os.PathLike[str] | None = None,
+    maps: AnyPath | None = None,
     threshold: float = 0.5,
     device: str = "auto",
+    source: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Predictions for every patch of a store.
 
     Args:
-        model_folder: a saved model (the folder `model` of a run).
+        models: a saved model (the folder `model` of a run), or several that predict together (see `eofuse.inference.ensemble`).
         store: a store with the model's modalities, or one of them for a model with `missing: token`; channels are matched by name.
         maps: folder for what is told of pixels: GeoTIFFs, and boxes as GeoJSON (see `eofuse.inference.maps`).
         threshold: probability from which a class of a multi-label target counts as present; score from which a box counts.
         device: `auto`, `cpu` or `cuda`.
+        source: what predicts, in words, for the table and the maps; the folders of the models by default.
         progress: called with (patches done, patches in all).
 
     Returns:
         A row a patch, in the store's order: `patch_id`, `scene`, `lon`, `lat`, `predicted` (false for a patch that lacks
-        an input modality, or with `missing: token` every one: its other values are missing), and for each target
+        an input modality, or with `missing: token` every one: its other values are missing), and for each target as below. Its
+        `attrs` say which models predicted which store.
 
         - one or several classes: `<target>` (the class, or the list of classes), `<target>.confidence` (the largest
           probability) and `<target>.p.<class>`;
@@ -62,22 +70,22 @@ def predict_store(
         UsageError: if `maps` is given and the model tells nothing of pixels.
         DataError: if the store lacks a modality or channel, or no patch has the inputs.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(model_folder, device)
+    device = torch_device(device)
+    folders = [Path(models)] if isinstance(models, str | os.PathLike) else [Path(folder) for folder in models]
+    source = source or ", ".join(map(str, folders))
+    model = load_ensemble(folders, device)
     loader = loader_for(model, store)
     heads = model.spec.heads
-    writer = None if maps is None else MapFolder(Path(maps), store, heads, loader.window, threshold)
+    writer = None if maps is None else MapFolder(Path(maps), store, heads, loader.window, threshold, source)
     usable = usable_patches(model, loader)
     if not usable.any():
         number, names = "any" if may_lack_inputs(model) else "all", ", ".join(loader.modalities)
         raise DataError(f"no patch has {number} of the model's inputs ({names})", where=store.path)
     rows = np.flatnonzero(usable)
-    batch_size = BATCH_SIZE_WITH_PIXELS if any(head.kind in PIXEL_KINDS for head in heads.values()) else BATCH_SIZE
     gathered: dict[tuple[str, str], list[Array]] = {}
     done = 0
     with writer or nullcontext():
-        for batch in loader.batches(in_order(rows, batch_size)):
+        for batch in loader.batches(in_order(rows, batch_size_of(heads))):
             with_data = pixels_with_data(loader.modalities, batch)
             moved = batch.to(torch.device(device))
             for name, prediction in model.predict(moved.inputs, moved.present).items():
@@ -93,17 +101,37 @@ def predict_store(
     told: dict[str, Any] = {"predicted": usable}
     for (_, column), parts in gathered.items():
         taken = column in told or column in index
-        told[f"{column}.predicted" if taken else column] = _of_all_patches(np.concatenate(parts), rows, len(store))
-    return pd.concat([index, pd.DataFrame(told, index=index.index)], axis=1)
+        told[f"{column}.predicted" if taken else column] = of_all_patches(np.concatenate(parts), rows, len(store))
+    table = pd.concat([index, pd.DataFrame(told, index=index.index)], axis=1)
+    table.attrs = {
+        "eofuse": __version__,
+        "predicted_by": source,
+        "models": [str(folder) for folder in folders],
+        "weights_sha256": [sha256(folder / WEIGHTS) for folder in folders],
+        "store": str(store.path),
+        "store_fingerprint": store.fingerprint,
+    }
+    return table
 
 
-def _of_all_patches(values: Array, rows: Rows, count: int) -> Array | pd.api.extensions.ExtensionArray:
+def torch_device(name: str) -> str:
+    """A device by name, where `auto` is a GPU if there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def batch_size_of(heads: Mapping[str, HeadSpec]) -> int:
+    """Patches that are predicted at once."""
+    return BATCH_SIZE_WITH_PIXELS if any(head.kind in PIXEL_KINDS for head in heads.values()) else BATCH_SIZE
+
+
+def of_all_patches(values: Array, rows: Rows, count: int) -> Array | pd.api.extensions.ExtensionArray:
     """Values of some patches as a column for all, missing for the others."""
     if values.dtype.kind == "i":
         column = pd.array([pd.NA] * count, dtype="Int64")
         column[rows] = values
         return column
-    spread = np.full(count, None if values.dtype == object else np.nan, dtype=values.dtype)
+    shape = (count, *values.shape[1:])
+    spread = np.full(shape, None if values.dtype == object else np.nan, dtype=values.dtype)
     spread[rows] = values
     return spread
 
@@ -130,7 +158,7 @@ def told_of(model: Model, loader: Loader, rows: Rows, threshold: float = 0.5) ->
     return {column: np.concatenate(parts) for column, parts in gathered.items()}
 
 
-def loader_for(model: Model, store: Store) -> Loader:
+def loader_for(model: Predictor, store: Store) -> Loader:
     """Reads the model's channels of a store, by name, in the window for which the model was trained.
 
     A model that may lack inputs gets them as absent where the store has no such modality, as long as it has one of them.
@@ -166,12 +194,12 @@ def lacked_inputs(model_folder: str | os.PathLike[str], store: Store) -> dict[st
     return {name: count for name, count in lacking.items() if count}
 
 
-def may_lack_inputs(model: Model) -> bool:
+def may_lack_inputs(model: Predictor) -> bool:
     """Whether a model has something in place of inputs that a patch lacks."""
     return model.spec.fusion.missing == "token"
 
 
-def usable_patches(model: Model, loader: Loader) -> npt.NDArray[np.bool_]:
+def usable_patches(model: Predictor, loader: Loader) -> npt.NDArray[np.bool_]:
     """Which patches of a store a model can tell something of: those with every input, or with one if it may lack them, (patches,)."""
     return loader.any_input() if may_lack_inputs(model) else loader.complete()
 
@@ -189,6 +217,8 @@ def _check_same_values(modality: Modality, store: Store) -> None:
 def write_predictions(table: pd.DataFrame, path: Path) -> None:
     """Writes predictions as Parquet, or CSV if the name ends so.
 
+    What the table's `attrs` say goes with it: pandas reads them back from Parquet; beside a CSV lies `<name>.csv.json`.
+
     Raises:
         UsageError: if the name ends otherwise.
     """
@@ -199,3 +229,5 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
             table.to_csv(temporary, index=False)
         else:
             table.to_parquet(temporary, index=False)
+    if path.suffix == ".csv":
+        write_text(path.with_name(f"{path.name}.json"), json.dumps(table.attrs, indent=1) + "\n")

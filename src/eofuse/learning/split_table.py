@@ -4,7 +4,7 @@ A row a patch of the store: `patch_id`, `row`, `scene`, `part` and `reason`. The
 label the run does not use), `validation` or `test`, and missing for a patch that was left out; the reason says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.data.loading import Rows
+from eofuse.errors import DataError
 from eofuse.files import replacing
 
 SPLIT_FILE = "split.parquet"
@@ -44,3 +45,25 @@ def write_split(table: pd.DataFrame, folder: Path) -> None:
     """Writes the table into a run folder."""
     with replacing(folder / SPLIT_FILE) as temporary:
         table.to_parquet(temporary, index=False)
+
+
+def read_split(folder: Path) -> pd.DataFrame:
+    """The table of a run folder.
+
+    Raises:
+        DataError: if there is none: runs of older versions have none.
+    """
+    if not (folder / SPLIT_FILE).is_file():
+        fix = "train again with this version"
+        raise DataError("the run did not record the parts of its patches", where=folder, fix=fix)
+    return pd.read_parquet(folder / SPLIT_FILE)
+
+
+def learned_from(folders: Iterable[Path]) -> set[str]:
+    """Ids of the patches that any of these runs used in training or validation; runs that recorded no parts count for none."""
+    found: set[str] = set()
+    for folder in folders:
+        if (folder / SPLIT_FILE).is_file():
+            table = pd.read_parquet(folder / SPLIT_FILE, columns=["patch_id", "part"])
+            found |= set(table.loc[table["part"].isin(("train", "validation")), "patch_id"])
+    return found

@@ -5,6 +5,7 @@ reports, tables and notebooks start from it.
 
 The folder::
 
+    study.yaml                      the recipe; its presence says that the folder is a study's
     summary.json                    what was compared on which data, how, at what cost
     <table>.parquet                 a table for each name of `COLUMNS`
     split.parquet                   which patch each run used for what (see `eofuse.studies.split_table`)
@@ -26,6 +27,8 @@ from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.evidence import EVIDENCE, from_columns
 from eofuse.files import file_name
 from eofuse.studies.efficiency import EFFICIENCY, TO_FULL
+
+STUDY_FILE = "study.yaml"
 
 SUMMARY_KEYS = (
     "name",
@@ -197,6 +200,11 @@ class StudyResults:
     def evidence(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
         """The evidence of some rows of `predictions` as arrays: see `eofuse.evaluation.evidence`."""
         return from_columns(table, self.summary["task_kind"], len(self.summary["classes"]))
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder holds a study, finished or not."""
+    return (folder / STUDY_FILE).is_file()
 
 
 def read_results(folder: str | Path, target: str | None = None, labels: int | None = None) -> StudyResults:

@@ -39,9 +39,8 @@ from eofuse.studies.picking import PICKING
 from eofuse.studies.plan import Key, StudyPlan, at
 from eofuse.studies.pool import Pool
 from eofuse.studies.pretraining import Pretraining, pretraining_name, rehearse_start, started_from
-from eofuse.studies.results import StudyResults, read_results
+from eofuse.studies.results import STUDY_FILE, StudyResults, read_results
 
-STUDY_FILE = "study.yaml"
 COST_FILE = "cost.json"
 
 Progress = Callable[[int, int, str], None]

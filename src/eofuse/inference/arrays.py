@@ -1,0 +1,205 @@
+"""Predictions for patches that lie in memory: `predict_arrays`, `predict_table`.
+
+Patches come as a mapping from modality names to arrays with a leading axis of patches, as `PatchDataset` batches them: values as the
+sensor or the store has them, never scaled, channels in the model's order. Optional are `present` (by modality, which patches have it,
+(patches,) bool) and `patch_id`; `scene`, `lon`, `lat`, `row` and `target` may stand beside them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from eofuse.data.gaps import empty_channels, may_have_empty_bands
+from eofuse.data.loading import Batch, in_order
+from eofuse.data.store import SAMPLE_KEYS, Window
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.inference.columns import Array, columns, decide, pixels_with_data
+from eofuse.inference.ensemble import AnyPath, Ensemble, load_ensemble
+from eofuse.inference.predict import batch_size_of, may_lack_inputs, of_all_patches, torch_device
+from eofuse.modalities import Kind, Modality
+from eofuse.models.model import ModelSpec
+
+SHOWN = 5
+"""Names of classes in a `repr`."""
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """What is predicted of one target.
+
+    Attributes:
+        kind: kind of the target, as `single_label` or `segmentation`.
+        classes: names of the classes, or of the numbers, in the order of the values.
+        unit: of numbers.
+        values: float32, a row a patch, NaN for a patch that lacks an input: probabilities (patches, classes) or (patches, classes,
+            height, width); numbers (patches, numbers) or (patches, numbers, height, width); boxes (patches, 100, 6) as x0, y0, x1, y1
+            in pixels, score and class number, filled up with rows of class −1.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    unit: str
+    values: npt.NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        shape, more = " × ".join(map(str, self.values.shape)), ", …" if len(self.classes) > SHOWN else ""
+        return f"Prediction({self.kind}, {shape}: {', '.join(self.classes[:SHOWN])}{more})"
+
+
+def predict_arrays(
+    models: AnyPath | Sequence[AnyPath], arrays: Mapping[str, Any], *, device: str = "auto"
+) -> dict[str, Prediction]:
+    """Predictions by target, as arrays.
+
+    Args:
+        models: a saved model, or several that predict together.
+        arrays: patches (see the module).
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        UsageError: if an input is missing, unknown, of another shape, or scaled.
+        DataError: if no patch has the inputs.
+    """
+    model = load_ensemble(models, torch_device(device))
+    patches = _Patches(model, arrays)
+    gathered: dict[str, list[Array]] = {name: [] for name in model.spec.heads}
+    for _, predictions in patches.predicted(torch_device(device)):
+        for name, prediction in predictions.items():
+            gathered[name].append(prediction.float().cpu().numpy())
+    found = {}
+    for name, head in model.spec.heads.items():
+        values = of_all_patches(np.concatenate(gathered[name]).astype(np.float32), patches.rows, patches.count)
+        found[name] = Prediction(head.kind, head.classes, head.unit, np.asarray(values))
+    return found
+
+
+def predict_table(
+    models: AnyPath | Sequence[AnyPath], arrays: Mapping[str, Any], *, threshold: float = 0.5, device: str = "auto"
+) -> pd.DataFrame:
+    """Predictions as a table with the columns of `predict_store`, of places only those that the arrays name.
+
+    Args:
+        models: as for `predict_arrays`.
+        arrays: patches (see the module).
+        threshold: as for `predict_store`.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        UsageError, DataError: as `predict_arrays`.
+    """
+    model = load_ensemble(models, torch_device(device))
+    patches = _Patches(model, arrays)
+    gathered: dict[str, list[Array]] = {}
+    for batch, predictions in patches.predicted(torch_device(device)):
+        with_data = pixels_with_data(patches.modalities, batch)
+        for name, prediction in predictions.items():
+            decided = decide(model.spec.heads[name], prediction, with_data)
+            for column, values in columns(name, model.spec.heads[name], decided, threshold).items():
+                gathered.setdefault(column, []).append(values)
+    places = {name: list(arrays[name]) for name in ("patch_id", "scene", "lon", "lat") if name in arrays}
+    table: dict[str, Any] = {**places, "predicted": patches.usable}
+    for column, parts in gathered.items():
+        name = f"{column}.predicted" if column in table else column
+        table[name] = of_all_patches(np.concatenate(parts), patches.rows, patches.count)
+    return pd.DataFrame(table)
+
+
+class _Patches:
+    """Patches in memory as a model takes them.
+
+    Attributes:
+        modalities: of the model, by name.
+        count: number of patches.
+        usable: which patches have the inputs, (patches,).
+        rows: of these.
+    """
+
+    def __init__(self, model: Ensemble, arrays: Mapping[str, Any]) -> None:
+        self.model = model
+        self.modalities = {modality.name: modality for modality in model.spec.modalities}
+        unknown = [name for name in arrays if name not in self.modalities and name not in SAMPLE_KEYS]
+        if unknown:
+            fix = did_you_mean(unknown[0], self.modalities)
+            raise UsageError(f"the model has no input '{unknown[0]}'", where="arrays", fix=fix)
+        given = [name for name in self.modalities if name in arrays]
+        lacking = [name for name in self.modalities if name not in given]
+        if not given or (lacking and not may_lack_inputs(model)):
+            names = ", ".join(lacking)
+            raise UsageError(f"the model needs the input '{names}'", where="arrays", fix="add it, by its name")
+        values = {name: _native(self.modalities[name], arrays[name], model.spec) for name in given}
+        self.count = len(values[given[0]])
+        for name in given:
+            if len(values[name]) != self.count:
+                found = f"has {len(values[name])} patches where {given[0]} has {self.count}"
+                raise UsageError(found, where=f"arrays, {name}", fix="give every input of the same patches")
+        self.present = self._presence(values, arrays.get("present") or {})
+        for name in lacking:
+            shape = self.modalities[name].shape(model.spec.patch_size)
+            values[name] = np.broadcast_to(np.zeros(1, self.modalities[name].dtype), (self.count, *shape))
+        self.values = values
+        join = np.logical_or if may_lack_inputs(model) else np.logical_and
+        self.usable = np.asarray(join.reduce(list(self.present.values())))
+        self.rows = np.flatnonzero(self.usable)
+        if not len(self.rows):
+            raise DataError("no patch has the model's inputs", where="arrays", fix="look at `present`")
+
+    def _presence(self, values: Mapping[str, Array], given: Mapping[str, Any]) -> dict[str, npt.NDArray[np.bool_]]:
+        found = {}
+        for name, modality in self.modalities.items():
+            there = np.full(self.count, name in values)
+            if name in values and name in given:
+                there &= np.asarray(given[name], dtype=bool)
+            if name in values and self.model.spec.empty_bands == "absent" and may_have_empty_bands(modality):
+                there &= ~empty_channels(modality, values[name]).any(axis=1)
+            found[name] = there
+        return found
+
+    def predicted(self, device: str) -> Iterator[tuple[Batch, dict[str, torch.Tensor]]]:
+        """Batches of the usable patches on the CPU, with what is predicted of them."""
+        for rows in in_order(self.rows, batch_size_of(self.model.spec.heads)):
+            inputs = {name: torch.from_numpy(self.values[name][rows]) for name in self.modalities}
+            present = {name: torch.from_numpy(self.present[name][rows]) for name in self.modalities}
+            batch = Batch(rows, inputs, present, {}, {})
+            moved = batch.to(torch.device(device))
+            yield batch, self.model.predict(moved.inputs, moved.present)
+
+
+def _native(modality: Modality, given: Any, spec: ModelSpec) -> Array:
+    """An input in the model's dtype, of a raster the pixels in the middle that the model sees.
+
+    Raises:
+        UsageError: if the values are not as the sensor gave them, or the raster is too small.
+    """
+    where = f"arrays, {modality.name}"
+    values = np.asarray(given)
+    wanted = np.dtype(modality.dtype)
+    if values.dtype != wanted:
+        if wanted.kind in "iu" and values.dtype.kind == "f":
+            found = f"has {values.dtype} values where the model takes {wanted} as the sensor gave them"
+            fix = "give values that are not scaled"
+            if modality.scale != 1 or modality.offset:
+                fix += f"; physical values are those × {modality.scale:g} + {modality.offset:g}"
+            raise UsageError(found, where=where, fix=fix)
+        if values.dtype.kind not in "iuf":
+            raise UsageError(f"holds {values.dtype}, no numbers", where=where, fix=f"give {wanted}")
+        if wanted.kind in "iu" and values.size:
+            limits = np.iinfo(wanted)
+            if values.min() < limits.min or values.max() > limits.max:
+                found = f"goes from {values.min()} to {values.max()}, which {wanted} can't hold"
+                raise UsageError(found, where=where, fix="give values as the sensor gave them")
+        values = values.astype(wanted)
+    if modality.kind is Kind.RASTER and values.ndim == 4 and values.shape[-2:] != spec.patch_size:
+        size = min(spec.patch_size)
+        try:
+            window = Window.centred(size, (values.shape[-2], values.shape[-1]))
+        except UsageError:
+            height, width = values.shape[-2:]
+            found = f"has {height} × {width} pixels where the model sees {size} × {size}"
+            raise UsageError(found, where=where, fix="give patches of that size or larger") from None
+        values = values[..., window.top : window.top + size, window.left : window.left + size]
+    return values
