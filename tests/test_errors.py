@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 
+from eofuse import errors
 from eofuse.errors import DataError, EofuseError, UsageError, did_you_mean
 
 
@@ -30,3 +31,25 @@ def test_the_nearest_name_is_suggested():
 
 def test_far_from_every_name_all_are_listed():
     assert did_you_mean("x", ["strategy", "stage"]) == "valid: stage, strategy"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "S2A_20170613_6_123456x",
+        "S2B_20170613_6_123456",
+        "2A_20170613_6_123456",
+        "S2A_20170613_6_12346",
+        "S2A_20170613_6_1234567",
+    ],
+)
+def test_a_near_name_is_found_among_very_many_without_comparing_them_all(monkeypatch, wrong):
+    names = [f"S2A_20170613_{number % 10}_{number}" for number in range(100_000, 160_000)]
+    compared, whole = [], errors.difflib.get_close_matches
+    monkeypatch.setattr(
+        errors.difflib,
+        "get_close_matches",
+        lambda word, names, **options: compared.append(len(names)) or whole(word, names, **options),
+    )
+    assert did_you_mean(wrong, names).startswith("did you mean 'S2A_2017")
+    assert compared[0] <= 400

@@ -5,7 +5,7 @@ import pytest
 import rasterio
 
 from eofuse.data.check import check_source
-from eofuse.data.problems import Problem, errors_first
+from eofuse.data.problems import Problem, errors_first, problem_lines
 from eofuse.data.sources.ben_ge import open_ben_ge
 from eofuse.errors import DataError
 from fake_ben_ge import edit_table, write_ben_ge
@@ -171,3 +171,24 @@ def test_a_problem_reads_as_one_line():
 def test_sorting_keeps_the_order_within_a_severity():
     problems = [Problem(s, w, "") for s, w in [("warning", "1"), ("error", "2"), ("warning", "3"), ("error", "4")]]
     assert [problem.what for problem in errors_first(problems)] == ["2", "4", "1", "3"]
+
+
+def test_many_problems_alike_are_one_line_with_their_number_and_the_first_patches():
+    empty = [Problem("warning", "holds no value", "s2, band B08", f"p{number}", "leave it out") for number in range(5)]
+    odd = [
+        Problem("warning", f"-{number}.5 to 3 dB, expected -60 to 20 dB", "s1, band VV", f"p{number}")
+        for number in range(4)
+    ]
+    files = [Problem("error", "is truncated", f"/data/p{number}/B02.tif", f"p{number}") for number in range(4)]
+    lines = [line for _, line in problem_lines([*empty, *odd, *files])]
+    assert lines == [
+        "error: /data/p0/B02.tif: is truncated, in 4 patches: p0, p1, p2, …",
+        "warning: s2, band B08: holds no value, in 5 patches: p0, p1, p2, …; leave it out",
+        "warning: s1, band VV: -0.5 to 3 dB, expected -60 to 20 dB (of the first), in 4 patches: p0, p1, p2, …",
+    ]
+
+
+def test_few_problems_and_those_of_the_whole_dataset_stay_as_they_are():
+    problems = [Problem("warning", f"{number} rows lack a place", "table.csv") for number in range(5)]
+    problems += [Problem("warning", "holds no value", "s2, band B08", f"p{number}") for number in range(3)]
+    assert [line for _, line in problem_lines(problems)] == [str(problem) for problem in problems]

@@ -252,3 +252,112 @@ def test_scale_and_offset_that_files_declare_are_in_the_spec(tmp_path):
     init(tmp_path / "all", tmp_path / "all.yaml")
     modality = pack(tmp_path / "all.yaml", tmp_path / "all.store", workers=1).modalities["image"]
     assert (modality.scale, modality.offset) == (0.0001, -0.1)
+
+
+def columns_of(**columns):
+    generator = np.random.default_rng(0)
+    rows = 40
+    made = {"chip_id": [f"chip_{row}" for row in range(rows)], "b_x": generator.normal(size=rows), "b_y": range(rows)}
+    return pd.DataFrame({**made, **{name: values(generator, rows) for name, values in columns.items()}})
+
+
+def whole(generator, rows):
+    return generator.integers(0, 3, rows)
+
+
+def real(generator, rows):
+    return generator.normal(size=rows)
+
+
+@pytest.mark.parametrize("name", ["severity", "crop_label", "damageClass", "class_id", "label_2"])
+def test_a_column_whose_name_has_a_word_for_labels_is_one(name):
+    assert guess_columns(columns_of(**{name: whole})).labels == {name: "class"}
+
+
+@pytest.mark.parametrize("names", [("model_prediction", "model_other"), ("rf_pred", "rf_x"), ("risk_score", "risk_p")])
+def test_what_a_model_wrote_is_no_input(names):
+    guess = guess_columns(columns_of(**dict.fromkeys(names, real)))
+    inputs = {column for columns in guess.vectors.values() for column in columns}
+    assert names[0] not in inputs
+    assert not [name for name in guess.vectors if guess.vectors[name] == f"{names[0].partition('_')[0]}_*"]
+    assert any("written by a model" in line and names[0] in line for line in guess.unknown)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "values"),
+    [
+        ("is_test", lambda generator, rows: generator.integers(0, 2, rows) > 0, {"true": "test", "false": "train"}),
+        ("is_train", lambda generator, rows: np.arange(rows) % 2, {"1": "train", "0": "test"}),
+    ],
+)
+def test_a_flag_of_a_part_is_the_split_and_packs(tmp_path, name, cells, values):
+    table = columns_of(**{name: cells})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    spec = init(tmp_path / "table.csv", tmp_path / "spec.yaml").spec
+    assert read_yaml(spec)["split"] == {"column": name, "values": values}
+    parts = open_table_spec(spec).index["split"]
+    true = next(iter(values.values()))
+    assert (parts == true).tolist() == table[name].astype(bool).tolist()
+
+
+@pytest.mark.parametrize("names", ["s2-ts{step}-{channel}", "s2_t{step}_{channel}", "s2.month{step}.{channel}"])
+def test_a_series_whose_step_stands_in_the_middle_is_found_and_packs(tmp_path, names):
+    columns = {names.format(step=step, channel=band): real for step in (0, 1, 2) for band in ("B02", "B8A")}
+    columns_of(**columns).to_csv(tmp_path / "table.csv", index=False)
+    spec = init(tmp_path / "table.csv", tmp_path / "spec.yaml").spec
+    series = next(each for each in open_table_spec(spec).modalities if each.name == "s2")
+    assert (series.kind.value, series.steps, series.channel_names) == ("series", 3, ("B02", "B8A"))
+
+
+def test_statistics_of_bands_are_no_series():
+    columns = {f"s2_B0{band}_{kind}": real for band in (2, 3) for kind in ("mean", "std")}
+    assert not guess_columns(columns_of(**columns)).series
+
+
+def test_many_names_are_shortened():
+    columns = {f"flag{letter}{other}": lambda generator, rows: [None] * rows for letter in "abcdefg" for other in "xyz"}
+    lines = guess_columns(columns_of(**columns)).unknown
+    assert any("and 13 more" in line for line in lines)
+
+
+def write_rasters(folder, names, dtype="uint16"):
+    folder.mkdir(parents=True)
+    for name in names:
+        with rasterio.open(
+            folder / name, "w", driver="GTiff", count=1, height=4, width=4, dtype=dtype, transform=Affine.scale(10, -10)
+        ) as file:
+            file.write(np.ones((1, 4, 4), dtype))
+
+
+@pytest.mark.parametrize(("second", "ending"), [("masks", "_mask"), ("labels", ""), ("annotations", "_gt")])
+def test_images_and_masks_side_by_side_are_two_modalities_of_one_sample(tmp_path, second, ending):
+    write_rasters(tmp_path / "data" / "images", [f"tile_{number}.tif" for number in range(4)])
+    write_rasters(tmp_path / "data" / second, [f"tile_{number}{ending}.tif" for number in range(4)], "uint8")
+    source = open_table_spec(init(tmp_path / "data", tmp_path / "spec.yaml").spec)
+    assert len(source.index) == 4
+    assert len(source.modalities) == 2
+    assert source.index[[f"has_{modality.name}" for modality in source.modalities]].all(axis=None)
+
+
+def test_a_folder_a_sensor_makes_a_modality_each(shared, tmp_path):
+    done = init(shared / "realdata" / "terramesh-4", tmp_path / "spec.yaml")
+    assert list(read_yaml(done.spec)["modalities"]) == ["dem", "lulc", "s1rtc", "s2l2a"]
+    assert "4 rows, 1 column" in done.found
+
+
+def test_folders_with_the_same_numbers_in_each_are_classes(tmp_path):
+    for folder in ("forest", "river"):
+        write_rasters(tmp_path / "data" / folder, [f"{number}.tif" for number in range(4)])
+    done = init(tmp_path / "data", tmp_path / "spec.yaml")
+    assert "8 rows, 3 columns" in done.found
+    assert read_yaml(done.spec)["labels"] == {"folder": "class"}
+
+
+def test_a_spec_without_modalities_is_refused_and_nothing_is_written(tmp_path, capsys):
+    pd.DataFrame({"id": ["a", "b"], "label": ["x", "y"]}).to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "spec.yaml").write_text(
+        "name: empty\ntable: table.csv\nid: id\nlabels: {label: class}\nmodalities: {}\n"
+    )
+    assert main(["pack", str(tmp_path / "spec.yaml"), str(tmp_path / "out.store")]) == 2
+    assert "names no modality" in capsys.readouterr().err
+    assert not (tmp_path / "out.store").exists()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eofuse.errors import UsageError
+from eofuse.words import counted
 
 if TYPE_CHECKING:
     from eofuse.data.store import Store
@@ -47,16 +48,19 @@ def run_download(arguments: argparse.Namespace) -> int:
 def run_check(arguments: argparse.Namespace) -> int:
     """Does `eofuse check`."""
     from eofuse.data.check import check_path
+    from eofuse.data.problems import problem_lines
     from eofuse.terminal import console, progress_bar
 
     with progress_bar("checking", "files") as progress:
         problems = check_path(arguments.path, arguments.workers, progress)
     errors = [problem for problem in problems if problem.severity == "error"]
-    for problem in problems:
-        style = "red" if problem.severity == "error" else "yellow"
-        console().print(str(problem), style=style, markup=False, highlight=False, soft_wrap=True)
-    counts = {"error": len(errors), "warning": len(problems) - len(errors)}
-    print(f"{arguments.path}: " + ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items()))
+    lines = [(each.severity, str(each)) for each in problems] if arguments.all else problem_lines(problems)
+    for severity, line in lines:
+        style = "red" if severity == "error" else "yellow"
+        console().print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    counts = [counted(len(errors), "error"), counted(len(problems) - len(errors), "warning")]
+    more = "; every one on a line: --all" if len(lines) < len(problems) else ""
+    print(f"{arguments.path}: {', '.join(counts)}{more}")
     return 1 if errors else 0
 
 

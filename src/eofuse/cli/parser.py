@@ -37,6 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     add = command("check", data.run_check, "find every problem of a folder or store; exit code 1 if one is an error")
     add.add_argument("path", metavar="DIR", type=Path, help="a dataset's folder, a table's SPEC.yaml, or a store")
+    add.add_argument("--all", action="store_true", help="each problem on a line, also many alike")
     _workers(add)
 
     add = command(

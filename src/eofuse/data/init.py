@@ -14,12 +14,13 @@ import pandas as pd
 
 from eofuse.config import write_yaml
 from eofuse.data.doors import OWN_FILES, TABLE_SUFFIXES, describe_path, wrong_door
-from eofuse.data.init_columns import Guess, guess_columns
+from eofuse.data.init_columns import Guess, guess_columns, shortened
 from eofuse.data.init_files import FilePattern, find_patterns, table_of_files
 from eofuse.data.reading.rasters import SUFFIXES
 from eofuse.data.sources.table_file import decimal_commas, read_table_file
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
+from eofuse.words import counted
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,11 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, frame.to_csv(index=False))
         notes.append(f"the folder holds no table: {file} lists its images")
+        if "path" not in frame:
+            notes.append("files of equal names in different folders are one sample")
     guess = guess_columns(frame)
     if tables:  # names such as 007 are read as numbers above, which no file has in its path
-        words = [name for name in guess.facts().values() if name in frame.columns]
+        words = [name for name in guess.columns() if name in frame.columns]
         frame = read_table_file(file, words, decimal)
     patterns = find_patterns(folder, frame, guess.id, [*guess.series, *guess.vectors])
     text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
@@ -114,13 +117,15 @@ def _tables(origin: Path) -> list[Path]:
 
 
 def _found(frame: pd.DataFrame, guess: Guess, patterns: list[FilePattern]) -> list[str]:
-    lines = [f"{len(frame)} rows, {len(frame.columns)} columns"]
-    lines += [f"{key}: column '{name}'" for key, name in guess.facts().items()]
+    lines = [f"{counted(len(frame), 'row')}, {counted(len(frame.columns), 'column')}"]
+    lines += [f"{key}: column '{name}'" for key, name in guess.facts().items() if isinstance(name, str)]
     lines += [f"label: column '{name}' ({kind})" for name, kind in guess.labels.items()]
     for name, series in guess.series.items():
-        lines.append(f"{name}: series of {series.steps} steps, {len(series.channels)} channels ({series.pattern})")
+        lines.append(
+            f"{name}: series of {series.steps} steps, {counted(len(series.channels), 'channel')} ({series.pattern})"
+        )
     lines += [
-        f"{name}: vector ({columns if isinstance(columns, str) else ', '.join(columns)})"
+        f"{name}: vector ({columns if isinstance(columns, str) else shortened(columns)})"
         for name, columns in guess.vectors.items()
     ]
     lines += [f"{pattern.name}: {pattern.said()}" for pattern in patterns]

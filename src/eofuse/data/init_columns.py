@@ -1,7 +1,7 @@
 """What the columns of an unknown table seem to be, by their names and values."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +46,26 @@ NAMES = {
 }
 """What a column may be → names that say so, in small letters, the most telling first."""
 
+LABEL_WORDS = {"label", "labels", "class", "classes", "target", "category", "severity", "grade", "species", "tags"}
+"""Words of which one in a column's name makes it a label."""
+
+OUTPUT_WORDS = {
+    "pred",
+    "preds",
+    "predicted",
+    "prediction",
+    "predictions",
+    "score",
+    "scores",
+    "prob",
+    "probability",
+    "confidence",
+}
+"""Words of which one in a column's name says that a model wrote it: it is no input."""
+
+TIME_WORDS = ("t", "ts", "time", "step", "date", "month", "week", "day", "year")
+"""Words before the number of a step that stands in the middle of a column's name."""
+
 MOST_CLASSES = 60
 SEPARATORS = (";", "|", ",")
 
@@ -65,6 +85,7 @@ class Guess:
     """What the columns of a table seem to be; names as in `eofuse.data.sources.table_spec.TableSpec`.
 
     Attributes:
+        split: a column, or with a flag such as `is_test` the column and what its values mean.
         vectors: name → columns, or a pattern of them.
         incomplete: vectors with empty cells.
         unknown: what can't be told.
@@ -72,7 +93,7 @@ class Guess:
 
     id: str | None = None
     scene: str | None = None
-    split: str | None = None
+    split: object = None
     time: str | None = None
     lon: str | None = None
     lat: str | None = None
@@ -82,10 +103,14 @@ class Guess:
     incomplete: set[str] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
 
-    def facts(self) -> dict[str, str]:
-        """The columns that say what a row is."""
+    def facts(self) -> dict[str, object]:
+        """What says what a row is, by key of the spec: columns, and the split."""
         keys = ("id", "scene", "split", "time", "lon", "lat")
         return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+
+    def columns(self) -> list[str]:
+        """The columns that are facts as they stand."""
+        return [name for name in self.facts().values() if isinstance(name, str)]
 
 
 def guess_columns(table: pd.DataFrame) -> Guess:
@@ -110,19 +135,57 @@ def guess_columns(table: pd.DataFrame) -> Guess:
             guess.id = unique[0]
             left.remove(unique[0])
         if len(unique) > 1:
-            guess.unknown.append(f"id could also be {', '.join(unique[1:])}")
+            guess.unknown.append(f"id could also be {shortened(unique[1:])}")
         repeated = [name for name in left if name.lower() in NAMES["id"] and 1 < table[name].nunique() < len(table)]
         guess.unknown += [
             f"column '{name}' has {table[name].nunique()} different values in {len(table)} rows: if it names samples, "
             "make one row of each, with a column for each time step"
             for name in repeated[:1]
         ]
+    _guess_flag(table, left, guess)
+    outputs = [name for name in left if words_of(name) & OUTPUT_WORDS]
+    left = [name for name in left if name not in outputs]
+    if outputs:
+        guess.unknown.append(f"written by a model, by their names, so no input: {shortened(outputs)}")
     _guess_labels(table, left, guess)
     _guess_series(table, left, guess)
     _guess_vectors(table, left, guess)
     if left:
-        guess.unknown.append(f"in no modality, kept in the index (labels?): {', '.join(left)}")
+        guess.unknown.append(f"in no modality, kept in the index (labels?): {shortened(left)}")
     return guess
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a column's name, in small letters: of `damageClass_t0`, damage, class and t."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def shortened(names: Sequence[str], most: int = 8) -> str:
+    """Names in one line, of many the first few and how many more."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _guess_flag(table: pd.DataFrame, left: list[str], guess: Guess) -> None:
+    """A column such as `is_test` as the split, where there is no other."""
+    if guess.split is not None:
+        return
+    for name in list(left):
+        found = re.fullmatch(r"(?:is|in|for)?_?(train|training|test|val|validation)(?:_?set)?", name.lower())
+        if not found or name.lower() in ("train", "test") or not _is_flag(table[name]):
+            continue
+        part = next(part for part, words in SPLIT_WORDS.items() if found[1] in words)
+        other = "test" if part == "train" else "train"
+        yes, no = ("true", "false") if pd.api.types.is_bool_dtype(table[name]) else ("1", "0")
+        guess.split = {"column": name, "values": {yes: part, no: other}}
+        guess.unknown.append(f"split: '{name}' is read as {part}, all other rows as {other}")
+        left.remove(name)
+        return
+
+
+def _is_flag(cells: pd.Series) -> bool:
+    """Whether cells are true and false, or 1 and 0."""
+    numbers = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
+    return bool(pd.api.types.is_bool_dtype(cells) or (numbers and cells.isin([0, 1]).all()))
 
 
 def is_text(cells: pd.Series) -> bool:
@@ -155,7 +218,7 @@ def _fits(cells: pd.Series, key: str) -> bool:
 def _guess_labels(table: pd.DataFrame, left: list[str], guess: Guess) -> None:
     for name in list(left):
         cells = table[name]
-        named = name.lower() in NAMES["label"]
+        named = name.lower() in NAMES["label"] or bool(words_of(name) & LABEL_WORDS)
         kind = _label_kind(cells, named)
         if kind is not None:
             guess.labels[name] = kind
@@ -184,20 +247,30 @@ def _label_kind(cells: pd.Series, named: bool) -> object:
 
 
 def _guess_series(table: pd.DataFrame, left: list[str], guess: Guess) -> None:
-    """Columns such as s1_VV_t0, s1_VV_t1, …: a series for each first word, if all its channels have the same steps."""
+    """Columns such as s1_VV_t0, s1_VV_t1 or s1-ts0-VV, s1-ts1-VV: a series for each word, if its channels have the same steps."""
+    early: dict[tuple[str, str], dict[str, dict[int, str]]] = {}
     groups: dict[tuple[str, str], dict[str, dict[int, str]]] = {}
     for name in left:
-        match = re.fullmatch(r"(?P<channel>.+?)(?P<mark>[_.-][A-Za-z]{0,5})(?P<step>[0-9]+)", name)
-        if match and pd.api.types.is_numeric_dtype(table[name]):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        if match := re.fullmatch(
+            rf"(?P<start>(?:.+?[_.-])?(?:{'|'.join(TIME_WORDS)}))(?P<step>[0-9]+)(?P<mark>[_.-])(?P<channel>.+)", name
+        ):
+            by_step = early.setdefault((match["start"], match["mark"]), {})
+            by_step.setdefault(match["channel"], {})[int(match["step"])] = name
+        elif match := re.fullmatch(r"(?P<channel>.+?)(?P<mark>[_.-][A-Za-z]{0,5})(?P<step>[0-9]+)", name):
             family, _, rest = match["channel"].partition("_")
             key = (family if rest else "", match["mark"])
             groups.setdefault(key, {}).setdefault(rest or family, {})[int(match["step"])] = name
-    for (family, mark), channels in groups.items():
+    patterns = {f"{start}{{step}}{mark}{{channel}}": (start, found) for (start, mark), found in early.items()}
+    for (family, mark), found in groups.items():
+        patterns[f"{family}_{{channel}}{mark}{{step}}" if family else f"{{channel}}{mark}{{step}}"] = (family, found)
+    for pattern, (start, channels) in patterns.items():
         steps = {frozenset(by_step) for by_step in channels.values()}
         if len(steps) != 1 or len(next(iter(steps))) < 2:
             continue
         columns = [column for by_step in channels.values() for column in by_step.values()]
-        pattern = f"{family}_{{channel}}{mark}{{step}}" if family else f"{{channel}}{mark}{{step}}"
+        family = re.sub(rf"[_.-]?(?:{'|'.join(TIME_WORDS)})$", "", start) if pattern.endswith("{channel}") else start
         name = modality_name(family or "series", guess.series)
         empty = bool(table[columns].isna().all(axis=1).any())
         guess.series[name] = SeriesGuess(pattern, tuple(channels), len(next(iter(steps))), empty)

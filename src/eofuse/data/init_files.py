@@ -13,6 +13,29 @@ from eofuse.data.init_columns import is_text, modality_name
 from eofuse.data.reading.rasters import SUFFIXES, RasterFile, inspect_raster, reading_environment
 from eofuse.data.sources.matching import band_names
 from eofuse.errors import DataError
+from eofuse.words import counted
+
+KIND_OF_FILE = re.compile(
+    r"[_.-](?:mask|masks|label|labels|seg|gt|annotation|annotations|target|image|img)$", re.IGNORECASE
+)
+"""What the name of a file has after that of its sample."""
+
+SAMPLE_FOLDERS = {
+    "image",
+    "images",
+    "img",
+    "imgs",
+    "mask",
+    "masks",
+    "label",
+    "labels",
+    "annotation",
+    "annotations",
+    "gt",
+    "target",
+    "targets",
+}
+"""Words in names of folders that hold a file of each sample."""
 
 SAMPLE = 20
 """Rows whose files are looked for and looked at."""
@@ -53,7 +76,7 @@ class FilePattern:
         systems = {file.grid.crs.to_string() if file.grid.crs else "none" for file in self.files}
         shown = " or ".join(f"{width} × {height}" for width, height in sizes)
         crs = ", ".join(sorted(systems)[:3]) + ("" if len(systems) <= 3 else f" and {len(systems) - 3} more")
-        return f"{self.pattern}, {self.count} bands of {self.files[0].dtype}, {shown} pixels, CRS {crs}"
+        return f"{self.pattern}, {counted(self.count, 'band')} of {self.files[0].dtype}, {shown} pixels, CRS {crs}"
 
     def questions(self) -> list[str]:
         """What can't be told."""
@@ -69,7 +92,8 @@ class FilePattern:
         if self.smallest_side is not None:
             found.append(f"files of several sizes: the middle of {self.smallest_side} pixels is taken (size)")
         if self.missing:
-            found.append(f"{self.missing} rows have no file: set optional: true if that is meant")
+            rows = counted(self.missing, "row has", "rows have")
+            found.append(f"{rows} no file: set optional: true if that is meant")
         return found
 
     def lines(self) -> list[str]:
@@ -91,7 +115,7 @@ class FilePattern:
         if self.files[0].dtype == "uint8" and self.count == 1:
             lines.append("  # categories: {1: …, 2: …}  # if it is a class map")
         if self.missing:
-            lines.append(f"  # optional: true  # {self.missing} rows have no file")
+            lines.append(f"  # optional: true  # {counted(self.missing, 'row has', 'rows have')} no file")
         return lines
 
 
@@ -107,11 +131,51 @@ def list_images(folder: Path) -> list[str]:
 
 
 def table_of_files(folder: Path) -> pd.DataFrame:
-    """A row for each image below a folder: its name, the folder it is in, its path."""
+    """A row for each image below a folder: its name, the folder it is in, its path.
+
+    Where folders side by side hold the same samples, as `images` and `masks` do, a row is a sample and has its name only.
+    """
     paths = list_images(folder)
+    samples = _samples_of_folders(folder, paths)
+    if samples:
+        return pd.DataFrame({"id": samples})
     stems = [Path(path).stem for path in paths]
     names = stems if len(set(stems)) == len(stems) else [str(Path(path).with_suffix("")) for path in paths]
     return pd.DataFrame({"id": names, "folder": [Path(path).parent.name for path in paths], "path": paths})
+
+
+def _samples_of_folders(folder: Path, paths: Sequence[str]) -> list[str]:
+    """Names that most files of two or more folders share, but for an ending such as `_mask`; none if the folders are classes.
+
+    Folders whose files are all alike (bands, type) and whose names say nothing are classes, though files are numbered in each.
+    """
+    names: dict[str, dict[str, str]] = {}
+    for path in paths:
+        parent, _, file = path.rpartition("/")
+        names.setdefault(parent, {})[KIND_OF_FILE.sub("", Path(file).stem)] = path
+    first, *others = sorted(names, key=lambda parent: -len(names[parent])) or [""]
+    shared = [other for other in others if len(names[first].keys() & names[other].keys()) > len(names[first]) / 2]
+    if not shared:
+        return []
+    folders = [first, *shared]
+    told = any(word in SAMPLE_FOLDERS for each in folders for word in re.split(r"[/_.-]", each.lower()))
+    sorts = [] if told else [_sorts_of_files(folder, list(names[each].values())[:SAMPLE]) for each in folders]
+    if not told and (any(len(found) != 1 for found in sorts) or len(set.union(*sorts)) == 1):
+        return []
+    return sorted({name for each in folders for name in names[each]})
+
+
+def _sorts_of_files(folder: Path, paths: Sequence[str]) -> set[tuple[int, str]]:
+    """Numbers of bands and types of some files, of those that can be read."""
+    found = set()
+    with reading_environment():
+        for path in paths:
+            try:
+                file = inspect_raster(str(folder / path), path)
+            except DataError:
+                continue
+            found.add((len(file.names), str(file.dtype)))
+    return found
 
 
 def find_patterns(

@@ -1,5 +1,6 @@
 """What is wrong with a dataset, as a value: collected while indexing and checking instead of raised one by one."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -41,3 +42,41 @@ class Problem:
 def errors_first(problems: Iterable[Problem]) -> list[Problem]:
     """The problems with errors before warnings, otherwise in the order given."""
     return sorted(problems, key=lambda problem: problem.severity != "error")
+
+
+FEW_ALIKE = 3
+"""Problems alike that are shown one by one."""
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[tuple[Severity, str]]:
+    """The problems as lines for people, with their severity: many that differ only in patch and numbers are one line.
+
+    Errors come before warnings, otherwise each line is where its first problem was.
+    """
+    alike: dict[tuple[str, ...], list[Problem]] = {}
+    for problem in errors_first(problems):
+        alike.setdefault(_kind(problem), []).append(problem)
+    lines: list[tuple[Severity, str]] = []
+    for found in alike.values():
+        if len(found) <= FEW_ALIKE or not found[0].patch_id:
+            lines += [(problem.severity, str(problem)) for problem in found]
+        else:
+            lines.append((found[0].severity, _together(found)))
+    return lines
+
+
+def _kind(problem: Problem) -> tuple[str, ...]:
+    """What problems alike have in common."""
+    patch = problem.patch_id or ""
+    texts = (problem.where, problem.what, problem.fix)
+    without = (text.replace(patch, "…") if patch else text for text in texts)
+    where, what, fix = without
+    return problem.severity, where, re.sub(r"[-+]?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", "…", what), fix
+
+
+def _together(problems: list[Problem]) -> str:
+    first = problems[0]
+    examples = ", ".join(str(problem.patch_id) for problem in problems[:FEW_ALIKE])
+    differ = " (of the first)" if len({problem.what for problem in problems}) > 1 else ""
+    advice = f"; {first.fix}" if first.fix else ""
+    return f"{first.severity}: {first.where}: {first.what}{differ}, in {len(problems)} patches: {examples}, …{advice}"

@@ -99,6 +99,9 @@ def open_table_spec(
     values = apply_overrides(read_yaml(path), overrides)
     require_spec(values, "table", path)
     spec = parse_options(TableSpec, values, path)
+    if not spec.modalities:
+        fix = "say which columns or files hold its data: modalities: {NAME: {kind: vector, columns: [...]}}"
+        raise UsageError("names no modality, so there is nothing to learn from", where=path, fix=fix)
     if modalities is not None:
         if spec.reference is not None and spec.reference not in modalities:
             fix = "name it too, or change `reference` in the spec"
