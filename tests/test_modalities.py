@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from eofuse.errors import UsageError
@@ -14,6 +15,7 @@ from eofuse.modalities import (
     WEATHER,
     WORLDCOVER,
     Modality,
+    class_colour,
     find_modality,
 )
 from fake_source import GREENNESS
@@ -70,3 +72,31 @@ def test_worldcover_codes_are_in_legend_order_with_mangroves_before_moss():
 def test_an_unknown_modality_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'worldcover'"):
         find_modality("worldcovr", BEN_GE_MODALITIES)
+
+
+def in_lab(colours, matrix=None):
+    """sRGB colours (#rrggbb) in CIELAB, as seen through a linear simulation of colour blindness."""
+    srgb = np.array([[int(colour[start : start + 2], 16) for start in (1, 3, 5)] for colour in colours]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    if matrix is not None:
+        linear = np.clip(linear @ np.array(matrix).T, 0, 1)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    xyz = linear @ np.array(to_xyz).T / [0.95047, 1, 1.08883]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+
+
+@pytest.mark.parametrize("eyes", [None, PROTANOPIA, DEUTERANOPIA], ids=["usual", "protanopia", "deuteranopia"])
+def test_no_two_colours_of_classes_are_alike(eyes):
+    lab = in_lab([class_colour(number) for number in range(24)], eyes)
+    distances = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1000 * np.eye(24)
+    assert distances.min() > 14
+
+
+def test_a_colour_makes_no_other_modality():
+    first, *others = WORLDCOVER.categories
+    assert replace(WORLDCOVER, categories=(replace(first, colour="#123456"), *others)) == WORLDCOVER

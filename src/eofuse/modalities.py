@@ -8,7 +8,7 @@ numbers per patch, a *series* has numbers per step of time, a *category* has one
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -45,13 +45,52 @@ class Channel:
     resolution_m: float | None = None
 
 
+CLASS_COLOURS = (
+    *(
+        "#0072b2",
+        "#e69f00",
+        "#009e73",
+        "#cc79a7",
+        "#f0e442",
+        "#8c2d04",
+        "#202020",
+        "#780069",
+        "#00f087",
+        "#69d2ff",
+        "#b4873c",
+        "#4b00b4",
+    ),
+    *(
+        "#ff1e69",
+        "#6969ff",
+        "#1e5a3c",
+        "#96d2a5",
+        "#0000ff",
+        "#873c69",
+        "#96f069",
+        "#7896ff",
+        "#3c2d96",
+        "#e11ec3",
+        "#f01e00",
+        "#0f4bff",
+    ),
+)
+"""Colours of classes without a legend of their own: five of Okabe & Ito (2008), then those farthest from all before them in CIELAB, to
+usual and to colour-blind eyes (protanopia and deuteranopia as simulated by Machado et al. 2009)."""
+
+
+def class_colour(number: int) -> str:
+    """The colour of a class without a legend, by its place in the list; those of the first 24 can be told apart."""
+    return CLASS_COLOURS[number % len(CLASS_COLOURS)]
+
+
 @dataclass(frozen=True)
 class Category:
-    """One class of a categorical modality: its code in the data, its name and its legend colour (#rrggbb)."""
+    """One class of a categorical modality: its code in the data, its name and its legend colour (#rrggbb), which has no meaning."""
 
     code: int
     name: str
-    colour: str = "#888888"
+    colour: str = field(default="#888888", compare=False)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ from rich.text import Text
 from eofuse.data.describe import Description
 from eofuse.data.splits import Leakage
 from eofuse.data.store import Store
+from eofuse.reports import wording
+from eofuse.reports.wording import MISSING
+from eofuse.words import counted
 
 
 class Report(Protocol):
@@ -79,7 +82,7 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
     mark = " · simulated data" if store.simulated else ""
     height, width = store.patch_size
     size = f" of {height} × {width} pixels" if height else " without rasters"
-    yield Text(f"{store.name}: {len(store)} patches{size}{mark}", style="bold")
+    yield Text(f"{store.name}: {counted(len(store), 'patch', 'patches')}{size}{mark}", style="bold")
     for line in provenance_lines(store):
         yield Text(line)
     modalities = description.modalities.drop(columns="title")
@@ -87,10 +90,13 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
     if len(description.channels):
         yield _table("Channels, in physical units", _channels(description.channels))
     classes = description.classes
-    yield _table("Classes", classes.assign(share=classes["share"].map("{:.1%}".format)))
+    if len(classes):
+        yield _table("Classes", classes.assign(share=classes["share"].map("{:.1%}".format)))
     scenes = description.scenes
-    sizes = f"{scenes['smallest']} to {scenes['largest']} patches each, median {scenes['median']:g}"
-    yield Text(f"{scenes['scenes']} scenes, {sizes}")
+    smallest, largest = scenes["smallest"], scenes["largest"]
+    sizes = f"{smallest} to {largest} patches each, median {scenes['median']:g}"
+    sizes = f"{counted(int(largest), 'patch', 'patches')} each" if smallest == largest else sizes
+    yield Text(f"{counted(int(scenes['scenes']), 'scene')}, {sizes}")
     parts = ", ".join(f"{count} {name}" for name, count in description.splits.items())
     yield Text(f"published split: {parts or 'none'}")
     yield _table("How leaky each split protocol is: test patches that", _leakage(description.leakage))
@@ -98,13 +104,13 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
 
 def provenance_lines(store: Store) -> Iterator[str]:
     """What was done to the data of a table or of scenes when they were packed."""
-    for origin, members in (("table", "rows"), ("cut", "scenes")):
+    for origin, member in (("table", "row"), ("cut", "scene")):
         facts = store.provenance.get(origin, {})
         for name, where in facts.get("warped", {}).items():
             count = where if isinstance(where, int) else len(where)
             methods = facts.get("resampling", {}).get(name, {})
             how = f" ({', '.join(methods)})" if methods else ""
-            yield f"{name}: brought to the reference's grid in {count} {members}{how}"
+            yield f"{name}: brought to the reference's grid in {counted(count, member)}{how}"
     if "table" in store.provenance:
         yield f"scenes are {store.provenance['table']['scenes']}"
 
@@ -142,14 +148,16 @@ def scores_tables(scores: pd.DataFrame) -> Iterator[Table]:
     for target, rows in scores[scores["value"].notna()].groupby("target", sort=False):
         patches, scenes = rows["n_test"].iloc[0], rows["n_scenes"].iloc[0]
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
-        table.title = f"{target}: {patches} test patches from {scenes} scenes"
+        table.title = f"{target}: {counted(patches, 'test patch', 'test patches')} from {counted(scenes, 'scene')}"
         table.caption = "Intervals: bootstrap over test scenes."
         if {"coverage", "ece"} & set(rows["metric"]):
             table.caption += " ece: calibration error; coverage: of the 90 % predictive interval."
         for heading in ("predictor", "metric", "value", "95 % interval"):
             table.add_column(heading, justify="right" if heading == "value" else "left", no_wrap=True)
         for row in rows.to_dict("records"):
-            interval = f"{row['low']:.3f} – {row['high']:.3f}"
+            interval = (
+                MISSING if pd.isna(row["low"]) or pd.isna(row["high"]) else f"{row['low']:.3f} – {row['high']:.3f}"
+            )
             table.add_row(row["predictor"], row["metric"], f"{row['value']:.3f} {row['unit']}".rstrip(), interval)
         yield table
 
@@ -169,7 +177,7 @@ def attribution_tables(table: pd.DataFrame, targets: Mapping[str, Mapping[str, A
         shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
         shown.title = (
             f"{target}: {metric} {whole:.3f}, constant predictor {constant:.3f}{f' {unit}' if unit else ''}; "
-            f"{patches} test patches from {scenes} scenes"
+            f"{counted(patches, 'test patch', 'test patches')} from {counted(scenes, 'scene')}"
         )
         shown.caption = (
             "Positive: helps. Shapley values sum to what the model gains over the constant predictor. Intervals: bootstrap over "
@@ -182,7 +190,7 @@ def attribution_tables(table: pd.DataFrame, targets: Mapping[str, Mapping[str, A
         kinds = rows["kind"].tolist()
         for place, row in enumerate(rows.to_dict("records")):
             spread = "" if row["kind"] == "drop_one" or pd.isna(row["spread"]) else f"{row['spread']:.3f}"
-            interval = f"{row['low']:+.3f} to {row['high']:+.3f}"
+            interval = wording.interval(row["low"], row["high"], "{:+.3f}".format)
             is_last = kinds[place + 1 : place + 2] != [row["kind"]]
             words = KINDS_OF_WORTH[row["kind"]]
             shown.add_row(words, Text(row["name"]), f"{row['value']:+.3f}", interval, spread, end_section=is_last)

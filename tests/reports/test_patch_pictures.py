@@ -10,7 +10,17 @@ from fake_store import CROPS, DRONE, THERMAL, FakeStore
 from eofuse.data.pack import pack, pack_source
 from eofuse.data.store import Store
 from eofuse.errors import UsageError
-from eofuse.modalities import BEN_GE_MODALITIES, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER
+from eofuse.modalities import (
+    BEN_GE_MODALITIES,
+    ELEVATION,
+    SEASON,
+    SENTINEL1,
+    SENTINEL2,
+    WORLDCOVER,
+    Channel,
+    Kind,
+    Modality,
+)
 from eofuse.reports.figures.patch import patch_facts, patch_panels, show_patch
 from eofuse.reports.figures.rendering import NO_DATA, raster_panels
 from fake_source import GREENNESS, FakeSource
@@ -67,6 +77,26 @@ def test_series_are_drawn_channel_by_channel_and_say_when_that_was(tmp_path: Pat
 def test_an_unknown_patch_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'S2A_two'"):
         show_patch(fake_store(), "S2A_twa")
+
+
+def picture(dtype: str, *names: str, scale: float = 1.0) -> Modality:
+    return Modality("photo", Kind.RASTER, tuple(Channel(name) for name in names), "Photo", dtype, scale)
+
+
+@pytest.mark.parametrize("names", [("B04", "B03", "B02"), ("red", "green", "blue"), ("B04", "B03", "B02", "B08")])
+def test_pictures_of_bytes_are_shown_as_they_are(names: tuple[str, ...]) -> None:
+    values = np.random.default_rng(0).integers(20, 97, (len(names), 8, 8), dtype=np.uint8)
+    panel = raster_panels(picture("uint8", *names), values)[0]
+    assert panel.pixels is not None
+    np.testing.assert_array_equal(panel.pixels, values[:3].transpose(1, 2, 0))
+    assert "reflectance" not in panel.caption
+
+
+def test_values_that_can_be_no_reflectance_are_not_called_so() -> None:
+    values = np.random.default_rng(0).integers(200, 3000, (3, 8, 8), dtype=np.uint16)
+    assert "reflectance" not in raster_panels(picture("uint16", "B04", "B03", "B02"), values)[0].caption
+    scaled = picture("uint16", "B04", "B03", "B02", scale=1e-4)
+    assert "reflectance 0 to 0.30" in raster_panels(scaled, values)[0].caption
 
 
 def test_other_sensors_are_shown() -> None:

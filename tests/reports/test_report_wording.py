@@ -5,7 +5,7 @@ import math
 import pytest
 
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
-from eofuse.reports.wording import between, compact, decimals, metric_words, number
+from eofuse.reports.wording import between, compact, decimals, interval, metric_words, number
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,9 @@ def test_large_counts_and_endless_widths_are_short() -> None:
     assert compact(4610) == "4,610"
     assert compact(46_100) == "46.1 k"
     assert number(math.inf) == "∞"
+
+
+def test_an_interval_that_is_not_known_is_one_dash() -> None:
+    assert interval(math.nan, math.nan, "{:.1f}".format) == "–"
+    assert interval(-0.5, 1.0, "{:+.1f}".format) == "-0.5 to +1.0"
+    assert metric_words("rmse", "regression", "m").signed_interval(-0.5, math.nan) == "–"

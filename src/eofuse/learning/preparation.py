@@ -39,6 +39,7 @@ from eofuse.tasks.detection import Detection
 from eofuse.tasks.pixel_regression import PixelRegression
 from eofuse.tasks.regression import Regression
 from eofuse.tasks.segmentation import Segmentation
+from eofuse.words import counted
 
 REFITTED = (
     "The model was trained once more when validation had chosen, on training and validation patches together; "
@@ -349,7 +350,7 @@ def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str |
     if test_patches >= FEW_PATCHES and test_scenes >= FEW_SCENES:
         return None
     return (
-        f"{patches} patches, {test_patches} of them for testing, from {test_scenes} scenes, prove nothing: "
+        f"{patches} patches, {test_patches} of them for testing, from {counted(test_scenes, 'scene')}, prove nothing: "
         "the run shows that the data can be used, not which method is better."
     )
 

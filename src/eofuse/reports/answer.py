@@ -5,8 +5,9 @@ import math
 from markupsafe import Markup
 
 from eofuse.reports.tables import Difference, LeaderboardRow, differences, leaderboard_rows, words
-from eofuse.reports.wording import MetricWords, listing, p_value, plural
+from eofuse.reports.wording import MetricWords, listing, p_value
 from eofuse.studies.results import StudyResults
+from eofuse.words import counted
 
 FEW_PATCHES = 100
 FEW_SCENES = 10
@@ -67,13 +68,13 @@ def cautions(results: StudyResults) -> list[str]:
     is_said = any("prove nothing" in warning for warning in found)
     if not is_said and (patches < FEW_PATCHES or scenes < FEW_SCENES):
         found.append(
-            f"The test set is small: {plural(patches, 'patch', 'patches')} from {plural(scenes, 'scene')}. "
+            f"The test set is small: {counted(patches, 'patch', 'patches')} from {counted(scenes, 'scene')}. "
             "Numbers from so few prove nothing; read them as a check that everything runs."
         )
     seeds = len(results.summary["seeds"])
     if seeds < FEW_SEEDS:
         found.append(
-            f"Only {plural(seeds, 'seed')}: how much chance in training moves the scores is hardly known. "
+            f"Only {counted(seeds, 'seed')}: how much chance in training moves the scores is hardly known. "
             "Use five or more for a claim."
         )
     return list(dict.fromkeys(found))
@@ -86,7 +87,7 @@ def difference_words(difference: Difference, metric: MetricWords) -> str:
         return f"{value} (no interval can be given)"
     p = p_value(difference.p_holm)
     return (
-        f"{value} (95 % interval {metric.signed(difference.low)} to {metric.signed(difference.high)}, "
+        f"{value} (95 % interval {metric.signed_interval(difference.low, difference.high)}, "
         f"Holm-corrected p {p if p.startswith('<') else '= ' + p})"
     )
 
@@ -98,14 +99,12 @@ def _sentence(text: str) -> str:
 
 def _first_place(top: LeaderboardRow, variants: int, metric: MetricWords) -> Markup:
     interval = (
-        f"95 % interval {metric.write(top.low)} to {metric.write(top.high)}"
-        if not math.isnan(top.low)
-        else "no interval can be given"
+        f"95 % interval {metric.interval(top.low, top.high)}" if not math.isnan(top.low) else "no interval can be given"
     )
     measured = (
         f"{metric.quantity(top.mean)} ({interval}), the mean of "
-        f"{plural(top.n_seeds, 'seed')} on {plural(top.n_test, 'test patch', 'test patches')} from "
-        f"{plural(top.n_scenes, 'scene')}."
+        f"{counted(top.n_seeds, 'seed')} on {counted(top.n_test, 'test patch', 'test patches')} from "
+        f"{counted(top.n_scenes, 'scene')}."
     )
     if variants == 1:
         article = "an" if metric.title[0] in "aRM" else "a"

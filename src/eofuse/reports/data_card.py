@@ -22,6 +22,7 @@ from eofuse.reports.figures.split_map import split_map_figure
 from eofuse.reports.figures.splits import leakage_figure
 from eofuse.reports.page import render_page
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
+from eofuse.words import counted
 
 MOST_PAIRS = 12
 MOST_CLASSES = 45
@@ -90,10 +91,10 @@ def _answer(found: list[Finding]) -> str:
     to_fix = [finding for finding in found if finding.weight == "fix"]
     to_see = [finding for finding in found if finding.weight == "look"]
     if to_fix:
-        rest = f", and {wording.plural(len(to_see), 'thing')} to look at" if to_see else ""
-        return f"{wording.plural(len(to_fix), 'thing')} to fix before results can be trusted{rest}."
+        rest = f", and {counted(len(to_see), 'thing')} to look at" if to_see else ""
+        return f"{counted(len(to_fix), 'thing')} to fix before results can be trusted{rest}."
     if to_see:
-        return f"Nothing has to be fixed; {wording.plural(len(to_see), 'thing')} to look at."
+        return f"Nothing has to be fixed; {counted(len(to_see), 'thing')} to look at."
     return "Nothing to fix was found."
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 
 from eofuse.evaluation.weighting import divide, mean_where
 from eofuse.reports.runs import first_seed, seed_means
-from eofuse.reports.wording import class_title, decimals, number, plural
+from eofuse.reports.wording import class_title, decimals, number
 from eofuse.studies.results import StudyResults
+from eofuse.words import counted
 
 THRESHOLD = 0.5
 MOST_NUMBERS = 6
@@ -214,7 +215,7 @@ def _detection(results: StudyResults, variant: str, most: int) -> Chosen:
     def facts(place: int) -> tuple[tuple[str, str], ...]:
         false = int(predicted[place] - found[place])
         return (
-            ("Found", f"{found[place]} of {plural(int(true[place]), 'true box', 'true boxes')}"),
+            ("Found", f"{found[place]} of {counted(int(true[place]), 'true box', 'true boxes')}"),
             ("False alarms", str(false)),
         )
 

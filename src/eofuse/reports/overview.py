@@ -205,7 +205,7 @@ def _gain_words(gain: Difference, metric: MetricWords) -> str:
     value = f"{metric.title} {metric.signed(gain.value)} {metric.unit}".rstrip()
     if math.isnan(gain.low):
         return f"{value} (no interval can be given)"
-    return f"{value} (95 % interval {metric.signed(gain.low)} to {metric.signed(gain.high)})"
+    return f"{value} (95 % interval {metric.signed_interval(gain.low, gain.high)})"
 
 
 def _seconds(results: StudyResults, variant: str) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eofuse.reports import wording
+from eofuse.words import counted
 
 FILTERS = (
     wording.number,
@@ -19,7 +20,7 @@ FILTERS = (
     wording.energy,
     wording.learning_rate,
     wording.class_title,
-    wording.plural,
+    counted,
     wording.listing,
 )
 """What templates may use to write numbers and words."""

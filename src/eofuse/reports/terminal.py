@@ -7,7 +7,7 @@ from rich.text import Text
 from eofuse.data.gaps import left_out_words
 from eofuse.reports.questions import answers
 from eofuse.reports.tables import LeaderboardRow, leaderboard_rows, words
-from eofuse.reports.wording import MISSING, MetricWords, between, duration, millions, p_value, signed
+from eofuse.reports.wording import MISSING, MetricWords, between, duration, interval, millions, p_value, signed
 from eofuse.studies.results import StudyResults
 
 
@@ -66,7 +66,7 @@ def _cells(row: LeaderboardRow, metric: MetricWords) -> list[Text]:
     else:
         change = row.difference
         difference = _two_lines(
-            metric.signed(change.value), f"{signed(change.low, short)} to {signed(change.high, short)}"
+            metric.signed(change.value), interval(change.low, change.high, lambda end: signed(end, short))
         )
         p = p_value(change.p_holm)
     what = f"{row.strategy}: {', '.join(row.inputs)}" if row.role == "variant" else "control"

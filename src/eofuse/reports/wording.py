@@ -1,7 +1,7 @@
 """Words and numbers for people: names of metrics and controls, and how figures are written."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,14 @@ class MetricWords:
     def signed(self, value: float | None) -> str:
         """A value with its sign, without its unit."""
         return signed(value, self.digits)
+
+    def interval(self, low: float, high: float) -> str:
+        """The ends of an interval, without their unit; a dash where there is none."""
+        return interval(low, high, self.write)
+
+    def signed_interval(self, low: float, high: float) -> str:
+        """The ends of the interval of a difference; a dash where there is none."""
+        return interval(low, high, self.signed)
 
 
 METRICS = {
@@ -178,6 +186,11 @@ def signed(value: float | None, digits: int = 3) -> str:
     return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{rounded:.{digits}f}"
 
 
+def interval(low: float, high: float, write: Callable[[float], str]) -> str:
+    """The ends of an interval, written by a function; a dash where there is none."""
+    return MISSING if math.isnan(low) or math.isnan(high) else f"{write(low)} to {write(high)}"
+
+
 def p_value(value: float | None) -> str:
     """A p value to three decimals, `< 0.001` below that."""
     if value is None or math.isnan(value):
@@ -261,11 +274,6 @@ def learning_rate(value: float | None) -> str:
     if value is None or math.isnan(value):
         return MISSING
     return f"{value:g}"
-
-
-def plural(value: int, word: str, words: str | None = None) -> str:
-    """A count with its noun: 1 seed, 2 seeds."""
-    return f"{value:,} {word if value == 1 else words or word + 's'}"
 
 
 def shorten(text: str, length: int) -> str:

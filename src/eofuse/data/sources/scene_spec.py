@@ -4,7 +4,6 @@
 `describe_layer` makes the `Modality` that the store will hold.
 """
 
-import colorsys
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from eofuse.config import Options
 from eofuse.data.reading.resampling import METHODS_FOR_CLASSES, Method
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality
+from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour
 
 StoredType = Literal["uint8", "int16", "uint16", "int32", "float32"]
 STORED_TYPE = {"uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": "int32"} | dict.fromkeys(
@@ -299,9 +298,3 @@ def _describe_classes(
         nodata=free[0] if free else None,
         categories=tuple(categories),
     )
-
-
-def class_colour(number: int) -> str:
-    """A colour for each class; neighbours in the list differ much in hue."""
-    red, green, blue = colorsys.hls_to_rgb((0.58 + number * 0.618034) % 1.0, (0.45, 0.62)[number % 2], 0.6)
-    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

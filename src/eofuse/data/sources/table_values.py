@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eofuse.data.sources.scene_spec import ClassSpec, class_colour
+from eofuse.data.sources.scene_spec import ClassSpec
 from eofuse.data.sources.table_columns import Rows, to_times
 from eofuse.data.sources.table_file import matching_columns
 from eofuse.data.sources.table_spec import MOST_CATEGORIES, ModalitySpec
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, find_modality
+from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
 
 
 @dataclass(frozen=True)

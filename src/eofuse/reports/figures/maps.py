@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_rgb
 
-from eofuse.modalities import Modality
+from eofuse.modalities import Modality, class_colour
 from eofuse.reports.figures.rendering import NO_DATA, Panel, Pixels, Ramp, paint
 from eofuse.reports.wording import class_title, number
 
@@ -28,8 +27,7 @@ def class_colours(classes: Sequence[str], modality: Modality | None) -> list[str
     known = [colour for colour in colours if colour is not None]
     if len(known) == len(classes) and len(set(known)) == len(known):
         return known
-    palette = mpl.colormaps["tab20"]
-    return [to_hex(palette((2 * position + position // 10) % 20)) for position in range(len(classes))]
+    return [class_colour(position) for position in range(len(classes))]
 
 
 def class_panels(

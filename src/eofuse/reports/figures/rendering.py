@@ -5,6 +5,7 @@ and VH a radar composite, one channel in metres a shaded relief, codes their leg
 stretch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -21,6 +22,12 @@ FloatArray = npt.NDArray[np.float64]
 TRUE_COLOUR = ("B04", "B03", "B02")
 FALSE_COLOUR = ("B08", "B04", "B03")
 REFLECTANCE_TOP = 0.3
+MOST_REFLECTANCE = 2.0
+"""Values beyond are no reflectance, whatever they are called."""
+
+PICTURE_BANDS = (3, 4)
+"""Numbers of bands of a picture: red, green, blue, and near infrared or transparency."""
+
 GAMMA = 1 / 1.7
 DARKEST_MEAN = 0.31
 RADAR_LIMITS = ((-25.0, 0.0), (-30.0, -5.0), (0.0, 15.0))
@@ -123,6 +130,8 @@ def _reflectance(modality: Modality, values: np.ndarray, title: str, bands: tupl
     chosen = [modality.channel_index(band) for band in bands]
     physical, valid = _physical(modality, values[chosen])
     shown = physical[:, valid]
+    if shown.size and np.percentile(shown, 98) > MOST_REFLECTANCE:
+        return _stretched(modality, values, title, chosen)
     top = REFLECTANCE_TOP
     if shown.size:
         top = max(top, float(np.percentile(shown, 98)))
@@ -203,14 +212,19 @@ def _categories(modality: Modality, codes: np.ndarray, title: str) -> Panel:
 
 
 def _generic(modality: Modality, values: np.ndarray, title: str) -> Panel:
-    """The first three channels as colours, or the first in grey, each between its own 2nd and 98th percentile."""
-    count = 3 if len(modality.channels) >= 3 else 1
-    physical, valid = _physical(modality, values[:count])
+    """The first three channels as colours, or the first in grey."""
+    return _stretched(modality, values, title, range(3 if len(modality.channels) >= 3 else 1))
+
+
+def _stretched(modality: Modality, values: np.ndarray, title: str, chosen: Sequence[int]) -> Panel:
+    """One or three channels, each between its own 2nd and 98th percentile; pictures of bytes as they are."""
+    physical, valid = _physical(modality, values[list(chosen)])
+    names = ", ".join(modality.channel_names[channel] for channel in chosen)
+    if values.dtype == np.uint8 and len(chosen) == 3 and len(modality.channels) in PICTURE_BANDS:
+        return Panel(title, _paint(values[list(chosen)] / 255, valid), f"{names}; bytes as they are")
     layers = []
     for layer in physical:
         low, high = np.percentile(layer[valid], (2, 98)) if valid.any() else (0.0, 1.0)
         layers.append((layer - low) / max(float(high - low), 1e-12))
-    names = ", ".join(modality.channel_names[:count])
-    return Panel(
-        title, _paint(np.stack(layers if count == 3 else layers * 3), valid), f"{names}; 2nd to 98th percentile"
-    )
+    pixels = _paint(np.stack(layers if len(chosen) == 3 else layers * 3), valid)
+    return Panel(title, pixels, f"{names}; 2nd to 98th percentile")
