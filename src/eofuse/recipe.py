@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from eofuse.config import apply_overrides, merge, parse_options, read_yaml
-from eofuse.data.doors import SPEC_SUFFIXES, require_spec, wrong_door
+from eofuse.config import apply_overrides, merge, parse_options
+from eofuse.data.doors import read_kind
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
 from eofuse.learning.options import LearningOptions, RunOptions
@@ -42,20 +42,16 @@ def load_recipe(
     Raises:
         UsageError: if the file can't be read or an override is no `key=value`.
     """
-    values = recipe if isinstance(recipe, Mapping) else _read_recipe(Path(recipe))
+    values = (
+        recipe
+        if isinstance(recipe, Mapping)
+        else read_kind(Path(recipe), "recipe", "a recipe", "write one: see docs/recipes.md")
+    )
     values = apply_overrides(values, overrides)
     if store is not None:
         path = store.path if isinstance(store, Store) else store
         values = merge(values, {"data": {"store": os.fspath(path)}})
     return dict(values)
-
-
-def _read_recipe(path: Path) -> dict[str, Any]:
-    if path.exists() and path.suffix not in SPEC_SUFFIXES:
-        raise wrong_door(path, "a recipe", "write one: see docs/recipes.md")
-    values = read_yaml(path)
-    require_spec(values, "recipe", path)
-    return values
 
 
 def train(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eofuse.config import apply_overrides, parse_options, read_yaml
-from eofuse.data.doors import SPEC_SUFFIXES, require_spec, wrong_door
+from eofuse.config import apply_overrides, parse_options
+from eofuse.data.doors import read_kind
 from eofuse.data.pack import pack_source
 from eofuse.data.problems import Problem
 from eofuse.data.reading.rasters import close_files
@@ -71,7 +71,11 @@ def cut(
         UsageError: if the spec is wrong, or `store` exists and holds something else.
         DataError: if a file is missing or not what it should be, or the disk is full.
     """
-    values = spec if isinstance(spec, Mapping) else _read_spec(Path(spec))
+    values = (
+        spec
+        if isinstance(spec, Mapping)
+        else read_kind(Path(spec), "scenes", "the spec of scenes", "write one: see docs/data.md, Scenes")
+    )
     where = None if isinstance(spec, Mapping) else os.fspath(spec)
     options = parse_options(SceneSpec, apply_overrides(values, overrides), where)
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
@@ -86,14 +90,6 @@ def cut(
     left_out = facts["left_out"]
     counts = left_out["beyond_edge"], left_out["no_data"]
     return Cut(done, *counts, facts["warped"], facts["resampling"], tuple(source.problems))
-
-
-def _read_spec(path: Path) -> dict[str, Any]:
-    if path.exists() and path.suffix not in SPEC_SUFFIXES:
-        raise wrong_door(path, "the spec of scenes", "write one: see docs/data.md, Scenes")
-    values = read_yaml(path)
-    require_spec(values, "scenes", path)
-    return values
 
 
 def _phase(progress: Progress | None, words: str) -> Callable[[int, int], None] | None:

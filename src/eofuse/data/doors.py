@@ -87,6 +87,20 @@ def require_spec(values: Mapping[str, Any], wanted: str, path: Path) -> None:
         raise UsageError(f"is {what}", where=path, fix=fix)
 
 
+def read_kind(path: Path, kind: str, wanted: str, otherwise: str) -> dict[str, Any]:
+    """The values of a YAML file of a kind (see `require_spec`).
+
+    Raises:
+        UsageError: if it can't be read or is clearly of another kind.
+        DataError: if something else than a YAML file lies there (see `wrong_door`).
+    """
+    if path.exists() and path.suffix not in SPEC_SUFFIXES:
+        raise wrong_door(path, wanted, otherwise)
+    values = read_yaml(path)
+    require_spec(values, kind, path)
+    return values
+
+
 def kind_of_yaml(values: Mapping[str, Any]) -> str | None:
     """Whether a YAML file is the spec of a table or of scenes, or a recipe; None if that is not clear."""
     if values.keys() & {"task", "inputs", "train", "study", "fusion", "pretrain"}:
