@@ -149,7 +149,7 @@ def scores_tables(scores: pd.DataFrame) -> Iterator[Table]:
         patches, scenes = rows["n_test"].iloc[0], rows["n_scenes"].iloc[0]
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
         table.title = f"{target}: {counted(patches, 'test patch', 'test patches')} from {counted(scenes, 'scene')}"
-        table.caption = "Intervals: bootstrap over test scenes."
+        table.caption = "Intervals: 95 %, over test scenes."
         if {"coverage", "ece"} & set(rows["metric"]):
             table.caption += " ece: calibration error; coverage: of the 90 % predictive interval."
         for heading in ("predictor", "metric", "value", "95 % interval"):
@@ -180,7 +180,7 @@ def attribution_tables(table: pd.DataFrame, targets: Mapping[str, Mapping[str, A
             f"{counted(patches, 'test patch', 'test patches')} from {counted(scenes, 'scene')}"
         )
         shown.caption = (
-            "Positive: helps. Shapley values sum to what the model gains over the constant predictor. Intervals: bootstrap over "
+            "Positive: helps. Shapley values sum to what the model gains over the constant predictor. Intervals: over "
             "test scenes. Spread: of Shapley values the error from drawing orders, of permutations the deviation over draws."
         )
         for heading in ("what", "of"):  # where the line is too long, words are broken, never numbers

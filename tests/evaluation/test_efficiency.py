@@ -48,67 +48,56 @@ def test_a_higher_goal_needs_no_fewer_labels(values, first, second):
     assert crossing(labels, values, easy) <= crossing(labels, values, hard)
 
 
-def replicated(values, spread, seed=0):
-    return np.asarray(values)[:, None] + np.random.default_rng(seed).normal(0, spread, (len(values), 1000))
+def needed(values, half, goal=0.8, spread=0.01, **options):
+    """Labels to match a goal, where each difference has this half interval."""
+    differences = np.asarray(values) - goal
+    drawn = differences[:, None] + np.random.default_rng(0).normal(0, spread, (len(values), 500))
+    return labels_to_match(LABELS, differences, differences - half, differences + half, drawn, **options)
 
 
 def test_the_interval_holds_the_number_that_was_read_off():
-    values = [0.5, 0.7, 0.9]
-    found = labels_to_match(LABELS, values, replicated(values, 0.01), 0.8, replicated([0.8], 0.01, 1)[0], scenes=50)
+    found = needed([0.5, 0.7, 0.9], 0.03)
     assert found.low < found.labels < found.high
     assert found.labels == pytest.approx(np.sqrt(100 * 1000))
     assert found.reached == 1
 
 
-def test_what_curve_and_goal_share_cancels():
-    values = np.array([0.5, 0.7, 0.9])
-    common = np.random.default_rng(0).normal(0, 0.2, 1000)
-    found = labels_to_match(LABELS, values, values[:, None] + common, 0.8, 0.8 + common, scenes=50)
-    assert found.high - found.low < 1e-6 * found.labels
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0.001, 0.3))
+def test_the_interval_excludes_an_amount_just_where_the_difference_there_does(values, half):
+    values = sorted(values)
+    found = needed(values, half)
+    for labels, value in zip(LABELS, values, strict=True):
+        assert (value - half > 0.8) <= (found.high <= labels)
+        assert (value + half < 0.8 - 1e-9) == (found.low > labels)
 
 
 def test_a_goal_that_is_not_reached_is_said_to_be_so():
-    values = [0.3, 0.4, 0.5]
-    found = labels_to_match(LABELS, values, replicated(values, 0.01), 0.8, replicated([0.8], 0.01)[0], scenes=50)
+    found = needed([0.3, 0.4, 0.5], 0.03)
     assert (found.labels, found.low, found.high, found.reached) == (np.inf, np.inf, np.inf, 0)
 
 
-def test_a_goal_that_is_reached_by_chance_has_no_upper_end():
-    values = [0.3, 0.4, 0.79]
-    found = labels_to_match(LABELS, values, replicated(values, 0.02), 0.8, np.full(1000, 0.8), scenes=50)
+def test_a_goal_that_may_be_reached_has_no_upper_end():
+    found = needed([0.3, 0.4, 0.79], 0.05, spread=0.02)
     assert found.labels == found.high == np.inf
     assert np.isfinite(found.low)
     assert 0 < found.reached < 1
 
 
 def test_of_errors_less_is_better():
-    found = labels_to_match(
-        LABELS, [8, 4, 2], replicated([8, 4, 2], 0.01), 4, np.full(1000, 4.0), scenes=50, lower_is_better=True
-    )
+    found = needed([8, 4, 2], 0.5, goal=4, lower_is_better=True)
     assert found.labels == pytest.approx(100)
+    assert found.low < 100 < found.high
 
 
-def test_a_single_scene_gives_no_interval():
-    found = labels_to_match(
-        LABELS, [0.1, 0.2, 0.3], replicated([0.1, 0.2, 0.3], 0.01), 0.2, np.full(1000, 0.2), scenes=1
-    )
+def test_without_an_interval_of_the_differences_there_is_none():
+    found = needed([0.1, 0.2, 0.3], np.nan, goal=0.2)
     assert found.labels == pytest.approx(100)
-    assert np.isnan(found.low)
-    assert np.isnan(found.high)
+    assert np.isnan([found.low, found.high]).all()
 
 
-def test_few_scenes_widen_the_interval():
-    values = [0.5, 0.7, 0.9]
-    few, many = (
-        labels_to_match(LABELS, values, replicated(values, 0.02), 0.75, np.full(1000, 0.75), scenes=scenes)
-        for scenes in (4, 100)
-    )
-    assert few.low <= many.low < many.high <= few.high
-    assert few.high - few.low > many.high - many.low
-
-
-def test_replicates_in_which_the_metric_is_not_defined_are_left_out():
-    values = [0.5, 0.7, 0.9]
-    replicates = replicated(values, 0.01)
-    replicates[1, :10] = np.nan
-    assert np.isfinite(labels_to_match(LABELS, values, replicates, 0.8, np.full(1000, 0.8), scenes=50).high)
+def test_draws_in_which_the_metric_is_not_defined_are_left_out():
+    differences = np.array([-0.3, -0.1, 0.1])
+    drawn = np.tile(differences[:, None], 10)
+    drawn[1, :9] = np.nan
+    assert labels_to_match(LABELS, differences, differences, differences, drawn).reached == 1

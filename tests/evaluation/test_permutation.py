@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eofuse.evaluation.intervals import Design
 from eofuse.evaluation.permutation import importance, permute_scenes, tells_scenes
-from eofuse.evaluation.statistics import Replicated
+from eofuse.evaluation.statistics import LeftOut
 
 
 @settings(max_examples=40)
@@ -21,8 +22,9 @@ def test_rows_of_one_scene_get_values_of_one_scene(scenes, seed):
 
 
 def test_the_loss_is_the_mean_over_draws_and_positive_where_the_input_helps():
-    whole = Replicated(0.9, np.array([0.9, 0.8, 0.85]), 3)
-    permuted = [Replicated(0.6, np.array([0.6, 0.5, 0.55]), 3), Replicated(0.7, np.array([0.7, 0.6, 0.65]), 3)]
+    design = Design(np.full(6, 1 / 6), np.full(6, 1 / 6))
+    steps = np.linspace(-0.1, 0.1, 6)
+    whole, *permuted = (LeftOut(value, value + steps, design, 6) for value in (0.9, 0.6, 0.7))
     estimate, deviation = importance(whole, permuted, "accuracy")
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.25, 0.25, 0.25))
     assert deviation == pytest.approx(np.std([0.3, 0.2], ddof=1))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eofuse.errors import UsageError
 from eofuse.evaluation.attribution import Game, attribute_gain
-from eofuse.evaluation.statistics import Bootstrap, Predictions
+from eofuse.evaluation.statistics import Predictions, Resampling
 
 NAMES = ("s1", "s2", "elevation", "season")
 
@@ -119,8 +119,8 @@ def planted(patches=400, scenes=40, seed=0):
 
 
 def judge(names, value, metric_function, metric):
-    game, bootstrap = Game(names), Bootstrap(metric_function, replicates=200)
-    return attribute_gain(game, [bootstrap.replicate(value(subset))[metric] for subset in game.subsets], metric)
+    game, resampling = Game(names), Resampling(metric_function)
+    return attribute_gain(game, [resampling.leave_out(value(subset))[metric] for subset in game.subsets], metric)
 
 
 def rmse(evidence, weights):

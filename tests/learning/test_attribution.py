@@ -46,7 +46,7 @@ def run(planted_store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(run):
-    return attributions.attribute(run.folder, repeats=2, replicates=400)
+    return attributions.attribute(run.folder, repeats=2)
 
 
 def rows(found, kind, target="label"):
@@ -74,7 +74,7 @@ def test_what_is_noise_is_worth_zero_and_what_holds_the_signal_nearly_all(found)
 def test_the_empty_set_is_the_constant_predictor_and_the_whole_the_run_itself(run, found):
     from eofuse.learning.evaluate import evaluate
 
-    scores = evaluate(run.folder, replicates=100).set_index(["predictor", "metric"])["value"]
+    scores = evaluate(run.folder).set_index(["predictor", "metric"])["value"]
     assert base(found) == pytest.approx(tuple(scores[:, "balanced_accuracy"][["run", "constant"]]), abs=1e-12)
 
 
@@ -98,21 +98,21 @@ def test_the_files_hold_what_was_found(run, found):
 
 
 def test_the_same_seed_gives_the_same_numbers(run, found):
-    again = attributions.attribute(run.folder, repeats=2, replicates=400)
+    again = attributions.attribute(run.folder, repeats=2)
     pd.testing.assert_frame_equal(again.table, found.table)
 
 
 def test_guesses_that_beat_the_constant_predictor_are_warned_of(found, planted_store, tmp_path):
     assert not any("guesses" in warning for warning in found.warnings)
     trained(tmp_path / "run", planted_store, ["season"], train={"steps": 2, "evaluations": 1})
-    told = attributions.attribute(tmp_path / "run", repeats=1, replicates=100)
+    told = attributions.attribute(tmp_path / "run", repeats=1)
     assert any("guesses" in warning for warning in told.warnings)
 
 
 def test_a_model_that_saw_gaps_is_not_warned_of_and_one_that_saw_none_is(found, planted_store, tmp_path):
     assert not any("never saw gaps" in warning for warning in found.warnings)
     trained(tmp_path / "run", planted_store, ["s1", "elevation"], train={"steps": 2, "evaluations": 1})
-    told = attributions.attribute(tmp_path / "run", repeats=1, replicates=100)
+    told = attributions.attribute(tmp_path / "run", repeats=1)
     assert any("never saw gaps" in warning for warning in told.warnings)
 
 
@@ -150,7 +150,7 @@ def test_a_scalar_that_tells_scenes_is_warned_of(tmp_path):
     modalities = tuple(modality for modality in MODALITIES if modality.name != "s2")
     store = pack_source(SceneSource(patches=60, modalities=modalities), tmp_path / "store", workers=1)
     trained(tmp_path / "run", store, ["s1", "season"], train={"steps": 2, "evaluations": 1})
-    told = attributions.attribute(tmp_path / "run", repeats=1, replicates=100)
+    told = attributions.attribute(tmp_path / "run", repeats=1)
     assert any("'season' tells the scene" in warning for warning in told.warnings)
 
 
@@ -195,7 +195,7 @@ def test_every_kind_of_target_can_be_attributed(task, mapped_store, tmp_path):
     if task["target"] == "worldcover":
         small["fusion"] = {"strategy": "decision"}
     trained(tmp_path / "run", mapped_store, ["s1", "elevation"], **small)
-    found = attributions.attribute(tmp_path / "run", repeats=1, replicates=100)
+    found = attributions.attribute(tmp_path / "run", repeats=1)
     whole, constant = base(found, task["target"])
     sign = -1 if task["target"] == "value" else 1
     total = rows(found, "shapley", task["target"])["value"].sum()

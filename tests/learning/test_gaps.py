@@ -78,7 +78,7 @@ def test_patches_that_lack_an_input_are_learned_from_and_tested(name, halved, tm
 def test_maps_and_numbers_of_patches_that_lack_an_input_are_scored_and_predicted(strategy, halved, tmp_path):
     tasks = {"worldcover": {"network": "fpn"}, "value": None}
     run = train(tmp_path / "run", options(halved, task=None, tasks=tasks, fusion={"strategy": strategy}))
-    scores = evaluate(run.folder, replicates=20)
+    scores = evaluate(run.folder)
     assert set(scores["target"]) == set(tasks)
     assert scores.loc[scores["metric"].isin(["miou", "rmse"]), "value"].notna().all()
     table = predict_store(run.folder / "model", halved, maps=tmp_path / "maps")

@@ -172,7 +172,7 @@ def test_normalisation_comes_from_training_patches_only(trained, planted_store):
 
 
 def test_evaluate_gives_intervals_and_the_constant_predictor(trained):
-    scores = evaluate(trained.folder, replicates=200).set_index(["predictor", "metric"])
+    scores = evaluate(trained.folder).set_index(["predictor", "metric"])
     row = scores.loc[("run", "accuracy")]
     assert row["low"] <= row["value"] <= row["high"]
     assert row["value"] == pytest.approx(trained.test["label"]["accuracy"])
@@ -261,7 +261,7 @@ def test_a_run_finds_its_store_from_any_folder(recipe, planted_store, tmp_path, 
     values = merge(recipe, {"data": {"store": planted_store.path.name}})
     run = recipes.train(values, to=tmp_path / "run")
     monkeypatch.chdir(tmp_path)
-    assert len(evaluate("run", replicates=100))
+    assert len(evaluate("run"))
     assert recipes.train(recipe, to="run").test == run.test
 
 

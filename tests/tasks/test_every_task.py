@@ -79,7 +79,7 @@ def test_it_learns_and_is_evaluated_and_loads_to_the_same_predictions(kind, stra
     assert losses.tail(4).mean() < losses.head(3).mean()
 
     target = TASKS[kind]["target"]
-    scores = evaluate(run.folder, replicates=100).set_index(["predictor", "metric"])["value"]
+    scores = evaluate(run.folder).set_index(["predictor", "metric"])["value"]
     metric = run.result["metric"]
     assert scores["run", metric] == pytest.approx(run.test[target][metric], nan_ok=True)
     assert set(EVIDENCE[kind]) <= set(run.predictions().columns)

@@ -6,8 +6,8 @@ added (Shapley 1953, A Value for n-Person Games), so the values sum to what the 
 6 modalities, all subsets are evaluated; of more, orders are drawn, each with its reverse (Castro et al. 2009; Mitchell
 et al. 2022, JMLR 23). Contributions are signed so that positive means that it helps, for errors too.
 
-The bootstrap draws the same scenes for every subset, so the intervals of values and differences are paired. Nothing here
-knows a model: `attribute_gain` takes the metric and its replicates (`Bootstrap.replicate`) of each subset.
+The same scenes are left out for every subset, so the intervals of values and differences are paired. Nothing here knows a
+model: `attribute_gain` takes the metric of each subset, as it is and without each scene (`Resampling.leave_out`).
 """
 
 import math
@@ -18,9 +18,9 @@ from itertools import combinations
 import numpy as np
 
 from eofuse.errors import UsageError
-from eofuse.evaluation.intervals import bootstrap_interval, expanded_level
+from eofuse.evaluation.intervals import infer
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.evaluation.statistics import Replicated
+from eofuse.evaluation.statistics import LeftOut
 from eofuse.evaluation.weighting import FloatArray
 
 MOST_EXACT = 6
@@ -34,7 +34,7 @@ Subset = frozenset[str]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval over scenes; both ends are NaN for a single scene."""
+    """A number with its 95 % interval over scenes; both ends are NaN where none can be given."""
 
     value: float
     low: float
@@ -161,7 +161,7 @@ def _subsets_of(orders: Sequence[tuple[str, ...]], names: Sequence[str]) -> list
     return sorted(passed, key=lambda subset: (len(subset), sorted(subset)))
 
 
-def attribute_gain(game: Game, found: Sequence[Replicated], metric: str) -> Attribution:
+def attribute_gain(game: Game, found: Sequence[LeftOut], metric: str) -> Attribution:
     """What each modality is worth to a metric.
 
     Args:
@@ -171,20 +171,17 @@ def attribute_gain(game: Game, found: Sequence[Replicated], metric: str) -> Attr
     """
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     points = sign * np.array([each.value for each in found])
-    drawn = sign * np.stack([each.replicates for each in found], -1)
-    scenes = found[0].n_scenes
-    shapley = estimates(game.shapley(points), game.shapley(drawn), scenes)
-    drop_one = estimates(game.drop_one(points), game.drop_one(drawn), scenes)
+    without = sign * np.stack([each.without for each in found], -1)
+    shapley = estimates(game.shapley(points), game.shapley(without), found[-1])
+    drop_one = estimates(game.drop_one(points), game.drop_one(without), found[-1])
     errors = game.sampling_error(points).tolist()
     return Attribution(found[-1].value, found[0].value, tuple(map(Worth, game.names, shapley, errors, drop_one)))
 
 
-def estimates(points: FloatArray, drawn: FloatArray, scenes: int) -> list[Estimate]:
-    """Estimates from values (K,) and their replicates (R, K), with intervals widened for the number of scenes."""
-    if scenes < 2:
-        return [Estimate(float(point), math.nan, math.nan) for point in points]
-    level = expanded_level(0.95, scenes)
-    return [
-        Estimate(float(point), *bootstrap_interval(column, level))
-        for point, column in zip(points, drawn.T, strict=True)
-    ]
+def estimates(points: FloatArray, without: FloatArray, whole: LeftOut) -> list[Estimate]:
+    """Estimates from values (K,) and what they are without each scene, (n, K), with intervals over the scenes of the whole."""
+    found = []
+    for point, column in zip(points.tolist(), without.T, strict=True):
+        inference = infer(point, column, whole.design, scale=whole.value)
+        found.append(Estimate(point, inference.low, inference.high))
+    return found

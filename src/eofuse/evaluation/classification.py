@@ -6,7 +6,7 @@ each class; `confusion_matrix` counts; `average_precision` is the ranking score 
 
 Definitions:
 
-- A weight of 2 counts a row twice and a weight of 0 leaves it out, so integer weights are bootstrap replicates.
+- A weight of 2 counts a row twice and a weight of 0 leaves it out, so integer weights are what draws of scenes need.
 - **Macro averages** (`macro_f1`, `mAP`, `balanced_accuracy`) go over the classes that occur in the truth (weighted
   count above 0). A class absent from the test set is not counted: it has no recall, and no F1 worth the name.
 - `micro_f1` pools the decisions on all classes, absent ones included, so a false alarm for an absent class lowers it.

@@ -1,8 +1,8 @@
 """How many labels a method needs to be as good as another one is with all of them: read off its curve, with an interval.
 
 The curve of a metric against the number of labels is made monotone (isotonic regression: more labels do not hurt) and interpolated
-along the logarithm of the number. The interval comes from the replicates of the bootstrap over scenes: curve and goal of a replicate
-come from the same draw of scenes, so that what both have in common cancels.
+along the logarithm of the number. The interval follows from those of the paired differences to the goal at each number: it reaches
+from where the upper ends come to 0 to where the lower ends do. So it excludes a number just where the difference there does.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from eofuse.evaluation.intervals import expanded_level
 from eofuse.evaluation.weighting import FloatArray
 
 _ROUNDING = 1e-12  # a smaller gap comes from the order of a sum
@@ -24,9 +23,9 @@ class LabelsNeeded:
 
     Attributes:
         labels: on the test patches as they are.
-        low: lower end of its 95 % interval; NaN for a single scene.
+        low: lower end of its 95 % interval; NaN where none can be given.
         high: its upper end.
-        reached: share of the replicates in which the goal is reached.
+        reached: share of the draws of test scenes in which the goal is reached.
     """
 
     labels: float
@@ -79,39 +78,30 @@ def crossing(labels: ArrayLike, values: ArrayLike, goal: ArrayLike) -> FloatArra
 
 def labels_to_match(
     labels: ArrayLike,
-    values: ArrayLike,
+    differences: ArrayLike,
+    lows: ArrayLike,
+    highs: ArrayLike,
     replicates: ArrayLike,
-    goal: float,
-    goal_replicates: ArrayLike,
     *,
-    scenes: int,
     lower_is_better: bool = False,
-    level: float = 0.95,
 ) -> LabelsNeeded:
     """How many labels a method needs to reach a goal.
 
     Args:
         labels: numbers of labels that were tried, ascending, (amounts,).
-        values: metric of the method at each, (amounts,).
-        replicates: the same in each replicate of the bootstrap, (amounts, R).
-        goal: the metric to be reached.
-        goal_replicates: the same in each replicate, (R,).
-        scenes: distinct test scenes, for which the interval is widened.
+        differences: metric of the method at each, minus the goal, (amounts,).
+        lows: lower ends of their 95 % intervals, (amounts,); NaN where none can be given.
+        highs: their upper ends, (amounts,).
+        replicates: the differences when the test scenes are drawn again, (amounts, R).
         lower_is_better: whether the metric is better when smaller.
-        level: of the interval.
     """
     sign = -1.0 if lower_is_better else 1.0
-    curves, goals = sign * np.asarray(replicates, dtype=np.float64).T, sign * np.asarray(goal_replicates)
-    defined = np.isfinite(curves).all(axis=1) & np.isfinite(goals)
-    point = float(crossing(labels, sign * np.asarray(values, dtype=np.float64), sign * goal))
-    if np.isnan(np.asarray(values, dtype=np.float64)).any() or np.isnan(goal):
-        point = float("nan")
-    if not defined.any() or scenes < 2:
-        return LabelsNeeded(point, float("nan"), float("nan"), float("nan"))
-    found = crossing(labels, curves[defined], goals[defined])
-    tail = (1 - expanded_level(level, scenes)) / 2
-    low = float(
-        np.quantile(found, tail, method="lower")
-    )  # between a number and infinity there is nothing to interpolate
-    high = float(np.quantile(found, 1 - tail, method="higher"))
-    return LabelsNeeded(point, low, high, float(np.isfinite(found).mean()))
+    points, first, second = (sign * np.asarray(each, dtype=np.float64) for each in (differences, lows, highs))
+    drawn = sign * np.asarray(replicates, dtype=np.float64).T
+    drawn = drawn[np.isfinite(drawn).all(axis=1)]
+    needed = float("nan") if np.isnan(points).any() else float(crossing(labels, points, 0.0))
+    if np.isnan([first, second]).any() or not len(drawn):
+        return LabelsNeeded(needed, float("nan"), float("nan"), float("nan"))
+    worst, best = np.minimum(first, second), np.maximum(first, second)
+    reached = float(np.isfinite(crossing(labels, drawn, np.zeros(len(drawn)))).mean())
+    return LabelsNeeded(needed, float(crossing(labels, best, 0.0)), float(crossing(labels, worst, 0.0)), reached)

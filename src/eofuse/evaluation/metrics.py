@@ -1,5 +1,7 @@
 """The metrics of every kind of task: their names, the one that ranks first, and which are better when smaller."""
 
+import math
+
 from eofuse.evaluation.classification import MULTI_LABEL, SINGLE_LABEL
 
 METRICS: dict[str, tuple[str, ...]] = {
@@ -14,6 +16,20 @@ METRICS: dict[str, tuple[str, ...]] = {
 
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "ece", "ece_raw", "interval_width"})
 """Metrics that are better when smaller; a bias is best at 0 and ranks nothing."""
+
+
+_ANY = (-math.inf, math.inf)
+_BOUNDS = {name: (0.0, 1.0) for names in METRICS.values() for name in names} | {
+    **dict.fromkeys(("ece", "ece_raw", "coverage"), (0.0, 1.0)),
+    **dict.fromkeys(("rmse", "mae", "interval_width"), (0.0, math.inf)),
+    "r2": (-math.inf, 1.0),
+    "bias": _ANY,
+}
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Least and greatest value that a metric can have."""
+    return _BOUNDS.get(metric, _ANY)
 
 
 def skill(metric: str, value: float, constant: float) -> float:

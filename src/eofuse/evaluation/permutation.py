@@ -13,10 +13,10 @@ from scipy.spatial import KDTree
 
 from eofuse.evaluation.attribution import Estimate, estimates
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.evaluation.statistics import Replicated
+from eofuse.evaluation.statistics import LeftOut
 
 
-def importance(whole: Replicated, permuted: Sequence[Replicated], metric: str) -> tuple[Estimate, float]:
+def importance(whole: LeftOut, permuted: Sequence[LeftOut], metric: str) -> tuple[Estimate, float]:
     """What is lost when an input is permuted: the mean over draws, and their standard deviation.
 
     Args:
@@ -26,9 +26,9 @@ def importance(whole: Replicated, permuted: Sequence[Replicated], metric: str) -
     """
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     losses = sign * (whole.value - np.array([each.value for each in permuted]))
-    drawn = sign * (whole.replicates - np.mean([each.replicates for each in permuted], 0))
+    without = sign * (whole.without - np.mean([each.without for each in permuted], 0))
     deviation = float(losses.std(ddof=1)) if len(losses) > 1 else float("nan")
-    return estimates(losses.mean(keepdims=True), drawn[:, None], whole.n_scenes)[0], deviation
+    return estimates(losses.mean(keepdims=True), without[:, None], whole)[0], deviation
 
 
 def permute_scenes(scenes: ArrayLike, seed: int | Sequence[int]) -> NDArray[np.int64]:

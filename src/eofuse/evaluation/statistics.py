@@ -1,28 +1,29 @@
-"""How sure one can be of a metric and of a difference: seeds averaged, scenes resampled, families of tests corrected.
+"""How sure one can be of a metric and of a difference: seeds averaged, scenes left out or drawn again.
 
-`Predictions` holds what one trained run said about its test patches. `Bootstrap` resamples scenes and gives a `Summary`
-of some runs or a paired `Comparison` of two sets of runs; it keeps what it computed, so many summaries and comparisons
-of one study should share one. `summarise` and `compare` do the same once. The intervals and p values of replicates are in
-`intervals`.
+`Predictions` holds what one trained run predicts for its test patches. `Resampling` leaves out scenes and gives a `Summary` of some
+runs or a paired `Comparison` of two sets of runs; it keeps what it computed, so many summaries and comparisons of one study should
+share one. `summarise` and `compare` do the same once. How intervals and p values follow is in `intervals`.
 
 What is estimated: the metric, averaged over training seeds (for one seed: the mean of its folds' metrics), on new
-scenes of the kind that were tested. Patches of one scene share date, place and sensor state, so whole scenes are drawn
-with replacement, never single patches (cluster bootstrap: Field and Welsh 2007, J. R. Stat. Soc. B 69(3)). All runs see
-the same draws, which pairs the comparisons. Intervals are percentiles, expanded for the number of scenes; they hold the
-trained models fixed: what another seed would change is `Summary.seed_sd`.
+scenes of the kind that were tested. Patches of one scene share date, place and sensor state, so the unit is the scene, never the
+patch: the standard error is that of the jackknife that leaves out one scene after the other (delete-one-cluster jackknife). All runs
+leave out the same scenes, which pairs the comparisons. Intervals hold the trained models fixed: what another seed would change is
+`Summary.seed_sd`.
 """
 
 import hashlib
+import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.intervals import bootstrap_interval, expanded_level, expanded_p, two_sided_p
+from eofuse.evaluation.intervals import Design, infer
+from eofuse.evaluation.metrics import bounds
 from eofuse.evaluation.weighting import FloatArray
 
 Evidence = Mapping[str, NDArray[Any]]
@@ -31,17 +32,22 @@ Evidence = Mapping[str, NDArray[Any]]
 MetricFunction = Callable[[Evidence, Any], dict[str, Any]]
 """(evidence, weights) → metric name → value; weights None or (R, N)."""
 
-FEW_SCENES = 20
-"""With fewer scenes than this, intervals and p-values of the cluster bootstrap are rough."""
+Scenes = tuple[str, ...]
+"""Names of scenes, in order."""
 
-_ROUNDING = 1e-12  # a smaller difference comes from the order of a sum
+FEW_SCENES = 20
+"""With fewer scenes than this, intervals and p values are wide and rough."""
+
+MOST_GROUPS = 500
+"""More scenes than these are left out in as many groups of about equal size."""
+
 _CHUNK_BYTES = 100e6
 _COPIES = 6  # arrays of the size of the weights that a metric function holds at its peak
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one run said about its test patches.
+    """What one run predicts for its test patches.
 
     Attributes:
         evidence: by name, (N, …).
@@ -80,7 +86,7 @@ class Summary:
     Attributes:
         mean: over seeds.
         seed_sd: sample standard deviation between seeds; NaN for a single seed.
-        low: lower end of the interval of the mean over seeds, from resampled scenes; NaN for a single scene.
+        low: lower end of the interval of the mean over seeds, over scenes; NaN where none can be given.
         high: its upper end.
         n_seeds: number of seeds.
         n_test: distinct test patches.
@@ -104,9 +110,9 @@ class Comparison:
 
     Attributes:
         difference: between the means over seeds.
-        low: lower end of its interval, from resampled scenes; NaN for a single scene.
+        low: lower end of its interval, over scenes; NaN where none can be given.
         high: its upper end.
-        p: two-sided p-value of no difference, before any correction for many comparisons; NaN for a single scene.
+        p: two-sided p value of no difference, before any correction for many comparisons; NaN where none can be given.
         n_seeds: seeds of the variant.
         n_test: distinct test patches.
         n_scenes: distinct test scenes.
@@ -125,33 +131,32 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Replicated:
-    """A metric of some runs of one variant, averaged over seeds, on the test patches and in each replicate.
+    """A metric of some runs of one variant, averaged over seeds, on the test patches and in each draw of their scenes.
 
     Attributes:
         value: on the test patches as they are.
         replicates: (R,).
-        n_scenes: distinct test scenes.
     """
 
     value: float
     replicates: FloatArray
-    n_scenes: int
 
 
-def cluster_weights(groups: ArrayLike, replicates: int, seed: int) -> NDArray[np.int64]:
-    """How often each row counts when groups are drawn with replacement, as many as there are.
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """A metric of some runs of one variant, averaged over seeds, on the test patches and without each of their scenes.
 
-    Args:
-        groups: (N,) group (scene) of each row.
-        replicates: R.
-        seed: of the draws.
-
-    Returns:
-        (R, N) integers; rows of one group share their value.
+    Attributes:
+        value: on the test patches as they are.
+        without: (n,), without each scene.
+        design: how large a part each scene is.
+        n_scenes: distinct test scenes.
     """
-    names, codes = np.unique(np.asarray(groups), return_inverse=True)
-    drawn: NDArray[np.int64] = _draws(len(names), replicates, seed)[:, codes].astype(np.int64)
-    return drawn
+
+    value: float
+    without: FloatArray
+    design: Design
+    n_scenes: int
 
 
 def few_scenes_warning(scenes: int) -> str | None:
@@ -171,30 +176,24 @@ def seed_averaged(runs: Sequence[Predictions], values: Sequence[Any]) -> FloatAr
     return _mean_of_numbers(list(_by_seed(runs, values).values()))
 
 
-def summarise(
-    runs: Sequence[Predictions], metric_function: MetricFunction, replicates: int = 2000, seed: int = 0
-) -> dict[str, Summary]:
-    """Metric name → summary of some runs of one variant; see `Bootstrap.summarise`."""
-    return Bootstrap(metric_function, replicates, seed).summarise(runs)
+def summarise(runs: Sequence[Predictions], metric_function: MetricFunction) -> dict[str, Summary]:
+    """Metric name → summary of some runs of one variant; see `Resampling.summarise`."""
+    return Resampling(metric_function).summarise(runs)
 
 
 def compare(
-    runs: Sequence[Predictions],
-    baseline_runs: Sequence[Predictions],
-    metric_function: MetricFunction,
-    replicates: int = 2000,
-    seed: int = 0,
+    runs: Sequence[Predictions], baseline_runs: Sequence[Predictions], metric_function: MetricFunction
 ) -> dict[str, Comparison]:
-    """Metric name → comparison of a variant with a baseline; see `Bootstrap.compare`."""
-    return Bootstrap(metric_function, replicates, seed).compare(runs, baseline_runs)
+    """Metric name → comparison of a variant with a baseline; see `Resampling.compare`."""
+    return Resampling(metric_function).compare(runs, baseline_runs)
 
 
-class Bootstrap:
-    """Resamples scenes; keeps the replicate values of each run that it has seen.
+class Resampling:
+    """Leaves scenes out, or draws them again; keeps the values of each run that it has seen.
 
     Args:
         metric_function: gives all metrics of evidence under many weightings.
-        replicates: how many times scenes are drawn.
+        replicates: how many times `replicate` draws scenes.
         seed: of the draws.
         level: of the intervals.
     """
@@ -208,9 +207,9 @@ class Bootstrap:
         self.replicates = replicates
         self.seed = seed
         self.level = level
-        self._scene_draws: dict[int, NDArray[np.uint16]] = {}
+        self._draws: dict[int, NDArray[np.uint16]] = {}
         self._points: dict[Predictions, dict[str, float]] = {}
-        self._values: dict[tuple[Predictions, tuple[str, ...]], dict[str, FloatArray]] = {}
+        self._values: dict[tuple[Predictions, Scenes, str], dict[str, FloatArray]] = {}
 
     def summarise(self, runs: Sequence[Predictions]) -> dict[str, Summary]:
         """Metric name → mean over seeds, spread between seeds and interval of the mean.
@@ -218,31 +217,29 @@ class Bootstrap:
         Raises:
             UsageError: if there are no runs, or two of one seed and fold.
         """
-        _check_runs(runs)
-        points, values, scenes = self._metrics_of(runs, runs)
         result = {}
-        for name in points[0]:
-            by_seed = _by_seed(runs, [point[name] for point in points])
+        for name, found in self.leave_out(runs).items():
+            by_seed = _by_seed(runs, [self._points[run][name] for run in runs])
             between = np.array([float(value) for value in by_seed.values()])
-            replicated = seed_averaged(runs, [value[name] for value in values])
-            low, high = self._interval(replicated, scenes)
+            inference = infer(
+                found.value, found.without, found.design, level=self.level, bounds=bounds(name), scale=found.value
+            )
             result[name] = Summary(
-                mean=float(_mean_of_numbers(list(by_seed.values()))),
+                mean=found.value,
                 seed_sd=float(between.std(ddof=1)) if len(between) > 1 else float("nan"),
-                low=low,
-                high=high,
+                low=inference.low,
+                high=inference.high,
                 n_seeds=len(by_seed),
                 n_test=_count_patches(runs),
-                n_scenes=len(scenes),
-                warning=few_scenes_warning(len(scenes)),
+                n_scenes=found.n_scenes,
+                warning=few_scenes_warning(found.n_scenes),
             )
         return result
 
     def compare(self, runs: Sequence[Predictions], baseline_runs: Sequence[Predictions]) -> dict[str, Comparison]:
-        """Metric name → difference between the means over seeds of a variant and a baseline, with interval and p-value.
+        """Metric name → difference between the means over seeds of a variant and a baseline, with interval and p value.
 
-        The p-value is never below 2^(1−scenes): as extreme a sign pattern arises that often by chance, so that few
-        scenes that happen to agree do not look certain.
+        Both come from one t statistic: p is below 1 − level just where the interval excludes 0.
 
         Raises:
             UsageError: if a side has no runs, or two of one seed and fold, or the sides were not tested on the same
@@ -251,32 +248,52 @@ class Bootstrap:
         _check_runs(runs)
         _check_runs(baseline_runs)
         _check_same_patches(runs, baseline_runs)
-        together = [*runs, *baseline_runs]
-        points, values, scenes = self._metrics_of(runs, together)
-        baseline_points, baseline_values, _ = self._metrics_of(baseline_runs, together)
         result = {}
-        for name in points[0]:
-            point = seed_averaged(runs, [value[name] for value in points])
-            baseline_point = seed_averaged(baseline_runs, [value[name] for value in baseline_points])
-            replicated = seed_averaged(runs, [value[name] for value in values])
-            differences = replicated - seed_averaged(baseline_runs, [value[name] for value in baseline_values])
-            differences[np.abs(differences) < _ROUNDING] = 0.0
-            low, high = self._interval(differences, scenes)
-            fewest = 2.0 ** (1 - len(scenes))
+        ours, theirs = self.leave_out(runs), self.leave_out(baseline_runs)
+        for name, found in ours.items():
+            difference = found.value - theirs[name].value
+            without = found.without - theirs[name].without
+            low, high = bounds(name)
+            limit = high - low
+            inference = infer(
+                difference, without, found.design, level=self.level, bounds=(-limit, limit), scale=found.value
+            )
             result[name] = Comparison(
-                difference=float(point - baseline_point),
-                low=low,
-                high=high,
-                p=max(expanded_p(two_sided_p(differences), len(scenes)), fewest) if len(scenes) > 1 else float("nan"),
+                difference=difference,
+                low=inference.low,
+                high=inference.high,
+                p=inference.p,
                 n_seeds=len({run.seed for run in runs}),
                 n_test=_count_patches(runs),
-                n_scenes=len(scenes),
-                warning=few_scenes_warning(len(scenes)),
+                n_scenes=found.n_scenes,
+                warning=few_scenes_warning(found.n_scenes),
             )
         return result
 
+    def leave_out(self, runs: Sequence[Predictions]) -> dict[str, LeftOut]:
+        """Metric name → its mean over seeds, as it is and without each scene.
+
+        Raises:
+            UsageError: if there are no runs, or two of one seed and fold.
+        """
+        _check_runs(runs)
+        scenes = _scenes_of(runs)
+        groups = _groups_of_scenes(runs, scenes)
+        numbers = np.arange(groups.max(initial=0) + 1)
+        values = self._weighted(runs, scenes, "left out", groups != numbers[:, None])
+        design = _design(runs, scenes, groups)
+        return {
+            name: LeftOut(
+                float(seed_averaged(runs, [self._points[run][name] for run in runs])),
+                seed_averaged(runs, [value[name] for value in values]),
+                design,
+                len(scenes),
+            )
+            for name in self._points[runs[0]]
+        }
+
     def replicate(self, runs: Sequence[Predictions], sharing: Sequence[Predictions] = ()) -> dict[str, Replicated]:
-        """Metric name → its mean over seeds with the replicates of that mean, for what no summary holds.
+        """Metric name → its mean over seeds with the same when as many scenes as there are are drawn with replacement.
 
         Args:
             runs: of one variant.
@@ -286,45 +303,80 @@ class Bootstrap:
             UsageError: if there are no runs, or two of one seed and fold.
         """
         _check_runs(runs)
-        points, values, scenes = self._metrics_of(runs, [*runs, *sharing])
+        scenes = _scenes_of([*runs, *sharing])
+        if len(scenes) not in self._draws:
+            self._draws[len(scenes)] = _draws(len(scenes), self.replicates, self.seed)
+        values = self._weighted(runs, scenes, "drawn", self._draws[len(scenes)])
         return {
             name: Replicated(
-                float(seed_averaged(runs, [point[name] for point in points])),
+                float(seed_averaged(runs, [self._points[run][name] for run in runs])),
                 seed_averaged(runs, [value[name] for value in values]),
-                len(scenes),
             )
-            for name in points[0]
+            for name in self._points[runs[0]]
         }
 
-    def _interval(self, values: FloatArray, scenes: tuple[str, ...]) -> tuple[float, float]:
-        if len(scenes) < 2:
-            return float("nan"), float("nan")
-        return bootstrap_interval(values, expanded_level(self.level, len(scenes)))
-
-    def _metrics_of(
-        self, runs: Sequence[Predictions], sharing_scenes: Sequence[Predictions]
-    ) -> tuple[list[dict[str, float]], list[dict[str, FloatArray]], tuple[str, ...]]:
-        """Each run's metrics, its replicate values under draws of the scenes of the sharing runs, and those scenes."""
-        scenes = tuple(sorted({str(scene) for run in sharing_scenes for scene in np.unique(run.scenes).tolist()}))
+    def _weighted(
+        self, runs: Sequence[Predictions], scenes: Scenes, how: str, weights: NDArray[Any]
+    ) -> list[dict[str, FloatArray]]:
+        """Each run's metrics (R,) under R weightings of the scenes, (R, scenes), computed in chunks that bound the memory."""
+        found = []
         for run in runs:
             if run not in self._points:
                 self._points[run] = self.metric_function(run.evidence, None)
-            if (run, scenes) not in self._values:
-                self._values[run, scenes] = self._replicate(run, scenes)
-        return [self._points[run] for run in runs], [self._values[run, scenes] for run in runs], scenes
+            if (run, scenes, how) not in self._values:
+                codes = _codes(run, scenes)
+                values: dict[str, list[FloatArray]] = defaultdict(list)
+                for rows in _chunks(len(weights), len(codes)):
+                    chunk = self.metric_function(run.evidence, weights[rows][:, codes].astype(np.float64))
+                    for name, values_of_chunk in chunk.items():
+                        values[name].append(np.asarray(values_of_chunk, dtype=np.float64))
+                self._values[run, scenes, how] = {name: np.concatenate(chunks) for name, chunks in values.items()}
+            found.append(self._values[run, scenes, how])
+        return found
 
-    def _replicate(self, run: Predictions, scenes: tuple[str, ...]) -> dict[str, FloatArray]:
-        """A run's metrics (R,) in each replicate, computed in chunks that bound the memory."""
-        if len(scenes) not in self._scene_draws:
-            self._scene_draws[len(scenes)] = _draws(len(scenes), self.replicates, self.seed)
-        draws = self._scene_draws[len(scenes)]
-        codes = np.searchsorted(np.array(scenes), run.scenes.astype(str)) if len(scenes) else np.zeros(0, dtype=np.intp)
-        values: dict[str, list[FloatArray]] = defaultdict(list)
-        for rows in _chunks(self.replicates, len(codes)):
-            weights = draws[rows][:, codes].astype(np.float64)
-            for name, chunk in self.metric_function(run.evidence, weights).items():
-                values[name].append(np.asarray(chunk, dtype=np.float64))
-        return {name: np.concatenate(chunks) for name, chunks in values.items()}
+
+def _scenes_of(runs: Sequence[Predictions]) -> Scenes:
+    """Names of the scenes of all runs."""
+    return tuple(sorted({str(scene) for run in runs for scene in np.unique(run.scenes).tolist()}))
+
+
+def _codes(run: Predictions, scenes: Scenes) -> NDArray[np.intp]:
+    """Place of each row's scene among the scenes, (N,)."""
+    return np.searchsorted(np.array(scenes), run.scenes.astype(str)) if len(scenes) else np.zeros(0, dtype=np.intp)
+
+
+def _groups_of_scenes(runs: Sequence[Predictions], scenes: Scenes) -> NDArray[np.intp]:
+    """Number of the group with which each scene is left out: its own, but of more than `MOST_GROUPS` scenes that of its like.
+
+    The largest scenes are dealt first, each to the group with the fewest patches so far.
+    """
+    if len(scenes) <= MOST_GROUPS:
+        return np.arange(len(scenes))
+    sizes = np.zeros(len(scenes), dtype=np.int64)
+    for run in {run.test_set: run for run in runs}.values():
+        sizes += np.bincount(_codes(run, scenes), minlength=len(scenes))
+    groups = np.empty(len(scenes), dtype=np.intp)
+    filled = [(0, group) for group in range(MOST_GROUPS)]
+    for scene in np.argsort(-sizes, kind="stable").tolist():
+        patches, group = heapq.heappop(filled)
+        groups[scene] = group
+        heapq.heappush(filled, (patches + int(sizes[scene]), group))
+    return groups
+
+
+def _design(runs: Sequence[Predictions], scenes: Scenes, groups: NDArray[np.intp]) -> Design:
+    """How large a part of the test patches each group of scenes is, over the folds and seeds of the runs."""
+    count = int(groups.max(initial=-1)) + 1
+    shares, leverages, folds = [], [], Counter[int]()
+    for run in runs:
+        share = np.bincount(groups[_codes(run, scenes)], minlength=count) / max(len(run.scenes), 1)
+        several = (share > 0).sum() > 1
+        folds[run.seed] += int(several)
+        shares.append(share)
+        leverages.append(np.where(several & (share > 0), share, np.nan))
+    overall = seed_averaged(runs, shares)
+    leverage = _mean_of_numbers(leverages)  # a fold of one scene is left out as a whole
+    return Design(overall, np.where(np.isnan(leverage), overall, leverage), max(1, *folds.values()))
 
 
 def _draws(groups: int, replicates: int, seed: int) -> NDArray[np.uint16]:

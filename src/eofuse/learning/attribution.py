@@ -26,7 +26,7 @@ from eofuse.errors import UsageError, did_you_mean
 from eofuse.evaluation.attribution import Estimate, Game, Subset, attribute_gain
 from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.permutation import importance, permute_scenes, tells_scenes
-from eofuse.evaluation.statistics import Bootstrap, Replicated, few_scenes_warning
+from eofuse.evaluation.statistics import LeftOut, Resampling, few_scenes_warning
 from eofuse.files import replacing, write_text
 from eofuse.learning.evaluate import metric_unit
 from eofuse.learning.without import NEVER_SAW_GAPS, Tested, never_lacked, open_tested, predict_from
@@ -49,7 +49,7 @@ MOST_ROWS = 20_000
 
 Progress = Callable[[int, int, str], None]
 
-Scores = dict[tuple[str, str], Replicated]
+Scores = dict[tuple[str, str], LeftOut]
 """By target and metric."""
 
 
@@ -76,7 +76,6 @@ def attribute(
     metric: str | None = None,
     seed: int = 0,
     repeats: int = 5,
-    replicates: int = 2000,
     progress: Progress | None = None,
 ) -> RunAttribution:
     """Attributes the metrics of each target, and writes `attribution.csv` and `attribution.json` into the run's folder.
@@ -86,7 +85,6 @@ def attribute(
         metric: that is to be shown of each target that has it; the ranking one by default. The table has them all.
         seed: of the permutations, and of the orders of more than six modalities.
         repeats: draws of each permutation.
-        replicates: of the bootstrap over scenes.
         progress: called with (predictions of the test set done, in all, a few words).
 
     Raises:
@@ -106,8 +104,8 @@ def attribute(
         return {
             (task.name, metric): found
             for task in tested.tasks
-            for metric, found in Bootstrap(task.score, replicates)  # one for all would keep all evidence
-            .replicate([tested.predictions(task, evidence[task.name])])
+            for metric, found in Resampling(task.score)  # one for all would keep all evidence
+            .leave_out([tested.predictions(task, evidence[task.name])])
             .items()
         }
 
@@ -152,7 +150,6 @@ def attribute(
         "exact": game.is_exact,
         "seed": seed,
         "repeats": repeats,
-        "replicates": replicates,
         "warnings": warnings,
     }
     with replacing(tested.run.folder / TABLE_FILE) as temporary:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from eofuse.data.store import open_store
 from eofuse.evaluation.evidence import from_columns
-from eofuse.evaluation.statistics import Bootstrap, Predictions
+from eofuse.evaluation.statistics import Predictions, Resampling
 from eofuse.files import replacing
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import test_run
@@ -18,15 +18,14 @@ from eofuse.tasks.gathering import gather, predict_constant
 EVALUATION_FILE = "evaluation.csv"
 
 
-def evaluate(run_folder: str | os.PathLike[str], replicates: int = 2000) -> pd.DataFrame:
+def evaluate(run_folder: str | os.PathLike[str]) -> pd.DataFrame:
     """Evaluates a run and writes `evaluation.csv` into its folder.
 
     Args:
         run_folder: a trained run.
-        replicates: of the bootstrap over scenes.
 
     Returns:
-        A row a target, predictor (`run`, `constant`) and metric: value, low, high (95 % scene-bootstrap interval), n_test,
+        A row a target, predictor (`run`, `constant`) and metric: value, low, high (95 % interval over scenes), n_test,
         n_scenes, unit. Besides the metrics of the task: expected calibration error before (`ece_raw`) and after temperature scaling
         (`ece`); for numbers, `coverage` and `interval_width` of the 90 % predictive interval.
     """
@@ -39,12 +38,12 @@ def evaluate(run_folder: str | os.PathLike[str], replicates: int = 2000) -> pd.D
     for task in prepared.tasks:
         said = to_predictions(run.predictions(task.name), task, run.options.seed, run.options.split.fold)
         same = Predictions(constant[task.name], said.scenes, said.patch_ids, said.seed, said.fold)
-        bootstrap = Bootstrap(task.score, replicates)
+        resampling = Resampling(task.score)
         for predictor, predictions in (("run", said), ("constant", same)):
             labels = {"target": task.name, "predictor": predictor}
             lines += [
                 {**labels, **row, "unit": metric_unit(task, row["metric"])}
-                for row in score_rows(predictions, bootstrap)
+                for row in score_rows(predictions, resampling)
             ]
     scores = pd.DataFrame(lines)
     with replacing(run.folder / EVALUATION_FILE) as temporary:
@@ -68,7 +67,7 @@ def to_predictions(table: pd.DataFrame, task: Task, seed: int, fold: int) -> Pre
     )
 
 
-def score_rows(predictions: Predictions, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def score_rows(predictions: Predictions, resampling: Resampling) -> list[dict[str, Any]]:
     """A row a metric for one run: metric, value, low, high, n_test, n_scenes."""
     return [
         {
@@ -79,5 +78,5 @@ def score_rows(predictions: Predictions, bootstrap: Bootstrap) -> list[dict[str,
             "n_test": summary.n_test,
             "n_scenes": summary.n_scenes,
         }
-        for metric, summary in bootstrap.summarise([predictions]).items()
+        for metric, summary in resampling.summarise([predictions]).items()
     ]

@@ -24,7 +24,7 @@ def leaderboard_table(results: StudyResults) -> Table:
         padding=(0, 1, 0, 0),
     )
     table.caption = Text(
-        "Means over seeds; 95 % intervals by bootstrap over test scenes. "
+        "Means over seeds; 95 % intervals over test scenes (jackknife). "
         f"Differences are paired, to the baseline {results.summary['baseline']}; p after Holm's correction. "
         "A difference is distinguishable from zero only if its interval excludes zero and p < 0.05.",
         style="dim",

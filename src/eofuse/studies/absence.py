@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from eofuse.evaluation.attribution import Game, Subset, attribute_gain
-from eofuse.evaluation.intervals import holm
-from eofuse.evaluation.statistics import Bootstrap, Predictions
+from eofuse.evaluation.statistics import Predictions, Resampling
 from eofuse.learning.attribution import judged
 from eofuse.learning.evaluate import to_predictions
 from eofuse.learning.preparation import Prepared
 from eofuse.learning.run import Run
 from eofuse.learning.without import never_lacked, read_without, without_file
 from eofuse.studies.axes import AxesOptions
+from eofuse.studies.families import corrected
 from eofuse.studies.grid import Cell
 from eofuse.studies.plan import StudyPlan
 from eofuse.studies.results import REMAINS, WORTH
@@ -67,7 +67,6 @@ class Answers:
         runs: a run a seed and fold, with what it says with all modalities.
         labels: number of labels.
         always: inputs that no patch lacked in training.
-        replicates: of the bootstrap over scenes.
     """
 
     variant: str
@@ -75,7 +74,6 @@ class Answers:
     runs: Sequence[tuple[Cell, Run, Predictions]]
     labels: int
     always: Sequence[str]
-    replicates: int
 
     @property
     def inputs(self) -> list[str]:
@@ -93,11 +91,11 @@ class Answers:
 
     def remains(self) -> list[dict[str, Any]]:
         """The metrics without each modality, a row a modality and metric."""
-        bootstrap, rows, whole = Bootstrap(self.task.score, self.replicates), [], self.without(frozenset())
+        resampling, rows, whole = Resampling(self.task.score), [], self.without(frozenset())
         for name in self.inputs:
             runs = self.without(frozenset({name}))
-            compared = bootstrap.compare(runs, whole)
-            for metric, summary in bootstrap.summarise(runs).items():
+            compared = resampling.compare(runs, whole)
+            for metric, summary in resampling.summarise(runs).items():
                 values, comparison = asdict(summary), compared[metric]
                 values.pop("warning")
                 difference = {
@@ -114,7 +112,7 @@ class Answers:
         """Shapley values, and what is lost without each modality: a row a modality, question and metric."""
         game, rows = Game(self.inputs), []
         found = [
-            Bootstrap(self.task.score, self.replicates).replicate(self.without(frozenset(game.names) - subset))
+            Resampling(self.task.score).leave_out(self.without(frozenset(game.names) - subset))
             for subset in game.subsets
         ]
         patches = {patch for _, _, said in self.runs for patch in said.patch_ids.tolist()}
@@ -156,11 +154,10 @@ def absence_tables(
         if is_asked(plan, cell):
             by_variant.setdefault(cell.variant, []).append((cell, run, said))
     answers = [
-        Answers(name, task, runs, labels, never_lacked(plan.variants[name], prepared[name]), plan.axes.replicates)
+        Answers(name, task, runs, labels, never_lacked(plan.variants[name], prepared[name]))
         for name, runs in by_variant.items()
     ]
     remains = [row for each in answers if plan.axes.without for row in each.remains()]
     worth = [row for each in answers if plan.axes.attribution for row in each.worth()]
-    without = pd.DataFrame(remains, columns=REMAINS)
-    without["p_holm"] = without.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
+    without = corrected(pd.DataFrame(remains, columns=REMAINS))
     return {"without": without, "attribution": pd.DataFrame(worth, columns=WORTH)}

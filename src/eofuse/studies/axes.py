@@ -43,7 +43,7 @@ class AxesOptions(Options):
             away.
         attribution: whether it is asked with every set of them taken away, for Shapley values.
         controls: whether the constant predictor, the frozen random encoders and, for maps, the linear models of pixels run too.
-        replicates: of the bootstrap over scenes.
+        replicates: draws of the test scenes, of which the share that reaches a goal is reported (labels needed to match).
     """
 
     title: str | None = None

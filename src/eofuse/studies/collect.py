@@ -1,8 +1,7 @@
 """From the finished runs of a study to its tables: leaderboard, comparisons, curves, predictions, cost.
 
-All intervals and tests are bootstraps over scenes of the test patches (see `eofuse.evaluation.statistics`); the differences to
-the baseline are paired by patch, averaged over seeds, and their p values corrected by Holm's method over the variants, and over the
-amounts of labels if there are several.
+All intervals and tests are over scenes of the test patches (see `eofuse.evaluation.statistics`); differences are paired by patch,
+averaged over seeds, and their p values corrected by Holm's method within families (see `eofuse.studies.families`).
 """
 
 import json
@@ -16,9 +15,8 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.store import open_store
-from eofuse.evaluation.intervals import holm
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
-from eofuse.evaluation.statistics import Bootstrap, Predictions
+from eofuse.evaluation.statistics import Predictions, Resampling
 from eofuse.files import replacing, write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
 from eofuse.learning.evaluate import score_rows, to_predictions
@@ -30,6 +28,7 @@ from eofuse.learning.run import Run, open_run
 from eofuse.learning.split_table import SPLIT_FILE, write_split
 from eofuse.studies.absence import absence_tables
 from eofuse.studies.efficiency import Groups, labels_needed, to_full
+from eofuse.studies.families import BASELINE, CONTROLS, TWINS, corrected
 from eofuse.studies.grid import TREES, Cell, frozen_name
 from eofuse.studies.labels import LabelCount
 from eofuse.studies.plan import StudyPlan
@@ -123,7 +122,7 @@ class _Chapter:
 
     def __init__(self, plan: StudyPlan, task: Task, runs: Sequence[tuple[Cell, Run]], label: "Labels") -> None:
         self.plan, self.task, self.label = plan, task, label
-        self.bootstrap = Bootstrap(task.score, plan.axes.replicates)
+        self.resampling = Resampling(task.score, plan.axes.replicates)
         self.tested = [
             (cell, run, run.predictions(task.name))
             for cell, run in runs
@@ -146,8 +145,8 @@ class _Chapter:
             "comparisons": self._comparisons(),
             "questions": self._questions(),
             "per_class": self._per_class(),
-            "to_full": to_full(self.groups, baseline, self.bootstrap),
-            "efficiency": labels_needed(self.groups, baseline, self.task.metric, self.bootstrap),
+            "to_full": to_full(self.groups, baseline, self.resampling),
+            "efficiency": labels_needed(self.groups, baseline, self.task.metric, self.resampling),
         }
 
     def absence(self, prepared: Mapping[str, Prepared]) -> dict[str, pd.DataFrame]:
@@ -191,14 +190,14 @@ class _Chapter:
             [
                 {**self.label(cell), **row}
                 for (cell, _, _), said in zip(self.tested, self.said, strict=True)
-                for row in score_rows(said, self.bootstrap)
+                for row in score_rows(said, self.resampling)
             ]
         )
 
     def _leaderboard(self, warnings: list[str]) -> pd.DataFrame:
         rows = []
         for (variant, role, labels), runs in self.groups.items():
-            for metric, summary in self.bootstrap.summarise(runs).items():
+            for metric, summary in self.resampling.summarise(runs).items():
                 values = asdict(summary)
                 warning = values.pop("warning")
                 if warning and warning not in warnings:
@@ -207,25 +206,19 @@ class _Chapter:
         return pd.DataFrame(rows)
 
     def _comparisons(self) -> pd.DataFrame:
-        """Variants minus the baseline, minus the controls, and with several tasks minus the twin with this one alone.
-
-        Holm's correction goes over the variants that are compared with the same one, and the amounts of labels, metric by metric.
-        """
+        """Variants minus the baseline, minus the controls, and with several tasks minus the twin with this one alone."""
         rows = []
         for labels in self.label.counts:
             here = [(name, role) for name, role, count in self.groups if count == labels]
-            for variant, other, role in self._pairs(here):
+            for family, variant, other, role in self._pairs(here):
                 runs, against = self.groups[variant, "variant", labels], self.groups[other, role, labels]
-                rows += self._compare(runs, against, {"variant": variant, "baseline": other, "n_labels": labels})
-        table = pd.DataFrame(rows, columns=["variant", "baseline", "n_labels", *COMPARED])
-        table["p_holm"] = table.groupby(["metric", "baseline"])["p"].transform(lambda p: holm(p.to_numpy()))
-        return table
+                named = {"family": family, "variant": variant, "baseline": other, "n_labels": labels}
+                rows += self._compare(runs, against, named)
+        table = pd.DataFrame(rows, columns=["family", "variant", "baseline", "n_labels", *COMPARED])
+        return corrected(table, "family")
 
     def _questions(self) -> pd.DataFrame:
-        """The two rows that each question of the study compares.
-
-        Holm's correction goes over the questions, and the amounts of labels, metric by metric.
-        """
+        """The two rows that each question of the study compares."""
         rows = []
         for question, (first, other) in self.plan.axes.compare.items():
             for labels in self.label.counts:
@@ -233,36 +226,35 @@ class _Chapter:
                 if first in found and other in found:
                     named = {"question": question, "variant": first, "other": other, "n_labels": labels}
                     rows += self._compare(found[first], found[other], named)
-        table = pd.DataFrame(rows, columns=["question", "variant", "other", "n_labels", *COMPARED])
-        table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
-        return table
+        return corrected(pd.DataFrame(rows, columns=["question", "variant", "other", "n_labels", *COMPARED]))
 
     def _compare(
         self, runs: Sequence[Predictions], against: Sequence[Predictions], named: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """Paired differences between the runs of two rows of the leaderboard, a row a metric."""
         rows = []
-        for metric, comparison in self.bootstrap.compare(runs, against).items():
+        for metric, comparison in self.resampling.compare(runs, against).items():
             values = asdict(comparison)
             values.pop("warning")
             rows.append({**named, "metric": metric, **values})
         return rows
 
-    def _pairs(self, groups: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
-        """Variant, what it is compared with, and that one's role."""
+    def _pairs(self, groups: Sequence[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
+        """Family, variant, what it is compared with, and that one's role."""
         variants = [name for name, role in groups if role == "variant"]
         baseline = self.plan.axes.baseline
-        pairs = [(name, baseline, "variant") for name in variants if baseline in variants and name != baseline]
+        others = [name for name in variants if baseline in variants and name != baseline]
+        pairs = [(BASELINE, name, baseline, "variant") for name in others]
         for other, role in groups:
+            controlled = variants if role != "variant" else []
             if role == "frozen_random":
-                pairs += [(name, other, role) for name in variants if other == frozen_name(name)]
+                controlled = [name for name in variants if other == frozen_name(name)]
             elif role in TREES:
-                pairs += [(name, other, role) for name in variants if self._inputs[name] == self._inputs[other]]
-            elif role != "variant":
-                pairs += [(name, other, role) for name in variants]
+                controlled = [name for name in variants if self._inputs[name] == self._inputs[other]]
+            pairs += [(CONTROLS, name, other, role) for name in controlled]
         for together, alone in self.plan.twins.items():
             if alone.get(self.task.name, baseline) != baseline:
-                pairs.append((together, alone[self.task.name], "variant"))
+                pairs.append((TWINS, together, alone[self.task.name], "variant"))
         return pairs
 
     def _per_class(self) -> pd.DataFrame:

@@ -137,8 +137,8 @@ class StudyResults:
         folder: the study's folder.
         summary: what was compared on which data, how, at what cost (`summary.json`), with the keys of this target
             (`TARGET_KEYS`) at its top.
-        results: a row a run and metric, with the 95 % scene-bootstrap interval of that run.
-        leaderboard: a row a variant and metric: mean over seeds, with the 95 % scene-bootstrap interval of that mean.
+        results: a row a run and metric, with the 95 % interval over scenes of that run.
+        leaderboard: a row a variant and metric: mean over seeds, with the 95 % interval over scenes of that mean.
         comparisons: paired differences to the baseline, to the constant predictor and between twins (column
             `baseline`), with their intervals and Holm-corrected p values.
         questions: paired differences of the two rows that each question of the study compares, `variant` minus `other`.
