@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.calibration import (
     calibration_metrics,
+    choose_temperature,
     conformal_margin,
     coverage_metrics,
     expected_calibration_error,
@@ -335,3 +336,47 @@ def test_shapes_that_do_not_fit_are_usage_errors() -> None:
         calibration_metrics(np.zeros((2, 15, 3)))
     with pytest.raises(UsageError, match="give one for each"):
         coverage_metrics([[1.0]], [[1.0]], [1.0, 2.0])
+
+
+def scenes_with_temperatures(temperatures, seed=0):
+    """Predictions of 200 patches a scene, spoilt by a temperature of its own, with truth and scenes."""
+    parts = [spoil_one(temperature, seed + number) for number, temperature in enumerate(temperatures)]
+    probabilities, truth = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return probabilities, truth, np.repeat(np.arange(len(temperatures)), 200)
+
+
+def spoil_one(temperature, seed):
+    generator = np.random.default_rng(seed)
+    right = generator.dirichlet(np.ones(4), 200)
+    truth = (generator.random((200, 1)) > right.cumsum(1)).sum(1).clip(0, 3)
+    return scale(right, 1 / temperature, "single_label"), truth
+
+
+def test_a_temperature_that_helps_in_other_scenes_is_used():
+    choice = choose_temperature(*scenes_with_temperatures([2, 2.2, 1.8, 2, 2]), "single_label")
+    assert choice.temperature == choice.fitted == pytest.approx(2, rel=0.2)
+    assert choice.held_out_loss < choice.raw_loss
+
+
+def test_a_temperature_that_one_scene_asks_for_and_others_do_not_is_not_used():
+    choice = choose_temperature(*scenes_with_temperatures([0.2, 1.5]), "single_label")
+    assert choice.temperature == 1
+    assert choice.fitted != 1
+    assert choice.held_out_loss > choice.raw_loss
+
+
+def test_with_one_scene_nothing_can_be_held_out_so_there_is_no_temperature():
+    choice = choose_temperature(*scenes_with_temperatures([3.0]), "single_label")
+    assert choice.temperature == 1
+    assert np.isnan(choice.held_out_loss)
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "segmentation"])
+def test_every_kind_with_probabilities_holds_scenes_out(kind):
+    probabilities, truth, scenes = scenes_with_temperatures([2, 2, 2, 2])
+    if kind == "multi_label":
+        generator = np.random.default_rng(1)
+        right = generator.random((len(truth), 3))
+        truth = (generator.random(right.shape) < right).astype(int)
+        probabilities = scale(right, 0.5, kind)
+    assert choose_temperature(probabilities, truth, scenes, kind).temperature == pytest.approx(2, rel=0.2)

@@ -57,9 +57,10 @@ class _Positions(Segmentation):
 
     name = "map"
 
-    def calibrate(self, prediction, truth):
+    def calibrate(self, prediction, truth, scenes):
         self.drawn = prediction[:, 0].astype(int), prediction[:, 1].astype(int), truth
-        return {}
+        assert scenes.tolist() == self.drawn[0].tolist()  # each patch is a scene here
+        return {}, {}
 
 
 def _drawn_pixels(truth, monkeypatch, most, seed=0):
@@ -73,7 +74,7 @@ def _drawn_pixels(truth, monkeypatch, most, seed=0):
         return {"map": np.stack([patch, position], axis=1)}
 
     task = _Positions()
-    calibration(predict, [task], _Maps(truth), {"map": np.arange(len(truth))}, seed)
+    calibration(predict, [task], _Maps(truth), {"map": np.arange(len(truth))}, np.arange(len(truth)), seed)
     return task.drawn
 
 

@@ -2,7 +2,8 @@
 
 **Temperature** (Guo, Pleiss, Sun and Weinberger 2017, "On calibration of modern neural networks", ICML): `scale` divides
 the logits behind probabilities by a temperature T, `unscale` undoes it, `fit_temperature` finds the T of a validation
-set. T above 1 makes confident predictions modest; no T > 0 changes which class is the most probable.
+set, and `choose_temperature` whether it helps in scenes to which it was not fitted. T above 1 makes confident predictions
+modest; no T > 0 changes which class is the most probable.
 
 **Reliability**: `label_reliability` and `pixel_reliability` reduce predictions to bins of confidence a patch, raw and
 calibrated; `calibration_metrics` gives the expected calibration error (ECE) of any weighting of the patches. The ECE
@@ -20,6 +21,8 @@ as they share date, place and sensor state: it is whole scenes that would have t
 coverage is a target here, and the measured one, with intervals over scenes, is what counts.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,8 @@ from eofuse.evaluation.weighting import FloatArray, divide, weightings
 BINS = 15
 """Number of confidence bins."""
 
+_MOST_JUDGED = 50_000  # predictions, evenly spaced, by which a temperature is judged
+_PARTS = 5  # of the validation scenes, between which temperatures are tried
 _KINDS = ("single_label", "multi_label", "segmentation")
 _LOG_TEMPERATURES = (-3.0, 3.0)
 _GAIN = 1e-9  # of the loss; less is rounding
@@ -114,6 +119,73 @@ def fit_temperature(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> fl
         DataError: if nothing is known, a class number is out of range, a label is not 0 or 1 or a probability is not
             within 0 and 1.
     """
+    loss = _loss(probabilities, truth, kind)
+    # the loss is convex in 1/T, so the bounded search finds the one minimum
+    found = minimize_scalar(lambda log: loss(np.exp(-log)), bounds=_LOG_TEMPERATURES, method="bounded")
+    return float(np.exp(found.x)) if found.fun < (1 - _GAIN) * loss(1.0) else 1.0
+
+
+@dataclass(frozen=True)
+class TemperatureChoice:
+    """Whether a temperature is used, and why.
+
+    Attributes:
+        temperature: the one to be used: `fitted` if it helps, else 1.
+        fitted: that with the least negative log likelihood on all validation patches.
+        raw_loss: negative log likelihood without a temperature, of validation patches.
+        held_out_loss: the same with a temperature that was fitted to other scenes; NaN with a single scene.
+    """
+
+    temperature: float
+    fitted: float
+    raw_loss: float
+    held_out_loss: float
+
+
+def choose_temperature(probabilities: ArrayLike, truth: ArrayLike, scenes: ArrayLike, kind: str) -> TemperatureChoice:
+    """The temperature of a validation set, if one helps on patches to which it was not fitted; else 1.
+
+    The scenes are dealt to at most five parts of about equal size. The predictions of each part are judged with the temperature of the
+    others; a temperature helps if the negative log likelihood of all is less than without.
+
+    Args:
+        probabilities: (n, K), raw, of patches or pixels.
+        truth: (n,) class numbers, or (n, K) of 0 and 1.
+        scenes: (n,) scene of each.
+        kind: `single_label`, `multi_label` or `segmentation`.
+
+    Raises:
+        UsageError: as `fit_temperature`.
+        DataError: as `fit_temperature`.
+    """
+    scores, labels, of = np.asarray(probabilities), np.asarray(truth), np.asarray(scenes)
+    fitted = fit_temperature(scores, labels, kind)
+    some = slice(None, None, -(-len(scores) // _MOST_JUDGED))
+    scores, labels, part = scores[some], labels[some], _parts(of[some])
+    raw = _loss(scores, labels, kind)(1.0)
+    if part.max() == 0:
+        return TemperatureChoice(1.0, fitted, raw, float("nan"))
+    held_out = 0.0
+    for number in range(part.max() + 1):
+        out = part == number
+        inverse = 1 / fit_temperature(scores[~out], labels[~out], kind)
+        held_out += out.mean() * _loss(scores[out], labels[out], kind)(inverse)
+    return TemperatureChoice(fitted if held_out < (1 - _GAIN) * raw else 1.0, fitted, raw, float(held_out))
+
+
+def _parts(scenes: ArrayLike) -> NDArray[np.intp]:
+    """Part of each row, (n,): whole scenes, the largest first, each dealt to the smallest part."""
+    _, codes, sizes = np.unique(np.asarray(scenes), return_inverse=True, return_counts=True)
+    filled = np.zeros(min(_PARTS, len(sizes)), dtype=np.int64)
+    part_of = np.zeros(len(sizes), dtype=np.intp)
+    for scene in np.argsort(-sizes, kind="stable").tolist():
+        part_of[scene] = int(filled.argmin())
+        filled[part_of[scene]] += sizes[scene]
+    return part_of[codes]
+
+
+def _loss(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> Callable[[float], float]:
+    """Mean negative log likelihood as a function of 1/T."""
     scores, labels = _checked(probabilities, truth, kind)
     if kind == "segmentation":
         known = labels != IGNORE
@@ -124,20 +196,10 @@ def fit_temperature(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> fl
     if kind == "multi_label":
         logits = logit(np.clip(scores, _SATURATION, 1 - _SATURATION))
         signed = np.where(labels == 1, logits, -logits)
-
-        def loss(inverse: float) -> float:
-            return float(np.logaddexp(0.0, -signed * inverse).mean())
-
-    else:
-        logits = np.log(np.maximum(scores, _LEAST))
-        of_truth = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)[:, 0]
-
-        def loss(inverse: float) -> float:
-            return float((logsumexp(logits * inverse, axis=1) - of_truth * inverse).mean())
-
-    # the loss is convex in 1/T, so the bounded search finds the one minimum
-    found = minimize_scalar(lambda log: loss(np.exp(-log)), bounds=_LOG_TEMPERATURES, method="bounded")
-    return float(np.exp(found.x)) if found.fun < (1 - _GAIN) * loss(1.0) else 1.0
+        return lambda inverse: float(np.logaddexp(0.0, -signed * inverse).mean())
+    logits = np.log(np.maximum(scores, _LEAST))
+    of_truth = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)[:, 0]
+    return lambda inverse: float((logsumexp(logits * inverse, axis=1) - of_truth * inverse).mean())
 
 
 def reliability_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> FloatArray:

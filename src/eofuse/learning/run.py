@@ -12,6 +12,7 @@
     model/             the best weights by validation: safetensors and JSON, all that `predict` needs
     losses.csv  evaluations.csv  tensorboard/
     result.json        best validation scores, steps, cost; its presence says that the training is finished
+    calibration.json   the temperature of each head, and the losses on held-out validation scenes by which it is used or not
     refit/             the same loop over training and validation patches (with `refit`), until the test is done
     predictions/  maps/  test.json   what it says about the test patches, and the scores over them (see `outputs`)
 """
@@ -55,6 +56,7 @@ RECIPE_FILE = "recipe.yaml"
 DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
 RESULT_FILE = "result.json"
+CALIBRATION_FILE = "calibration.json"
 MODEL_FOLDER = "model"
 REFIT_FOLDER = "refit"
 
@@ -328,8 +330,11 @@ def _calibrated(run: Run, prepared: Prepared, device: torch.device) -> Model:
     model = load_model(run.folder / MODEL_FOLDER, device)
     model.calibrate({})  # an interrupted test may have left it calibrated
     loader = prepared.loader(run.options)
-    known, seed = prepared.known("validation"), run.options.seed
-    model.calibrate(calibration(predict_with(model, device), prepared.tasks, loader, known, seed))
+    known, scenes = prepared.known("validation"), prepared.store.index["scene"].to_numpy(dtype=str)
+    predict = predict_with(model, device)
+    changes, facts = calibration(predict, prepared.tasks, loader, known, scenes, run.options.seed)
+    model.calibrate(changes)
+    write_text(run.folder / CALIBRATION_FILE, json.dumps(facts, indent=1) + "\n")
     return model
 
 

@@ -119,25 +119,32 @@ def _none_for_nan(value: float) -> float | None:
 
 
 def calibration(
-    predict: Predict, tasks: Sequence[Task], loader: Loader, known: Mapping[str, Rows], seed: int
-) -> dict[str, dict[str, Any]]:
+    predict: Predict, tasks: Sequence[Task], loader: Loader, known: Mapping[str, Rows], scenes: Array, seed: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Temperatures and margins of a model's heads by target name, from its predictions for validation patches.
+
+    With them, also by target name, the facts by which a temperature was chosen or not.
 
     Args:
         predict: the model, not calibrated.
         tasks: what it predicts.
         loader: reads inputs and targets.
         known: validation patches that have each target, by its name.
+        scenes: of each row of the store.
         seed: of the draw of pixels.
     """
     rows = np.unique(np.concatenate(list(known.values())))
     draws = {task.name: Draw(MOST_SAMPLES, seed) for task in tasks}
-    samples: dict[str, list[tuple[Array, Array]]] = {task.name: [] for task in tasks}
+    samples: dict[str, list[tuple[Array, Array, Array]]] = {task.name: [] for task in tasks}
+    done = dict.fromkeys(known, 0)
     for task, prediction, truth in walk(predict, tasks, loader, rows):
-        samples[task.name].append(task.sample(prediction, truth, draws[task.name]))
-    changes = {}
+        predicted, true, patch = task.sample(prediction, truth, draws[task.name])
+        own = known[task.name][done[task.name] :][: len(truth)]
+        done[task.name] += len(truth)
+        samples[task.name].append((predicted, true, scenes[own[patch]]))
+    changes, facts = {}, {}
     for task in tasks:
         drawn = draws[task.name].kept()
-        predicted, true = (np.concatenate(parts)[drawn] for parts in zip(*samples[task.name], strict=True))
-        changes[task.name] = task.calibrate(predicted, true)
-    return changes
+        predicted, true, of = (np.concatenate(parts)[drawn] for parts in zip(*samples[task.name], strict=True))
+        changes[task.name], facts[task.name] = task.calibrate(predicted, true, of)
+    return changes, facts

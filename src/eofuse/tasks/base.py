@@ -6,6 +6,7 @@ bootstrap over scenes needs nothing else.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from eofuse.data.store import Window
 from eofuse.data.targets import Target, TargetKind, TargetOptions
 from eofuse.data.targets.base import MIXED
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.evaluation.calibration import conformal_margin
+from eofuse.evaluation.calibration import choose_temperature, conformal_margin
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.drawing import Draw
@@ -162,20 +163,35 @@ class Task(ABC):
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """Metrics of each class or number, (classes,) each, with `support`."""
 
-    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
-        """Predictions and truth of those patches or labelled pixels that a draw takes, as `calibrate` takes them; none by default."""
-        return np.zeros((0, len(self.classes))), np.zeros(0)
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
+        """Predictions, truth and number of the patch of those patches or labelled pixels that a draw takes; none by default."""
+        return np.zeros((0, len(self.classes))), np.zeros(0), np.zeros(0, dtype=np.int64)
 
-    def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
-        """Temperature or margin of the head, from samples of validation patches; nothing by default."""
-        return {}
+    def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Temperature or margin of the head, and JSON-ready facts about how it was chosen; nothing by default.
+
+        Args:
+            prediction: samples of validation patches (see `sample`).
+            truth: of the samples.
+            scenes: (n,) scene of each.
+        """
+        return {}, {}
 
     def keep(self, prediction: Array) -> Array | None:
         """The map of each patch that is kept for pictures; none by default."""
         return None
 
 
-def interval(residuals: Array) -> dict[str, Any]:
+def interval(residuals: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     """Half widths of the predictive interval of each number by split conformal prediction; nothing if there are too few."""
     margin = conformal_margin(residuals, COVERAGE)
-    return {"margin": tuple(margin.tolist())} if np.isfinite(margin).all() else {}
+    return ({"margin": tuple(margin.tolist())} if np.isfinite(margin).all() else {}), {}
+
+
+def temperature(prediction: Array, truth: Array, scenes: Array, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Temperature of a head, if one helps in held-out validation scenes, and the losses by which that was decided."""
+    if not len(truth):
+        return {}, {}
+    choice = choose_temperature(prediction, truth, scenes, kind)
+    facts = {name: None if np.isnan(value) else value for name, value in asdict(choice).items()}
+    return {"temperature": choice.temperature}, facts

@@ -85,14 +85,14 @@ class PixelRegression(Task):
         """RMSE, MAE, R², bias of each number."""
         return {**pixel_regression_per_class(evidence["sums"])}
 
-    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
         """Pixels that have every number."""
         predicted, true = (np.moveaxis(values, 1, -1).reshape(-1, values.shape[1]) for values in (prediction, truth))
         complete = np.flatnonzero(np.isfinite(true).all(axis=1))
         chosen = complete[draw.candidates(len(complete))]
-        return predicted[chosen], true[chosen]
+        return predicted[chosen], true[chosen], chosen // (len(true) // max(len(truth), 1))
 
-    def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
+    def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
         """Half widths of the predictive interval, by split conformal prediction."""
         return interval(prediction - truth)
 

@@ -83,11 +83,11 @@ class Regression(Task):
         """RMSE, MAE, R², bias of each number."""
         return {**regression_per_class(evidence["truth"], evidence["prediction"])}
 
-    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
         """Patches."""
         chosen = draw.candidates(len(truth))
-        return prediction[chosen], truth[chosen]
+        return prediction[chosen], truth[chosen], chosen
 
-    def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
+    def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
         """Half widths of the predictive interval, by split conformal prediction."""
         return interval(prediction - truth)

@@ -10,7 +10,7 @@ from torch import Tensor
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
 from eofuse.data.targets import IGNORE
-from eofuse.evaluation.calibration import calibration_metrics, fit_temperature, pixel_reliability, scale
+from eofuse.evaluation.calibration import calibration_metrics, pixel_reliability, scale
 from eofuse.evaluation.segmentation import (
     boundary_counts,
     confusion_counts,
@@ -18,7 +18,7 @@ from eofuse.evaluation.segmentation import (
     segmentation_per_class,
 )
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Evidence, Scores, Task
+from eofuse.tasks.base import Array, Evidence, Scores, Task, temperature
 from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import segmentation_loss
 
@@ -87,16 +87,17 @@ class Segmentation(Task):
         """IoU, F1, precision, recall, boundary F1; support in pixels."""
         return {**segmentation_per_class(evidence["confusion"], evidence["boundary"])}
 
-    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array]:
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
         """Pixels that have a label."""
         numbers = truth.reshape(-1)
         labelled = np.flatnonzero(numbers != IGNORE)
         chosen = labelled[draw.candidates(len(labelled))]
-        return np.moveaxis(prediction, 1, -1).reshape(-1, prediction.shape[1])[chosen], numbers[chosen]
+        predicted = np.moveaxis(prediction, 1, -1).reshape(-1, prediction.shape[1])
+        return predicted[chosen], numbers[chosen], chosen // (len(numbers) // max(len(truth), 1))
 
-    def calibrate(self, prediction: Array, truth: Array) -> dict[str, Any]:
-        """The temperature."""
-        return {"temperature": fit_temperature(prediction, truth, self.kind)} if len(truth) else {}
+    def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The temperature, if one helps."""
+        return temperature(prediction, truth, scenes, self.kind)
 
     def keep(self, prediction: Array) -> Array:
         """The most probable class of each pixel, (patches, height, width) uint8."""
