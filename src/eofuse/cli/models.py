@@ -87,13 +87,15 @@ def _tell(run: "Run") -> int:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Does `eofuse evaluate`."""
+    from eofuse.learning.cautions import width_notes
     from eofuse.learning.evaluate import evaluate
     from eofuse.learning.run import open_run
     from eofuse.terminal import console, scores_tables
 
-    for table in scores_tables(evaluate(arguments.run)):
+    scores = evaluate(arguments.run)
+    for table in scores_tables(scores):
         console().print(table)
-    for note in open_run(arguments.run).notes():
+    for note in [*open_run(arguments.run).notes(), *width_notes(scores)]:
         print(f"note: {note}")
     return 0
 

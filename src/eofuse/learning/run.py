@@ -31,6 +31,7 @@ from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import remove_temporaries, write_text
+from eofuse.learning.cautions import run_cautions, temperature_notes
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
@@ -92,11 +93,20 @@ class Run:
         return bool(read_json(self.folder / DATA_FILE)["simulated"])
 
     def notes(self) -> list[str]:
-        """What a reader of the scores must know about the data."""
+        """What a reader of the scores must know about data, training and calibration."""
         simulated = ["Simulated data: these numbers say nothing about the real world."] if self.is_simulated else []
         data = read_json(self.folder / DATA_FILE)
         left_out = left_out_words(data["excluded"], data.get("lacking", {}), data.get("stored"))
-        return [*simulated, *([left_out] if left_out else []), *data["warnings"], *self.start_notes()]
+        patches, batch_size = data["patches"]["train"], self.options.train.batch_size
+        calibration = self.folder / CALIBRATION_FILE
+        return [
+            *simulated,
+            *([left_out] if left_out else []),
+            *data["warnings"],
+            *self.start_notes(),
+            *run_cautions(self.folder, self.result, patches, batch_size, self.test),
+            *(temperature_notes(read_json(calibration)) if calibration.is_file() else []),
+        ]
 
     def start_notes(self) -> list[str]:
         """What a reader of the scores must know about the weights from which it started."""

@@ -4,6 +4,7 @@ import math
 
 from markupsafe import Markup
 
+from eofuse.reports.cautions import caution_sentences
 from eofuse.reports.tables import Difference, LeaderboardRow, differences, leaderboard_rows, words
 from eofuse.reports.wording import MetricWords, listing, p_value
 from eofuse.studies.results import StudyResults
@@ -61,7 +62,7 @@ def answer(results: StudyResults) -> Markup:
 
 
 def cautions(results: StudyResults) -> list[str]:
-    """Warnings: those of the study itself, then what its size forbids to conclude."""
+    """Warnings: those of the study itself, what its size forbids to conclude, and what speaks against its runs."""
     found = [_sentence(str(warning)) for warning in results.summary["warnings"]]
     patches = int(results.summary["patches"].get("test", 0))
     scenes = int(results.summary["scenes"].get("test", 0))
@@ -77,7 +78,7 @@ def cautions(results: StudyResults) -> list[str]:
             f"Only {counted(seeds, 'seed')}: how much chance in training moves the scores is hardly known. "
             "Use five or more for a claim."
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *caution_sentences(results)]))
 
 
 def difference_words(difference: Difference, metric: MetricWords) -> str:

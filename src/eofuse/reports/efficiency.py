@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from eofuse.reports.cautions import efficiency_caution
 from eofuse.reports.figures.efficiency import Curve, Point, efficiency_figure
 from eofuse.reports.pictures import Picture, wide_and_narrow
 from eofuse.reports.tables import Difference, words
@@ -284,6 +285,9 @@ def _answer(results: StudyResults, rows: Sequence[NeededRow], metric: MetricWord
         who = listing(missing) if len(missing) <= 3 else f"{len(missing)} variants"
         verb = "does" if len(missing) == 1 else "do"
         sentences.append(Markup("{} {} <strong>not reach it</strong> with any amount tried.").format(who, verb))
+    concerned = [baseline, *(row.variant for row in reaching[:1])]
+    if caution := efficiency_caution(results, concerned):
+        sentences.append(Markup("<strong>{}</strong>").format(caution))
     return Markup(" ").join(sentences)
 
 

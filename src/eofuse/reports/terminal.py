@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eofuse.data.gaps import left_out_words
+from eofuse.reports.cautions import caution_sentences
 from eofuse.reports.questions import answers
 from eofuse.reports.tables import LeaderboardRow, leaderboard_rows, words
 from eofuse.reports.wording import MISSING, MetricWords, between, duration, interval, millions, p_value, signed
@@ -45,10 +46,11 @@ def leaderboard_table(results: StudyResults) -> Table:
 
 
 def notes(results: StudyResults) -> list[str]:
-    """What a reader of the numbers must know: what was left out, and the warnings of the study."""
+    """What a reader of the numbers must know: what was left out, the warnings of the study, what speaks against its runs."""
     summary = results.summary
     left_out = left_out_words(summary["excluded"], summary.get("lacking", {}), summary.get("stored"))
-    return [*([left_out] if left_out else []), *summary["warnings"]]
+    against = [text for target in results.targets for text in caution_sentences(results.of(target))]
+    return [*([left_out] if left_out else []), *dict.fromkeys([*summary["warnings"], *against])]
 
 
 def question_lines(results: StudyResults) -> list[str]:

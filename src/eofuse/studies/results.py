@@ -118,6 +118,7 @@ class OverLabels:
         leaderboard: as that of `StudyResults`.
         comparisons: as those of `StudyResults`.
         cells: every run of the study.
+        curves: as those of `StudyResults`.
         to_full: paired differences of each variant, with each number of labels, to the baseline with the most.
         efficiency: labels `needed` to match the baseline with the most, with interval; infinity where not reached.
     """
@@ -125,6 +126,7 @@ class OverLabels:
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
     cells: pd.DataFrame
+    curves: pd.DataFrame
     to_full: pd.DataFrame
     efficiency: pd.DataFrame
 

@@ -1,0 +1,96 @@
+"""What speaks against taking a run at its word, in sentences; computed from its files, which runs of any age have."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eofuse.evaluation.cautions import (
+    FEW_PASSES,
+    FEWEST_PASSES,
+    OVERTRAINED,
+    UNFINISHED,
+    calibration_got_worse,
+    training_cautions,
+)
+from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.learning.curves import EVALUATIONS_FILE
+
+
+def run_cautions(
+    folder: Path,
+    result: Mapping[str, Any],
+    patches: int,
+    batch_size: int,
+    test: Mapping[str, Mapping[str, float]] | None,
+) -> list[str]:
+    """Sentences about the training of a run and its calibration.
+
+    Args:
+        folder: of the run.
+        result: its `result.json`.
+        patches: labelled training patches.
+        batch_size: of a step.
+        test: scores on the test patches by target, if they were looked at.
+    """
+    if result.get("diverged") or not (folder / EVALUATIONS_FILE).is_file():
+        return []
+    curve = pd.read_csv(folder / EVALUATIONS_FILE)
+    metric, steps = result["metric"], result["steps"]
+    passes = steps * batch_size / max(patches, 1)
+    kinds = training_cautions(
+        curve["step"],
+        curve[metric],
+        best_step=result["best_step"],
+        passes=passes,
+        lower_is_better=metric in LOWER_IS_BETTER,
+    )
+    sentences = {
+        UNFINISHED: f"Still improving when training ended (best score on validation at step {result['best_step']} of {steps}): "
+        "train longer (train.steps) before comparing it with anything.",
+        OVERTRAINED: f"Best on validation at step {result['best_step']} of {steps} already: it learned its training patches by heart "
+        "afterwards, or the learning rate is too high.",
+        FEW_PASSES: f"Each of the {patches:,} labelled patches was seen {passes:.1f} times only (fewer than {FEWEST_PASSES}): "
+        "with more steps (train.steps) scores can change.",
+    }
+    found = [sentences[kind] for kind in kinds]
+    for target, scores in (test or {}).items():
+        raw, calibrated = scores.get("ece_raw", math.nan), scores.get("ece", math.nan)
+        if calibration_got_worse(raw, calibrated):
+            found.append(
+                f"{target}: the temperature made probabilities worse on the test patches (calibration error {raw:.3f} → "
+                f"{calibrated:.3f}): do not take them at their word."
+            )
+    return found
+
+
+def temperature_notes(calibration: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sentences about temperatures that are not used.
+
+    Args:
+        calibration: `calibration.json` of a run, by target.
+    """
+    found = []
+    for target, facts in calibration.items():
+        if not facts or facts["temperature"] != 1 or facts["fitted"] == 1:
+            continue
+        why = "made held-out validation scenes no better"
+        if facts["held_out_loss"] is None:
+            why = "can't be judged on a single validation scene"
+        found.append(f"{target}: probabilities are as predicted, without a temperature ({facts['fitted']:.2f} {why}).")
+    return found
+
+
+def width_notes(scores: pd.DataFrame) -> list[str]:
+    """Sentences about intervals of a run that have no width.
+
+    Args:
+        scores: as `evaluate` gives them.
+    """
+    rows = scores[(scores["predictor"] == "run") & (scores["low"] == scores["high"])]
+    return [
+        f"{target}: every test scene gives the same {', '.join(lines['metric'])}, so its interval has no width: no certainty."
+        for target, lines in rows.groupby("target", sort=False)
+    ]
