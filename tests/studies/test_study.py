@@ -16,6 +16,7 @@ import pytest
 from eofuse import recipe as recipes
 from eofuse.cli import main
 from eofuse.errors import DataError, UsageError
+from eofuse.evaluation.intervals import holm
 from eofuse.locks import writing
 from eofuse.studies.grid import final_cells, search_cells
 from eofuse.studies.plan import plan_study
@@ -74,6 +75,14 @@ def test_controls_come_by_themselves(done):
     roles = done.results.leaderboard.groupby("role")["variant"].unique()
     assert set(roles["frozen_random"]) == {"optical (frozen random)", "both (frozen random)"}
     assert set(roles["constant"]) == {"constant"}
+
+
+def test_all_comparisons_with_controls_are_corrected_together(done):
+    """Every variant has a frozen random control of its own, so corrected by what it is compared with, its p would be raw."""
+    table = done.results.comparisons.query("metric == 'macro_f1'")
+    controls = table[table["baseline"] != done.results.summary["baseline"]]
+    assert controls["baseline"].nunique() > 2
+    assert controls["p_holm"].tolist() == pytest.approx(holm(controls["p"]).tolist())
 
 
 def test_results_carry_seeds_patches_scenes_and_intervals(done):
