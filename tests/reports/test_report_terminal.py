@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import pandas as pd
 from fake_study import VARIANTS, write_study
 from rich.console import Console
 
@@ -58,4 +59,12 @@ def test_one_of_several_targets_is_named(tmp_path: Path) -> None:
 
 def test_what_is_left_out_comes_before_the_warnings(tmp_path: Path) -> None:
     results = read_results(write_study(tmp_path / "study", n_test=40, warnings=("Few seeds.",)))
-    assert notes(results) == ["Patches left out: 17 (no label), 3 (no Sentinel-1).", "Few seeds."]
+    assert notes(results)[:2] == ["Patches left out: 17 (no label), 3 (no Sentinel-1).", "Few seeds."]
+
+
+def test_what_speaks_against_the_runs_comes_after_the_warnings(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", n_test=40, warnings=("Few seeds.",))
+    cells = pd.read_parquet(folder / "cells.parquet")
+    cells.assign(best_step=cells["steps"]).to_parquet(folder / "cells.parquet")
+    found = notes(read_results(folder))
+    assert any("Still improving on validation when training ended" in text for text in found[2:])
