@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_store import CROPS, DRONE, THERMAL, FakeStore
 
@@ -52,6 +53,17 @@ def test_shows_all_modalities_and_facts(tmp_path: Path) -> None:
         assert words in shown
     assert "[simulated]" not in shown
     assert (tmp_path / "patch.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_labels_of_a_table_are_told() -> None:
+    store = fake_store()
+    store.provenance = {"labels": {"crop_type": "class", "tags": "list", "yield": "number"}}
+    row = pd.DataFrame({"crop_type": ["wheat"] * 3, "tags": [["dry", "steep"]] * 3, "yield": [None, None, 2.5]})
+    store.index = store.index.join(row)
+    facts = patch_facts(store, 0)
+    assert ("crop type", "wheat") in facts
+    assert ("tags", "dry; steep") in facts
+    assert "yield" not in dict(facts)
 
 
 def test_simulated_patches_are_marked() -> None:

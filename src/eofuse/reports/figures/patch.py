@@ -139,6 +139,11 @@ def patch_facts(store: Store, row: int) -> list[tuple[str, str]]:
             facts.append((title, str(entry[key])))
     if _known(entry.get("lon")) and _known(entry.get("lat")):
         facts.append(("place", _place(float(entry["lon"]), float(entry["lat"]))))
+    for name in store.provenance.get("labels", {}):
+        if _known(entry.get(name)):
+            value = entry[name]
+            words = "; ".join(map(str, value)) if isinstance(value, list | tuple | np.ndarray) else str(value)
+            facts.append((name.replace("_", " "), words or "none of them"))
     for name, modality in store.modalities.items():
         if modality.is_array:
             continue
