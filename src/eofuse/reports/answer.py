@@ -27,6 +27,9 @@ CONTROL_WORDS = {
 }
 """How a control is called in a sentence, by role."""
 
+OWN_TWIN = "its own encoders, frozen at random weights"
+"""How the control of the first variant is called, beside those of the others."""
+
 CONTROL_PLURALS = {
     "random_forest": "random forests",
     "gradient_boosting": "models of gradient boosting",
@@ -214,7 +217,8 @@ def _gains(
             )
         else:
             verdict = Markup("<strong>not distinguishable</strong>")
-        against = CONTROL_WORDS[role] + (" on the same inputs" if role in TREES else "")
+        against = OWN_TWIN if role == "frozen_random" else CONTROL_WORDS[role]
+        against += " on the same inputs" if role in TREES else ""
         told = difference_words(gain, metric)
         sentences.append(Markup("Against {}, {} differs by {}: {}.").format(against, top.variant, told, verdict))
     return sentences

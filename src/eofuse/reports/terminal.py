@@ -8,7 +8,7 @@ from eofuse.data.gaps import left_out_words
 from eofuse.reports.cautions import caution_sentences
 from eofuse.reports.questions import answers
 from eofuse.reports.tables import LeaderboardRow, leaderboard_rows, words
-from eofuse.reports.wording import MISSING, MetricWords, between, duration, interval, millions, p_value, signed
+from eofuse.reports.wording import MISSING, MetricWords, between, duration, interval, millions, p_value
 from eofuse.studies.results import StudyResults
 
 
@@ -60,22 +60,19 @@ def question_lines(results: StudyResults) -> list[str]:
 
 def _cells(row: LeaderboardRow, metric: MetricWords) -> list[Text]:
     """Cells of a row, of two lines where an interval or the inputs stand below."""
-    short = max(metric.digits - 1, 0)
     if row.is_baseline:
         difference, p = Text("baseline"), ""
     elif row.difference is None:
         difference, p = Text(MISSING), MISSING
     else:
         change = row.difference
-        difference = _two_lines(
-            metric.signed(change.value), interval(change.low, change.high, lambda end: signed(end, short))
-        )
+        difference = _two_lines(metric.signed(change.value), interval(change.low, change.high, metric.signed))
         p = p_value(change.p_holm)
     what = f"{row.strategy}: {', '.join(row.inputs)}" if row.role == "variant" else "control"
     return [
         Text(str(row.rank) if row.rank else ""),
         _two_lines(row.variant, what),
-        _two_lines(metric.write(row.mean), between(row.low, row.high, short)),
+        _two_lines(metric.write(row.mean), between(row.low, row.high, metric.digits)),
         difference,
         Text(p),
         Text(str(row.n_seeds)),

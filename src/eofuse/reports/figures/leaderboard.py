@@ -43,7 +43,7 @@ def leaderboard_figure(
         axes.axhline(controls[0] - (0.62 if narrow else 0.5), color=RULE, linewidth=1.2)
     labels = [_label(row, narrow=narrow) for row in rows]
     _name_rows(axes, labels, narrow=narrow, fonts=_fonts(rows))
-    values = [f"{metric.write(row.mean)}  ({between(row.low, row.high, max(metric.digits - 1, 0))})" for row in rows]
+    values = [f"{metric.write(row.mean)}  ({between(row.low, row.high, metric.digits)})" for row in rows]
     _write_values(axes, values, narrow=narrow)
     axes.set_xlabel(f"{metric.with_unit} on the test patches")
     return figure
