@@ -48,6 +48,10 @@ def test_scores_that_fall_from_the_first_evaluations_on_are_overtrained():
     assert cautions(np.concatenate([[0.9], 0.5 * np.ones(19)])) == (OVERTRAINED,)
 
 
+def test_a_model_that_never_learned_is_not_called_overtrained():
+    assert cautions(np.zeros(6)) == ()
+
+
 def test_labels_seen_a_few_times_only_are_cautioned():
     assert cautions(saturating(20), passes=3)[-1] == FEW_PASSES
     assert FEW_PASSES not in cautions(saturating(20), passes=10)

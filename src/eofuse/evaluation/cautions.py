@@ -35,8 +35,8 @@ def training_cautions(
     """Which cautions a training deserves, of `UNFINISHED`, `OVERTRAINED` and `FEW_PASSES`.
 
     It is unfinished if the best evaluation is the last one, or if the scores of its second half still rise: by Kendall's rank
-    correlation with the step (Mann 1945, Econometrica 13(3)), which noise and outliers hardly move. It is overtrained if the best
-    evaluation is the first of all, or among the first fifth with scores that fall from there on.
+    correlation with the step (Mann 1945, Econometrica 13(3)), which noise and outliers hardly move. It is overtrained if the first
+    evaluation beats all others, or among the first fifth with scores that fall from there on.
 
     Args:
         steps: (evaluations,), ascending.
@@ -52,7 +52,9 @@ def training_cautions(
         place = int(np.searchsorted(at, best_step))
         if place >= len(at) - 1 or _trend(values[len(at) // 2 :]) > 0:
             found.append(UNFINISHED)
-        elif place == 0 or (place < _EARLY * len(at) and _trend(values[place:]) < 0):
+        elif (place == 0 and values[0] > np.nanmax(values[1:])) or (
+            place < _EARLY * len(at) and _trend(values[place:]) < 0
+        ):
             found.append(OVERTRAINED)
     if passes < FEWEST_PASSES:
         found.append(FEW_PASSES)
