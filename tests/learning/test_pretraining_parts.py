@@ -1,5 +1,7 @@
 """Parts of pretraining: what is hidden, what hidden pixels can't tell, regions, batches without twins."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -60,7 +62,7 @@ def test_each_patch_has_the_same_share_of_its_blocks_hidden(size, block, share, 
 def test_a_share_of_the_patches_has_one_modality_hidden_as_a_whole():
     torch.manual_seed(0)
     normalised = {"s1": torch.zeros(2000, 2, 8, 8), "s2": torch.zeros(2000, 12, 8, 8), "season": torch.zeros(2000, 2)}
-    hidden = draw_hidden(PretrainOptions(method="masked", block=2, hide=0.6), normalised)
+    hidden = draw_hidden(PretrainOptions(method="masked", block=2, hide=0.6), normalised, {})
     whole = torch.stack([values.flatten(1).all(1) for values in hidden.values()], 1)
     assert whole.sum(1).max() == 1
     assert whole.any(1).float().mean() == pytest.approx(0.6, abs=0.04)
@@ -70,13 +72,13 @@ def test_a_share_of_the_patches_has_one_modality_hidden_as_a_whole():
 def test_rasters_are_masked_each_by_itself():
     torch.manual_seed(0)
     hidden = draw_hidden(
-        PretrainOptions(method="masked", block=2, hide=0), {name: torch.zeros(4, 1, 8, 8) for name in "ab"}
+        PretrainOptions(method="masked", block=2, hide=0), {name: torch.zeros(4, 1, 8, 8) for name in "ab"}, {}
     )
     assert not torch.equal(hidden["a"], hidden["b"])
 
 
 def test_inpainting_hides_the_middle():
-    hidden = hide_middle(0.5, {"s1": torch.zeros(2, 2, 8, 12), "season": torch.zeros(2, 2)})
+    hidden = hide_middle(0.5, {"s1": torch.zeros(2, 2, 8, 12), "season": torch.zeros(2, 2)}, {})
     assert list(hidden) == ["s1"]
     expected = torch.zeros(8, 12, dtype=torch.bool)
     expected[2:6, 3:9] = True
@@ -89,7 +91,7 @@ def test_what_is_hidden_can_not_be_seen(data, options, strategy):
     fusion = options.fusion.model_copy(update={"strategy": strategy})
     options = options.model_copy(update={"fusion": fusion})
     model = build_model(model_without_heads(data, options), seed=0)
-    module = Reconstruction(model, lambda normalised: hide_middle(0.5, normalised)).eval()
+    module = Reconstruction(model, partial(hide_middle, 0.5)).eval()
     batch = data.loader(options).read(data.rows["train"][:4]).inputs
     changed = {name: values.clone() for name, values in batch.items()}
     changed["s1"][..., 4:12, 4:12] += 7
@@ -103,6 +105,78 @@ def test_what_is_hidden_can_not_be_seen(data, options, strategy):
     assert all(torch.equal(one.vector, other.vector) for one, other in zip(first, second, strict=True))
     assert changed_errors["s1"] != errors["s1"]
     assert changed_errors["s2"] == errors["s2"]
+
+
+@pytest.fixture
+def reconstruct(data, options):
+    """(inputs, present) → loss and errors by modality of a model that is 1 off where values are data, and 100 where they are not."""
+
+    def of(inputs, present):
+        module = Reconstruction(build_model(model_without_heads(data, options), seed=0), partial(hide_middle, 0.5))
+        truth, valid = module.model.normaliser(inputs), module.model.normaliser.valid(inputs, present)
+        module._decode = lambda features, size: {
+            name: [values + torch.where(valid.get(name, torch.tensor(True)), 1.0, 100.0).requires_grad_()]
+            for name, values in truth.items()
+        }
+        loss, errors = module(inputs, present)
+        loss.backward()
+        return loss.item(), {name: error.item() for name, error in errors.items()}
+
+    batch = data.loader(options).read(data.rows["train"][:4])
+    return lambda change: of(
+        *change({name: values.clone() for name, values in batch.inputs.items()}, dict(batch.present))
+    )
+
+
+def test_pixels_without_data_are_no_targets(reconstruct):
+    def change(inputs, present):
+        inputs["s1"][0, 0, 6:9, 6:9] = float("nan")
+        inputs["s1"][1] = float("nan")
+        return inputs, present
+
+    loss, errors = reconstruct(change)
+    assert errors == {"s1": 0.5, "s2": 0.5}
+    assert loss == 0.5
+
+
+def test_modalities_that_patches_lack_are_no_targets(reconstruct):
+    def change(inputs, present):
+        return inputs, present | {"s2": torch.tensor([True, False, False, True])}
+
+    assert reconstruct(change)[1] == {"s1": 0.5, "s2": 0.5}
+
+
+@pytest.mark.parametrize(("lacking", "loss"), [(["s1"], 0.5), (["s1", "s2"], 0.0)])
+def test_what_no_patch_of_a_batch_has_does_not_count(reconstruct, lacking, loss):
+    nobody = torch.zeros(4, dtype=torch.bool)
+    assert reconstruct(lambda inputs, present: (inputs, present | dict.fromkeys(lacking, nobody)))[0] == loss
+
+
+@given(seed=st.integers(0, 50), share=st.floats(0.2, 0.8), block=st.integers(1, 4))
+def test_blocks_that_hold_data_are_hidden_by_the_share(seed, share, block):
+    torch.manual_seed(seed)
+    valid = torch.rand(3, 2, 12, 10) < torch.tensor([0.02, 0.2, 1.0]).view(3, 1, 1, 1)
+    hidden = draw_blocks(torch.zeros(3, 2, 12, 10), share, block, valid)
+    for one, data in zip(hidden[:, 0], valid.any(1), strict=True):
+        tiles = [
+            (one[row : row + block, column : column + block], data[row : row + block, column : column + block])
+            for row in range(0, 12, block)
+            for column in range(0, 10, block)
+        ]
+        holding = [bool(own.all()) for own, known in tiles if known.any()]
+        assert not any(own.any() for own, known in tiles if not known.any())
+        assert abs(sum(holding) - min(max(1, round(share * len(holding))), len(holding) - 1)) <= (len(holding) == 0)
+
+
+def test_only_what_a_patch_has_is_hidden_as_a_whole():
+    torch.manual_seed(0)
+    normalised = {"s1": torch.zeros(600, 2, 8, 8), "s2": torch.zeros(600, 3, 8, 8), "season": torch.zeros(600, 2)}
+    lacks_s1 = torch.arange(600) % 2 == 0
+    valid = {"s1": ~lacks_s1.view(-1, 1, 1, 1).expand(-1, 2, 8, 8)}
+    hidden = draw_hidden(PretrainOptions(method="masked", block=2, hide=1), normalised, valid)
+    whole = torch.stack([values.flatten(1).all(1) for values in hidden.values()], 1)
+    assert (whole.sum(1) == 1).all()
+    assert not whole[lacks_s1, 0].any()
 
 
 def test_only_hidden_values_count_in_the_error():

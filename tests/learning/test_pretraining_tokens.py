@@ -67,7 +67,9 @@ def test_hidden_pixels_can_not_be_seen(store, values, encoder):
     """Whatever lies under hidden tokens, encoder and decoder give the same bits; only the error is another."""
     method, model, batch = masked(store, values, encoder=encoder, hide=0.5)
     hidden = {}
-    method.module.hide = lambda normalised, draw=method.module.hide: hidden or hidden.update(draw(normalised)) or hidden
+    method.module.hide = lambda normalised, valid, draw=method.module.hide: (
+        hidden or hidden.update(draw(normalised, valid)) or hidden
+    )
     outputs, errors = [], []
     for network in (encoder.vision_transformer for encoder, _ in token_encoders(model)):
         network.norm.register_forward_hook(lambda _, given, output: outputs[-1].append(output))
@@ -87,7 +89,7 @@ def test_hidden_pixels_can_not_be_seen(store, values, encoder):
 def test_where_nothing_is_hidden_the_vectors_are_those_of_the_model(store, values):
     method, model, batch = masked(store, values)
     module = method.module.eval()
-    module.hide = lambda normalised: {
+    module.hide = lambda normalised, valid: {
         name: torch.zeros_like(each[:, :1], dtype=torch.bool) for name, each in normalised.items() if each.ndim == 4
     }
     given = []
@@ -107,7 +109,9 @@ def test_a_patch_of_which_a_modality_is_hidden_as_a_whole_keeps_the_others(store
             lambda _, given, names=tuple(names): passed.update({names: len(given[0])})
         )
     hidden = {}
-    method.module.hide = lambda normalised, draw=method.module.hide: hidden.update(draw(normalised)) or hidden
+    method.module.hide = lambda normalised, valid, draw=method.module.hide: (
+        hidden.update(draw(normalised, valid)) or hidden
+    )
     assert torch.isfinite(method.step(batch)[0])
     for names, rows in passed.items():
         wholly = torch.stack([hidden[name].flatten(1).all(1) for name in names]).all(0)
@@ -119,7 +123,7 @@ def test_a_patch_of_which_a_modality_is_hidden_as_a_whole_keeps_the_others(store
 def test_nothing_visible_at_all_is_no_error(store, values):
     method, _, batch = masked(store, values)
     module = method.module
-    module.hide = lambda normalised: {
+    module.hide = lambda normalised, valid: {
         name: torch.ones_like(each[:, :1], dtype=torch.bool) for name, each in normalised.items()
     }
     loss, _ = module(batch.inputs)
@@ -133,7 +137,7 @@ def test_tokens_are_hidden_as_a_whole_and_the_same_number_in_each_patch(together
     torch.manual_seed(0)
     options = PretrainOptions(method="masked", mask=0.5, hide=0.6)
     inputs = {"a": torch.zeros(500, 1, 64, 48), "b": torch.zeros(500, 2, 64, 48), "c": torch.zeros(500, 2)}
-    hidden = draw_hidden_tokens(options, 16, together, inputs)
+    hidden = draw_hidden_tokens(options, 16, together, inputs, {})
     whole = torch.stack([each.flatten(1).all(1) for each in hidden.values()], 1)
     assert whole.sum(1).max() == 1
     assert whole.float().mean(0).tolist() == pytest.approx([0.2] * 3, abs=0.05)
@@ -146,7 +150,7 @@ def test_tokens_are_hidden_as_a_whole_and_the_same_number_in_each_patch(together
 
 def test_the_only_raster_of_an_early_encoder_is_not_hidden_as_a_whole():
     options = PretrainOptions(method="masked", hide=1)
-    hidden = draw_hidden_tokens(options, 16, True, {"a": torch.zeros(50, 1, 64, 64), "c": torch.zeros(50, 2)})
+    hidden = draw_hidden_tokens(options, 16, True, {"a": torch.zeros(50, 1, 64, 64), "c": torch.zeros(50, 2)}, {})
     assert not hidden["a"].flatten(1).all(1).any()
     assert hidden["c"].all()
 

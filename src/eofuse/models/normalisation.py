@@ -118,6 +118,36 @@ class Normaliser(nn.Module):
                 normalised[modality.name] = self._standardise(modality, values)
         return normalised
 
+    def valid(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Which normalised values of a batch stand for data, by the name of each modality that lacks some; series are left out.
+
+        Args:
+            inputs: as in `forward`.
+            present: by modality name, the patches that have it, (B,) bool; None where all have all.
+
+        Returns:
+            Of the shape that `forward` gives, bool; of categories (B, 1, H, W) and (B, 1).
+        """
+        found: dict[str, Tensor] = {}
+        for modality, given in zip(self.modalities, self.gives, strict=True):
+            if modality.kind is Kind.SERIES:
+                continue
+            values = inputs[modality.name]
+            if modality.is_categorical:
+                codes = values if modality.kind is Kind.RASTER else values[:, None]
+                valid = self.get_buffer(f"{modality.name}_one_hot").any(1)[codes.long()]
+            else:
+                numbers = values.float()
+                valid = (
+                    numbers.isfinite() if modality.nodata is None else numbers.isfinite() & (numbers != modality.nodata)
+                )
+                valid = valid.repeat_interleave(given.width // modality.width, 1)
+            if present is not None:
+                valid = valid & present[modality.name].view(-1, *(1,) * (valid.ndim - 1))
+            if not bool(valid.all()):
+                found[modality.name] = valid
+        return found
+
     def _numbers(self, modality: Modality, values: Tensor) -> Tensor:
         """Numbers (B, C), standardised or, as (B, C × pieces), in pieces, of which the channel's mean is all zeros."""
         if not self.piecewise:

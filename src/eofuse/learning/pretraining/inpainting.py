@@ -32,12 +32,13 @@ class Inpainting:
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean error over the rasters, and that of each."""
-        loss, parts = self.module(self.view(batch).inputs)
+        seen = self.view(batch)
+        loss, parts = self.module(seen.inputs, seen.present)
         return loss, parts
 
 
-def hide_middle(share: float, normalised: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is hidden: the middle of each raster, with that share of its sides; nothing else."""
+def hide_middle(share: float, normalised: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is hidden: the middle of each raster, with that share of its sides, whatever is `valid`; nothing else."""
     hidden = {}
     for name, values in normalised.items():
         if values.ndim < 4:

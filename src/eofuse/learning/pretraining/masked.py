@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
@@ -49,25 +50,34 @@ class Masked:
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean error over the modalities, and that of each."""
-        loss, parts = self.module(self.view(batch).inputs)
+        seen = self.view(batch)
+        loss, parts = self.module(seen.inputs, seen.present)
         return loss, parts
 
 
-def draw_hidden(options: PretrainOptions, normalised: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is hidden: in each raster a share of the blocks, and of some patches one modality as a whole."""
+def draw_hidden(
+    options: PretrainOptions, normalised: Mapping[str, Tensor], valid: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What is hidden: in each raster a share of the blocks that hold data, and of some patches one modality as a whole."""
     hidden = {}
     for name, values in normalised.items():
         if values.ndim == 4:
-            hidden[name] = draw_blocks(values, options.mask, options.block)
+            hidden[name] = draw_blocks(values, options.mask, options.block, valid.get(name))
         elif options.hide and values.ndim == 2:
             hidden[name] = torch.zeros(len(values), 1, dtype=torch.bool, device=values.device)
-    return hide_modalities(hidden, list(hidden), options.hide) if len(hidden) > 1 else hidden
+    return hide_modalities(hidden, list(hidden), options.hide, valid) if len(hidden) > 1 else hidden
 
 
 def draw_hidden_tokens(
-    options: PretrainOptions, side: int, together: bool, normalised: Mapping[str, Tensor]
+    options: PretrainOptions,
+    side: int,
+    together: bool,
+    normalised: Mapping[str, Tensor],
+    valid: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """What is hidden: in each raster a share of the tokens, and of some patches one modality as a whole.
+
+    As many tokens are hidden of each patch, whether they hold data or not: transformers take batches of one length.
 
     Args:
         options: how much is hidden.
@@ -75,6 +85,7 @@ def draw_hidden_tokens(
         together: whether a token holds the pixels of all rasters: the same tokens are then hidden in all of them, and the only
             raster is not hidden as a whole, as no token would be left.
         normalised: the modalities.
+        valid: which of their values are data, where not all are.
     """
     rasters = [name for name, values in normalised.items() if values.ndim == 4]
     scalars = [name for name, values in normalised.items() if values.ndim == 2] if options.hide else []
@@ -85,14 +96,25 @@ def draw_hidden_tokens(
     like = hidden[rasters[0]]
     hidden |= {name: like.new_zeros(len(like), 1) for name in scalars}
     candidates = scalars if together and len(rasters) == 1 else rasters + scalars
-    return hide_modalities(hidden, candidates, options.hide) if len(hidden) > 1 else hidden
+    return hide_modalities(hidden, candidates, options.hide, valid) if len(hidden) > 1 else hidden
 
 
-def hide_modalities(hidden: Mapping[str, Tensor], candidates: Sequence[str], share: float) -> dict[str, Tensor]:
-    """Hides, in a share of the patches, one of the candidates as a whole, besides what is hidden already."""
+def hide_modalities(
+    hidden: Mapping[str, Tensor], candidates: Sequence[str], share: float, valid: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Hides, in a share of the patches, one of the candidates as a whole, besides what is hidden already.
+
+    Of patches where some of them hold no data, it is one of the others, and none where there is but one.
+    """
     like = hidden[candidates[0]]
     some = torch.rand(len(like), device=like.device) < share
     chosen = torch.randint(len(candidates), (len(like),), device=like.device)
+    if any(name in valid for name in candidates):
+        everywhere = torch.ones(len(like), dtype=torch.bool, device=like.device)
+        holds = torch.stack([valid[name].flatten(1).any(1) if name in valid else everywhere for name in candidates], 1)
+        instead = torch.rand(holds.shape, device=like.device).masked_fill(~holds, -1).argmax(1)
+        chosen = torch.where(holds.all(1), chosen, instead)
+        some = some & (holds.sum(1) > 1)
     changed = dict(hidden)
     for number, name in enumerate(candidates):
         whole = some & (chosen == number)
@@ -100,12 +122,27 @@ def hide_modalities(hidden: Mapping[str, Tensor], candidates: Sequence[str], sha
     return changed
 
 
-def draw_blocks(rasters: Tensor, share: float, block: int) -> Tensor:
-    """Hidden blocks (B, 1, H, W) of rasters: of each patch the same number of blocks, at least one."""
+def draw_blocks(rasters: Tensor, share: float, block: int, valid: Tensor | None = None) -> Tensor:
+    """Hidden blocks (B, 1, H, W) of rasters: of each patch the same share of the blocks that hold data, at least one of two.
+
+    Args:
+        rasters: (B, C, H, W).
+        share: of the blocks that is hidden.
+        block: their side in pixels.
+        valid: which values are data, (B, 1 or C, H, W) bool; None where all are.
+    """
     batch, _, height, width = rasters.shape
     rows, columns = -(-height // block), -(-width // block)
     count = min(max(1, round(share * rows * columns)), rows * columns - 1)
-    order = torch.rand(batch, rows * columns, device=rasters.device).argsort(1)
-    cells = (order < count).view(batch, 1, rows, columns)
+    drawn = torch.rand(batch, rows * columns, device=rasters.device)
+    hidden = drawn.argsort(1) < count
+    if valid is not None:
+        pixels = valid.any(1, keepdim=True).float()
+        holds = F.max_pool2d(pixels, block, ceil_mode=True).flatten(1) > 0
+        found = holds.sum(1, keepdim=True)
+        counts = (share * found).round().clamp(min=1).minimum(found - 1)
+        order = drawn.masked_fill(~holds, 2).argsort(1).argsort(1)
+        hidden = torch.where(holds.all(1, keepdim=True), hidden, order < counts)
+    cells = hidden.view(batch, 1, rows, columns)
     large = cells.repeat_interleave(block, 2).repeat_interleave(block, 3)
     return large[..., :height, :width]

@@ -1,8 +1,11 @@
 """`Reconstruction`: a model that tells what was hidden from it, for `masked` and `inpainting`.
 
-What is hidden is set to zero after normalisation, which is each channel's mean and what the model takes for a missing value. The
-decoder is as light as in SimMIM (Xie et al. 2022), a linear layer from each cell to its pixels, but from every map of the pyramid, as
-hierarchical encoders learn better (SparK, Tian et al. 2023). So encoders of any kind fit, and what is learned is in the encoder.
+What is hidden is set to zero after normalisation, which is each channel's mean and what the model takes for a missing value. Values
+that are no data (nodata, NaN, absent modalities) are never targets: what the model takes for them is no truth.
+
+The decoder is as light as in SimMIM (Xie et al. 2022), a linear layer from each cell to its pixels, but from every map of the
+pyramid, as hierarchical encoders learn better (SparK, Tian et al. 2023). So encoders of any kind fit, and what is learned is in the
+encoder.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,9 +20,9 @@ from eofuse.models.encoders import prepare_rasters
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.model import Model
 
-Hide = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-"""From normalised modalities to what of them is hidden: (B, 1, H, W) of rasters and (B, 1) of others, true or false; nothing of those
-that are not among them."""
+Hide = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
+"""From normalised modalities, and which of their values are data where not all are (as `Normaliser.valid`), to what of them is hidden:
+(B, 1, H, W) of rasters and (B, 1) of others, true or false; nothing of those that are not among them."""
 
 
 class Reconstruction(nn.Module):
@@ -53,28 +56,41 @@ class Reconstruction(nn.Module):
             }
         )
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean over the modalities of the error where they were hidden, and by modality name, of a batch in native dtype."""
+    def forward(
+        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean over the modalities of the error where data were hidden, and by modality name, of a batch in native dtype.
+
+        Modalities of which no hidden value is data do not count; without any, the loss is 0.
+
+        Args:
+            inputs: by modality name.
+            present: by modality name, the patches that have it, (B,) bool; None where all have all.
+        """
         normalised = self.model.normaliser(inputs)
-        hidden = self.hide(normalised)
+        valid = self.model.normaliser.valid(inputs, present)
+        hidden = self.hide(normalised, valid)
         visible = {name: values * ~hidden[name] if name in hidden else values for name, values in normalised.items()}
         padded = {
             name: prepare_rasters(values, self.pad_to) if values.ndim == 4 else values
             for name, values in visible.items()
         }
         features = self.encode(padded, hidden)
-        told = self._decode(features, self.model.size(inputs))
+        predicted = self._decode(features, self.model.size(inputs))
+        targets = {name: where & valid[name] if name in valid else where for name, where in hidden.items()}
         errors = {
             modality.name: torch.stack(
                 [
-                    error_where_hidden(modality, values, normalised[modality.name], hidden[modality.name])
-                    for values in told[modality.name]
+                    error_where_hidden(modality, values, normalised[modality.name], targets[modality.name])
+                    for values in predicted[modality.name]
                 ]
             ).mean()
             for modality in self.modalities
             if modality.name in hidden
         }
-        return torch.stack(list(errors.values())).mean(), {name: value.detach() for name, value in errors.items()}
+        counted = [error for name, error in errors.items() if name not in valid or bool(targets[name].any())]
+        loss = torch.stack(counted or list(errors.values())).mean()
+        return loss, {name: value.detach() for name, value in errors.items()}
 
     def encode(self, padded: Mapping[str, Tensor], hidden: Mapping[str, Tensor]) -> list[Features]:
         """Features of what is visible.
@@ -139,12 +155,14 @@ def error_where_hidden(modality: Modality, told: Tensor, truth: Tensor, hidden: 
         modality: what is told.
         told: (B, C, …), normalised values or logits.
         truth: normalised, of the same shape; one-hot, with zeros only where there is no category.
-        hidden: (B, 1, …), true or false.
+        hidden: (B, 1, …), true or false, or (B, C, …) where that differs between the channels.
     """
     if modality.is_categorical:
         error = F.cross_entropy(told, truth.argmax(1), reduction="none")[:, None]
         weight = (hidden & truth.any(1, keepdim=True)).float()
     else:
-        error = F.smooth_l1_loss(told, truth, reduction="none").mean(1, keepdim=True)
+        error = F.smooth_l1_loss(told, truth, reduction="none")
+        if hidden.shape[1] == 1:
+            error = error.mean(1, keepdim=True)
         weight = hidden.float()
     return (error * weight).sum() / weight.sum().clamp(min=1)
