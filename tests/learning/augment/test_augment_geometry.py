@@ -13,6 +13,7 @@ from eofuse.data.store import Window
 from eofuse.learning.augment import AugmentOptions, make_augmentation
 from eofuse.learning.augment.geometry import (
     Windows,
+    crops,
     resample_boxes,
     resample_codes,
     resample_numbers,
@@ -192,3 +193,18 @@ def test_a_rectangle_is_turned_into_itself():
     after = make_augmentation(AugmentOptions(turns=True), {"s1": MODALITIES["s1"]}, {})(batch, torch.manual_seed(0))
     for one, before in zip(after.inputs["s1"], batch.inputs["s1"], strict=True):
         assert any(torch.equal(one, turn(before[None], [number])[0]) for number in range(4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(smallest=st.floats(0.05, 1), seed=st.integers(0, 1000), size=st.tuples(st.integers(8, 200), st.integers(8, 200)))
+def test_a_crop_leaves_at_least_its_share_of_the_area(smallest, seed, size):
+    found = crops(200, size, smallest, np.random.default_rng(seed))
+    area = found.width * found.height / (size[0] * size[1])
+    assert (area >= smallest - 1e-9).all()
+    assert abs(area.mean() - (1 + smallest) / 2) < 6 * (1 - smallest) / np.sqrt(12 * 200) + 1e-9
+    ratio = found.width / size[1] / (found.height / size[0])
+    assert (ratio > 0.75 - 1e-9).all()
+    assert (ratio < 4 / 3 + 1e-9).all()
+    assert (np.minimum(found.left, found.top) >= 0).all()
+    assert (found.left + found.width <= size[1] + 1e-9).all()
+    assert (found.top + found.height <= size[0] + 1e-9).all()

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from fake_batch import KINDS, MODALITIES, fake_batch, missing, rasters
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
 from eofuse.learning.augment import AugmentOptions, make_augmentation
+from eofuse.learning.augment.dropping import rectangle
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.heads.base import HeadSpec
@@ -237,3 +241,26 @@ def test_the_loss_of_a_mixed_batch_is_that_of_both_truths(numbered):
     partner = mixed.partners["label"]
     other = task.loss(output, partner.truth, partner.known)
     assert loss.item() == pytest.approx(((1 - partner.weight) * own + partner.weight * other).item(), rel=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    largest=st.floats(0.01, 0.99), seed=st.integers(0, 1000), size=st.tuples(st.integers(8, 128), st.integers(8, 128))
+)
+def test_cut_out_never_hides_more_than_its_share(largest, seed, size):
+    draw = np.random.default_rng(seed)
+    hidden = [area_of(rectangle(size, share, draw, largest), size) for share in draw.uniform(0, largest, 50)]
+    assert max(hidden) <= largest
+
+
+def test_rectangles_have_the_area_that_is_drawn():
+    draw = np.random.default_rng(0)
+    areas = draw.uniform(0, 1, 2000)
+    found = np.array([area_of(rectangle((120, 120), area, draw), (120, 120)) for area in areas])
+    assert abs(found - areas).max() < 0.02
+    assert (found - areas).mean() == pytest.approx(0, abs=0.001)
+
+
+def area_of(sides, size):
+    top, bottom, left, right = sides
+    return (bottom - top) * (right - left) / (size[0] * size[1])

@@ -49,6 +49,14 @@ def test_gain_is_the_same_for_all_pixels_of_a_band():
     assert 1.05 < ratio.max() <= 1.2
 
 
+def test_every_patch_has_gains_of_its_own_in_each_band():
+    batch = fake_batch(40, 4, {"s2": SENTINEL2})
+    ratio = augmented(batch, {"s2": SENTINEL2}, gain=0.2)["s2"] / batch.inputs["s2"].float()
+    gains = ratio.mean((2, 3)).numpy()
+    between = np.diff(gains, axis=1)  # what two bands have in common falls out
+    assert (between.std(axis=0) > 0.05).all()
+
+
 def test_gain_and_haze_act_on_reflectance_whatever_the_stored_units():
     plain = replace(SENTINEL2, dtype="float32", scale=1.0, nodata=None)
     shifted = replace(SENTINEL2, dtype="float32", scale=1e-4, offset=-0.1, nodata=None)

@@ -21,7 +21,7 @@ def cut_out(patches: Patches, largest: float, draw: np.random.Generator) -> None
     if patches.size is None:
         return
     areas = draw.uniform(0, largest, len(patches)).tolist()
-    rectangles = [rectangle(patches.size, area, draw) for area in areas]
+    rectangles = [rectangle(patches.size, area, draw, largest) for area in areas]
     for name, _, _ in patches.rasters():
         _fill(patches.writable(name), rectangles, patches.blank(name))
     for kind, hidden in (("segmentation", float(IGNORE)), ("pixel_regression", float("nan"))):
@@ -35,11 +35,23 @@ def cut_out(patches: Patches, largest: float, draw: np.random.Generator) -> None
         patches.targets[name] = _hide_boxes(patches.targets[name], rectangles)
 
 
-def rectangle(size: tuple[int, int], area: float, draw: np.random.Generator) -> Rectangle:
-    """Top, bottom, left, right of a rectangle of a share of a patch, with sides in a ratio between 1:2 and 2:1, somewhere in it."""
-    ratio = np.exp(draw.uniform(-np.log(2), np.log(2)))
+def rectangle(size: tuple[int, int], area: float, draw: np.random.Generator, largest: float = 1.0) -> Rectangle:
+    """Top, bottom, left, right of a rectangle of a share of a patch, in whole pixels, somewhere in it.
+
+    Its sides, as shares of the patch's, are in a ratio between 1:2 and 2:1, and nearer to 1 where it would not fit into the patch.
+
+    Args:
+        size: (height, width) of the patch.
+        area: share of the patch, but for rounding.
+        draw: of ratio and place.
+        largest: share that rounding does not lead beyond.
+    """
+    longest = np.log(min(2.0, 1 / area)) if area > 0 else 0.0
+    ratio = np.exp(draw.uniform(-longest, longest))
     height = min(round(size[0] * (area * ratio) ** 0.5), size[0])
     width = min(round(size[1] * (area / ratio) ** 0.5), size[1])
+    if height * width > largest * size[0] * size[1]:
+        width = int(largest * size[0] * size[1] / height)
     top, left = int(draw.integers(0, size[0] - height + 1)), int(draw.integers(0, size[1] - width + 1))
     return top, top + height, left, left + width
 

@@ -104,9 +104,14 @@ class Windows:
 
 
 def crops(count: int, size: tuple[int, int], smallest: float, draw: np.random.Generator) -> Windows:
-    """Parts within the patch of at least a share of its area, with sides in a ratio between 3:4 and 4:3."""
-    area, ratio = draw.uniform(smallest, 1, count), np.exp(draw.uniform(np.log(0.75), np.log(4 / 3), count))
-    width = size[1] * np.minimum(np.sqrt(area * ratio), 1)
+    """Parts within the patch with a share of its area from the smallest to all, all equally likely.
+
+    Their sides, as shares of the patch's, are in a ratio between 3:4 and 4:3, nearer to 1 where a part would not fit into the patch.
+    """
+    area = draw.uniform(smallest, 1, count)
+    narrowest, widest = np.maximum(np.log(0.75), np.log(area)), np.minimum(np.log(4 / 3), -np.log(area))
+    ratio = np.exp(narrowest + (widest - narrowest) * draw.random(count))
+    width = size[1] * np.minimum(np.sqrt(area * ratio), 1)  # rounding can lead beyond 1
     height = size[0] * np.minimum(np.sqrt(area / ratio), 1)
     left, top = draw.random((2, count))
     return Windows(left * (size[1] - width), top * (size[0] - height), width, height)

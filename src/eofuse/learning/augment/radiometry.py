@@ -49,7 +49,8 @@ def change_reflectance(patches: Patches, gain: float, haze: float, draw: np.rand
         if not chosen.any():
             continue
         bands = len(modality.channels)
-        factor = 1 + draw.uniform(-gain / 2, gain / 2, (len(patches), 1)) + draw.uniform(-gain / 2, gain / 2, bands)
+        common, own = (draw.uniform(-gain / 2, gain / 2, (len(patches), width)) for width in (1, bands))
+        factor = 1 + common + own
         veil = draw.uniform(0, haze, (len(patches), 1)) * [_haze_share(channel) for channel in modality.channels]
         factor = np.where(chosen, (1 - veil) * factor, 1.0)
         shift = np.where(chosen, (factor * modality.offset + veil - modality.offset) / modality.scale, 0.0)
