@@ -19,6 +19,7 @@ from eofuse.config import apply_overrides, merge, parse_options
 from eofuse.data.doors import read_kind
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
+from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.preparation import annotation_digests, prepare, rehearse
 from eofuse.learning.pretraining import PretrainingOptions
@@ -96,7 +97,7 @@ def train(
 
 def _default_folder(options: LearningOptions, store: Store) -> Path:
     """`runs/<name>-<hash of recipe and data>`."""
-    recipe = options.model_dump(mode="json", exclude={"data": {"store"}})
+    recipe = options.model_dump(mode="json", exclude={"data": {"store"}, "train": WITHOUT_EFFECT})
     files: list[str] = []
     if isinstance(options, RunOptions):
         files = list(annotation_digests(options).values())

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from eofuse.data import pack as packing
+from eofuse.data.combine import append
 from eofuse.data.pack import pack, pack_source
 from eofuse.errors import DataError, UsageError
 from fake_ben_ge import write_ben_ge
@@ -93,13 +94,57 @@ def test_the_store_does_not_depend_on_the_number_of_workers(tmp_path):
     assert contents(one.path) == contents(three.path)
 
 
-def test_what_another_source_left_half_done_is_not_used(tmp_path):
-    source = FakeSource(patches=40, seed=1)
-    interrupt_after(source, 33)
+def interrupted_pack(store: Path, source: FakeSource, reads: int = 33, **options) -> dict[str, bytes]:
+    """What an interrupted packing left."""
+    interrupt_after(source, reads)
     with pytest.raises(Interrupted):
-        pack_source(source, tmp_path / "fake.store", workers=1)
-    store = pack_source(FakeSource(patches=40, seed=0), tmp_path / "fake.store", workers=1)
-    np.testing.assert_array_equal(store.read("s2", [3])[0], FakeSource(patches=40, seed=0).read(3)["s2"])
+        pack_source(source, store, workers=1, **options)
+    return contents(store.with_name(f"{store.name}.partial"))
+
+
+def test_what_another_source_left_half_done_is_neither_used_nor_thrown_away_unasked(tmp_path):
+    store = tmp_path / "fake.store"
+    left = interrupted_pack(store, FakeSource(patches=40, seed=1))
+    with pytest.raises(UsageError, match="other data, or with other options, that was interrupted, with 32 patches"):
+        pack_source(FakeSource(patches=40, seed=0), store, workers=1)
+    assert contents(tmp_path / "fake.store.partial") == left
+    done = pack_source(FakeSource(patches=40, seed=0), store, workers=1, overwrite=True)
+    np.testing.assert_array_equal(done.read("s2", [3])[0], FakeSource(patches=40, seed=0).read(3)["s2"])
+    assert [path.name for path in tmp_path.iterdir()] == ["fake.store"]
+
+
+def test_an_append_does_not_throw_away_what_another_left_half_done(tmp_path):
+    base = pack_source(FakeSource(patches=5, seed=3), tmp_path / "base.store", workers=1)
+    source = FakeSource(patches=7)
+    source.index["patch_id"] = [f"other_{row}" for row in range(7)]
+    more = pack_source(source, tmp_path / "more.store", workers=1)
+    left = interrupted_pack(base.path, FakeSource(patches=40, seed=1), overwrite=True)
+    with pytest.raises(UsageError, match="that was interrupted"):
+        append(base.path, [more.path])
+    assert contents(tmp_path / "base.store.partial") == left
+
+
+def test_skipping_bad_patches_goes_on_from_what_is_packed(tmp_path):
+    store, rows = tmp_path / "fake.store", []
+    with pytest.raises(DataError, match="patch_35, B02: is truncated"):
+        pack_source(FakeSource(patches=40, bad={35}), store, workers=1)
+    source = FakeSource(patches=40, bad={35})
+    original = source.read
+    source.read = lambda row: rows.append(row) or original(row)
+    done = pack_source(source, store, workers=1, skip_bad=True)
+    assert min(rows) == 32
+    whole = pack_source(FakeSource(patches=40, bad={35}), tmp_path / "whole.store", workers=1, skip_bad=True)
+    assert contents(done.path) == contents(whole.path)
+
+
+def test_patches_that_were_skipped_are_not_missing_from_a_store_that_may_skip_none(tmp_path):
+    store = tmp_path / "fake.store"
+    interrupted_pack(store, FakeSource(patches=40, bad={5}), skip_bad=True)
+    with pytest.raises(UsageError, match=r"patch_5.*pass --skip-bad to go on"):
+        pack_source(FakeSource(patches=40, bad={5}), store, workers=1)
+    assert len(pack_source(FakeSource(patches=40, bad={5}), store, workers=1, skip_bad=True)) == 39
+    with pytest.raises(UsageError, match="holds other data"):
+        pack_source(FakeSource(patches=40, bad={5}), store, workers=1)
 
 
 def test_packing_the_same_again_does_nothing(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from eofuse import recipe as recipes
 from eofuse.cli import main
-from eofuse.config import parse_options
+from eofuse.config import merge, parse_options
 from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
@@ -98,8 +98,9 @@ def test_an_interruption_while_it_trains_once_more_changes_nothing(recipe, refit
         if len(calls) == wanted:
             raise Interrupted
 
+    often = merge(recipe, {"refit": True, "train": {"checkpoint_minutes": 1e-9}})
     with pytest.raises(Interrupted):
-        recipes.train({**recipe, "refit": True}, to=tmp_path / "again", progress=stop)
+        recipes.train(often, to=tmp_path / "again", progress=stop)
     assert outcome(recipes.resume(tmp_path / "again").folder) == outcome(refitted.folder)
 
 

@@ -97,8 +97,9 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(values, tmp_path, m
     values = by_method(values, method)
     whole = recipes.pretrain(values, to=tmp_path / "whole")
     with pytest.raises(Interrupted):
-        recipes.pretrain(values, to=tmp_path / "again", progress=stop)
+        recipes.pretrain(values, to=tmp_path / "again", overrides=["train.checkpoint_minutes=1e-9"], progress=stop)
     assert not (tmp_path / "again" / "result.json").exists()
+    assert torch.load(tmp_path / "again" / "checkpoint.pt")["state"]["step"] == step
     again = recipes.pretrain(tmp_path / "again" / "recipe.yaml", to=tmp_path / "again")
     for name in ("model/model.safetensors", "losses.csv", "evaluations.csv"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()

@@ -26,6 +26,7 @@ from eofuse.learning.evaluate import evaluate
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare
 from eofuse.modalities import WORLDCOVER
+from eofuse.studies.grid import Cell
 from fake_source import FakeSource
 
 
@@ -96,6 +97,25 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(recipe, trained, tmp_path, 
     with pytest.raises(Interrupted):
         recipes.train(recipe, to=tmp_path / "again", progress=stop)
     assert outcome(recipes.resume(tmp_path / "again").folder) == outcome(trained.folder)
+
+
+def test_a_run_killed_between_evaluations_goes_on_where_it_wrote_a_checkpoint(recipe, trained, tmp_path):
+    def stop(done, total, words):
+        if done == 17:
+            raise Interrupted
+
+    folder = tmp_path / "again"
+    with pytest.raises(Interrupted):
+        recipes.train(recipe, to=folder, overrides=["train.checkpoint_minutes=1e-9"], progress=stop)
+    assert torch.load(folder / "checkpoint.pt")["state"]["step"] == 17
+    assert outcome(recipes.train(recipe, to=folder).folder) == outcome(trained.folder)
+
+
+def test_how_often_checkpoints_are_written_tells_no_two_runs_apart(recipe, planted_store):
+    often = merge(recipe, {"train": {"checkpoint_minutes": 0.5}})
+    options = [parse_options(RunOptions, values) for values in (recipe, often)]
+    assert len({recipes._default_folder(each, planted_store) for each in options}) == 1
+    assert len({Cell("s1", "variant", each).identity("") for each in options}) == 1
 
 
 def test_a_run_killed_twice_goes_on_to_the_same_bits(recipe, trained, tmp_path):

@@ -54,7 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
     add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
     add.add_argument("--skip-bad", action="store_true", help="set bad patches aside in a list instead of stopping")
-    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+    add.add_argument(
+        "--overwrite", action="store_true", help="replace a store of other content, or its interrupted packing"
+    )
     _workers(add)
 
     add = command(
@@ -65,7 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
     add.add_argument("--size", metavar="PIXELS", type=_positive, default=120, help="side of a patch (default: 120)")
     add.add_argument("--overlap", metavar="PIXELS", type=int, default=0, help="that neighbours share (default: 0)")
-    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+    add.add_argument(
+        "--overwrite", action="store_true", help="replace a store of other content, or its interrupted packing"
+    )
     _workers(add)
 
     add = command(
@@ -83,7 +87,9 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("-o", "--output", metavar="STORE", type=Path, required=True, help="the store to be made")
     add.add_argument("--name", help="name of the dataset (default: the stores' names)")
     _joining(add)
-    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+    add.add_argument(
+        "--overwrite", action="store_true", help="replace a store of other content, or its interrupted packing"
+    )
 
     add = command("append", data.run_append, "add the patches of other stores to a store")
     add.add_argument("store", metavar="STORE", type=Path, help="the store that grows")
@@ -104,7 +110,9 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
     add.add_argument("-n", metavar="N", type=_positive, dest="count", help="draw as many patches at random")
     add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
-    add.add_argument("--overwrite", action="store_true", help="replace a store of other content")
+    add.add_argument(
+        "--overwrite", action="store_true", help="replace a store of other content, or its interrupted packing"
+    )
 
     add = command("show", data.run_show, "draw all modalities of a patch side by side")
     add.add_argument("store", metavar="STORE", type=Path)

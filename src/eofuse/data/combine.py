@@ -102,7 +102,7 @@ def append(
         whole = _together(opened, base.name, "append", skip_identical=skip_identical, with_simulated=with_simulated)
         if len(whole.index) == len(base):  # all of it is there already
             return base
-        return pack_source(whole, Path(store).resolve(), overwrite=True, workers=1, progress=progress)
+        return pack_source(whole, Path(store).resolve(), overwrite=True, discard=False, workers=1, progress=progress)
 
 
 def _together(

@@ -100,23 +100,39 @@ def pack_source(
     *,
     skip_bad: bool = False,
     overwrite: bool = False,
+    discard: bool | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Store:
-    """Packs any source into a store; see `pack`."""
-    job = _job(source, skip_bad)
+    """Packs any source into a store; see `pack`.
+
+    Args:
+        source: what is packed.
+        store: folder of the store to be made.
+        skip_bad: as in `pack`.
+        overwrite: as in `pack`.
+        discard: whether a packing of other data that was interrupted is thrown away; as `overwrite` by default.
+        workers: as in `pack`.
+        progress: as in `pack`.
+
+    Raises:
+        DataError: as `pack`.
+        UsageError: if `store`, or `STORE.partial`, exists and holds something else.
+    """
+    job = _job(source)
     if store.exists():
         if not (store / STORE_FILE).is_file():
             raise UsageError("exists and is no store", where=store, fix="choose another name")
         _clear(store)
-        if _is_done(store, job):
+        if _is_done(store, job, skip_bad):
             return open_store(store)
         if not overwrite:
             raise UsageError("exists and holds other data", where=store, fix="choose another name or pass --overwrite")
     chunks = _chunks(source, skip_bad)
     writer = None
     try:
-        writer = _Writer.open(store.with_name(f"{store.name}.partial"), source, job)
+        partial = store.with_name(f"{store.name}.partial")
+        writer = _Writer.open(partial, source, job, skip_bad, overwrite if discard is None else discard)
         _fill(writer, source, chunks, skip_bad, workers or usable_cores(), progress)
         writer.finish(source, [row for chunk in chunks for row in chunk], skip_bad)
         _move_into_place(writer.folder, store)
@@ -132,14 +148,13 @@ def pack_source(
     return open_store(store)
 
 
-def _job(source: Source, skip_bad: bool) -> str:
-    """Digest of everything that the content of the store depends on."""
+def _job(source: Source) -> str:
+    """Digest of everything that the content of the store depends on; whether bad patches are set aside shows in its list of them."""
     parts = [
         SCHEMA_VERSION,
         _chunk_size(source),
         source.name,
         source.fingerprint,
-        skip_bad,
         [m.to_dict() for m in source.modalities],
     ]
     return sha256_of(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -150,10 +165,12 @@ def _chunk_size(source: Source) -> int:
     return CHUNK if any(modality.kind is Kind.RASTER for modality in source.modalities) else CHUNK_WITHOUT_RASTERS
 
 
-def _is_done(store: Path, job: str) -> bool:
+def _is_done(store: Path, job: str, skip_bad: bool) -> bool:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         description = json.loads((store / STORE_FILE).read_text(encoding="utf-8"))
-        return bool(description["provenance"]["job"] == job)
+        provenance = description["provenance"]
+        complete = not provenance["set_aside"] and not provenance["other_problems"]
+        return bool(provenance["job"] == job and (skip_bad or complete))
     return False
 
 
@@ -241,13 +258,21 @@ class _Writer:
         self.journal = journal
 
     @classmethod
-    def open(cls, folder: Path, source: Source, job: str) -> "_Writer":
-        """Opens the partial store of this very job, or starts one; what another job left is removed."""
+    def open(cls, folder: Path, source: Source, job: str, skip_bad: bool, discard: bool) -> "_Writer":
+        """Opens the partial store of this very job, or starts one.
+
+        Raises:
+            UsageError: if the folder holds patches of another job, or set bad ones aside that may not be skipped, unless it
+                may be discarded.
+        """
         journal: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError):
             journal = json.loads((folder / JOURNAL_FILE).read_text(encoding="utf-8"))
         writer = cls(folder, source, journal)
-        if journal.get("job") != job or not writer._cut_to_journal():
+        ours = journal.get("job") == job and (skip_bad or not journal["bad"])
+        if not ours and not discard and (journal.get("rows_done") or journal.get("bad")):
+            raise _in_the_way(folder, journal, job)
+        if not ours or not writer._cut_to_journal():
             remove_temporaries(folder)
             if not journal and folder.exists() and any(folder.iterdir()):
                 raise UsageError("is in the way of the packing", where=folder, fix="move or remove it")
@@ -378,6 +403,22 @@ class _Writer:
                 present = index[f"has_{modality.name}"].to_numpy(dtype=bool)
                 found[f"empty_bands.{modality.name}"] = empty_bands_column(modality, shards, present)
         return index.assign(**found)
+
+
+def _in_the_way(folder: Path, journal: dict[str, Any], job: str) -> UsageError:
+    """Says what a partial store holds that is not what is to be packed."""
+    if journal.get("job") == job:
+        patch_id, reason = journal["bad"][0]
+        aside = (
+            f"{len(journal['bad'])} bad patch{'es' * (len(journal['bad']) > 1)} aside (the first: {patch_id}: {reason})"
+        )
+        found = f"is a packing of these data that was interrupted, with {journal['rows_done']} patches; it set {aside}"
+        return UsageError(found, where=folder, fix="pass --skip-bad to go on with it, or remove it to start anew")
+    found = (
+        f"is a packing of other data, or with other options, that was interrupted, with {journal['rows_done']} patches"
+    )
+    fix = "finish it by the command that began it; or remove it, or (but for append) pass --overwrite, to start anew"
+    return UsageError(found, where=folder, fix=fix)
 
 
 def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:

@@ -28,6 +28,9 @@ from eofuse.tasks.objective import Objective
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
+WITHOUT_EFFECT = {"checkpoint_minutes"}
+"""Options of training on which no number depends: they tell no two runs apart."""
+
 RowsOfStep = Callable[[int], Rows]
 Evaluate = Callable[[], dict[str, float]]
 Progress = Callable[[int, int, str], None]
@@ -50,6 +53,7 @@ class TrainOptions(Options):
         precision: `auto` is bfloat16 where the device has it and float32 elsewhere.
         device: `auto` takes a CUDA device if there is one.
         threads: threads of the process; other numbers give other bits.
+        checkpoint_minutes: after so many minutes a checkpoint is written between two evaluations, too; changes no number.
     """
 
     steps: int | None = Field(default=None, ge=1)
@@ -65,6 +69,7 @@ class TrainOptions(Options):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1)
+    checkpoint_minutes: float = Field(default=5.0, gt=0)
 
     @model_validator(mode="after")
     def _check(self) -> "TrainOptions":
@@ -183,6 +188,7 @@ def fit(
     first = state.step
     started = time.perf_counter() - state.seconds
     logged: list[dict[str, Tensor]] = []
+    saved = time.perf_counter()
     module.train()
     for batch in loader.batches(rows_of_step(step) for step in range(first, 0 if state.stopped else last)):
         torch.manual_seed(seed * 1_000_003 + state.step)
@@ -200,14 +206,16 @@ def fit(
         logged.append({"loss": loss.detach(), **logs})
         state.step += 1
         if state.step not in evaluate_at:
+            if time.perf_counter() - saved > 60 * options.checkpoint_minutes:
+                _keep_losses(state, logged)
+                state.seconds = time.perf_counter() - started
+                _save(folder / CHECKPOINT_FILE, module, optimizer, state)
+                saved = time.perf_counter()
             if progress:
                 progress(state.step, last, "")
             continue
 
-        for name in logged[0]:
-            values = torch.stack([values[name] for values in logged]).float().cpu().tolist()
-            state.losses.setdefault(name, []).extend(values)
-        logged.clear()
+        _keep_losses(state, logged)
         loss_now, words = state.losses["loss"][-1], ""
         if not math.isfinite(loss_now):
             fix = "lower train.learning_rate"
@@ -226,6 +234,7 @@ def fit(
             save_best()
         state.seconds = time.perf_counter() - started
         _save(folder / CHECKPOINT_FILE, module, optimizer, state)
+        saved = time.perf_counter()
         curves.write(state.losses, state.evaluations)
         if progress:
             progress(state.step, last, words)
@@ -266,6 +275,14 @@ def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     """The steps after which the model is evaluated: evenly spaced, the last one included."""
     return {round(number * steps / evaluations) for number in range(1, evaluations + 1)} - {0}
+
+
+def _keep_losses(state: State, logged: list[dict[str, Tensor]]) -> None:
+    """Moves what was logged since the last time into the state; waits for the device."""
+    for name in logged[0]:
+        values = torch.stack([values[name] for values in logged]).float().cpu().tolist()
+        state.losses.setdefault(name, []).extend(values)
+    logged.clear()
 
 
 def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:

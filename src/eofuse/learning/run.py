@@ -35,7 +35,7 @@ from eofuse.learning.cautions import run_cautions, temperature_notes
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
-from eofuse.learning.loop import Progress, fit, open_fabric
+from eofuse.learning.loop import WITHOUT_EFFECT, Progress, fit, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
@@ -215,7 +215,7 @@ def _resolved(options: LearningOptions) -> LearningOptions:
 
 
 def start_run(options: LearningOptions, folder: Path) -> None:
-    """Makes a run folder with its recipe; one that holds this very recipe, but for the store's path, is gone on with.
+    """Makes a run folder with its recipe; one that holds this very recipe, but for what changes no number, is gone on with.
 
     Raises:
         UsageError: if the folder holds something else.
@@ -225,7 +225,9 @@ def start_run(options: LearningOptions, folder: Path) -> None:
         remove_temporaries(folder)
         if file.is_file():
             there = read_recipe(folder, type(options))
-            if recipe_text(there.model_copy(update={"data": options.data})) != recipe_text(options):
+            alike = {name: getattr(options.train, name) for name in WITHOUT_EFFECT}
+            train = there.train.model_copy(update=alike)
+            if recipe_text(there.model_copy(update={"data": options.data, "train": train})) != recipe_text(options):
                 fix = f"choose another folder, or go on with it by `eofuse resume {folder}`"
                 raise UsageError("exists and holds another run", where=folder, fix=fix)
         elif any(folder.iterdir()):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from eofuse.data.subsets import Amount
 from eofuse.learning.augment import AugmentOptions
+from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import RunOptions
 from eofuse.studies.picking import drawn
 from eofuse.studies.plan import Key, StudyPlan, at
@@ -64,7 +65,7 @@ class Cell:
         Args:
             data: digest of the store and of which patches have all modalities that the study needs.
         """
-        left_out: dict[str, Any] = {"name": True, "data": {"store", "require"}, "train": {"device"}}
+        left_out: dict[str, Any] = {"name": True, "data": {"store", "require"}, "train": {"device", *WITHOUT_EFFECT}}
         kind = "trained"
         if self.role not in ("search", "variant"):
             kind, left_out["weighting"] = self.role, True

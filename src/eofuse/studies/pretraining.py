@@ -11,6 +11,7 @@ from typing import Any
 from eofuse.config import merge, parse_options
 from eofuse.data.store import Store
 from eofuse.errors import UsageError
+from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, rehearse
 from eofuse.learning.pretraining.options import PretrainingOptions
@@ -58,7 +59,9 @@ class Pretraining:
         Args:
             data: fingerprint of the store.
         """
-        recipe = self.options.model_dump(mode="json", exclude={"name": True, "data": {"store"}, "train": {"device"}})
+        recipe = self.options.model_dump(
+            mode="json", exclude={"name": True, "data": {"store"}, "train": {"device", *WITHOUT_EFFECT}}
+        )
         return hashlib.sha256(json.dumps(["pretrained", recipe, data], sort_keys=True).encode()).hexdigest()[:16]
 
 
