@@ -38,11 +38,14 @@ class InThisProcess:
     def __init__(self, threads: int) -> None:
         self.process = SimpleNamespace(kill=lambda: None, wait=lambda: None, stdin=None, stdout=None)
 
-    def run(self, role: str, folder: Path, fingerprint: str) -> None:
-        from eofuse.studies.worker import run_cell
+    has_ended = False
+
+    def run(self, role: str, folder: Path, fingerprint: str):
+        from eofuse.studies.pool import outcome
+        from eofuse.studies.worker import answer
 
         with self.one:
-            run_cell(role, folder, fingerprint)
+            return outcome(answer({"role": role, "folder": str(folder), "fingerprint": fingerprint}))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -177,6 +177,7 @@ def study(
     to: AnyPath | None = None,
     overrides: Sequence[str] = (),
     workers: int | None = None,
+    retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> Study:
     """Runs a study to its end, or goes on with one that was interrupted, and writes its report.
@@ -187,6 +188,7 @@ def study(
         to: the study's folder; `studies/<name>` by default.
         overrides: `key.path=value` words.
         workers: processes at a time, one a core by default.
+        retry_failed: try runs again whose training diverged; what failed for other reasons is tried again anyway.
         progress: called with (runs done, runs in all, a few words).
 
     Raises:
@@ -202,6 +204,15 @@ def study(
         words += ["--store", os.fspath(store.path if isinstance(store, Store) else store)]
     if to is not None:
         words += ["--to", os.fspath(to)]
-    done = Study(run_study(plan, values, folder, workers=workers, command=shlex.join(words), progress=progress))
+    results = run_study(
+        plan,
+        values,
+        folder,
+        workers=workers,
+        retry_failed=retry_failed,
+        command=shlex.join(words),
+        progress=progress,
+    )
+    done = Study(results)
     done.report()
     return done

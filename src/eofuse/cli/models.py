@@ -218,6 +218,7 @@ def run_study(arguments: argparse.Namespace) -> int:
             to=arguments.to,
             overrides=arguments.overrides,
             workers=arguments.workers,
+            retry_failed=arguments.retry_failed,
             progress=progress,
         )
     for target in done.results.targets:
@@ -227,7 +228,7 @@ def run_study(arguments: argparse.Namespace) -> int:
     for note in notes(done.results):
         print(f"note: {note}")
     print(f"report: {(done.folder / REPORT_FILE).resolve()}")
-    return 0
+    return 1 if done.results.summary.get("failed") else 0
 
 
 def run_report(arguments: argparse.Namespace) -> int:

@@ -193,6 +193,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = command("study", models.run_study, "compare variants over seeds: leaderboard, tables, report")
     _recipe(add)
     add.add_argument("--to", metavar="STUDY", type=Path, help="the study's folder (default: studies/<name>)")
+    add.add_argument("--retry-failed", action="store_true", help="try runs again whose training diverged")
     _workers(add)
 
     add = command("report", models.run_report, "write the report of a finished study again")

@@ -151,7 +151,7 @@ def absence_tables(
     """
     by_variant: dict[str, list[tuple[Cell, Run, Predictions]]] = {}
     for cell, run, said in tested:
-        if is_asked(plan, cell):
+        if is_asked(plan, cell) and is_answered(plan, run):
             by_variant.setdefault(cell.variant, []).append((cell, run, said))
     answers = [
         Answers(name, task, runs, labels, never_lacked(plan.variants[name], prepared[name]))

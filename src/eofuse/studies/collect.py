@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.store import open_store
+from eofuse.errors import DataError
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from eofuse.evaluation.statistics import Predictions, Resampling
 from eofuse.files import replacing, write_text
@@ -27,7 +28,8 @@ from eofuse.learning.pretraining.run import PretrainedRun, open_pretraining
 from eofuse.learning.run import Run, open_run
 from eofuse.learning.split_table import SPLIT_FILE, write_split
 from eofuse.studies.absence import absence_tables
-from eofuse.studies.efficiency import Groups, labels_needed, to_full
+from eofuse.studies.efficiency import Groups, labels_needed, on_shared_seeds, to_full
+from eofuse.studies.failures import complete_seeds, failure_warnings
 from eofuse.studies.families import BASELINE, CONTROLS, TWINS, corrected
 from eofuse.studies.grid import TREES, Cell, frozen_name
 from eofuse.studies.labels import LabelCount
@@ -54,6 +56,7 @@ def collect(
     counts: Mapping[str, LabelCount],
     cost: Mapping[str, Any],
     command: str,
+    failed: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes `summary.json` and the tables into a study's folder.
 
@@ -66,17 +69,26 @@ def collect(
         counts: the amounts of labels (see `count_labels`).
         cost: seconds and energy of the whole study.
         command: what repeats it.
+        failed: the runs that failed (see `describe_failure`).
+
+    Raises:
+        DataError: if the baseline has no score with the most labels.
     """
-    runs = [(cell, open_run(path)) for cell, path in cells]
+    everything = [(cell, open_run(path)) for cell, path in cells]
+    runs = complete_seeds(everything, plan.folds)
+    warnings = failure_warnings(failed, plan.axes.seeds, plan.axes.folds)
     store = open_store(plan.options.data.store)
     label = Labels(counts)
     full = [(cell, run) for cell, run in runs if cell.role == "variant" and label.is_full(cell)]
+    if not any(cell.variant == plan.axes.baseline for cell, _ in full):
+        fix = "name another by study.baseline=NAME: finished runs are kept; or try runs again by --retry-failed"
+        raise DataError(f"the baseline has no score: {' '.join(warnings)}", where="study.baseline", fix=fix)
     labels = {cell.variant: run.options.labels for cell, run in reversed(full)}  # of the first seed and fold
     prepared = {
-        name: prepare(store, options.model_copy(update={"labels": labels[name]}))
+        name: prepare(store, options.model_copy(update={"labels": labels.get(name, options.labels)}))
         for name, options in plan.variants.items()
     }
-    warnings = list(dict.fromkeys(warning for each in prepared.values() for warning in each.warnings))
+    warnings += list(dict.fromkeys(warning for each in prepared.values() for warning in each.warnings))
     warnings += mixed_environments([run for _, run in runs])
     warnings += _start_notes([run for cell, run in runs if cell.role == "variant"])
     starts = [(start, open_pretraining(path)) for start, path in pretrained]
@@ -101,12 +113,13 @@ def collect(
             chapter.predictions().to_parquet(temporary, index=False)
         targets.append(chapter.describe(one))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    cells_table = pd.concat([_pretraining_cells(starts), _cells(runs, label)], ignore_index=True)
+    cells_table = pd.concat([_pretraining_cells(starts), _cells(everything, label)], ignore_index=True)
     joined |= {"cells": cells_table, "curves": _curves(runs, label)}
     for name, table in joined.items():
         with replacing(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
     summary = summarise_study(plan, recipe, prepared, runs, targets, warnings, counts, cost, command)
+    summary["failed"] = list(failed)
     write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -211,6 +224,8 @@ class _Chapter:
         for labels in self.label.counts:
             here = [(name, role) for name, role, count in self.groups if count == labels]
             for family, variant, other, role in self._pairs(here):
+                if not {(variant, "variant", labels), (other, role, labels)} <= self.groups.keys():
+                    continue  # its runs failed
                 runs, against = self.groups[variant, "variant", labels], self.groups[other, role, labels]
                 named = {"family": family, "variant": variant, "baseline": other, "n_labels": labels}
                 rows += self._compare(runs, against, named)
@@ -233,7 +248,8 @@ class _Chapter:
     ) -> list[dict[str, Any]]:
         """Paired differences between the runs of two rows of the leaderboard, a row a metric."""
         rows = []
-        for metric, comparison in self.resampling.compare(runs, against).items():
+        sides = on_shared_seeds(runs, against)
+        for metric, comparison in self.resampling.compare(*sides).items() if all(sides) else ():
             values = asdict(comparison)
             values.pop("warning")
             rows.append({**named, "metric": metric, **values})

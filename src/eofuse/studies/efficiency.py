@@ -35,11 +35,20 @@ def to_full(groups: Groups, baseline: str, resampling: Resampling) -> pd.DataFra
     for (variant, role, labels), runs in groups.items():
         if full is None or role != "variant" or (variant == baseline and labels == amounts[-1]):
             continue
-        for metric, comparison in resampling.compare(runs, full).items():
+        sides = on_shared_seeds(runs, full)
+        for metric, comparison in resampling.compare(*sides).items() if all(sides) else ():
             values = asdict(comparison)
             values.pop("warning")
             rows.append({"variant": variant, "n_labels": labels, "metric": metric, **values})
     return corrected(pd.DataFrame(rows, columns=list(TO_FULL)))
+
+
+def on_shared_seeds(
+    runs: Sequence[Predictions], against: Sequence[Predictions]
+) -> tuple[list[Predictions], list[Predictions]]:
+    """The runs of the seeds that both sides have, so that what is compared differs in nothing else; nothing if they share none."""
+    shared = {run.seed for run in runs} & {run.seed for run in against}
+    return [run for run in runs if run.seed in shared], [run for run in against if run.seed in shared]
 
 
 def labels_needed(groups: Groups, baseline: str, metric: str, resampling: Resampling) -> pd.DataFrame:

@@ -2,17 +2,22 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
+from typing import Any
 
-from eofuse.errors import DataError, UsageError
+from eofuse.errors import DataError
+from eofuse.studies.failures import Failure
 
 Job = tuple[str, Path]
+
+COMMAND = [sys.executable, "-m", "eofuse.studies.worker"]
 
 
 class Worker:
@@ -20,7 +25,7 @@ class Worker:
 
     def __init__(self, threads: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "eofuse.studies.worker"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -28,8 +33,17 @@ class Worker:
             start_new_session=True,  # Ctrl-C is for the study, which ends its processes
         )
 
-    def run(self, role: str, folder: Path, fingerprint: str) -> None:
-        """Has a cell run in a folder; raises what went wrong there."""
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is no more."""
+        return self.process.poll() is not None
+
+    def run(self, role: str, folder: Path, fingerprint: str) -> Failure | None:
+        """Runs a cell; gives why it failed, if it did.
+
+        Raises:
+            DataError: if no cell of the study can be run any more.
+        """
         assert self.process.stdin
         assert self.process.stdout
         try:
@@ -41,12 +55,26 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            fix = "its messages stand above, if it had any; run it again to go on, with fewer --workers if memory was short"
-            raise DataError("a process of the study ended", where=folder, fix=fix)
-        answer = json.loads(line)
-        if answer:
-            kind = DataError if answer["error"] == "data" else UsageError
-            raise kind(answer["what"], where=answer["where"], fix=answer["fix"])
+            self.process.wait()
+            return Failure("ended", f"its process ended{_cause(self.process.returncode)}")
+        return outcome(json.loads(line))
+
+
+def outcome(answer: Mapping[str, Any]) -> Failure | None:
+    """Why a cell failed, if it did, from what a worker answers (see `eofuse.studies.worker.answer`).
+
+    Raises:
+        DataError: if no cell of the study can be run any more.
+    """
+    if "ends" in answer:
+        raise DataError(**answer["ends"])
+    return Failure(**answer) if answer else None
+
+
+def _cause(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return " (killed: with fewer --workers there is more memory for each)"
+    return f" (signal {-code})" if code < 0 else f" (exit {code})"
 
 
 class Pool:
@@ -64,6 +92,7 @@ class Pool:
         self._workers: list[Worker] = []
         self._idle: SimpleQueue[Worker] = SimpleQueue()
         self._count = workers
+        self._stopping = False
 
     def __enter__(self) -> "Pool":
         return self
@@ -79,26 +108,33 @@ class Pool:
                 if pipe:
                     pipe.close()
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Runs jobs; gives each when it is done."""
-        while len(self._workers) < min(self._count, len(jobs)):
-            self._workers.append(Worker(self.threads))
-            self._idle.put(self._workers[-1])
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Failure | None]]:
+        """Runs jobs; gives each when it is done, with why it failed, if it did.
+
+        Raises:
+            DataError: if no job can be run any more.
+        """
+        while sum(not worker.has_ended for worker in self._workers) < min(self._count, len(jobs)):
+            self._idle.put(self._start())
         with ThreadPoolExecutor(self._count) as threads:
             waiting = [threads.submit(self._run, job) for job in jobs]
             try:
                 for finished in as_completed(waiting):
                     yield finished.result()
             except BaseException:
+                self._stopping = True
                 threads.shutdown(wait=False, cancel_futures=True)
                 for worker in self._workers:
                     worker.process.kill()  # lets the threads that wait for them end
                 raise
 
-    def _run(self, job: Job) -> Job:
+    def _run(self, job: Job) -> tuple[Job, Failure | None]:
         worker = self._idle.get()
         try:
-            worker.run(*job, self.fingerprint)
+            return job, worker.run(*job, self.fingerprint)
         finally:
-            self._idle.put(worker)
-        return job
+            self._idle.put(self._start() if worker.has_ended and not self._stopping else worker)
+
+    def _start(self) -> Worker:
+        self._workers.append(Worker(self.threads))
+        return self._workers[-1]

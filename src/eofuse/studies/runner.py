@@ -33,6 +33,13 @@ from eofuse.models.heads.base import PIXEL_KINDS
 from eofuse.studies.absence import is_answered, is_asked, job
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
+from eofuse.studies.failures import (
+    Failure,
+    describe_failure,
+    diverged_before,
+    forget_failure,
+    note_failure,
+)
 from eofuse.studies.grid import Cell, final_cells, search_cells
 from eofuse.studies.labels import count_labels
 from eofuse.studies.picking import PICKING
@@ -42,6 +49,8 @@ from eofuse.studies.pretraining import Pretraining, pretraining_name, rehearse_s
 from eofuse.studies.results import STUDY_FILE, StudyResults, read_results
 
 COST_FILE = "cost.json"
+
+NO_RATE = "training diverged at every learning rate"
 
 Progress = Callable[[int, int, str], None]
 
@@ -53,6 +62,7 @@ def run_study(
     folder: Path,
     *,
     workers: int | None = None,
+    retry_failed: bool = False,
     command: str = "",
     progress: Progress | None = None,
 ) -> StudyResults:
@@ -63,12 +73,13 @@ def run_study(
         recipe: its recipe as written, kept for the report.
         folder: where it is run; if it holds an interrupted study, that goes on.
         workers: processes at a time; by default one a core, each with the recipe's number of threads, or one on a GPU.
+        retry_failed: try runs again whose training diverged; what failed for other reasons is tried again anyway.
         command: what repeats it, for the report.
         progress: called with (runs done, runs in all, a few words).
 
     Raises:
         UsageError: if the folder holds something else.
-        DataError: if the data don't fit the study.
+        DataError: if the data don't fit the study, or no run of the baseline has a score after all others were run.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / STUDY_FILE).is_file():
         remove_temporaries(folder)
@@ -112,16 +123,21 @@ def run_study(
         planned += sum(is_asked(plan, cell) for cell in final)
         _check_questions(plan, final)
         total = len(plan.pretrainings) + planned
-        cells = _Cells(folder, data, pool, cost, total, progress)
+        cells = _Cells(folder, data, pool, cost, total, progress, retry_failed)
         pretrained = cells.run(plan.pretrainings)
         searched, tested = [], []
         for amounts in plan.stages:
             found = cells.run(search_cells(plan, amounts, rates))
-            rates |= best_learning_rates(found)
+            best = best_learning_rates(cells.finished(found))
+            cells.without_rate |= {cell.key for cell, _ in found} - best.keys()
+            if not best:
+                _refuse_divergence(found)
+            rates |= best
             searched += found
             tested += cells.run(final_cells(plan, rates, with_maps, amounts))
-        cells.take_away(plan, tested)
-    collect(plan, recipe, folder, searched + tested, pretrained, counts, cost.values, command)
+        cells.take_away(plan, cells.finished(tested))
+    every = cells.finished(searched + tested)
+    collect(plan, recipe, folder, every, cells.finished(pretrained), counts, cost.values, command, cells.failed)
     return read_results(folder)
 
 
@@ -158,19 +174,21 @@ def _check_questions(plan: StudyPlan, cells: Sequence[Cell]) -> None:
 def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[Key, float]:
     """The learning rate of the best search run by validation for each variant, fold and amount; the smaller one of equals.
 
-    Raises:
-        DataError: if every run of a variant diverged.
+    Those are left out of which every run diverged.
     """
     best: dict[Key, tuple[float, float]] = {}
     for cell, folder in searches:
         score = open_run(folder).result["score"]
         candidate = (-math.inf if score is None else score, -cell.options.train.learning_rate)
         best[cell.key] = max(best.get(cell.key, candidate), candidate)
-    for (variant, *_), (score, _) in best.items():
-        if score == -math.inf:
-            fix = "add smaller ones to study.search.learning_rates"
-            raise DataError("training diverged at every learning rate", where=f"study.variants.{variant}", fix=fix)
-    return {key: -negative for key, (_, negative) in best.items()}
+    return {key: -negative for key, (score, negative) in best.items() if score > -math.inf}
+
+
+def _refuse_divergence(searches: Sequence[tuple[Cell, Path]]) -> None:
+    """Raises a `DataError` if no variant can be trained."""
+    where = ", ".join(dict.fromkeys(f"study.variants.{cell.variant}" for cell, _ in searches))
+    fix = "add smaller ones to study.search.learning_rates"
+    raise DataError(f"{NO_RATE}, or the runs failed", where=where, fix=fix)
 
 
 def _uses_cuda(plan: StudyPlan) -> bool:
@@ -196,28 +214,43 @@ class _Cells:
         cost: to which their time is added.
         total: number of runs in all, for the progress.
         progress: told of every run that is done.
+        retry_failed: whether runs whose training diverged are tried again.
+
+    Attributes:
+        failed: the runs that failed (see `describe_failure`).
+        without_rate: variants, folds and amounts of labels for which no learning rate was found.
     """
 
     def __init__(
-        self, folder: Path, data: str, pool: Pool, cost: "_Cost", total: int, progress: Progress | None
+        self,
+        folder: Path,
+        data: str,
+        pool: Pool,
+        cost: "_Cost",
+        total: int,
+        progress: Progress | None,
+        retry_failed: bool,
     ) -> None:
-        self.folder, self.data, self.pool, self.cost, self.total, self.progress = (
-            folder,
-            data,
-            pool,
-            cost,
-            total,
-            progress,
-        )
+        self.folder, self.data, self.pool, self.cost = folder, data, pool, cost
+        self.total, self.progress, self.retry_failed = total, progress, retry_failed
+        self.failed: list[dict[str, Any]] = []
+        self._failed: dict[tuple[str, Path], Failure] = {}
+        self.without_rate: set[Key] = set()
+        self.unpicked: dict[Path, Failure] = {}
         self.weights: dict[tuple[str, str | None], str | None] = {}
         self.done = 0
 
     def run(self, cells: Sequence[AnyCell]) -> list[tuple[AnyCell, Path]]:
-        """Runs cells to their end; gives the folder of each. Cells of one identity are run once."""
+        """Runs cells to their end, but for those that fail; gives the folder of each. Cells of one identity are run once."""
         self._pick(cells)
         folders = [self._folder(cell) for cell in cells]
         by_folder = dict(zip(folders, cells, strict=True))
+        failed = {
+            folder: failure for folder, cell in by_folder.items() if (failure := self._kept_failure(cell, folder))
+        }
         for folder, cell in by_folder.items():  # store and device may have moved since the cell began
+            if folder in failed:
+                continue
             remove_temporaries(folder)
             options: LearningOptions = cell.options
             if isinstance(cell, Cell) and cell.pretraining:
@@ -226,21 +259,55 @@ class _Cells:
                 labels = cell.options.labels.model_copy(update={"order": str(order)})
                 options = options.model_copy(update={"labels": labels})
             write_text(folder / RECIPE_FILE, recipe_text(options))
-        jobs = [(cell.role, folder) for folder, cell in by_folder.items() if not _is_done(cell, folder)]
+        jobs = [
+            (cell.role, folder)
+            for folder, cell in by_folder.items()
+            if folder not in failed and not _is_done(cell, folder)
+        ]
         self._tell(len(cells) - len(jobs), "")
-        for _, folder in self.pool.run(jobs):
+        for (_, folder), failure in self.pool.run(jobs):
             self.cost.save()
-            self._tell(1, by_folder[folder].words)
-        return list(zip(cells, folders, strict=True))
+            words = by_folder[folder].words
+            forget_failure(folder)
+            if failure:
+                failed[folder] = failure
+                note_failure(folder, failure)
+                words = f"{words}: failed, {failure.why}"
+            self._tell(1, words)
+        found = list(zip(cells, folders, strict=True))
+        self.failed += [describe_failure(cell, failed[folder]) for cell, folder in found if folder in failed]
+        self._failed |= {(cell.role, folder): failed[folder] for cell, folder in found if folder in failed}
+        return found
+
+    def finished(self, runs: Sequence[tuple[AnyCell, Path]]) -> list[tuple[AnyCell, Path]]:
+        """Those of the runs that did not fail."""
+        return [(cell, folder) for cell, folder in runs if (cell.role, folder) not in self._failed]
+
+    def _kept_failure(self, cell: Cell | Pretraining, folder: Path) -> Failure | None:
+        """Why a cell is not run, if it is not: it diverged before, or what it needs failed."""
+        if _is_done(cell, folder):
+            return None
+        if isinstance(cell, Cell):
+            if cell.role == "variant" and cell.key in self.without_rate:
+                return Failure("blocked", NO_RATE)
+            if cell.pretraining and (start := self._failed.get(("pretraining", self._folder(cell.pretraining)))):
+                return Failure("blocked", f"the pretraining '{cell.pretraining.name}' failed: {start.why}")
+            if (order := self._order(cell)) and not order.is_file():
+                why = self.unpicked[order].why if order in self.unpicked else "it failed"
+                return Failure("blocked", f"the run that picks its labels gave none: {why}")
+        return None if self.retry_failed else diverged_before(folder)
 
     def take_away(self, plan: StudyPlan, tested: Sequence[tuple[Cell, Path]]) -> None:
         """Asks final runs about their test patches again, with modalities taken away, if the study wants that."""
         asked = [(cell, folder) for cell, folder in tested if is_asked(plan, cell)]
         waiting = {folder: cell for cell, folder in asked if not is_answered(plan, open_run(folder))}
         self._tell(len(asked) - len(waiting), "")
-        for _, folder in self.pool.run([(job(plan.axes), folder) for folder in waiting]):
+        for (_, folder), failure in self.pool.run([(job(plan.axes), folder) for folder in waiting]):
             self.cost.save()
-            self._tell(1, f"{waiting[folder].words}, without some inputs")
+            words = f"{waiting[folder].words}, without some inputs"
+            if failure:
+                self.failed.append(describe_failure(waiting[folder], failure, "without"))
+            self._tell(1, words)
 
     def _pick(self, cells: Sequence[Cell | Pretraining]) -> None:
         """Lets finished runs pick the labels of the cells that have more."""
@@ -248,10 +315,13 @@ class _Cells:
         jobs = [
             (f"{PICKING}{cell.options.labels.picked_by}", order.parent)
             for order, cell in orders.items()
-            if order and not order.is_file()
+            if order and not order.is_file() and cell.before and _is_done(cell.before, order.parent)
         ]
-        for _ in self.pool.run(jobs):
+        orders_of = {order.parent: order for order in orders if order}
+        for (_, folder), failure in self.pool.run(jobs):
             self.cost.save()
+            if failure:
+                self.unpicked[orders_of[folder]] = failure
 
     def _order(self, cell: Cell) -> Path | None:
         """Where the order of labels lies that a cell takes the first of, if they are picked."""

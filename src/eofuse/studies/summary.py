@@ -74,7 +74,11 @@ def summarise_study(
         "name": plan.name,
         "title": plan.axes.title or plan.name.replace("_", " "),
         "targets": list(targets),
-        "twins": [{"together": together, "alone": alone} for together, alone in plan.twins.items()],
+        "twins": [
+            {"together": together, "alone": alone}
+            for together, alone in plan.twins.items()
+            if {together, *alone.values()} <= {variant for variant, _ in finals}
+        ],
         "weighting": baseline.weighting,
         "baseline": plan.axes.baseline,
         **facts,

@@ -9,6 +9,8 @@ import os
 import queue
 import sys
 import threading
+import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from eofuse.learning.transfer import forget_start
 from eofuse.learning.without import test_without
 from eofuse.locks import writing
 from eofuse.studies.absence import WITHOUT, taken_away
+from eofuse.studies.failures import Failure
 from eofuse.studies.picking import PICKING
 
 PATIENCE_S = 60
@@ -48,15 +51,19 @@ CONTROLS = {
 """What fills the run folder of a control, by role."""
 
 
+class ChangedStoreError(DataError):
+    """The store is not the one of the study, so that no run of it makes sense."""
+
+
 def run_cell(role: str, folder: Path, fingerprint: str) -> None:
     """Runs a cell in its folder, or goes on with it; a search run never looks at the test patches.
 
     Raises:
-        DataError: if the store is not the one of the study.
+        ChangedStoreError: if the store is not the one of the study.
     """
     options: LearningOptions = read_recipe(folder, PretrainingOptions if role == "pretraining" else RunOptions)
     if open_store(options.data.store).fingerprint != fingerprint:
-        raise DataError(
+        raise ChangedStoreError(
             "the store has changed since the study began", where=options.data.store, fix="run the study again"
         )
     with writing(folder, PATIENCE_S), threadpool_limits(options.train.threads):
@@ -94,16 +101,23 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may write between the answers
     while True:
         job = json.loads(jobs.get())
-        answers.write(json.dumps(_answer(job)) + "\n")
+        answers.write(json.dumps(answer(job)) + "\n")
         answers.flush()
 
 
-def _answer(job: dict[str, Any]) -> dict[str, Any]:
+def answer(job: dict[str, Any]) -> dict[str, Any]:
+    """Nothing; or the failure of this cell alone, by `kind` and `why`; or the error that ends the study, as it is raised there."""
     try:
         run_cell(job["role"], Path(job["folder"]), job["fingerprint"])
+    except ChangedStoreError as error:
+        return {"ends": {"what": error.what, "where": error.where, "fix": error.fix}}
+    except DivergenceError as error:
+        return asdict(Failure("diverged", error.what))
     except EofuseError as error:
-        kind = "data" if isinstance(error, DataError) else "usage"
-        return {"error": kind, "what": error.what, "where": error.where, "fix": error.fix}
+        return asdict(Failure("error", str(error)))
+    except Exception as error:  # memory, a damaged library, a mistake of ours: the other cells can still be run
+        traceback.print_exc()
+        return asdict(Failure("error", f"{type(error).__name__}: {error}".splitlines()[0]))
     return {}
 
 
