@@ -16,6 +16,7 @@ from eofuse.learning.run import ENVIRONMENT_FILE, read_options, train_run
 from eofuse.studies import pool, worker
 from eofuse.studies.failures import failure_warnings
 from eofuse.studies.pool import Pool
+from eofuse.studies.results import read_results
 
 
 class Failing:
@@ -99,7 +100,7 @@ def test_a_variant_that_can_not_be_trained_has_no_score(values, failing, tmp_pat
     failing.fails = {("radar", 0): diverged()}
     (tmp_path / "study.yaml").write_text(write_yaml(values))
     assert main(["study", str(tmp_path / "study.yaml"), "--to", str(tmp_path / "study"), "--workers", "1"]) == 1
-    results = recipes.open_study(tmp_path / "study").results
+    results = read_results(tmp_path / "study")
     assert "radar" not in set(results.leaderboard["variant"])
     assert "radar (frozen random)" in set(results.leaderboard["variant"])
     assert "radar: 2 runs failed, so it has no score" in capsys.readouterr().out

@@ -39,6 +39,8 @@ from eofuse.studies.split_table import write_study_split
 from eofuse.studies.summary import control_warnings, mixed_environments, summarise_study
 from eofuse.tasks import Task
 
+SUMMARY_FILE = "summary.json"
+
 CURVE_POINTS = 200
 
 COMPARED = ("metric", "difference", "low", "high", "p", "n_seeds", "n_test", "n_scenes")
@@ -100,6 +102,7 @@ def collect(
     warnings += control_warnings(runs)
     if plan.axes.folds:
         warnings = _warnings_of_all_folds(warnings, prepared[plan.axes.baseline], runs)
+    (folder / SUMMARY_FILE).unlink(missing_ok=True)  # until all tables are those of one time
     write_study_split(_split_tables(runs, starts, label), folder)
     tables: dict[str, list[pd.DataFrame]] = {}
     targets = []
@@ -120,7 +123,7 @@ def collect(
             table.to_parquet(temporary, index=False)
     summary = summarise_study(plan, recipe, prepared, runs, targets, warnings, counts, cost, command)
     summary["failed"] = list(failed)
-    write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
 class _Chapter:
