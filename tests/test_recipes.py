@@ -62,7 +62,8 @@ def test_a_study_recipe_runs_to_its_report(name, request, tmp_path):
     study = eofuse.study(shrunk(name), store=store, to=tmp_path / "study", workers=1)
     variants = set(read_yaml(RECIPES / name)["study"]["variants"])
     assert variants <= set(study.leaderboard()["variant"])
-    assert (study.folder / "report.html").exists()
+    report = (study.folder / "report.html").read_text(encoding="utf-8")
+    assert name != "ben_real_40.yaml" or "prove nothing" in report  # of forty patches
 
 
 @pytest.mark.parametrize("name", names("pretrain"))
@@ -74,11 +75,6 @@ def test_a_pretraining_recipe_runs(name, simulated_store, tmp_path):
 @pytest.mark.parametrize("name", sorted({*names("task"), *names("tasks")} - {*names("study")}))
 def test_a_run_recipe_runs(name, simulated_store, tmp_path):
     assert eofuse.train(shrunk(name), store=simulated_store, to=tmp_path / "run").test
-
-
-def test_the_report_on_forty_real_patches_says_that_they_prove_nothing(real_store, tmp_path):
-    study = eofuse.study(shrunk("ben_real_40.yaml"), store=real_store, to=tmp_path / "study", workers=1)
-    assert "prove nothing" in study.report().read_text()
 
 
 def test_the_tutorials_lab_is_whole():
