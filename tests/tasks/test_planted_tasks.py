@@ -1,5 +1,6 @@
 """A signal that only one modality holds is learned from it, and from no other, whatever the task."""
 
+import numpy as np
 import pytest
 
 from eofuse.config import merge, parse_options
@@ -10,11 +11,12 @@ from fake_source import MappedSource
 
 
 class ScalarSource(MappedSource):
-    """The value is that of the season, and no pixel knows it."""
+    """The value follows the season, with noise of its own (a copy would be refused), and no pixel knows it."""
 
     def plant(self):
         super().plant()
-        self.index["value"] = 100 + 50 * self.index["season.season_s2"]
+        noise = np.random.default_rng(1).normal(0, 2, self.patches)
+        self.index["value"] = 100 + 50 * self.index["season.season_s2"] + noise
 
 
 @pytest.fixture(scope="module")
