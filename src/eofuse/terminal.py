@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eofuse.data.describe import Description
+from eofuse.data.scenes import Scenes
 from eofuse.data.splits import Leakage
 from eofuse.data.store import Store
 from eofuse.reports import wording
@@ -93,10 +94,13 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
     if len(classes):
         yield _table("Classes", classes.assign(share=classes["share"].map("{:.1%}".format)))
     scenes = description.scenes
+    found = Scenes(len(store), *(int(scenes[name]) for name in ("scenes", "blocks", "unknown")))
     smallest, largest = scenes["smallest"], scenes["largest"]
     sizes = f"{smallest} to {largest} patches each, median {scenes['median']:g}"
     sizes = f"{counted(int(largest), 'patch', 'patches')} each" if smallest == largest else sizes
-    yield Text(f"{counted(int(scenes['scenes']), 'scene')}, {sizes}")
+    yield Text(f"{found.words}, {sizes}" if found.scenes + found.blocks else found.words)
+    if found.unknown:
+        yield Text(f"note: {found.note}; a split by scene is a random one for them, as far as anyone knows")
     parts = ", ".join(f"{count} {name}" for name, count in description.splits.items())
     yield Text(f"published split: {parts or 'none'}")
     yield _table("How leaky each split protocol is: test patches that", _leakage(description.leakage))
@@ -111,7 +115,7 @@ def provenance_lines(store: Store) -> Iterator[str]:
             methods = facts.get("resampling", {}).get(name, {})
             how = f" ({', '.join(methods)})" if methods else ""
             yield f"{name}: brought to the reference's grid in {counted(count, member)}{how}"
-    if "table" in store.provenance:
+    if "table" in store.provenance and "itself" not in store.provenance["table"]["scenes"]:  # as older versions said
         yield f"scenes are {store.provenance['table']['scenes']}"
 
 
@@ -143,13 +147,20 @@ def _leakage(leakage: Mapping[str, Leakage]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _tested_scenes(rows: pd.DataFrame) -> Scenes:
+    """The scenes of the test patches of a table of scores; tables made before have no counts of those that are not known."""
+    patches, count = int(rows["n_test"].iloc[0]), int(rows["n_scenes"].iloc[0])
+    blocks, unknown = (int(rows[name].iloc[0]) if name in rows else 0 for name in ("n_blocks", "n_unknown"))
+    return Scenes(patches, count - blocks - unknown, blocks, unknown)
+
+
 def scores_tables(scores: pd.DataFrame) -> Iterator[Table]:
     """Scores with their intervals, a table a target."""
     for target, rows in scores[scores["value"].notna()].groupby("target", sort=False):
-        patches, scenes = rows["n_test"].iloc[0], rows["n_scenes"].iloc[0]
+        found = _tested_scenes(rows)
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
-        table.title = f"{target}: {counted(patches, 'test patch', 'test patches')} from {counted(scenes, 'scene')}"
-        table.caption = "Intervals: 95 %, over test scenes."
+        table.title = f"{target}: {counted(found.patches, 'test patch', 'test patches')} from {found.words}"
+        table.caption = f"Intervals: 95 %, over test scenes{f' ({found.note})' if found.note else ''}."
         if {"coverage", "ece"} & set(rows["metric"]):
             table.caption += " ece: calibration error; coverage: of the 90 % predictive interval."
         for heading in ("predictor", "metric", "value", "95 % interval"):
@@ -172,12 +183,12 @@ def attribution_tables(table: pd.DataFrame, targets: Mapping[str, Mapping[str, A
     for target, facts in targets.items():
         metric = facts["metric"]
         rows = table[(table["target"] == target) & (table["metric"] == metric)]
-        patches, scenes, unit = (rows[name].iloc[0] for name in ("n_test", "n_scenes", "unit"))
+        found, unit = _tested_scenes(rows), rows["unit"].iloc[0]
         whole, constant = facts["whole"][metric], facts["constant"][metric]
         shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
         shown.title = (
             f"{target}: {metric} {whole:.3f}, constant predictor {constant:.3f}{f' {unit}' if unit else ''}; "
-            f"{counted(patches, 'test patch', 'test patches')} from {counted(scenes, 'scene')}"
+            f"{counted(found.patches, 'test patch', 'test patches')} from {found.words}"
         )
         shown.caption = (
             "Positive: helps. Shapley values sum to what the model gains over the constant predictor. Intervals: over "

@@ -316,6 +316,13 @@ def test_an_unknown_neighbourhood_is_called_unknown(tmp_path: Path) -> None:
     assert "0 (0 %)unknown" in Page(report(tmp_path, changes={"leakage": leakage})).text
 
 
+def test_scenes_that_are_not_known_are_not_counted(tmp_path: Path) -> None:
+    unknown = {"patches": 30, "scenes": 0, "blocks": 0, "unknown": 30}
+    text = Page(report(tmp_path, n_test=30, changes={"known_scenes": {"test": unknown}})).text
+    assert "30 test patches from scenes that are not known" in text
+    assert "test patches from 30 scenes" not in text
+
+
 def test_a_study_of_one_variant_and_one_seed_is_reported(tmp_path: Path) -> None:
     text = Page(report(tmp_path, variants=VARIANTS[:1])).text
     assert "It is the only variant; nothing was compared." in text

@@ -11,6 +11,7 @@ from eofuse.data.balance import Balance, balance, natural_target
 from eofuse.data.duplicates import Duplicates, find_duplicates
 from eofuse.data.leakage import protocol_leakage
 from eofuse.data.scan import Scan, scan_store
+from eofuse.data.scenes import Scenes, scenes_of
 from eofuse.data.splits import Leakage, Protocol, Split, SplitOptions, leakage, make_split
 from eofuse.data.store import Store
 from eofuse.data.targets import make_target
@@ -30,7 +31,7 @@ class DataCard:
         protocol: how it was made.
         instead: why it is not by scene, empty if it is or was asked for.
         part: number of the part of each patch of the store, −1 for none, (patches,).
-        scenes: part → scenes.
+        scenes: part → its scenes, as far as they are known.
         leakage: how leaky the split is.
         protocols: how leaky each possible protocol is.
         presence: a row a modality, a column a part: patches that have it.
@@ -47,7 +48,7 @@ class DataCard:
     protocol: str
     instead: str
     part: npt.NDArray[np.int64]
-    scenes: dict[str, int]
+    scenes: dict[str, Scenes]
     leakage: Leakage
     protocols: dict[str, Leakage]
     presence: pd.DataFrame
@@ -94,7 +95,7 @@ def look_at(
         protocol=name,
         instead=instead,
         part=part,
-        scenes={key: int(store.index["scene"].iloc[chosen].nunique()) for key, chosen in split.parts().items()},
+        scenes={key: scenes_of(store.index.iloc[chosen]) for key, chosen in split.parts().items()},
         leakage=leakage(store.index, split),
         protocols=protocol_leakage(store.index, SplitOptions(split_seed=seed)),
         presence=pd.DataFrame(

@@ -9,6 +9,7 @@ import pandas as pd
 from eofuse.data.gaps import empty_bands
 from eofuse.data.leakage import protocol_leakage
 from eofuse.data.loading import Loader, in_order
+from eofuse.data.scenes import scenes_of
 from eofuse.data.splits import Leakage, SplitOptions
 from eofuse.data.statistics import channel_moments
 from eofuse.data.store import Store
@@ -28,7 +29,8 @@ class Description:
         channels: modality, channel, unit, mean, std, minimum, maximum, patches, and in how many of them it is empty.
         classes: target, class, patches, scenes, share; for every target that the store knows (of
             class maps, the share of pixels).
-        scenes: patches a scene: count, smallest, median, largest.
+        scenes: how many scenes, spatial blocks in place of scenes, and patches of unknown scene; patches a scene or block:
+            smallest, median, largest.
         splits: published part → patches.
         leakage: protocol → leakage.
     """
@@ -43,17 +45,20 @@ class Description:
 
 def describe_store(store: Store) -> Description:
     """Reads a store once and describes it."""
-    sizes = store.index["scene"].value_counts()
+    sizes = store.index["scene"].value_counts()  # of scenes that are known
+    found = scenes_of(store.index)
     parts = store.index["split"].value_counts()
     return Description(
         modalities=_modalities(store),
         channels=_channels(store),
         classes=_classes(store),
         scenes={
-            "scenes": len(sizes),
-            "smallest": int(sizes.min()),
-            "median": float(sizes.median()),
-            "largest": int(sizes.max()),
+            "scenes": found.scenes,
+            "blocks": found.blocks,
+            "unknown": found.unknown,
+            "smallest": int(sizes.min()) if len(sizes) else 0,
+            "median": float(sizes.median()) if len(sizes) else 0.0,
+            "largest": int(sizes.max()) if len(sizes) else 0,
         },
         splits={str(name): int(count) for name, count in parts.items()},
         leakage=protocol_leakage(store.index, SplitOptions()),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from eofuse.data.card import DataCard
 from eofuse.data.leakage import less_leaky
+from eofuse.data.scenes import STAND_IN_KM, scenes_of
 from eofuse.data.store import Store
 from eofuse.errors import MOST_NAMES
 from eofuse.modalities import Kind
@@ -53,7 +54,7 @@ def findings(store: Store, card: DataCard) -> list[Finding]:
         *_classes(card),
         *_bands(store, card),
         *_presence(store, card),
-        *_scenes(card),
+        *_scenes(store, card),
         *_facts(store, card),
     ]
     return sorted(found, key=lambda finding: WEIGHTS.index(finding.weight))
@@ -199,10 +200,18 @@ def _presence(store: Store, card: DataCard) -> Iterator[Finding]:
             yield Finding("know", what, "runs that need it leave them out, unless the recipe allows gaps", "presence")
 
 
-def _scenes(card: DataCard) -> Iterator[Finding]:
-    count = card.scenes["test"]
-    if count < FEW_SCENES:
-        what = f"the test patches come from {count} scene{'s' * (count != 1)} only"
+def _scenes(store: Store, card: DataCard) -> Iterator[Finding]:
+    whole, test = scenes_of(store.index), card.scenes["test"]
+    if whole.unknown:
+        of = "the patches" if whole.unknown == len(store) else f"{whole.unknown:,} of {len(store):,} patches"
+        what = f"the scene of {of} is not known: as far as anyone knows, a split by scene is a random one for them"
+        fix = "pack with `scene`, the column with what samples share (acquisition, site, field)"
+        yield Finding("look", what, fix, "split")
+    if whole.blocks:
+        what = f"blocks of {STAND_IN_KM} km stand in for scenes that the data do not name"
+        yield Finding("know", what, "pack with `scene`, if there is a column with what samples share", "split")
+    if not test.unknown and test.units < FEW_SCENES:
+        what = f"the test patches come from {test.words} only"
         fix = (
             "patches of a scene are alike: expect wide intervals, or test on every scene once with `split: {folds: 5}`"
         )

@@ -7,7 +7,8 @@ Where patches are drawn or kept together by scene, a patch of unknown scene is a
 known. `scenes_of` counts the ones and the others, and its words say which is which.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 SCENE_KIND = "scene_kind"
 GIVEN, PLACE = "given", "place"
 STAND_IN_KM = 50
+FEW_SCENES = 20
 
 
 def units(index: pd.DataFrame) -> npt.NDArray[Any]:
@@ -75,9 +77,10 @@ class Scenes:
             said.append(f"blocks of {STAND_IN_KM} km stand in for scenes that the data do not name")
         return "; ".join(said)
 
-    def as_dict(self) -> dict[str, int]:
-        """JSON-ready."""
-        return {"patches": self.patches, "scenes": self.scenes, "blocks": self.blocks, "unknown": self.unknown}
+    @property
+    def is_few(self) -> bool:
+        """Whether they are known to be too few for more than rough intervals."""
+        return not self.unknown and self.units < FEW_SCENES
 
 
 def scenes_of(index: pd.DataFrame) -> Scenes:
@@ -88,8 +91,29 @@ def scenes_of(index: pd.DataFrame) -> Scenes:
     return Scenes(len(index), int(named), int(blocks), int((~known).sum()))
 
 
-def scenes_from(facts: Mapping[str, int] | int, patches: int) -> Scenes:
-    """What `Scenes.as_dict` gave, or a number of scenes as older runs and studies wrote it."""
-    if isinstance(facts, int):
-        return Scenes(patches, facts)
-    return Scenes(facts["patches"], facts["scenes"], facts["blocks"], facts["unknown"])
+def with_kinds(index: pd.DataFrame, provenance: Mapping[str, Any]) -> pd.DataFrame:
+    """The index of a store of schema 1 or 2, in which made-up scenes looked like others, with what is known of them.
+
+    Args:
+        index: as it was stored.
+        provenance: of the store, which says where the scenes of a table came from.
+    """
+    words = list(_words_on_scenes(provenance))
+    scene = index["scene"].astype(object)
+    if not words or any("itself" in each or "themselves" in each for each in words):
+        scene = scene.where(scene != index["patch_id"], None)
+    is_block = np.zeros(len(index), dtype=bool)
+    if any("spatial blocks" in each for each in words):
+        only = len(words) == 1 and "column" not in words[0] and "parts" not in provenance
+        is_block = np.array([only or bool(re.fullmatch(r"b-?\d+_-?\d+", str(name))) for name in scene], dtype=bool)
+    kind = pd.Series([PLACE if block else GIVEN for block in is_block], dtype=object, index=index.index)
+    kind = kind.where(scene.notna(), None)
+    return index.assign(scene=scene.where(scene.notna(), None), scene_kind=kind)
+
+
+def _words_on_scenes(provenance: Mapping[str, Any]) -> Iterator[str]:
+    """What a table, or each of several, said of its scenes."""
+    if "table" in provenance:
+        yield str(provenance["table"].get("scenes", ""))
+    for part in provenance.get("parts", ()):
+        yield from _words_on_scenes(part.get("provenance", {}))

@@ -12,10 +12,11 @@ a modality has zeros there (of a series, NaN) and `has_<modality>` false in the 
 step: days since 1970-01-01 if the modality is `dated`, else the step's number; NaN there is a step that does not exist, and NaN
 in a channel is a gap. Vectors and categories are columns `<modality>.<channel>`.
 
-Index columns: `patch_id`, `patch_id_s1`, `scene`, `tile`, `column`, `row` (−1: unknown), `lon`, `lat`, `crs`, `ulx`, `uly`, `grid_a`,
-`grid_b`, `grid_d`, `grid_e`, `grid_width`, `grid_height` (the pixel grid: see `eofuse.data.georeference`), `time_s2`, `time_s1`,
-`split` (published: train, validation, test), `has_<modality>`, `empty_bands.<modality>` (names of the channels of a raster or series
-that hold no value), `worldcover_fraction.<class>`, `labels_43`, `labels_19`.
+Index columns: `patch_id`, `patch_id_s1`, `scene` (null: unknown), `scene_kind` (see `eofuse.data.scenes`), `tile`, `column`, `row`
+(−1: unknown), `lon`, `lat`, `crs`, `ulx`, `uly`, `grid_a`, `grid_b`, `grid_d`, `grid_e`, `grid_width`, `grid_height` (the pixel grid:
+see `eofuse.data.georeference`), `time_s2`, `time_s1`, `split` (published: train, validation, test), `has_<modality>`,
+`empty_bands.<modality>` (names of the channels of a raster or series that hold no value), `worldcover_fraction.<class>`, `labels_43`,
+`labels_19`.
 """
 
 import json
@@ -33,6 +34,7 @@ import pandas as pd
 from eofuse.data.doors import wrong_door
 from eofuse.data.georeference import recovered
 from eofuse.data.problems import Problem
+from eofuse.data.scenes import with_kinds
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import sha256
 from eofuse.modalities import Kind, Modality, find_modality
@@ -288,7 +290,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
             raise DataError(found, where=file, fix=fix)
         index = pd.read_parquet(folder / INDEX_FILE)
         if version < 3:
-            index = recovered(index, tuple(description["patch_size"]))
+            index = with_kinds(recovered(index, tuple(description["patch_size"])), description["provenance"])
         store = Store(folder, description, index)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"can't be read: {error}", where=folder, fix="run `eofuse pack` again") from None

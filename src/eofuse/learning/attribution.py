@@ -22,13 +22,14 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.loading import Batch, Loader, Rows
+from eofuse.data.scenes import scenes_of, units
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.evaluation.attribution import Estimate, Game, Subset, attribute_gain
 from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.permutation import importance, permute_scenes, tells_scenes
 from eofuse.evaluation.statistics import LeftOut, Resampling, few_scenes_warning
 from eofuse.files import replacing, write_text
-from eofuse.learning.evaluate import metric_unit
+from eofuse.learning.evaluate import metric_unit, unknown_scenes
 from eofuse.learning.without import NEVER_SAW_GAPS, Tested, never_lacked, open_tested, predict_from
 from eofuse.modalities import Kind
 from eofuse.tasks import Evidence, Task
@@ -184,7 +185,7 @@ class _Input:
         there = test[tested.prepared.present[self.modality][test]]
         givers = np.arange(len(store))
         if self.channel is None:
-            givers[there] = there[permute_scenes(store.index["scene"].to_numpy()[there], seed)]
+            givers[there] = there[permute_scenes(units(store.index)[there], seed)]
         else:
             givers[there] = np.random.default_rng(seed).permutation(there)
         position = None
@@ -236,7 +237,7 @@ def judged(task: Task) -> list[str]:
 def _line(
     tested: Tested, task: Task, metric: str, kind: str, name: str, found: Estimate, spread: float
 ) -> dict[str, Any]:
-    scenes = tested.places(task)["scene"]
+    places = pd.DataFrame(tested.places(task))
     return {
         "target": task.name,
         "kind": kind,
@@ -244,8 +245,9 @@ def _line(
         "metric": metric,
         **asdict(found),
         "spread": spread,
-        "n_test": len(scenes),
-        "n_scenes": len(np.unique(scenes)),
+        "n_test": len(places),
+        "n_scenes": len(np.unique(units(places))),
+        **unknown_scenes(scenes_of(tested.prepared.store.index.iloc[places["row"]])),
         "unit": metric_unit(task, metric),
     }
 
@@ -266,7 +268,7 @@ def _warnings(tested: Tested, shown: Mapping[str, str], scenes: int) -> list[str
         rows = train[tested.prepared.present[modality.name][train]][:MOST_ROWS]
         values = Loader(store, {modality.name: options.inputs[modality.name]}).read(rows).inputs[modality.name].numpy()
         numbers = np.nan_to_num(values.reshape(len(rows), -1).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        share = tells_scenes(numbers, store.index["scene"].to_numpy()[rows])
+        share = tells_scenes(numbers, units(store.index)[rows])
         if share >= TELLING:
             found.append(
                 f"'{modality.name}' tells the scene of {share:.0%} of the training patches: the model could learn scenes by heart "

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from eofuse.data.scenes import Scenes, scenes_of, units
 from eofuse.data.store import open_store
 from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.statistics import Predictions, Resampling
@@ -25,9 +26,11 @@ def evaluate(run_folder: str | os.PathLike[str]) -> pd.DataFrame:
         run_folder: a trained run.
 
     Returns:
-        A row a target, predictor (`run`, `constant`) and metric: value, low, high (95 % interval over scenes), n_test,
-        n_scenes, unit. Besides the metrics of the task: expected calibration error before (`ece_raw`) and after temperature scaling
-        (`ece`); for numbers, `coverage` and `interval_width` of the 90 % predictive interval.
+        A row a target, predictor (`run`, `constant`) and metric: value, low, high (95 % interval over scenes), n_test, n_scenes
+        (what is left out in turn: scenes, and patches whose scene is not known), n_blocks (those of them that are spatial blocks
+        in place of scenes), n_unknown (patches whose scene is not known), unit. Besides the metrics of the task: expected
+        calibration error before (`ece_raw`) and after temperature scaling (`ece`); for numbers, `coverage` and `interval_width`
+        of the 90 % predictive interval.
     """
     run = test_run(Path(run_folder))
     prepared = prepare(open_store(run.options.data.store), run.options)
@@ -40,15 +43,21 @@ def evaluate(run_folder: str | os.PathLike[str]) -> pd.DataFrame:
         same = Predictions(constant[task.name], said.scenes, said.patch_ids, said.seed, said.fold)
         resampling = Resampling(task.score)
         for predictor, predictions in (("run", said), ("constant", same)):
+            tested = scenes_of(prepared.store.index.iloc[task.known(rows)])
             labels = {"target": task.name, "predictor": predictor}
             lines += [
-                {**labels, **row, "unit": metric_unit(task, row["metric"])}
+                {**labels, **row, **unknown_scenes(tested), "unit": metric_unit(task, row["metric"])}
                 for row in score_rows(predictions, resampling)
             ]
     scores = pd.DataFrame(lines)
     with replacing(run.folder / EVALUATION_FILE) as temporary:
         scores.to_csv(temporary, index=False)
     return scores
+
+
+def unknown_scenes(found: Scenes) -> dict[str, int]:
+    """Columns of a table of scores that say how many of its scenes are none that the data name."""
+    return {"n_blocks": found.blocks, "n_unknown": found.unknown}
 
 
 def metric_unit(task: Task, metric: str) -> str:
@@ -60,7 +69,7 @@ def to_predictions(table: pd.DataFrame, task: Task, seed: int, fold: int) -> Pre
     """A run's table of test patches as the statistics take it."""
     return Predictions(
         evidence=from_columns(table, task.kind, len(task.classes)),
-        scenes=table["scene"].to_numpy(dtype=str),
+        scenes=units(table).astype(str),
         patch_ids=table["patch_id"].to_numpy(dtype=str),
         seed=seed,
         fold=fold,

@@ -13,6 +13,7 @@ import torch
 
 from eofuse.data.gaps import has_required, lacking, presence, requirement
 from eofuse.data.loading import Loader, Rows
+from eofuse.data.scenes import Scenes, scenes_of, units
 from eofuse.data.splits import Leakage, buffer_words, leakage, make_split
 from eofuse.data.store import Store, Window
 from eofuse.data.subsets import first_in_order, label_subset
@@ -39,19 +40,17 @@ from eofuse.tasks.detection import Detection
 from eofuse.tasks.pixel_regression import PixelRegression
 from eofuse.tasks.regression import Regression
 from eofuse.tasks.segmentation import Segmentation
-from eofuse.words import counted
 
 REFITTED = (
     "The model was trained once more when validation had chosen, on training and validation patches together; "
     "the scores on validation, and what calibrates the predictions, are of the model before that."
 )
 FEW_PATCHES = 100
-FEW_SCENES = 20
 
 
 def describe_parts(store: Store, rows: Mapping[str, Rows]) -> dict[str, Any]:
     """JSON-ready facts about a store, and patches and scenes of each part of its split."""
-    scenes = store.index["scene"]
+    scenes = {name: scenes_of(store.index.iloc[found]) for name, found in rows.items()}
     return {
         "store": store.name,
         "store_path": os.fspath(store.path.resolve()),
@@ -59,7 +58,8 @@ def describe_parts(store: Store, rows: Mapping[str, Rows]) -> dict[str, Any]:
         "simulated": store.simulated,
         "stored": len(store),
         "patches": {name: len(found) for name, found in rows.items()},
-        "scenes": {name: int(scenes.iloc[found].nunique()) for name, found in rows.items()},
+        "scenes": {name: found.scenes + found.blocks for name, found in scenes.items()},
+        "known_scenes": {name: asdict(found) for name, found in scenes.items()},
     }
 
 
@@ -205,7 +205,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     lacked = lacking(store, needed, options.data.empty_bands, in_split & wanted & ~complete)
     window = Window.centred(options.data.crop, store.patch_size) if options.data.crop else None
     used = type(split)(**parts)
-    targets, scene = [task.target for task in tasks], store.index["scene"].to_numpy()
+    targets, scene = [task.target for task in tasks], units(store.index)
     if options.labels.order is None:
         labelled = label_subset(targets, scene, parts["train"], options.labels, window)
     else:
@@ -225,7 +225,8 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         if window and task.name.partition(".")[0] in WHOLE_PATCH:
             size = f"{window.height} × {window.width}"
             found.append(f"'{task.name}' describes whole patches, of which the inputs show the middle {size} pixels.")
-    scenes = store.index["scene"].iloc[parts["test"]].nunique()
+    scenes = scenes_of(store.index.iloc[parts["test"]])
+    found += _scene_warnings(store, np.concatenate(list(parts.values())), options.split.protocol)
     few = few_data_warning(sum(map(len, parts.values())), len(parts["test"]), scenes)
     if options.refit:
         used = replace(used, train=np.union1d(parts["train"], parts["validation"]))
@@ -345,12 +346,23 @@ def _leakage_warnings(found: Leakage, protocol: str) -> list[str]:
     ]
 
 
-def few_data_warning(patches: int, test_patches: int, test_scenes: int) -> str | None:
+def _scene_warnings(store: Store, rows: Rows, protocol: str) -> list[str]:
+    """What is not known of the scenes of the patches that are used."""
+    found = scenes_of(store.index.iloc[rows])
+    said = [found.note[0].upper() + found.note[1:] + "."] if found.note else []
+    if found.unknown and protocol == "scene":
+        said.append(
+            f"For {found.unknown:,} of {found.patches:,} patches the split by scene is a random one, as far as anyone knows."
+        )
+    return said
+
+
+def few_data_warning(patches: int, test_patches: int, scenes: Scenes) -> str | None:
     """What to say of results on few test patches or scenes, None if there are enough."""
-    if test_patches >= FEW_PATCHES and test_scenes >= FEW_SCENES:
+    if test_patches >= FEW_PATCHES and not scenes.is_few:
         return None
     return (
-        f"{patches} patches, {test_patches} of them for testing, from {counted(test_scenes, 'scene')}, prove nothing: "
+        f"{patches} patches, {test_patches} of them for testing, from {scenes.words}, prove nothing: "
         "the run shows that the data can be used, not which method is better."
     )
 

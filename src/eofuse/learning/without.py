@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from eofuse.data.loading import Batch, Loader
+from eofuse.data.scenes import units
 from eofuse.data.store import open_store
 from eofuse.evaluation.attribution import Subset
 from eofuse.evaluation.evidence import to_columns
@@ -74,7 +75,7 @@ class Tested:
     def predictions(self, task: Task, evidence: Evidence) -> Predictions:
         """Evidence of the test patches as the statistics take it."""
         places, options = self.places(task), self.run.options
-        scenes, patches = places["scene"].astype(str), places["patch_id"].astype(str)
+        scenes, patches = units(pd.DataFrame(places)).astype(str), places["patch_id"].astype(str)
         return Predictions(evidence, scenes, patches, options.seed, options.split.fold)
 
 

@@ -4,6 +4,7 @@ import math
 
 from markupsafe import Markup
 
+from eofuse.data.scenes import Scenes
 from eofuse.reports.cautions import caution_sentences
 from eofuse.reports.tables import Difference, LeaderboardRow, differences, leaderboard_rows, words
 from eofuse.reports.wording import MetricWords, listing, p_value
@@ -52,7 +53,7 @@ def answer(results: StudyResults) -> Markup:
         return Markup("The study holds no scores of variants.")
     top = variants[0]
     metric = words(results, results.summary["metric"])
-    sentences = [_first_place(top, len(variants), metric)]
+    sentences = [_first_place(top, len(variants), metric, tested_scenes(results, top.n_scenes))]
     if top.is_baseline:
         sentences.append(_baseline_first(variants[1:], metric))
     else:
@@ -68,11 +69,11 @@ def cautions(results: StudyResults) -> list[str]:
     """Warnings: those of the study itself, what its size forbids to conclude, and what speaks against its runs."""
     found = [_sentence(str(warning)) for warning in results.summary["warnings"]]
     patches = int(results.summary["patches"].get("test", 0))
-    scenes = int(results.summary["scenes"].get("test", 0))
+    scenes = tested_scenes(results)
     is_said = any("prove nothing" in warning for warning in found)
-    if not is_said and (patches < FEW_PATCHES or scenes < FEW_SCENES):
+    if not is_said and (patches < FEW_PATCHES or (not scenes.unknown and scenes.units < FEW_SCENES)):
         found.append(
-            f"The test set is small: {counted(patches, 'patch', 'patches')} from {counted(scenes, 'scene')}. "
+            f"The test set is small: {counted(patches, 'patch', 'patches')} from {scenes.words}. "
             "Numbers from so few prove nothing; read them as a check that everything runs."
         )
     seeds = len(results.summary["seeds"])
@@ -82,6 +83,27 @@ def cautions(results: StudyResults) -> list[str]:
             "Use five or more for a claim."
         )
     return list(dict.fromkeys([*found, *caution_sentences(results)]))
+
+
+def part_scenes(results: StudyResults, part: str) -> Scenes:
+    """The scenes of a part, as far as they are known; of studies made before, as many as they counted."""
+    facts = {key: int(results.summary[key].get(part, 0)) for key in ("patches", "scenes")}
+    return Scenes(**results.summary.get("known_scenes", {}).get(part, facts))
+
+
+def tested_scenes(results: StudyResults, drawn: int | None = None) -> Scenes:
+    """The scenes of the test patches, as far as they are known.
+
+    Args:
+        results: of the study.
+        drawn: how many scenes and patches by themselves the intervals go over, over all folds; those of one fold by default.
+    """
+    found = part_scenes(results, "test")
+    if drawn is None or drawn == found.units:
+        return found
+    if found.unknown and not found.scenes + found.blocks:
+        return Scenes(drawn, 0, 0, drawn)
+    return Scenes(found.patches, 0, drawn) if found.blocks and not found.scenes else Scenes(found.patches, drawn)
 
 
 def difference_words(difference: Difference, metric: MetricWords) -> str:
@@ -101,14 +123,14 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def _first_place(top: LeaderboardRow, variants: int, metric: MetricWords) -> Markup:
+def _first_place(top: LeaderboardRow, variants: int, metric: MetricWords, scenes: Scenes) -> Markup:
     interval = (
         f"95 % interval {metric.interval(top.low, top.high)}" if not math.isnan(top.low) else "no interval can be given"
     )
     measured = (
         f"{metric.quantity(top.mean)} ({interval}), the mean of "
         f"{counted(top.n_seeds, 'seed')} on {counted(top.n_test, 'test patch', 'test patches')} from "
-        f"{counted(top.n_scenes, 'scene')}."
+        f"{scenes.words}."
     )
     if variants == 1:
         article = "an" if metric.title[0] in "aRM" else "a"

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from eofuse.data.store import Store
 from eofuse.reports.absence import Remains, Worth, remains, worth
-from eofuse.reports.answer import answer
+from eofuse.reports.answer import answer, part_scenes
 from eofuse.reports.cards import Cards, example_cards
 from eofuse.reports.classes import MOST_VARIANT_PICTURES, ByClass, by_class
 from eofuse.reports.confidence import IntervalRow, Reliability, intervals, reliability
@@ -42,6 +42,7 @@ class Chapter:
         prefix: of the ids of its sections, empty if it is the only one.
         summary: of the study, with the keys of the target.
         kind: what is predicted, in words.
+        scenes: of each part, as far as they are known, in words.
         metric: the ranking metric.
         other_metrics: the further columns of the leaderboard.
         answer: a paragraph.
@@ -65,6 +66,7 @@ class Chapter:
     prefix: str
     summary: dict[str, Any]
     kind: str
+    scenes: dict[str, str]
     metric: MetricWords
     other_metrics: tuple[MetricWords, ...]
     answer: Markup
@@ -105,6 +107,7 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Cha
         prefix="" if is_only else f"{anchor(summary['target'])}-",
         summary=summary,
         kind=KINDS[summary["task_kind"]],
+        scenes={part: part_scenes(results, part).words for part in summary["patches"]},
         metric=metric,
         other_metrics=tuple(words(results, name) for name in summary["metrics"] if name != metric.name),
         answer=answer(results) if few is None else _with_fewer(few, answer(results)),

@@ -12,6 +12,7 @@ from eofuse.data.card import DataCard, look_at
 from eofuse.data.duplicates import Duplicates
 from eofuse.data.findings import Finding, findings
 from eofuse.data.scan import Scan
+from eofuse.data.scenes import scenes_of
 from eofuse.data.splits import PARTS, Protocol
 from eofuse.data.store import Store
 from eofuse.files import write_text
@@ -69,7 +70,7 @@ def _context(store: Store, card: DataCard) -> dict[str, Any]:
     return {
         "store": store,
         "patches": len(store),
-        "scenes": store.index["scene"].nunique(),
+        "scenes": scenes_of(store.index).words,
         "card": card,
         "sizes": sizes,
         "answer": _answer(found),

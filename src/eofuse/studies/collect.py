@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eofuse.data.scenes import scenes_of
 from eofuse.data.store import open_store
 from eofuse.errors import DataError
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
@@ -176,8 +177,9 @@ class _Chapter:
 
     def describe(self, prepared: Prepared) -> dict[str, Any]:
         """JSON-ready facts about the target."""
-        task, scenes = self.task, prepared.store.index["scene"]
+        task = self.task
         rows = {part: task.known(rows) for part, rows in prepared.rows.items()}
+        scenes = {part: scenes_of(prepared.store.index.iloc[found]) for part, found in rows.items()}
         calibration = []
         for cell, run, _ in self.tested:
             if cell.role == "variant" and self.label.is_full(cell):
@@ -194,7 +196,8 @@ class _Chapter:
             "unit": task.target.unit,
             "source": task.target.sources[0] if task.target.sources else None,
             "patches": {part: len(found) for part, found in rows.items()},
-            "scenes": {part: int(scenes.iloc[found].nunique()) for part, found in rows.items()},
+            "scenes": {part: found.scenes + found.blocks for part, found in scenes.items()},
+            "known_scenes": {part: asdict(found) for part, found in scenes.items()},
             "calibration": calibration,
         }
         if task.kind in ("single_label", "multi_label"):
@@ -318,14 +321,14 @@ def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Se
     """The warnings, but of too few data only if the test patches of all folds together are too few."""
     kept = [warning for warning in warnings if "prove nothing" not in warning]
     tested = {
-        scene
+        row
         for cell, run in runs
         if cell.role == "variant"
         for target in run.targets
-        for scene in run.predictions(target)["scene"]
+        for row in run.predictions(target)["row"]
     }
     patches = int(prepared.usable.sum())
-    few = few_data_warning(patches, patches, len(tested))
+    few = few_data_warning(patches, patches, scenes_of(prepared.store.index.iloc[sorted(tested)]))
     return [*kept, few] if few else kept
 
 

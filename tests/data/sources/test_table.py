@@ -233,7 +233,8 @@ def test_rows_without_scenes_get_spatial_blocks_and_it_is_said(mine):
     assert any("spatial blocks of 50 km" in str(problem) for problem in source.problems)
     mine.spec = {key: value for key, value in mine.spec.items() if key not in ("lon", "lat")}
     source = mine.open()
-    assert source.index["scene"].tolist() == source.index["patch_id"].tolist()
+    assert source.index["scene"].isna().all()
+    assert any("scenes, which splits keep together, are not known" in str(problem) for problem in source.problems)
 
 
 def test_dates_of_a_series_may_differ_from_row_to_row_and_be_fewer(mine):

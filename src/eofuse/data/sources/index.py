@@ -11,6 +11,7 @@ import pandas as pd
 from pyproj import Transformer
 
 from eofuse.data.problems import Problem
+from eofuse.data.scenes import GIVEN, SCENE_KIND
 from eofuse.data.sources.identifiers import PatchName, parse_patch_id, parse_patch_id_s1, season_of
 from eofuse.data.sources.layout import Layout
 from eofuse.data.sources.patch_json import PatchJson, check_labels_19, read_patch_json
@@ -71,7 +72,7 @@ def _note_unknown_names(
 ) -> None:
     unknown = [patch_id for patch_id, name in zip(patch_ids, names, strict=True) if name is None]
     if unknown:
-        what = f"{len(unknown)} ids are not of BigEarthNet's form (such as '{unknown[0]}'): each is a scene of its own"
+        what = f"{len(unknown)} ids are not of BigEarthNet's form (such as '{unknown[0]}'): their scenes are not known"
         problems.append(Problem("warning", what, str(layout.tables.get("meta", layout.root))))
 
 
@@ -93,7 +94,8 @@ def _described(
 
 def _add_names(index: pd.DataFrame, names: Sequence[PatchName | None], s1_names: Sequence[PatchName | None]) -> None:
     pairs = list(zip(index["patch_id"], names, s1_names, strict=True))
-    index["scene"] = texts(patch_id if name is None else name.scene for patch_id, name, _ in pairs)
+    index["scene"] = texts(None if name is None else name.scene for _, name, _ in pairs)
+    index[SCENE_KIND] = texts(None if name is None else GIVEN for _, name, _ in pairs)
     tiles = (
         next((known.tile for known in (name, name_s1) if known and known.tile), None) for _, name, name_s1 in pairs
     )

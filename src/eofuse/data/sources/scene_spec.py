@@ -24,7 +24,21 @@ STORED_TYPE = {"uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": 
 """Dtype of a file → dtype in which an unknown modality is stored by default."""
 
 RESERVED_NAMES = frozenset(
-    ("patch_id", "patch_id_s1", "scene", "tile", "column", "row", "lon", "lat", "crs", "ulx", "uly", "side_km")
+    (
+        "patch_id",
+        "patch_id_s1",
+        "scene",
+        "scene_kind",
+        "tile",
+        "column",
+        "row",
+        "lon",
+        "lat",
+        "crs",
+        "ulx",
+        "uly",
+        "side_km",
+    )
 ) | frozenset(
     (
         "grid_a",

@@ -25,6 +25,7 @@ from eofuse.data.georeference import crs_name, set_grids
 from eofuse.data.problems import Problem
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover
 from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
+from eofuse.data.scenes import GIVEN, SCENE_KIND
 from eofuse.data.sources.matching import describe_values, fit_values, mixed_values, without_data
 from eofuse.data.sources.polygons import Polygons
 from eofuse.data.sources.scene_files import Scene, find_scenes, resolve_scenes, scene_paths
@@ -291,6 +292,7 @@ def _index(
                 "patch_id": patch_name(scene.name, tile),
                 "patch_id_s1": None,
                 "scene": scene.name,
+                SCENE_KIND: GIVEN,
                 "tile": None,
                 "column": tile.column,
                 "row": tile.row,
@@ -307,8 +309,8 @@ def _index(
         for number, points in centres.items()
     ]
     longitudes, latitudes = np.concatenate(places, axis=1)
-    index.insert(6, "lon", longitudes)
-    index.insert(7, "lat", latitudes)
+    index.insert(7, "lon", longitudes)
+    index.insert(8, "lat", latitudes)
     set_grids(index, grids)
     for position, modality in enumerate(source.modalities):
         index[f"has_{modality.name}"] = nodata[:, position] < 1

@@ -15,6 +15,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from eofuse.data.problems import Problem
+from eofuse.data.scenes import GIVEN, PLACE, SCENE_KIND
 from eofuse.data.sources.table_file import GEOMETRY_PLACE, require_columns, to_numbers
 from eofuse.data.sources.table_spec import SPLIT_WORDS, SplitSpec, TableSpec
 from eofuse.data.splits import BLOCK_KM, PARTS, spatial_blocks
@@ -150,20 +151,26 @@ def facts(spec: TableSpec, rows: Rows) -> pd.DataFrame:
 
 
 def fill_scenes(spec: TableSpec, index: pd.DataFrame, rows: Rows) -> str:
-    """Gives rows without a scene their spatial block, or themselves, as scene; says how in a few words."""
+    """Lets spatial blocks stand in for the scenes of rows that have none, and says in a few words where scenes come from.
+
+    Rows without a place either keep an unknown scene. The column `scene_kind` of the index says which is which.
+    """
     lacking = index["scene"].isna()
     column = spec.column_of("scene")
+    index[SCENE_KIND] = pd.Series([GIVEN] * len(index), dtype=object).where(~lacking, None)
     if not lacking.any():
         return f"column '{column}'"
     blocks = spatial_blocks(index, BLOCK_KM)
     placed = lacking & blocks.notna()
-    index["scene"] = index["scene"].where(~placed, blocks).where(~lacking | placed, index["patch_id"]).astype(object)
-    if placed.sum() == lacking.sum():
-        words = f"spatial blocks of {BLOCK_KM:g} km"
+    index["scene"] = index["scene"].where(~placed, blocks).astype(object).where(~lacking | placed, None)
+    index[SCENE_KIND] = index[SCENE_KIND].where(~placed, PLACE)
+    unknown = int((lacking & ~placed).sum())
+    if not unknown:
+        words = f"spatial blocks of {BLOCK_KM:g} km, which stand in for scenes"
     elif placed.any():
-        words = f"spatial blocks of {BLOCK_KM:g} km, and {int((lacking & ~placed).sum())} rows without a place by themselves"
+        words = f"spatial blocks of {BLOCK_KM:g} km, which stand in for scenes, and not known of {unknown} rows without a place"
     else:
-        words = "each row by itself"
+        words = "not known"
     if column is not None and not lacking.all():
         words = f"column '{column}'; in {int(lacking.sum())} rows that lack it: {words}"
     fix = "name the column with what samples share (acquisition, site, field) as `scene`"

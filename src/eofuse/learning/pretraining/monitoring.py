@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from eofuse.data.loading import Loader, Rows, in_order
+from eofuse.data.scenes import units
 from eofuse.data.targets import Target, make_target
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.pretraining.options import PretrainingOptions
@@ -60,7 +61,7 @@ class Monitor:
         self.device = device
         self.loader = data.loader(options)
         self.rows = evenly_spaced(data.rows["validation"], MOST_PATCHES)
-        self.scenes = data.store.index["scene"].to_numpy()[self.rows]
+        self.scenes = units(data.store.index)[self.rows]
         self.target = _single_label(data, options.pretrain.monitor, self.rows) if options.pretrain.monitor else None
         self.latest: dict[str, float] = {}
 

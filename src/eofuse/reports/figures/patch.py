@@ -56,7 +56,8 @@ def show_patch(store: Store, patch_id: str, path: str | Path | None = None) -> F
     _write(figure, facts, width - FACTS_WIDTH + GAP, TOP + TITLE)
     mark = "   [simulated]" if store.simulated else ""
     _text(figure, MARGIN, 0.12, f"{patch_id}{mark}", fontsize=12, fontweight="bold")
-    _text(figure, MARGIN, 0.4, f"scene {store.index['scene'].iloc[row]}", color=QUIET)
+    scene = store.index["scene"].iloc[row]
+    _text(figure, MARGIN, 0.4, f"scene {'not known' if pd.isna(scene) else scene}", color=QUIET)
     if path is not None:
         with replacing(Path(path)) as temporary:
             write_png(figure, temporary)
