@@ -13,7 +13,7 @@ from eofuse.data.footprints import footprints
 from eofuse.data.georeference import corners, degrees, set_grids
 from eofuse.data.leakage import less_leaky, protocol_leakage
 from eofuse.data.reading.grid import Grid
-from eofuse.data.splits import Leakage, SplitOptions, leakage, make_split
+from eofuse.data.splits import Leakage, Split, SplitOptions, leakage, make_split
 from eofuse.errors import DataError
 
 SYSTEMS = ("EPSG:32632", "EPSG:32633", "EPSG:4326", "EPSG:3035")
@@ -240,3 +240,13 @@ def test_the_leakage_of_every_protocol_counts_common_ground():
     assert found["scene"].same_ground == found["scene"].test_patches
     assert found["blocks"].same_ground == 0
     assert found["random"].same_ground > 0
+
+
+def test_patches_of_unknown_size_share_ground_only_with_those_of_their_place():
+    index = pd.DataFrame(
+        {"patch_id": ["a", "b", "c"], "scene": ["a", "b", "c"], "lat": 47.0, "crs": None, "ulx": np.nan}
+    )
+    index["lon"] = [8.0, 8.0, 8.01]
+    split = Split(np.array([0]), np.array([], dtype=int), np.array([1, 2]))
+    found = leakage(index, split)
+    assert (found.same_ground, found.adjacent) == (1, 2)

@@ -7,7 +7,7 @@ reference system, overlap is judged by its own coordinates; a hundredth of a pix
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +43,7 @@ class Footprints:
         plane: corners in that system, (patches, 4, 2).
         earth: corners in geocentric metres, (patches, 4, 3).
         slack: depth of an overlap that counts as none, in the system's unit and in metres, (patches, 2).
+        assumed: which patches have a place, but no known size, (patches,).
     """
 
     known: Mask
@@ -50,6 +51,12 @@ class Footprints:
     plane: Numbers
     earth: Numbers
     slack: Numbers
+    assumed: Mask
+
+    def for_counting(self) -> "Footprints":
+        """The same, but squares of an assumed size overlap only where they have the same place: what is counted must be known."""
+        slack = np.where(self.assumed[:, None], (1 - ASSUMED_SLACK) * self.side_m[:, None], self.slack)
+        return replace(self, slack=slack)
 
     @property
     def centre(self) -> Numbers:
@@ -224,7 +231,8 @@ def footprints(index: pd.DataFrame) -> Footprints:
         earth[rest] = _squares(index[["lon", "lat"]].iloc[rest].to_numpy(dtype=float), side)
         slack[rest, 1] = ASSUMED_SLACK * side
     known = np.isfinite(earth).all(axis=(1, 2))
-    return Footprints(known, system, plane, earth, slack)
+    sized = index["side_km"].notna().to_numpy() if "side_km" in index.columns else np.zeros(count, dtype=bool)
+    return Footprints(known, system, plane, earth, slack, known & ~gridded & ~sized)
 
 
 def _side_m(index: pd.DataFrame) -> Numbers:

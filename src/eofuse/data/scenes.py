@@ -3,8 +3,8 @@
 The index's column `scene` names the scene of each patch, or nothing where it is not known. `scene_kind` says what the name stands for:
 `given` (the data name it), or `place` (nothing named it, and a spatial block of 50 km stands in for it).
 
-Where patches are drawn or kept together by scene, a patch of unknown scene is a unit of its own: that is what can be done, not what is
-known. `scenes_of` counts the ones and the others, and its words say which is which.
+Where patches are left out or kept together by scene, a patch of unknown scene is a unit of its own: that is what can be done, not what
+is known. `scenes_of` counts the ones and the others, and its words say which is which.
 """
 
 import re
@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from eofuse.words import counted
+
 SCENE_KIND = "scene_kind"
 GIVEN, PLACE = "given", "place"
 STAND_IN_KM = 50
@@ -23,7 +25,7 @@ FEW_SCENES = 20
 
 
 def units(index: pd.DataFrame) -> npt.NDArray[Any]:
-    """What is kept or drawn as a whole: the scene of each patch, or the patch itself where no scene is known, (patches,) of text.
+    """What is kept or left out as a whole: the scene of each patch, or the patch itself where no scene is known, (patches,) of text.
 
     Args:
         index: an index, or any table with `patch_id` and `scene`.
@@ -59,11 +61,11 @@ class Scenes:
             return "scenes that are not known"
         found = []
         if self.scenes or not self.blocks + self.unknown:
-            found.append(f"{self.scenes:,} scene{'s' * (self.scenes != 1)}")
+            found.append(counted(self.scenes, "scene"))
         if self.blocks:
-            found.append(f"{self.blocks:,} block{'s' * (self.blocks != 1)} of {STAND_IN_KM} km in place of scenes")
+            found.append(f"{counted(self.blocks, 'block')} of {STAND_IN_KM} km in place of scenes")
         if self.unknown:
-            found.append(f"{self.unknown:,} patch{'es' * (self.unknown != 1)} of unknown scene")
+            found.append(f"{counted(self.unknown, 'patch', 'patches')} of unknown scene")
         return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
 
     @property

@@ -318,7 +318,7 @@ def leakage(index: pd.DataFrame, split: Split, ground: Footprints | None = None)
     known = scenes[split.test][scenes[split.test] >= 0]
     is_known = bool(len(known)) and bool((scenes[split.train] >= 0).any())
     sharing = int(np.isin(known, scenes[split.train]).sum()) if is_known else None
-    ground = ground or footprints(index)
+    ground = (ground or footprints(index)).for_counting()
     shares, near = ground.companions(split.test, split.train, TOUCHING * ground.side_m[split.test])
     placed = bool(ground.known[split.test].any() and ground.known[split.train].any())
     by_tile = _near_in_tile(index, split)
