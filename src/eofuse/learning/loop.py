@@ -132,6 +132,9 @@ def open_fabric(options: TrainOptions) -> Fabric:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        for enable in (torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.enable_mem_efficient_sdp):
+            enable(False)  # with warnings only, faster attention is not deterministic
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return Fabric(accelerator=accelerator, devices=1, precision=names[precision])
 
 
