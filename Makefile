@@ -13,7 +13,7 @@ install: .venv/.installed
 	touch $@
 
 demo: install
-	test -d $(DEMO)/ben-ge-simulated || $(BIN)/eofuse simulate $(DEMO)/ben-ge-simulated --patches 960 --scenes 120 --seed 1
+	test -d $(DEMO)/ben-ge-simulated || $(BIN)/eofuse simulate $(DEMO)/ben-ge-simulated --patches 960 --scenes 120 --seed 2
 	$(BIN)/eofuse pack $(DEMO)/ben-ge-simulated $(DEMO)/ben-ge-simulated.store
 	$(BIN)/eofuse study recipes/demo.yaml --store $(DEMO)/ben-ge-simulated.store --to $(DEMO)/study
 

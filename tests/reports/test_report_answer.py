@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_study import VARIANTS, write_study
+from fake_study import RANDOM, VARIANTS, write_study
 from markupsafe import Markup
 
 from eofuse.reports.answer import answer, cautions
+from eofuse.reports.chapter import control_gains
 from eofuse.reports.tables import leaderboard_rows
+from eofuse.reports.wording import metric_words
 from eofuse.studies.results import StudyResults, read_results
 
 
@@ -167,3 +169,12 @@ def test_empty_tables_do_not_fail(study: StudyResults) -> None:
     empty = {name: getattr(study, name).iloc[:0] for name in ("leaderboard", "results", "comparisons")}
     assert isinstance(study.leaderboard, pd.DataFrame)
     assert words(dataclasses.replace(study, **empty)) == "The study holds no scores of variants."
+
+
+def test_every_variant_is_set_beside_its_own_frozen_twin(study: StudyResults) -> None:
+    table = study.comparisons
+    own = table[(table["variant"] == "s1") & (table["baseline"] == "s2")].assign(variant="s2", baseline=RANDOM)
+    compared = dataclasses.replace(study, comparisons=pd.concat([table, own], ignore_index=True))
+    gains = control_gains(compared, leaderboard_rows(compared), metric_words("macro_f1"))
+    assert [gain.variant for gain in gains if gain.control.variant == RANDOM] == ["s2"]
+    assert len([gain for gain in gains if gain.control.role == "constant"]) == len(VARIANTS)

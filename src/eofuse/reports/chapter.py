@@ -118,7 +118,7 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Cha
         efficiency=few,
         compared=tuple(compared),
         differences=_differences_picture(results, compared, palette, metric) if compared else None,
-        gains=tuple(_gains(results, rows, metric)),
+        gains=tuple(control_gains(results, rows, metric)),
         remains=remains(results, ranked, palette),
         worth=worth(results, ranked),
         curves=tuple(_curve_pictures(results, ranked, palette)),
@@ -133,11 +133,11 @@ def _with_fewer(few: Efficiency, said: Markup) -> Markup:
     return Markup("{} With {:,} labels: {}").format(few.answer, few.full, said)
 
 
-def _gains(results: StudyResults, rows: Sequence[LeaderboardRow], metric: MetricWords) -> list[Gain]:
-    """Differences to each control, variants by rank; random encoders are compared with the baseline instead."""
+def control_gains(results: StudyResults, rows: Sequence[LeaderboardRow], metric: MetricWords) -> list[Gain]:
+    """Differences to each control that was compared, variants by rank: to frozen random encoders, their own variant's."""
     gains: list[Gain] = []
     for control in rows:
-        if control.role not in ("variant", "frozen_random"):
+        if control.role != "variant":
             found = differences(results, metric.name, control.variant)
             ranked = [row.variant for row in rows if row.role == "variant"]
             gains.extend(Gain(name, control, found[name]) for name in ranked if name in found)
