@@ -302,6 +302,10 @@ def test_the_summary_names_data_split_and_leakage(done, planted_store):
             {"variants": {"optical": {"inputs": ["s2"]}, "b": {"inputs": ["s1"], "task": {"metric": "accuracy"}}}},
             "variants must share it",
         ),
+        (
+            {"variants": {"optical": {"inputs": ["s2"]}, "b": {"inputs": ["s2"], "train": {"learning_rate": 1.0}}}},
+            r"variants\.b: train\.learning_rate is set by study\.search\.learning_rates",
+        ),
     ],
 )
 def test_a_wrong_study_is_explained(study_recipe, change, message):

@@ -140,6 +140,10 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
         if "inputs" in change:
             merged["inputs"] = change["inputs"]
         place = f"{where}, study.variants.{name}" if where else f"study.variants.{name}"
+        given = change.get("train") or {}
+        if isinstance(given, Mapping) and "learning_rate" in given:
+            fix = "remove it, and list the rates to try there"
+            raise UsageError("train.learning_rate is set by study.search.learning_rates", where=place, fix=fix)
         variants[name] = parse_options(RunOptions, merged, place)
     _check_shared(variants)
     for name, options in variants.items():
