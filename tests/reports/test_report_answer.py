@@ -77,12 +77,30 @@ def test_says_when_a_control_is_not_beaten(study: StudyResults) -> None:
     assert "does not beat random encoder: s2" in words(with_mean(study, "random encoder: s2", 0.999))
 
 
+def test_only_its_own_frozen_twin_tells_what_training_an_encoder_gained(study: StudyResults) -> None:
+    def text(twin: str) -> str:
+        words_of = {"variant": twin, "role": "frozen_random", "mean": 0.999}
+        row = study.leaderboard[study.leaderboard["role"] == "frozen_random"].head(1).assign(**words_of)
+        first = study.leaderboard.loc[study.leaderboard["role"] == "variant"].sort_values("mean")["variant"].iloc[-1]
+        pair = study.comparisons.head(1).assign(variant=first, baseline="own twin")
+        return words(
+            dataclasses.replace(
+                study,
+                leaderboard=pd.concat([study.leaderboard, row]),
+                comparisons=pd.concat([study.comparisons, pair]),
+            )
+        )
+
+    assert "does not beat own twin: training its encoder gained nothing here." in text("own twin")
+    assert "does not beat another's twin." in text("another's twin")
+
+
 def test_many_unbeaten_controls_are_told_by_their_kind(study: StudyResults) -> None:
     table = study.leaderboard
     random = table[table["role"] == "frozen_random"].assign(mean=0.999)
     others = [random.assign(variant=f"random encoder {number}") for number in range(3)]
     text = words(dataclasses.replace(study, leaderboard=pd.concat([table, random.assign(variant="r"), *others])))
-    assert "does not beat 4 random encoders that are never trained:" in text
+    assert "does not beat 4 random encoders that are never trained" in text
 
 
 def test_less_is_better_for_errors_and_numbers_have_their_unit(tmp_path: Path) -> None:

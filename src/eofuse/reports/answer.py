@@ -196,7 +196,11 @@ def _controls(
     unbeaten = [row for row in controls if (row.mean <= top.mean if metric.lower_is_better else row.mean >= top.mean)]
     if unbeaten:
         names = listing([row.variant for row in unbeaten] if len(unbeaten) <= MOST_NAMES else _called_by_kind(unbeaten))
-        meaning = "" if any(row.role in TREES for row in unbeaten) else ": training its encoder gained nothing here"
+        own = any(
+            row.role == "frozen_random" and top.variant in differences(results, metric.name, row.variant)
+            for row in unbeaten
+        )
+        meaning = ": training its encoder gained nothing here" if own else ""
         sentences.append(Markup("<strong>The best variant does not beat {}</strong>{}.").format(names, meaning))
     return sentences
 
