@@ -68,6 +68,9 @@ ANSWERS = {
     "init": {"a_store": "eofuse describe", "chips/a.jpg": CUT, "a.nc": GEOTIFF, "table.yaml": PACK, "arrays": INIT},
     "train": {"a_store": "--store", "table.yaml": PACK, "scenes.yaml": CUT, "index.csv": INIT, "chips": INIT},
     "study": {"a_study": "eofuse report", "a_store": "--store"},
+    "evaluate": {"a_study": "eofuse predict", "a_store": "eofuse describe", "table.yaml": PACK},
+    "resume": {"a_study": "eofuse report", "a_store": "eofuse describe"},
+    "report": {"a_run": "eofuse evaluate", "a_store": "eofuse describe"},
 }
 AFTER = {"pack": ["out.store"], "cut": ["out.store"], "show": ["an_id"]}
 

@@ -138,7 +138,11 @@ def _folder(path: Path) -> tuple[str, str] | None:
     if is_store:
         return "a store", f"`eofuse describe {path}`; to train on it, `eofuse train RECIPE.yaml --store {path}`"
     if is_study:
-        return "a study", f"`eofuse report {path}` writes its report again; name the store that it used for its data"
+        fix = (
+            f"`eofuse report {path}` writes its report again, `eofuse predict {path} STORE` predicts; its runs are in "
+            f"{path}/cells, its data in the store of its study.yaml"
+        )
+        return "a study", fix
     if is_run:
         return (
             "a run",

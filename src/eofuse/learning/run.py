@@ -27,6 +27,7 @@ import pandas as pd
 import torch
 
 from eofuse.config import OptionsType, parse_options, read_yaml, write_yaml
+from eofuse.data.doors import describe_path
 from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
@@ -142,9 +143,11 @@ def read_recipe(folder: Path, kind: type[OptionsType]) -> OptionsType:
         UsageError: if there is none.
     """
     if not (folder / RECIPE_FILE).is_file():
-        raise UsageError(
-            "is no run folder (it has no recipe.yaml)", where=folder, fix="give the folder that `eofuse train` made"
-        )
+        what, fix = "is no run folder (it has no recipe.yaml)", "give the folder that `eofuse train` made"
+        found = describe_path(folder)
+        if found is not None:
+            what, fix = f"is {found[0]}, not a run", found[1]
+        raise UsageError(what, where=folder, fix=fix)
     return parse_options(kind, read_yaml(folder / RECIPE_FILE), where=folder / RECIPE_FILE)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eofuse.data.doors import wrong_door
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.evidence import EVIDENCE, from_columns
 from eofuse.files import file_name
@@ -253,6 +254,8 @@ def read_results(folder: str | Path, target: str | None = None, labels: int | No
 
 
 def _read_summary(path: Path) -> dict[str, Any]:
+    if not (path.parent / STUDY_FILE).is_file() and not path.is_file():
+        raise wrong_door(path.parent, "a study", "give the folder that `eofuse study` made")
     if not path.is_file():
         raise DataError(
             "the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again"
