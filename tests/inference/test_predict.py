@@ -319,7 +319,7 @@ def test_the_table_can_be_written(predicted, tmp_path, name):
 
 def test_maps_of_a_model_that_tells_nothing_of_pixels_are_refused(store, tmp_path):
     model = make_model(tmp_path / "model", "zone", "height")
-    with pytest.raises(UsageError, match=r"no maps of what the model tells: zone \(single_label\), height"):
+    with pytest.raises(UsageError, match=r"predicts no pixels and no boxes: zone \(single_label\), height"):
         predict_store(model, store, maps=tmp_path / "maps")
     assert not (tmp_path / "maps").exists()
 

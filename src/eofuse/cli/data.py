@@ -96,7 +96,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     for warning in store.provenance.get("table", {}).get("warnings", ()):
-        print(f"note: {warning}")
+        print(warning)
     aside = store.provenance["set_aside"]
     _tell(arguments.store, store)
     if aside:

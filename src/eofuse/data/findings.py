@@ -155,7 +155,7 @@ def _classes(card: DataCard) -> Iterator[Finding]:
         [str(name) for name in table.index[(train > 0) & (train < FEW_PATCHES)]] if target.counted == "patches" else []
     )
     if rare:
-        fix = "collect more, or join them with others; their scores will be chance"
+        fix = "collect more, or join them with others; their scores will be uncertain"
         yield Finding("look", f"fewer than {FEW_PATCHES} training patches: {_names(rare)}", fix, "labels")
     top = train.max() / max(target.labelled["train"] if target.counted == "patches" else train.sum(), 1)
     if not target.several and top > ONE_CLASS:

@@ -80,8 +80,8 @@ class MapFolder:
         self._open = ExitStack()
         self._features: dict[str, WriteFeature] = {}
         if not self.heads:
-            told = ", ".join(f"{name} ({head.kind})" for name, head in heads.items())
-            raise UsageError(f"there are no maps of what the model tells: {told}", fix="ask for no maps")
+            predicted = ", ".join(f"{name} ({head.kind})" for name, head in heads.items())
+            raise UsageError(f"the model predicts no pixels and no boxes: {predicted}", fix="leave out --maps")
         if folder.exists() and not folder.is_dir():
             raise UsageError("is no folder", where=folder, fix="name a folder for the maps")
 
