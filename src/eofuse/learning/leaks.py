@@ -1,15 +1,19 @@
-"""What a run must not see of its targets: `refuse_leaking_inputs`, `refuse_one_target_twice`.
+"""What a run must not see of its targets: `refuse_leaking_inputs`, `refuse_one_target_twice`; what looks like it: `near_copies`.
 
 An input gives a target away if the target derives from it, or if one of its channels says the same: the same numbers, in whatever
-unit, or one value for each class. Channels are compared by their own names, whatever aliases a recipe uses.
+unit, or one value for each class, patch by patch or pixel by pixel. Channels are compared by their own names, whatever aliases a recipe
+uses. A channel from which the target follows all but exactly may be a copy or a very good measurement: that is said, not refused.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import rankdata
 
+from eofuse.data.scenes import units
 from eofuse.data.series import known_values
 from eofuse.data.store import Rows, Store
 from eofuse.data.targets import Target, canonical_name
@@ -21,8 +25,14 @@ Inputs = Mapping[str, Sequence[str] | None]
 FEWEST, MOST = 10, 2000
 """Patches that are compared: with fewer, equal values may be chance; more tell nothing new."""
 
+MAPS = 32
+"""Patches whose pixels are compared."""
+
 TOLERANCE = 1e-4
 """Largest difference of equal numbers, in standard deviations: what float32 and another unit can make of them."""
+
+NEAR = 0.99
+"""Rank correlation from which a number may be a copy of another with noise, rounding or another scale."""
 
 
 def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs) -> None:
@@ -58,24 +68,131 @@ def refuse_one_target_twice(store: Store, names: Iterable[str]) -> None:
 
 
 def copied_channel(store: Store, target: Target, inputs: Inputs) -> str | None:
-    """The first channel of the inputs that says the same as a target with one class or with numbers a patch; None if none does.
+    """The first channel of the inputs that says the same as a target, or as the raster from which it derives; None if none does."""
+    for name, channel, truths, values, kind in _comparisons(store, target, inputs):
+        if any(_same(truth, values, kind) for truth in truths):
+            return f"{name}.{channel}"
+    for name in inputs:
+        channel = _copied_raster(store, target, name, inputs[name])
+        if channel is not None:
+            return f"{name}.{channel}"
+    return None
 
-    Rasters are not looked at: a value of the patch is no pixel of it.
+
+def near_copies(store: Store, target: Target, inputs: Inputs) -> list[str]:
+    """Warnings of channels from which alone a target with one class or with numbers a patch follows all but exactly."""
+    scene = units(store.index)
+    found = {}
+    for name, channel, truths, values, kind in _comparisons(store, target, inputs, scene):
+        if kind == "regression":
+            likeness = max(_rank_correlation(truth, values) for truth in truths)
+            if likeness >= NEAR:
+                found[f"{name}.{channel}"] = f"rank correlation {likeness:.3f}"
+        elif target.kind == "single_label" and _tells_classes(truths[0], values):
+            found[f"{name}.{channel}"] = "it separates the classes without an error"
+    return [
+        f"The target '{target.name}' follows from the input '{channel}' alone ({why}): make sure that it is no copy of the target, "
+        "nor derived from it."
+        for channel, why in found.items()
+    ]
+
+
+def _comparisons(
+    store: Store, target: Target, inputs: Inputs, scene: npt.NDArray[Any] | None = None
+) -> Iterator[tuple[str, str, list[npt.NDArray[np.generic]], npt.NDArray[np.float64], str]]:
+    """Modality, channel, the values of the target, those of the channel and how they compare, of all inputs without pixels.
+
+    With `scene`, values that the patches of a scene share count once, so that a code of the scene is not taken for a copy.
     """
-    if target.kind not in ("single_label", "regression"):
-        return None
+    if target.kind not in ("single_label", "multi_label", "regression"):
+        return
     known = np.flatnonzero(target.known)
     for name, channels in inputs.items():
         modality = store.modality(name)
         if modality.kind is Kind.RASTER:
             continue
         rows = known[store.present(name)[known]][:MOST]
-        truths = target.values[rows].reshape(len(rows), -1).T
+        truths = _truths(target, rows)
+        kind = "regression" if target.kind == "regression" else "single_label"
         for channel, values in _columns(store, modality, channels, rows):
             given = np.isfinite(values)
-            if given.sum() >= FEWEST and any(_same(truth[given], values[given], target.kind) for truth in truths):
-                return f"{name}.{channel}"
+            if scene is not None:
+                repeated = pd.DataFrame({"scene": scene[rows], "value": values}).assign(
+                    **{str(number): truth for number, truth in enumerate(truths)}
+                )
+                given &= ~repeated.duplicated().to_numpy()
+            if given.sum() >= FEWEST:
+                yield name, channel, [truth[given] for truth in truths], values[given], kind
+
+
+def _truths(target: Target, rows: Rows) -> list[npt.NDArray[np.generic]]:
+    """What a channel could copy: the class, the number, or whether a class is there that some patches show, and some do not."""
+    values = target.values[rows]
+    if target.kind == "regression":
+        return list(values.reshape(len(rows), -1).T)
+    if target.kind == "single_label":
+        indicators = values[:, None] == np.arange(len(target.classes))
+        return [values, *_common(indicators)]
+    return _common(values > 0)
+
+
+def _common(indicators: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.generic]]:
+    """Those that are true, and false, of enough patches that equal ones are no chance."""
+    count = indicators.sum(axis=0)
+    return list(indicators[:, np.minimum(count, len(indicators) - count) >= FEWEST // 2].T)
+
+
+def _copied_raster(store: Store, target: Target, name: str, channels: Sequence[str] | None) -> str | None:
+    """The first channel of a raster that says, pixel by pixel, the same as a raster from which a target derives."""
+    modality = store.modality(name)
+    if modality.kind is not Kind.RASTER:
+        return None
+    for source in (store.modalities[each] for each in target.sources if each in store.modalities):
+        if source.kind is not Kind.RASTER:
+            continue
+        rows = np.flatnonzero(target.known & store.present(source.name) & store.present(name))
+        rows = rows[np.linspace(0, len(rows) - 1, min(MAPS, len(rows))).astype(int)]
+        truths = _pixels(store, source, target.source_channels or None, rows)
+        for channel, values in _pixels(store, modality, channels, rows).items():
+            for truth in truths.values():
+                given = np.isfinite(truth) & np.isfinite(values)
+                kind = "single_label" if source.is_categorical else "regression"
+                if given.sum() >= FEWEST * max(1, len(rows)) and _same(truth[given], values[given], kind):
+                    return channel
     return None
+
+
+def _pixels(
+    store: Store, modality: Modality, channels: Sequence[str] | None, rows: Rows
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Values of all pixels of some patches by channel, NaN where there is none."""
+    if not len(rows):
+        return {}
+    values = store.read(modality.name, rows).astype(np.float64)
+    values[~np.isfinite(values)] = np.nan
+    if modality.nodata is not None:
+        values[values == modality.nodata] = np.nan
+    if modality.is_categorical:
+        values[~np.isin(values, [category.code for category in modality.categories])] = np.nan
+    wanted = modality.own_names(channels)
+    return {name: values[:, modality.channel_index(name)].ravel() for name in wanted}
+
+
+def _rank_correlation(truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64]) -> float:
+    """Spearman's, without its sign; 0 where either does not vary."""
+    if not (np.ptp(truth.astype(np.float64)) > 0 and np.ptp(values) > 0):
+        return 0.0
+    return abs(float(np.corrcoef(rankdata(truth), rankdata(values))[0, 1]))
+
+
+def _tells_classes(truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64]) -> bool:
+    """Whether each class has values of its own, in one range each, or as few of them as codes have."""
+    pairs = pd.DataFrame({"truth": truth, "value": values}).drop_duplicates().sort_values("value")
+    sizes = np.unique(truth, return_counts=True)[1]
+    if len(sizes) < 2 or sizes[np.argsort(sizes)[-2]] < FEWEST // 2 or pairs["value"].duplicated().any():
+        return False
+    in_ranges = (pairs["truth"].to_numpy()[1:] != pairs["truth"].to_numpy()[:-1]).sum() == len(sizes) - 1
+    return bool(in_ranges or len(pairs) <= len(truth) / 4)
 
 
 def _columns(

@@ -24,7 +24,7 @@ from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.gaps import gap_warnings
-from eofuse.learning.leaks import refuse_leaking_inputs, refuse_one_target_twice
+from eofuse.learning.leaks import near_copies, refuse_leaking_inputs, refuse_one_target_twice
 from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions
@@ -216,6 +216,8 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     if options.unlabelled is not None and not len(unlabelled):
         found.append("Every training patch is labelled: there is none for pseudo-labels, and training is supervised.")
     for task in tasks:
+        if not blind:
+            found += near_copies(store, task.target, options.inputs)
         for name, rows in parts.items():
             if not len(task.known(rows)):
                 what = f"no {name} patch has the target '{task.name}'"
