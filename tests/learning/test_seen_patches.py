@@ -272,7 +272,10 @@ class TestFoldersOfOlderVersions:
         recipe = {"name": "old", "inputs": {"s1": None}, "pretrain": {"method": "simclr"}}
         table = {"patch_id": ids.iloc[parts["train"]], "part": "train"}
         clean = self.older(tmp_path / "clean", table, recipe)
-        assert inherited(prepared, started(Path(clean.source) / named))[1] == []
+        notes = inherited(prepared, started(Path(clean.source) / named))[1]
+        assert ["by their ids only" in note for note in notes] == [
+            True
+        ]  # such a folder lists neither values nor places
         seen = self.older(tmp_path / "seen", {"patch_id": ids}, recipe)
         with pytest.raises(UsageError, match=r"test patches were seen in the pretraining 'old' \(\d+ without labels\)"):
             inherited(prepared, started(Path(seen.source) / named))
@@ -352,3 +355,25 @@ class TestRealRuns:
         with pytest.raises(UsageError, match="test patches were seen in the run 'third'"):
             recipes.study({**base, "study": study}, to=tmp_path / "study")
         assert not (tmp_path / "study" / "cells").exists()
+
+
+def test_patches_of_which_only_ids_can_be_compared_are_said(planted_store):
+    """Without places and without values of an input of that name, the same patch under another id can't be recognised."""
+    nowhere = with_index(planted_store, lon=np.nan, lat=np.nan, crs=None)
+    rows = {"train": np.arange(4), "validation": np.arange(4, 6), "test": np.arange(6, 9)}
+    history = trained(nowhere, {Role.LABELS: np.arange(6, 9)}, inputs=("season",))
+    notes = refuse_seen(history, renamed(nowhere), rows, NONE, [make_target(nowhere, "label")])
+    assert ["by their ids only" in note for note in notes] == [True]
+    assert notes[0].startswith("3 of 3 test patches")
+    other = trained(nowhere, {Role.LABELS: np.arange(20, 30)}, inputs=("season",))
+    assert refuse_seen(other, nowhere, rows, NONE, [make_target(nowhere, "label")]) == []  # ids of one store decide
+
+
+def test_a_band_that_was_seen_under_an_alias_gives_a_target_away(planted_store):
+    patches, roles = used_patches(planted_store, ["s2"], {Role.INPUTS: np.arange(4)})
+    seen = Training("earlier", "pretraining", planted_store.fingerprint, {"s2": ["B8", "B4"]}, {}, roles)
+    rows = {"train": np.arange(4), "validation": np.arange(4, 6), "test": np.arange(6, 9)}
+    history = NO_HISTORY.then(seen, patches)
+    with pytest.raises(UsageError, match="saw 's2', from which the target derives"):
+        refuse_seen(history, planted_store, rows, NONE, [make_target(planted_store, "s2.B08")])
+    assert refuse_seen(history, planted_store, rows, NONE, [make_target(planted_store, "s2.B11")]) == []

@@ -1,8 +1,9 @@
 """What a run must not see of its targets: `refuse_leaking_inputs`, `refuse_one_target_twice`; what looks like it: `near_copies`.
 
 An input gives a target away if the target derives from it, or if one of its channels says the same: the same numbers, in whatever
-unit, or one value for each class, patch by patch or pixel by pixel. Channels are compared by their own names, whatever aliases a recipe
-uses. A channel from which the target follows all but exactly may be a copy or a very good measurement: that is said, not refused.
+unit, or one value for each class, patch by patch or pixel by pixel. Channels are compared by their own names, whatever aliases a
+recipe uses. A channel from which the target follows all but exactly may be a copy or a very good measurement: that is said, not
+refused.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,9 +74,9 @@ def copied_channel(store: Store, target: Target, inputs: Inputs) -> str | None:
         if any(_same(truth, values, kind) for truth in truths):
             return f"{name}.{channel}"
     for name in inputs:
-        channel = _copied_raster(store, target, name, inputs[name])
-        if channel is not None:
-            return f"{name}.{channel}"
+        copied = _copied_raster(store, target, name, inputs[name])
+        if copied is not None:
+            return f"{name}.{copied}"
     return None
 
 

@@ -45,22 +45,34 @@ def refuse_seen(
                 "test patches may be among them, and scores too good."
             )
             continue
-        _refuse_inputs(training, targets)
+        _refuse_inputs(training, store, targets)
         used = training.roles > 0
         seen = _Seen(history.patches[training.store].take(used), training.roles[used], store, training)
         notes += _compare(seen, training, rows, unlabelled, targets)
     return list(dict.fromkeys(notes))
 
 
-def _refuse_inputs(training: Training, targets: Sequence[Target]) -> None:
+def _refuse_inputs(training: Training, store: Store, targets: Sequence[Target]) -> None:
     for target in targets:
         for source in target.sources:
             channels = training.inputs.get(source)
-            if channels is not None and (not channels or gives_away(target, channels)):
+            if channels is not None and (not channels or gives_away(target, _own(store, source, channels))):
                 what = f"the {training.kind} '{training.name}' saw '{source}', from which the target derives"
                 raise UsageError(
                     what, where="start.from", fix=f"start from weights that were trained without '{source}'"
                 )
+
+
+def _own(store: Store, source: str, channels: Sequence[str]) -> list[str]:
+    """Names that a store has for channels that were called by the names of another one; those that it lacks stay."""
+    modality = store.modality(source)
+    found: list[str] = []
+    for name in channels:
+        try:
+            found += modality.own_names([name])
+        except UsageError:
+            found.append(name)
+    return found
 
 
 class _Seen:
@@ -73,6 +85,7 @@ class _Seen:
 
     def __init__(self, seen: Identities, roles: Roles, store: Store, training: Training) -> None:
         self.seen, self.roles = seen, roles
+        self.same_store = training.store == store.fingerprint
         self.own = identities(store, training.inputs)
         names = seen.pixels.keys() & self.own.pixels.keys()
         self.content, self._seen_content = self.own.content(names), seen.content(names)
@@ -94,6 +107,15 @@ class _Seen:
             doubtful = named & differ & ~((mine.side > 0) & (other.side > 0))
         _, alike = matches(content, self._seen_content, self.roles)
         return np.maximum(np.where(named & ~doubtful, role, 0), alike).astype(np.uint8), doubtful & (alike == 0)
+
+    def comparable(self, rows: Rows) -> Mask:
+        """Of which patches of the store more than the id can be compared with what the training used, (rows,).
+
+        Within one store ids decide.
+        """
+        by_values = (self.content[rows] != 0) & bool(self._seen_content.any())
+        by_place = (self.own.side[rows] > 0) & bool((self.seen.side > 0).any())
+        return np.asarray(by_values | by_place | self.same_store)
 
     def ground(self, rows: Rows) -> Mask:
         """Which patches of the store cover ground that the training used, (rows,)."""
@@ -119,6 +141,12 @@ def _compare(
         notes.append(
             f"{doubtful.sum()} of {len(test)} test patches have the id of a patch that {whose}, used, with other values: "
             "whether they are the same is not known."
+        )
+    blind = ~by_id & ~seen.comparable(test)
+    if blind.any():
+        notes.append(
+            f"{blind.sum()} of {len(test)} test patches could be compared with those of {whose}, by their ids only, because values or "
+            "places are not known of both: whether they are the same under another id is not known."
         )
     shared = seen.ground(test)
     shared[shared] = ~overlaps(seen.own.take(test[shared]), seen.own.take(learned))
