@@ -168,6 +168,10 @@ def _predict(
             fix = "predict a store, or use `predict_arrays`"
             raise UsageError("maps are files of a store's patches", where="maps", fix=fix)
         return predict_table(models, data, threshold=threshold, device=device)
+    given: object = data  # as it comes from Python, where nothing holds anybody to the types
+    if not isinstance(given, (Store, str, os.PathLike)):
+        fix = 'give a store, its path, or arrays by modality, such as {"s2": array}'
+        raise UsageError(f"is {type(given).__name__}, which names no modality", where="data", fix=fix)
     store = data if isinstance(data, Store) else open_store(data)
     return predict_store(models, store, maps=maps, threshold=threshold, device=device, source=source)
 

@@ -28,7 +28,7 @@ def test_a_patch_is_found_by_its_id_and_from_the_end(planted_store):
 def test_a_wrong_id_or_row_is_refused(planted_store):
     with pytest.raises(UsageError, match="no patch 'patch_1x'; did you mean"):
         planted_store["patch_1x"]
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=r"has \d+ patches: no row"):
         planted_store[len(planted_store)]
 
 

@@ -8,6 +8,7 @@ import pytest
 import rasterio
 import torch
 
+import eofuse
 from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.arrays import predict_arrays, predict_table
@@ -150,3 +151,8 @@ def test_larger_patches_are_seen_in_their_middle(models, planted_store):
 def test_arrays_that_do_not_fit_are_explained(models, planted_store, change, message):
     with pytest.raises(UsageError, match=message):
         predict_table(models, change(planted_store.read("s2", [0, 1])))
+
+
+def test_an_array_without_the_name_of_its_modality_is_one_clear_error(trained):
+    with pytest.raises(UsageError, match=r'data: is ndarray, which names no modality; .*\{"s2": array\}'):
+        eofuse.open_run(trained.folder).predict(np.zeros((1, 2, 8, 8), np.uint16))

@@ -117,6 +117,8 @@ class Store:
             UsageError: if there is no such id; the nearest is named.
             IndexError: if there is no such row.
         """
+        if not isinstance(patch, str) and not -len(self) <= patch < len(self):
+            raise IndexError(f"the store has {len(self)} patches: no row {patch}")
         row = self.row_of(patch) if isinstance(patch, str) else range(len(self))[patch]
         place = self.index.iloc[row]
         return {
