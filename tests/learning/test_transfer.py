@@ -135,7 +135,7 @@ def test_other_weights_at_the_same_place_make_another_run_and_another_cell(make_
 
     def folders():
         run = recipes._default_folder(options, open_store(options.data.store))
-        named = _Cells(tmp_path, "data", None, None, 0, None)
+        named = _Cells(tmp_path, "data", None, None, 0, None, retry_failed=False)
         return [run, *(named._folder(cell) for cell in cells)]
 
     before = folders()

@@ -133,9 +133,7 @@ def _places(store: Store) -> Iterator[Problem]:
     yield from misplaced(store.index, store.name)
     count = int((~has_grid(store.index)).sum())
     if count and any(modality.kind is Kind.RASTER for modality in store.modalities.values()):
-        fix = (
-            "if its rasters are georeferenced, pack them again: stores of older versions do not keep the size of pixels"
-        )
+        fix = "georeference the rasters; a store of an older version did not keep the size of pixels: pack it again"
         yield Problem(
             "warning", f"{unplaced(count, len(store))}: maps of them have no georeference", store.name, fix=fix
         )

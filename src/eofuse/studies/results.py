@@ -254,7 +254,8 @@ def read_results(folder: str | Path, target: str | None = None, labels: int | No
 
 
 def _read_summary(path: Path) -> dict[str, Any]:
-    if not (path.parent / STUDY_FILE).is_file() and not path.is_file():
+    of_a_study = any((path.parent / name).is_file() for name in (STUDY_FILE, path.name, "results.parquet"))
+    if not of_a_study:
         raise wrong_door(path.parent, "a study", "give the folder that `eofuse study` made")
     if not path.is_file():
         raise DataError(

@@ -90,7 +90,7 @@ def describe_numbers(
         name,
         kind,
         tuple(found),
-        title=spec.title or (like.title if like else name),
+        title=spec.title or name,  # a product like another one need not be of its level
         dtype=spec.dtype or base.dtype if kind is Kind.RASTER else "float32",
         scale=base.scale if spec.scale is None else spec.scale,
         offset=base.offset if spec.offset is None else spec.offset,
