@@ -72,20 +72,22 @@ class Identities:
         return mixed
 
 
-def identities(store: Store, names: Iterable[str]) -> Identities:
-    """The marks of every patch of a store.
+def identities(store: Store, names: Iterable[str], rows: Rows | None = None) -> Identities:
+    """The marks of patches of a store.
 
     Args:
         store: the store.
         names: modalities whose values are looked at; vectors, categories, class maps and those that the store lacks are left out.
+        rows: of the patches, all by default; the values of others are not read.
     """
+    rows = np.arange(len(store)) if rows is None else rows
     found = {name: store.modalities[name] for name in names if name in store.modalities}
     pixels = {
-        name: _pixel_digests(store, name)
+        name: _pixel_digests(store, name, rows)
         for name, modality in found.items()
         if modality.is_array and not modality.is_categorical
     }
-    return Identities(_id_digests(store), pixels, *_places(store))
+    return Identities(_id_digests(store), pixels, *_places(store)).take(rows)
 
 
 def digests_of(ids: Iterable[str]) -> Digests:
@@ -99,13 +101,20 @@ def _id_digests(store: Store) -> Digests:
 
 
 @lru_cache(maxsize=16)
-def _pixel_digests(store: Store, name: str) -> Digests:
-    modality, found = store.modality(name), np.zeros(len(store), dtype=np.uint64)
-    rows = np.flatnonzero(store.present(name))
+def _begun(store: Store, name: str) -> tuple[Digests, Mask]:
+    """Digests of a modality's values so far, and of which patches they are not known yet."""
+    return np.zeros(len(store), dtype=np.uint64), store.present(name).copy()
+
+
+def _pixel_digests(store: Store, name: str, rows: Rows) -> Digests:
+    """Digests of a modality's values, of at least these rows, (all patches,)."""
+    modality, (found, unread) = store.modality(name), _begun(store, name)
+    rows = np.unique(rows[unread[rows]])
     for part in (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)):
         for row, values in zip(part.tolist(), _looked_at(store, modality, part), strict=True):
             if len(np.unique(values)) >= FEWEST_VALUES:
                 found[row] = int.from_bytes(_digest(values.tobytes()))
+        unread[part] = False
     return found
 
 

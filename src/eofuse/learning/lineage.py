@@ -174,7 +174,7 @@ def used_patches(store: Store, inputs: Sequence[str], rows: Mapping[Role, Rows])
     for role in sorted(rows):
         roles[rows[role]] = role
     used = np.flatnonzero(roles)
-    found = identities(store, inputs).take(used)
+    found = identities(store, inputs, used)
     order = np.unique(found.ids, return_index=True)[1]
     return found.take(order), roles[used][order]
 
