@@ -152,6 +152,13 @@ class Store:
     def _row_by_id(self) -> dict[str, int]:
         return {patch_id: row for row, patch_id in enumerate(self.index["patch_id"])}
 
+    def __eq__(self, other: object) -> bool:
+        """Stores at one place with the same content are equal."""
+        return isinstance(other, Store) and (self.path, self.fingerprint) == (other.path, other.fingerprint)
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.fingerprint))
+
     def row_of(self, patch_id: str) -> int:
         """Row of a patch; a `UsageError` names the nearest id if there is none."""
         row = self._row_by_id.get(patch_id)

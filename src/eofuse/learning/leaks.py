@@ -7,6 +7,7 @@ refused.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ FEWEST, MOST = 10, 2000
 
 MAPS = 32
 """Patches whose pixels are compared."""
+
+SAMPLE = 4096
+"""Pixels that mostly show that two rasters differ."""
 
 TOLERANCE = 1e-4
 """Largest difference of equal numbers, in standard deviations: what float32 and another unit can make of them."""
@@ -145,21 +149,38 @@ def _common(indicators: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.generic]]:
 
 def _copied_raster(store: Store, target: Target, name: str, channels: Sequence[str] | None) -> str | None:
     """The first channel of a raster that says, pixel by pixel, the same as a raster from which a target derives."""
-    modality = store.modality(name)
-    if modality.kind is not Kind.RASTER:
+    if store.modality(name).kind is not Kind.RASTER:
         return None
+    wanted = None if channels is None else tuple(channels)
     for source in (store.modalities[each] for each in target.sources if each in store.modalities):
-        if source.kind is not Kind.RASTER:
-            continue
-        rows = np.flatnonzero(target.known & store.present(source.name) & store.present(name))
-        rows = rows[np.linspace(0, len(rows) - 1, min(MAPS, len(rows))).astype(int)]
-        truths = _pixels(store, source, target.source_channels or None, rows)
-        for channel, values in _pixels(store, modality, channels, rows).items():
-            for truth in truths.values():
-                given = np.isfinite(truth) & np.isfinite(values)
-                kind = "single_label" if source.is_categorical else "regression"
-                if given.sum() >= FEWEST * max(1, len(rows)) and _same(truth[given], values[given], kind):
-                    return channel
+        if source.kind is Kind.RASTER:
+            rows = np.flatnonzero(target.known & store.present(source.name) & store.present(name))
+            rows = rows[np.linspace(0, len(rows) - 1, min(MAPS, len(rows))).astype(int)]
+            of = tuple(target.source_channels) or None
+            copied = _copy_of(store, source.name, of, name, wanted, tuple(rows.tolist()))
+            if copied is not None:
+                return copied
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _copy_of(
+    store: Store,
+    source: str,
+    of: tuple[str, ...] | None,
+    name: str,
+    channels: tuple[str, ...] | None,
+    rows: Sequence[int],
+) -> str | None:
+    """The first channel of a raster that says the same as another raster in some patches; every run of a study asks it."""
+    first, other = store.modality(source), store.modality(name)
+    truths = _pixels(store, first, of, np.array(rows, dtype=np.int64))
+    kind = "single_label" if first.is_categorical else "regression"
+    for channel, values in _pixels(store, other, channels, np.array(rows, dtype=np.int64)).items():
+        for truth in truths.values():
+            given = np.isfinite(truth) & np.isfinite(values)
+            if given.sum() >= FEWEST * max(1, len(rows)) and _same(truth[given], values[given], kind):
+                return channel
     return None
 
 
@@ -214,10 +235,17 @@ def _columns(
 def _same(truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64], kind: str) -> bool:
     """Whether numbers differ by their unit only, or each class has one value of its own."""
     if kind == "single_label":
+        if len(truth) > SAMPLE and not _one_to_one(truth[:SAMPLE], values[:SAMPLE]):
+            return False
         pairs = pd.DataFrame({"truth": truth, "value": values}).drop_duplicates()
-        few = 2 <= len(pairs) <= len(truth) / 2
-        return few and not pairs["truth"].duplicated().any() and not pairs["value"].duplicated().any()
+        return 2 <= len(pairs) <= len(truth) / 2 and _one_to_one(pairs["truth"], pairs["value"])
     if not (np.ptp(truth.astype(np.float64)) > 0 and np.ptp(values) > 0):
         return False
     first, other = ((each - each.mean()) / each.std() for each in (truth.astype(np.float64), values))
     return bool(min(np.abs(first - other).max(), np.abs(first + other).max()) < TOLERANCE)
+
+
+def _one_to_one(truth: npt.ArrayLike, values: npt.ArrayLike) -> bool:
+    """Whether each class has one value, and each value one class."""
+    pairs = pd.DataFrame({"truth": truth, "value": values}).drop_duplicates()
+    return not pairs["truth"].duplicated().any() and not pairs["value"].duplicated().any()
