@@ -67,7 +67,7 @@ def pixel_sums(
     """Sums over the known pixels of each patch, from which the metrics of any set of patches follow.
 
     The sums of the truth y are taken about a reference r, as Σ(y−r)² − (Σ(y−r))²/n does not depend on r but loses its
-    digits where r is far from y for its spread: a spread of one millionth of the distance is the least that is told
+    digits where r is far from y for its spread: a spread of one millionth of the distance is the smallest that is resolved
     from none. About 0, elevations of 2000 m with a spread of 1 m keep nine digits; the mean of the training pixels is
     always a good reference. Sums that are scored together must have the same reference.
 

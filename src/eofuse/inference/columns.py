@@ -13,7 +13,7 @@ from eofuse.modalities import Kind, Modality
 from eofuse.models.heads import HeadSpec
 
 NO_CLASS = 255
-"""Class number, and confidence, of pixels of which nothing is told."""
+"""Class number, and confidence, of pixels without a prediction."""
 
 PATCH_KINDS = ("single_label", "multi_label", "regression", "detection")
 
@@ -40,7 +40,7 @@ def pixels_with_data(modalities: Mapping[str, Modality], batch: Batch) -> npt.ND
 
 
 def decide(head: HeadSpec, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:
-    """What is told of a batch of patches, on the CPU.
+    """Predictions for a batch of patches, on the CPU.
 
     Args:
         head: what the model tells.
