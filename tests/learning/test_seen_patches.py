@@ -70,11 +70,11 @@ def trained(store: Store, rows: dict[Role, np.ndarray], before=NO_HISTORY, *, in
     return before.then(Training("earlier", kind, store.fingerprint, seen, targets, roles), patches)
 
 
-def with_index(store: Store, fingerprint: str | None = None, **columns) -> Store:
+def with_index(store: Store, fingerprint: str, **columns) -> Store:
     """A store of the same values with another index."""
     other = Store.__new__(Store)
     index = store.index.assign(**columns)
-    other.__dict__.update({**store.__dict__, "index": index, "fingerprint": fingerprint or store.fingerprint})
+    other.__dict__.update({**store.__dict__, "index": index, "fingerprint": fingerprint})
     return other
 
 
@@ -359,7 +359,7 @@ class TestRealRuns:
 
 def test_patches_of_which_only_ids_can_be_compared_are_said(planted_store):
     """Without places and without values of an input of that name, the same patch under another id can't be recognised."""
-    nowhere = with_index(planted_store, lon=np.nan, lat=np.nan, crs=None)
+    nowhere = with_index(planted_store, "no places", lon=np.nan, lat=np.nan, crs=None)
     rows = {"train": np.arange(4), "validation": np.arange(4, 6), "test": np.arange(6, 9)}
     history = trained(nowhere, {Role.LABELS: np.arange(6, 9)}, inputs=("season",))
     notes = refuse_seen(history, renamed(nowhere), rows, NONE, [make_target(nowhere, "label")])
