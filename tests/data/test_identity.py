@@ -28,12 +28,13 @@ def store(tmp_path_factory):
 
 def test_values_identify_patches_that_vary_and_are_present(store):
     found = identities(store, ["s1", "elevation", "greenness", "elsewhere"])
-    assert {name: np.flatnonzero(digests == 0).tolist() for name, digests in found.pixels.items()} == {
+    assert {name: np.flatnonzero(digests == 0).tolist() for name, digests in found.values.items()} == {
         "s1": [3],
         "elevation": list(range(10)),
-        "greenness": np.flatnonzero(found.pixels["greenness"] == 0).tolist(),
+        "greenness": np.flatnonzero(found.hints["greenness"]).tolist(),
     }
-    for digests in found.pixels.values():
+    assert np.flatnonzero(found.hints["elevation"]).tolist() == list(range(10))
+    for digests in found.values.values():
         assert len(np.unique(digests[digests != 0])) == (digests != 0).sum()
     assert len(np.unique(found.ids)) == 30
 
@@ -42,8 +43,8 @@ def test_a_part_of_a_store_has_the_same_marks(store, tmp_path):
     part = subset(store.path, tmp_path / "part.store", ids=[f"patch_{row}" for row in range(5, 25)], modalities=["s1"])
     whole, mine = identities(store, ["s1"]).take(np.arange(5, 25)), identities(part, ["s1", "elevation"])
     assert np.array_equal(mine.ids, whole.ids)
-    assert list(mine.pixels) == ["s1"]
-    assert np.array_equal(mine.pixels["s1"], whole.pixels["s1"])
+    assert list(mine.values) == ["s1"]
+    assert np.array_equal(mine.values["s1"], whole.values["s1"])
     assert np.array_equal(mine.centre, whole.centre)
 
 
@@ -56,7 +57,7 @@ def at(east: float, north: float, side: float = 1200.0, zone: int = 32) -> dict:
 
 def marks(*patches: dict) -> Identities:
     centre, side = places(pd.DataFrame(list(patches)))
-    return Identities(np.arange(len(side), dtype=np.uint64), {}, centre, side)
+    return Identities(np.arange(len(side), dtype=np.uint64), {}, {}, centre, side)
 
 
 @given(st.floats(-3000, 3000), st.floats(-3000, 3000), st.sampled_from([600.0, 1200.0, 2400.0]), st.floats(-2000, 2000))

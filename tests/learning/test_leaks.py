@@ -8,7 +8,7 @@ from eofuse.config import merge, parse_options
 from eofuse.data.pack import pack_source
 from eofuse.data.targets import TargetOptions, make_target
 from eofuse.errors import UsageError
-from eofuse.learning.leaks import copied_channel, near_copies
+from eofuse.learning.leaks import copied_channel, copied_patches, near_copies
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare
 from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1, Category, Channel, Kind, Modality
@@ -77,6 +77,21 @@ class Copies(FakeSource):
             raster[:, 0] = np.arange(3)
             raster[2, 1] = self.index["yield"].iloc[row]
         return raster
+
+
+class Twins(FakeSource):
+    """Patches 50 to 54 hold the values of patches 0 to 4."""
+
+    def read(self, row):
+        return super().read(row - 50 if 50 <= row < 55 else row)
+
+
+def test_test_patches_that_are_training_patches_under_other_ids_are_counted(tmp_path):
+    store = pack_source(Twins(patches=60, modalities=(SENTINEL1, SEASON)), tmp_path / "twins.store", workers=1)
+    inputs, learned = {"s1": None, "season": None}, np.arange(3, 40)
+    (note,) = copied_patches(store, inputs, learned, np.arange(45, 60))
+    assert "under other ids: 's1' of 2 of 15" in note
+    assert copied_patches(store, inputs, learned, np.arange(55, 60)) == []
 
 
 @pytest.fixture(scope="module")

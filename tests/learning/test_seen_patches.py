@@ -74,7 +74,7 @@ def with_index(store: Store, fingerprint: str, **columns) -> Store:
     """A store of the same values with another index."""
     other = Store.__new__(Store)
     index = store.index.assign(**columns)
-    other.__dict__.update({**store.__dict__, "index": index, "fingerprint": fingerprint})
+    other.__dict__.update({**store.__dict__, "index": index, "fingerprint": fingerprint, "_scalars": {}})
     return other
 
 
@@ -202,6 +202,19 @@ class TestSameIds:
         doubt = self.notes(trained(shifted, {Role.LABELS: rows[3:]}), nowhere)
         assert "3 of 6 test patches have the id of a patch" in doubt[0]
 
+    def test_vectors_tell_rows_of_two_tables_apart(self, planted_store):
+        """Their rows are often numbered alike."""
+        nowhere = with_index(planted_store, "nowhere", lat=np.nan, lon=np.nan, crs=None)
+        other = with_index(
+            nowhere,
+            "other",
+            **{name: nowhere.index[name] + 0.5 for name in nowhere.index if name.startswith("season.")},
+        )
+        notes = self.notes(trained(other, {Role.LABELS: np.arange(4)}, inputs=("season",)), nowhere)
+        assert "4 of 6 test patches have the id of a patch" in notes[0]
+        with pytest.raises(UsageError, match="4 of 6 test patches were seen"):
+            self.notes(trained(nowhere, {Role.LABELS: np.arange(4)}, inputs=("season",)), nowhere)
+
     def test_the_same_id_at_the_same_place_is_the_same_patch_whatever_its_values(self, planted_store):
         history = trained(planted_store, {Role.LABELS: np.arange(6)}, inputs=("climate_zone",))
         with pytest.raises(
@@ -221,8 +234,10 @@ def test_ground_that_was_learned_from_under_another_id_is_said(planted_store):
     assert notes[0].startswith(
         "10 of 10 test patches cover ground on which the run 'earlier', where this run starts, learned"
     )
-    rows["train"] = even  # the run's own leakage says it
-    assert refuse_seen(trained(placed, {Role.LABELS: even}), placed, rows, NONE, [make_target(placed, "label")]) == []
+    assert "own training patches cover that of 0 of them" in notes[0]
+    rows["train"] = even
+    notes = refuse_seen(trained(placed, {Role.LABELS: even}), placed, rows, NONE, [make_target(placed, "label")])
+    assert "own training patches cover that of 10 of them" in notes[0]
 
 
 def test_labels_that_the_run_hides_but_the_weights_have_learned_are_said(planted_store):

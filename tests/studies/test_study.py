@@ -32,7 +32,7 @@ def planted_study(store):
         "split": {"fractions": [0.5, 0.2, 0.3]},
         "task": {"target": "label"},
         "fusion": {"encoder": "test_resnet"},
-        "train": {"steps": 40, "batch_size": 16, "evaluations": 5},
+        "train": {"steps": 40, "batch_size": 16, "evaluations": 5, "learning_rate": 0.01},
         "study": {
             "baseline": "optical",
             "seeds": [0, 1],
@@ -287,6 +287,7 @@ def test_the_summary_names_data_split_and_leakage(done, planted_store):
     assert {row["protocol"] for row in summary["leakage"]} == {"scene", "blocks", "random", "published"}
     assert {row["protocol"]: row["sharing_scene"] for row in summary["leakage"]}["scene"] == 0
     assert any("prove nothing" in warning for warning in summary["warnings"])
+    assert any("train.learning_rate (0.01) is not used" in warning for warning in summary["warnings"])
 
 
 @pytest.mark.parametrize(

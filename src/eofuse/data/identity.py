@@ -1,14 +1,15 @@
 """What identifies a patch in whichever store it lies: `Identities`, digests of 8 bytes each.
 
 An id can be given anew, or stand for another patch in another dataset; pixels can be stored anew; so a patch has three marks: its
-id, a digest of pixels of each raster or series, and the ground that it covers.
+id, a digest of what it holds of each modality, and the ground that it covers.
 
-The digest of a raster is that of some rows in the middle of its first channel. A patch whose values there hardly vary, such as open
-water, has none: other patches can look the same.
+The digest of a raster is that of some rows in the middle of its first channel; those of other modalities are of all values. Where
+hardly any values differ, as in open water, a class map or a vector of two numbers, a digest can be that of other patches too: it is
+a hint only, which tells patches apart, but recognises none.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -46,13 +47,15 @@ class Identities:
 
     Attributes:
         ids: digest of the id of each patch, (patches,).
-        pixels: by modality, digest of its values, 0 where there is none, (patches,).
+        values: by modality, digest of its values, 0 where there is none or other patches can have the same, (patches,).
+        hints: by modality, digest of its values, 0 where there is none or `values` has one, (patches,).
         centre: geocentric place of the middle in units of 0.1 m, (patches, 3) int32.
         side: length of a side in metres, 0 where the place is not known, (patches,) float32.
     """
 
     ids: Digests
-    pixels: dict[str, Digests]
+    values: dict[str, Digests]
+    hints: dict[str, Digests]
     centre: npt.NDArray[np.int32]
     side: npt.NDArray[np.float32]
 
@@ -61,15 +64,16 @@ class Identities:
 
     def take(self, rows: Rows | Mask) -> "Identities":
         """Those of some of the patches."""
-        pixels = {name: digests[rows] for name, digests in self.pixels.items()}
-        return Identities(self.ids[rows], pixels, self.centre[rows], self.side[rows])
+        values, hints = ({name: digests[rows] for name, digests in each.items()} for each in (self.values, self.hints))
+        return Identities(self.ids[rows], values, hints, self.centre[rows], self.side[rows])
 
-    def content(self, names: Iterable[str]) -> Digests:
-        """One digest of the values of some modalities, 0 where a patch has none of them, (patches,)."""
-        mixed = np.zeros(len(self), dtype=np.uint64)
-        for number, name in enumerate(sorted(names)):
-            mixed += self.pixels[name] * np.uint64(2 * number + 1)
-        return mixed
+
+def mixed(digests: Mapping[str, Digests], names: Iterable[str], size: int) -> Digests:
+    """One digest of those of some modalities, 0 where a patch has none of them, (size,)."""
+    found = np.zeros(size, dtype=np.uint64)
+    for number, name in enumerate(sorted(names)):
+        found += digests[name] * np.uint64(2 * number + 1)
+    return found
 
 
 def identities(store: Store, names: Iterable[str], rows: Rows | None = None) -> Identities:
@@ -77,17 +81,20 @@ def identities(store: Store, names: Iterable[str], rows: Rows | None = None) -> 
 
     Args:
         store: the store.
-        names: modalities whose values are looked at; vectors, categories, class maps and those that the store lacks are left out.
+        names: modalities whose values are looked at; class maps and those that the store lacks are left out.
         rows: of the patches, all by default; the values of others are not read.
     """
     rows = np.arange(len(store)) if rows is None else rows
-    found = {name: store.modalities[name] for name in names if name in store.modalities}
-    pixels = {
-        name: _pixel_digests(store, name, rows)
-        for name, modality in found.items()
-        if modality.is_array and not modality.is_categorical
-    }
-    return Identities(_id_digests(store), pixels, *_places(store)).take(rows)
+    looked_at = [
+        name
+        for name in names
+        if name in store.modalities
+        and not (store.modality(name).kind is Kind.RASTER and store.modality(name).is_categorical)
+    ]
+    found = {name: _value_digests(store, name, rows) for name in looked_at}
+    values = {name: np.where(identifies, digests, 0) for name, (digests, identifies) in found.items()}
+    hints = {name: np.where(identifies, 0, digests) for name, (digests, identifies) in found.items()}
+    return Identities(_id_digests(store), values, hints, *_places(store)).take(rows)
 
 
 def digests_of(ids: Iterable[str]) -> Digests:
@@ -101,25 +108,25 @@ def _id_digests(store: Store) -> Digests:
 
 
 @lru_cache(maxsize=16)
-def _begun(store: Store, name: str) -> tuple[Digests, Mask]:
-    """Digests of a modality's values so far, and of which patches they are not known yet."""
-    return np.zeros(len(store), dtype=np.uint64), store.present(name).copy()
+def _begun(store: Store, name: str) -> tuple[Digests, Mask, Mask]:
+    """Digests of a modality's values so far, which of them identify a patch, and of which patches they are not known yet."""
+    return np.zeros(len(store), dtype=np.uint64), np.zeros(len(store), dtype=bool), store.present(name).copy()
 
 
-def _pixel_digests(store: Store, name: str, rows: Rows) -> Digests:
-    """Digests of a modality's values, of at least these rows, (all patches,)."""
-    modality, (found, unread) = store.modality(name), _begun(store, name)
+def _value_digests(store: Store, name: str, rows: Rows) -> tuple[Digests, Mask]:
+    """Digests of a modality's values, of at least these rows, and which of them identify a patch, (all patches,) each."""
+    modality, (found, identifies, unread) = store.modality(name), _begun(store, name)
     rows = np.unique(rows[unread[rows]])
     for part in (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)):
         for row, values in zip(part.tolist(), _looked_at(store, modality, part), strict=True):
-            if len(np.unique(values)) >= FEWEST_VALUES:
-                found[row] = int.from_bytes(_digest(values.tobytes()))
+            found[row] = int.from_bytes(_digest(values.tobytes()))
+            identifies[row] = len(np.unique(values)) >= FEWEST_VALUES
         unread[part] = False
-    return found
+    return found, identifies
 
 
 def _looked_at(store: Store, modality: Modality, rows: Rows) -> npt.NDArray[np.generic]:
-    if modality.kind is Kind.SERIES:
+    if modality.kind is not Kind.RASTER:
         return store.read(modality.name, rows)
     height, width = store.patch_size
     window = Window(max(0, (height - STRIP) // 2), 0, min(STRIP, height), width)

@@ -1,5 +1,7 @@
 """What a run must not see of its targets: `refuse_leaking_inputs`, `refuse_one_target_twice`; what looks like it: `near_copies`.
 
+Test patches that it learns from under another id: `copied_patches`.
+
 An input gives a target away if the target derives from it, or if one of its channels says the same: the same numbers, in whatever
 unit, or one value for each class, patch by patch or pixel by pixel. Channels are compared by their own names, whatever aliases a
 recipe uses. A channel from which the target follows all but exactly may be a copy or a very good measurement: that is said, not
@@ -15,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
+from eofuse.data.identity import identities
 from eofuse.data.scenes import units
 from eofuse.data.series import known_values
 from eofuse.data.store import Rows, Store
@@ -99,6 +102,29 @@ def near_copies(store: Store, target: Target, inputs: Inputs) -> list[str]:
         f"The target '{target.name}' follows from the input '{channel}' alone ({why}): make sure that it is no copy of the target, "
         "nor derived from it."
         for channel, why in found.items()
+    ]
+
+
+def copied_patches(store: Store, inputs: Inputs, learned: Rows, test: Rows) -> list[str]:
+    """A warning of test patches that are training patches under another id, input by input.
+
+    Args:
+        store: the store.
+        inputs: modalities, with the names of their channels or None for all.
+        learned: rows from which a run learns.
+        test: rows on which it is tested.
+    """
+    trained, tested = (identities(store, inputs, rows) for rows in (learned, test))
+    counts = {
+        name: int(((digests != 0) & np.isin(digests, trained.values[name])).sum())
+        for name, digests in tested.values.items()
+    }
+    found = ", ".join(f"'{name}' of {count}" for name, count in counts.items() if count)
+    if not found:
+        return []
+    return [
+        f"Test patches hold the same values as training patches under other ids: {found} of {len(test)}. `eofuse describe` lists "
+        "them; scores of other patches will be lower."
     ]
 
 

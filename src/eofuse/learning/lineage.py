@@ -112,7 +112,8 @@ class History:
             "patches": {
                 store: {
                     "ids": _pack(seen.ids),
-                    "pixels": {name: _pack(digests) for name, digests in seen.pixels.items()},
+                    "pixels": {name: _pack(digests) for name, digests in seen.values.items()},
+                    "hints": {name: _pack(digests) for name, digests in seen.hints.items()},
                     "centre": _pack(seen.centre),
                     "side": _pack(seen.side),
                 }
@@ -144,6 +145,7 @@ class History:
                 store: Identities(
                     _unpack(seen["ids"], np.uint64),
                     {key: _unpack(digests, np.uint64) for key, digests in seen["pixels"].items()},
+                    {key: _unpack(digests, np.uint64) for key, digests in seen.get("hints", {}).items()},
                     _unpack(seen["centre"], np.int32).reshape(-1, 3),
                     _unpack(seen["side"], np.float32),
                 )
@@ -206,20 +208,25 @@ def recorded_history(folder: Path) -> History | None:
     training = Training(name, kind, str(facts.get("fingerprint", folder.name)), inputs, {}, roles)
     start = recipe.get("start")
     before = unknown(str(start.get("from"))) if isinstance(start, Mapping) else History()
-    return before.then(training, Identities(ids, {}, *nowhere))
+    return before.then(training, Identities(ids, {}, {}, *nowhere))
 
 
 def _joined(first: Identities, other: Identities) -> Identities:
     """The patches of both, which are of one store."""
     ids = np.union1d(first.ids, other.ids)
-    pixels = {name: np.zeros(len(ids), dtype=np.uint64) for name in {**first.pixels, **other.pixels}}
+    places = [np.searchsorted(ids, each.ids) for each in (first, other)]
     centre, side = np.zeros((len(ids), 3), dtype=np.int32), np.zeros(len(ids), dtype=np.float32)
-    for each in (first, other):
-        place = np.searchsorted(ids, each.ids)
-        for name, digests in each.pixels.items():
-            pixels[name][place] = digests
+    for each, place in zip((first, other), places, strict=True):
         centre[place], side[place] = each.centre, each.side
-    return Identities(ids, pixels, centre, side)
+
+    def together(one: Mapping[str, Digests], two: Mapping[str, Digests]) -> dict[str, Digests]:
+        merged = {name: np.zeros(len(ids), dtype=np.uint64) for name in {**one, **two}}
+        for digests, place in zip((one, two), places, strict=True):
+            for name in digests:
+                merged[name][place] = digests[name]
+        return merged
+
+    return Identities(ids, together(first.values, other.values), together(first.hints, other.hints), centre, side)
 
 
 def _pack(array: npt.NDArray[Any]) -> str:

@@ -24,7 +24,7 @@ from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.gaps import gap_warnings
-from eofuse.learning.leaks import near_copies, refuse_leaking_inputs, refuse_one_target_twice
+from eofuse.learning.leaks import copied_patches, near_copies, refuse_leaking_inputs, refuse_one_target_twice
 from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions
@@ -235,8 +235,10 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         found.append(REFITTED)
     leaked = leakage(store.index, used)
     found += _leakage_warnings(leaked, options.split.protocol)
+    learned = learned_rows(parts, unlabelled, options)
+    if not blind:
+        found += copied_patches(store, options.inputs, learned, parts["test"])
     if may_lack:
-        learned = learned_rows(parts, unlabelled, options)
         found += gap_warnings(there, learned, parts["test"], dropped=options.drops_modalities)
     return Prepared(
         store,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from eofuse.data.identity import Identities, far_apart, identities, overlaps
+from eofuse.data.identity import Identities, far_apart, identities, mixed, overlaps
 from eofuse.data.loading import Rows
 from eofuse.data.store import Store
 from eofuse.data.targets import Target
@@ -87,8 +87,10 @@ class _Seen:
         self.seen, self.roles = seen, roles
         self.same_store = training.store == store.fingerprint
         self.own = identities(store, training.inputs)
-        names = seen.pixels.keys() & self.own.pixels.keys()
-        self.content, self._seen_content = self.own.content(names), seen.content(names)
+        names = seen.values.keys() & self.own.values.keys()
+        hints = seen.hints.keys() & self.own.hints.keys()
+        self.content, self._seen_content = (mixed(each.values, names, len(each)) for each in (self.own, seen))
+        self._hint, self._seen_hint = (mixed(each.hints, hints, len(each)) for each in (self.own, seen))
 
     def roles_of(self, rows: Rows) -> tuple[Roles, Mask]:
         """What the training used patches of the store for, (rows,), and which of them have but the id of one that it used.
@@ -102,8 +104,10 @@ class _Seen:
         if named.any():
             other = self.seen.take(np.maximum(at, 0))
             named &= ~far_apart(mine, other)
-            values = self._seen_content[np.maximum(at, 0)]
-            differ = (content != 0) & (values != 0) & (content != values)
+            differ = np.zeros(len(rows), dtype=bool)
+            for here, there in ((content, self._seen_content), (self._hint[rows], self._seen_hint)):
+                values = there[np.maximum(at, 0)]
+                differ |= (here != 0) & (values != 0) & (here != values)
             doubtful = named & differ & ~((mine.side > 0) & (other.side > 0))
         _, alike = matches(content, self._seen_content, self.roles)
         return np.maximum(np.where(named & ~doubtful, role, 0), alike).astype(np.uint8), doubtful & (alike == 0)
@@ -130,6 +134,7 @@ def _compare(
     roles, doubtful = seen.roles_of(test)
     by_id = matches(seen.own.ids[test], seen.seen.ids, seen.roles)[0] >= 0
     twins = ~by_id & np.isin(seen.content[test], seen.content[learned])  # the run's own training patches hold the same
+    copies = twins & (roles > 0)
     roles[twins] = 0
     if roles.any():
         counts = {words: int((roles == role).sum()) for role, words in HOW.items()}
@@ -137,6 +142,11 @@ def _compare(
         what = f"{int((roles > 0).sum())} of {len(test)} test patches were seen in the {training.kind} '{training.name}' ({how})"
         raise UsageError(what, where="start.from", fix="give both recipes the same split, or start from other weights")
     notes = []
+    if copies.any():
+        notes.append(
+            f"{copies.sum()} of {len(test)} test patches hold the same values as patches of which {whose}, learned; training patches "
+            "of this run hold them too."
+        )
     if doubtful.any():
         notes.append(
             f"{doubtful.sum()} of {len(test)} test patches have the id of a patch that {whose}, used, with other values: "
@@ -149,11 +159,11 @@ def _compare(
             "places are not known of both: whether they are the same under another id is not known."
         )
     shared = seen.ground(test)
-    shared[shared] = ~overlaps(seen.own.take(test[shared]), seen.own.take(learned))
     if shared.any():
+        own = int(overlaps(seen.own.take(test[shared]), seen.own.take(learned)).sum())
         notes.append(
-            f"{shared.sum()} of {len(test)} test patches cover ground on which {whose}, learned, and on which no training patch "
-            "lies: scores of places that were not seen will be lower."
+            f"{shared.sum()} of {len(test)} test patches cover ground on which {whose}, learned (this run's own training patches "
+            f"cover that of {own} of them): scores of places that were not seen will be lower."
         )
     validation = seen.roles_of(rows["validation"])[0]
     known = np.isin(validation, (Role.LABELS, Role.INPUTS))

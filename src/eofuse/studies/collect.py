@@ -79,7 +79,7 @@ def collect(
     """
     everything = [(cell, open_run(path)) for cell, path in cells]
     runs = complete_seeds(everything, plan.folds)
-    warnings = failure_warnings(failed, plan.axes.seeds, plan.axes.folds)
+    warnings = failure_warnings(failed, plan.axes.seeds, plan.axes.folds) + _unused_rate(recipe)
     store = open_store(plan.options.data.store)
     label = Labels(counts)
     full = [(cell, run) for cell, run in runs if cell.role == "variant" and label.is_full(cell)]
@@ -330,6 +330,17 @@ def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Se
     patches = int(prepared.usable.sum())
     few = few_data_warning(patches, patches, scenes_of(prepared.store.index.iloc[sorted(tested)]))
     return [*kept, few] if few else kept
+
+
+def _unused_rate(recipe: Mapping[str, Any]) -> list[str]:
+    """Says that a learning rate of the recipe is not used."""
+    given = recipe.get("train")
+    rate = given.get("learning_rate") if isinstance(given, Mapping) else None
+    if rate is None:
+        return []
+    return [
+        f"train.learning_rate ({rate}) is not used: variants learn at the best rate of study.search.learning_rates."
+    ]
 
 
 def _start_notes(runs: Sequence[Run]) -> list[str]:
