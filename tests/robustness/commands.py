@@ -1,0 +1,200 @@
+"""Commands in processes of their own, forked from this one, which has imported everything that they need."""
+
+import ctypes
+import importlib
+import os
+import pkgutil
+import resource
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+LIMIT_S = 20.0
+"""Seconds after which a command counts as hanging."""
+
+GRACE_S = 5.0
+"""Seconds that processes have to end after the one that began them."""
+
+VIRTUAL_BYTES = 16 * 1024**3
+"""Address space that a command may have beyond that with which it begins, for the sake of the machine."""
+
+
+def preload() -> None:
+    """Imports all of eofuse, and adopts the processes that commands leave behind."""
+    package = importlib.import_module("eofuse")
+    for module in pkgutil.walk_packages(package.__path__, "eofuse."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    subreaper = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
+    if ctypes.CDLL(None).prctl(subreaper, 1, 0, 0, 0) != 0:
+        raise OSError("this system does not hand over the processes that commands leave behind")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a command.
+
+    Attributes:
+        argv: its words.
+        status: its exit code, or minus the signal that ended it.
+        output: what it printed.
+        error: what it printed on the error stream.
+        seconds: how long it took.
+        memory: bytes at its peak, beyond those with which it began.
+        hung: whether it was killed because it took too long.
+    """
+
+    argv: tuple[str, ...]
+    status: int
+    output: str
+    error: str
+    seconds: float
+    memory: int
+    hung: bool
+
+
+class Command:
+    """A command that runs.
+
+    Args:
+        argv: its words, without `eofuse`.
+        folder: where it runs.
+        before: called in its process at first.
+        output: where its output goes, by default into a file that is read at the end.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        folder: Path,
+        before: Callable[[], object] | None = None,
+        output: IO[bytes] | None = None,
+    ) -> None:
+        self.argv = tuple(map(str, argv))
+        self._output, self._error = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115, closed by wait
+        self._rss = _resident_bytes()
+        self._started = time.monotonic()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become(self.argv, folder, before, output or self._output, self._error)
+        self._pidfd = os.pidfd_open(self.pid)
+
+    def has_ended(self, within_s: float = 0) -> bool:
+        """Whether it ends within so many seconds."""
+        return bool(select.select([self._pidfd], [], [], max(0.0, within_s))[0])
+
+    def send(self, number: int) -> None:
+        """Sends it a signal."""
+        signal.pidfd_send_signal(self._pidfd, number)
+
+    def wait(self, limit_s: float = LIMIT_S) -> Ended:
+        """Waits for its end; kills it when that takes too long."""
+        hung = not self.has_ended(self._started + limit_s - time.monotonic())
+        if hung:
+            self.send(signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)
+        seconds = time.monotonic() - self._started
+        os.close(self._pidfd)
+        output, error = (_read(file) for file in (self._output, self._error))
+        memory = max(0, usage.ru_maxrss * 1024 - self._rss)
+        return Ended(self.argv, os.waitstatus_to_exitcode(status), output, error, seconds, memory, hung)
+
+
+def eofuse(
+    argv: Sequence[str | Path],
+    folder: Path,
+    before: Callable[[], object] | None = None,
+    *,
+    limit_s: float = LIMIT_S,
+    output: IO[bytes] | None = None,
+) -> Ended:
+    """Runs a command to its end; see `Command`."""
+    return Command(argv, folder, before, output).wait(limit_s)
+
+
+def survivors() -> list[str]:
+    """The processes that commands left behind and that do not end by themselves; they are killed."""
+    limit = time.monotonic() + GRACE_S
+    while alive := _children():
+        if time.monotonic() > limit:
+            break
+        time.sleep(0.01)
+    words = [f"process {pid} {_command_line(pid)}" for pid in alive]
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return words
+
+
+def _become(
+    argv: tuple[str, ...], folder: Path, before: Callable[[], object] | None, output: IO[bytes], error: IO[bytes]
+) -> None:
+    """Runs a command in this process, as the program does, and ends it."""
+    status = 1
+    try:
+        os.setsid()
+        os.chdir(folder)
+        with Path(os.devnull).open("rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.dup2(output.fileno(), 1)
+        os.dup2(error.fileno(), 2)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)
+        limit = _virtual_bytes() + VIRTUAL_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        from eofuse.cli import main
+
+        if before is not None:
+            before()
+        status = main(argv)
+        sys.stdout.flush()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _children() -> list[int]:
+    """Processes of which this one is the parent; those that have ended are taken off the list of the system."""
+    alive = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+        if parent == os.getpid() and os.waitpid(int(path.name), os.WNOHANG)[0] == 0:
+            alive.append(int(path.name))
+    return alive
+
+
+def _command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def _pages(column: int) -> int:
+    return int(Path("/proc/self/statm").read_text().split()[column]) * resource.getpagesize()
+
+
+def _virtual_bytes() -> int:
+    return _pages(0)
+
+
+def _resident_bytes() -> int:
+    return _pages(1)
+
+
+def _read(file: IO[bytes]) -> str:
+    with file:
+        file.seek(0)
+        return file.read(1 << 20).decode("utf-8", "replace")
