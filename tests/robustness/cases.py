@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from .commands import Ended, survivors
 
@@ -64,11 +64,17 @@ class Outcome:
 
 
 class World:
-    """A scratch folder with the inputs that cases share."""
+    """A scratch folder with the inputs that cases share.
+
+    Attributes:
+        root: the folder.
+        kept: what harnesses keep from case to case, by name.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.root.mkdir(parents=True, exist_ok=True)
+        self.kept: dict[str, Any] = {}
 
     def folder(self) -> Path:
         """The folder of a case, empty; always the same one, so that paths in results are the same."""

@@ -3,6 +3,7 @@
 import ctypes
 import importlib
 import os
+import pickle
 import pkgutil
 import resource
 import select
@@ -14,7 +15,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import SimpleNamespace
+from typing import IO, Any, TypeVar
 
 LIMIT_S = 20.0
 """Seconds after which a command counts as hanging."""
@@ -24,6 +26,12 @@ GRACE_S = 5.0
 
 VIRTUAL_BYTES = 16 * 1024**3
 """Address space that a command may have beyond that with which it begins, for the sake of the machine."""
+
+
+COMPANIONS: set[int] = set()
+"""Processes of the harness itself, which live as long as it does."""
+
+Result = TypeVar("Result")
 
 
 def preload() -> None:
@@ -119,6 +127,24 @@ def eofuse(
     return Command(argv, folder, before, output).wait(limit_s)
 
 
+def in_fork(function: Callable[[], Result]) -> Result:
+    """What a function gives in a process of its own: libraries that begin threads must not do so in this one."""
+    with tempfile.TemporaryFile() as file:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                file.write(pickle.dumps(function()))
+                file.flush()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        file.seek(0)
+        result: Result = pickle.loads(file.read())
+        return result
+
+
 def survivors() -> list[str]:
     """The processes that commands left behind and that do not end by themselves; they are killed."""
     limit = time.monotonic() + GRACE_S
@@ -151,6 +177,9 @@ def _become(
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         from eofuse.cli import main
+        from eofuse.studies import pool
+
+        pool.Worker.__init__ = _fork_worker  # type: ignore[method-assign]
 
         if before is not None:
             before()
@@ -165,6 +194,53 @@ def _become(
         os._exit(status)
 
 
+def _fork_worker(worker: Any, threads: int) -> None:
+    """Begins a process of a study as a fork, where a program of its own would import everything anew."""
+    from eofuse.studies.worker import main
+
+    job, answer = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.dup2(job[0], 0)
+            os.dup2(answer[1], 1)
+            for descriptor in (*job, *answer):
+                os.close(descriptor)
+            sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w", closefd=False)
+            main()
+        finally:
+            os._exit(1)
+    os.close(job[0])
+    os.close(answer[1])
+    worker.process = _Fork(pid, os.fdopen(job[1], "w"), os.fdopen(answer[0]))
+
+
+class _Fork(SimpleNamespace):
+    """What a study needs of a process."""
+
+    def __init__(self, pid: int, stdin: IO[str], stdout: IO[str]) -> None:
+        super().__init__(pid=pid, stdin=stdin, stdout=stdout, returncode=None)
+
+    def poll(self) -> int | None:
+        return self._ended(os.WNOHANG)
+
+    def wait(self) -> int | None:
+        return self._ended(0)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _ended(self, options: int) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+
 def _children() -> list[int]:
     """Processes of which this one is the parent; those that have ended are taken off the list of the system."""
     alive = []
@@ -173,7 +249,11 @@ def _children() -> list[int]:
             parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, ValueError):
             continue
-        if parent == os.getpid() and os.waitpid(int(path.name), os.WNOHANG)[0] == 0:
+        if (
+            parent == os.getpid()
+            and int(path.name) not in COMPANIONS
+            and os.waitpid(int(path.name), os.WNOHANG)[0] == 0
+        ):
             alive.append(int(path.name))
     return alive
 

@@ -1,0 +1,106 @@
+"""The commands that write: what each needs, makes, and makes again; `WRITERS`."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from .cases import World
+from .commands import Ended, eofuse, in_fork, survivors
+from .inputs import made
+from .site import site
+from .trees import digests
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A command that writes into the folder in which it runs.
+
+    Attributes:
+        argv: its words; `{a.store}` stands for the path of an input.
+        begins_with: name → input that is copied into the folder under that name at first.
+        resumes: the folder that `eofuse resume` takes, where there is one.
+        opens: words of a command that reads what was in the folder at first, and must be able to at any time.
+        weight: how often it is tried.
+        limit_s: seconds that it may take.
+    """
+
+    argv: Sequence[str]
+    begins_with: tuple[tuple[str, str], ...] = ()
+    resumes: str | None = None
+    opens: Sequence[str] = ()
+    weight: int = 4
+    limit_s: float = 60.0
+
+    def words(self, world: World) -> list[str]:
+        """The command, with the paths of its inputs, which are made where they are missing."""
+        return [_input(word[1:-1], world) if word.startswith("{") else word for word in self.argv]
+
+    def folder(self, world: World) -> Path:
+        """A folder in which it can begin."""
+        sources = [(name, made(world, source)) for name, source in self.begins_with]
+        folder = world.folder()
+        for name, source in sources:
+            shutil.copytree(source, folder / name)
+        return folder
+
+    def run(self, world: World, folder: Path, before: Callable[[], object] | None = None) -> Ended:
+        """Runs it to its end."""
+        return eofuse(self.words(world), folder, before, limit_s=self.limit_s)
+
+
+WRITERS: dict[str, Writer] = {
+    "simulate": Writer(["simulate", "out", "--patches", "6", "--scenes", "2", "--seed", "3", "--workers", "2"]),
+    "pack": Writer(["pack", "{a}", "out", "--workers", "1"], weight=8),
+    "pack in processes": Writer(["pack", "{a}", "out", "--workers", "2"]),
+    "pack over another": Writer(
+        ["pack", "{a}", "out", "--overwrite", "--workers", "1"], (("out", "b.store"),), opens=["check", "out"]
+    ),
+    "cut": Writer(["cut", "{scenes.yaml}", "out", "--size", "40", "--workers", "1"], weight=8),
+    "cut in processes": Writer(["cut", "{scenes.yaml}", "out", "--size", "40", "--workers", "2"]),
+    "merge": Writer(["merge", "{a.store}", "{b.store}", "-o", "out"], weight=6),
+    "merge over another": Writer(
+        ["merge", "{a.store}", "{b.store}", "-o", "out", "--overwrite"], (("out", "b.store"),), opens=["check", "out"]
+    ),
+    "append": Writer(["append", "out", "{a.store}"], (("out", "b.store"),), opens=["check", "out"], weight=12),
+    "subset": Writer(["subset", "{a.store}", "-o", "out", "-n", "7"], weight=8),
+    "download": Writer(["download", "ben-ge-800", "--base-url", "{site}"], weight=8),
+    "init": Writer(["init", "{table/plots.csv}", "-o", "spec.yaml"], weight=2),
+    "show": Writer(["show", "{a.store}", "{patch}", "-o", "patch.png"], weight=2),
+    "describe": Writer(["describe", "{a.store}", "--html", "card.html"], weight=2),
+    "train": Writer(["train", "{run.yaml}", "--to", "out"], resumes="out", weight=10),
+    "train for maps": Writer(["train", "{maps.yaml}", "--to", "out"], resumes="out", weight=6),
+    "pretrain": Writer(["pretrain", "{pretraining.yaml}", "--to", "out"], resumes="out", weight=6),
+    "evaluate": Writer(["evaluate", "out"], (("out", "run"),), weight=2),
+    "attribute": Writer(["attribute", "out", "--repeats", "1"], (("out", "run"),), weight=2),
+    "predict": Writer(["predict", "{run}", "{b.store}", "-o", "predictions.parquet"], weight=3),
+    "predict maps": Writer(["predict", "{maps}", "{b.store}", "-o", "predictions.csv", "--maps", "maps"], weight=3),
+    "suggest": Writer(["suggest", "{run}", "{a.store}", "-n", "3", "-o", "out"], weight=3),
+    "study": Writer(["study", "{study.yaml}", "--to", "out", "--workers", "2"], weight=3, limit_s=120),
+    "report": Writer(["report", "out"], (("out", "study"),), weight=1),
+}
+
+
+def _input(name: str, world: World) -> str:
+    if name == "site":
+        return site(world)
+    if name == "patch":
+        index = made(world, "a.store") / "index.parquet"
+        return in_fork(lambda: str(pd.read_parquet(index)["patch_id"].iloc[0]))
+    return str(made(world, name))
+
+
+def reference(name: str, world: World) -> dict[str, str]:
+    """What the folder of an undisturbed command holds at its end."""
+    kept: dict[str, dict[str, str]] = world.kept.setdefault("references", {})
+    if name not in kept:
+        writer = WRITERS[name]
+        folder = writer.folder(world)
+        ended = writer.run(world, folder)
+        left = survivors()
+        if ended.status != 0 or left:
+            raise AssertionError(f"{name}: {ended.status}, {left}\n{ended.output}\n{ended.error}")
+        kept[name] = in_fork(lambda: digests(folder))
+    return kept[name]
