@@ -9,7 +9,7 @@ from affine import Affine
 from eofuse.cli import main
 from eofuse.config import parse_options, read_yaml, write_yaml
 from eofuse.data.init import init
-from eofuse.data.init_columns import guess_columns
+from eofuse.data.init_columns import guess_columns, shortened
 from eofuse.data.pack import pack
 from eofuse.data.sources.table import open_table_spec
 from eofuse.data.sources.table_spec import TableSpec
@@ -169,7 +169,7 @@ def test_decimal_commas_are_found_and_said(folder, tmp_path):
     folder.table["temperature"] += 0.25
     folder.table.to_csv(folder.path / "samples.csv", index=False, sep=";", decimal=",", encoding="utf-8-sig")
     done = init(folder.path, tmp_path / "spec.yaml")
-    assert any(line.startswith("decimal commas: lon, lat, temperature") for line in done.unknown)
+    assert any(line.startswith("decimal commas: lon, lat, temperature") for line in done.found)
     assert open_table_spec(done.spec).index["lon"].tolist() == folder.table["lon"].tolist()
 
 
@@ -314,10 +314,19 @@ def test_statistics_of_bands_are_no_series():
     assert not guess_columns(columns_of(**columns)).series
 
 
+def test_a_column_of_paths_is_used_and_one_of_remarks_is_not(tmp_path):
+    write_rasters(tmp_path / "chips", ["a.tif", "b.tif"])
+    table = pd.DataFrame({"id": ["a", "b"], "chip": ["chips/a.tif", "chips/b.tif"], "remark": ["wet", "wet"]})
+    table.to_csv(tmp_path / "samples.csv", index=False)
+    (left,) = [
+        line for line in init(tmp_path / "samples.csv", tmp_path / "spec.yaml").unknown if "in no modality" in line
+    ]
+    assert left.endswith("(labels?): remark")
+
+
 def test_many_names_are_shortened():
     columns = {f"flag{letter}{other}": lambda generator, rows: [None] * rows for letter in "abcdefg" for other in "xyz"}
-    lines = guess_columns(columns_of(**columns)).unknown
-    assert any("and 13 more" in line for line in lines)
+    assert shortened(guess_columns(columns_of(**columns)).unused).endswith(" and 13 more")
 
 
 def write_rasters(folder, names, dtype="uint16"):

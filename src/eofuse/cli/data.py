@@ -74,7 +74,9 @@ def run_init(arguments: argparse.Namespace) -> int:
         print(f"  found: {line}")
     for line in done.unknown:
         print(f"  to be decided: {line}")
-    print(f"next: edit {done.spec}, then eofuse pack {done.spec} {done.spec.with_suffix('.store')}")
+    print(
+        f"next: edit {done.spec}, then eofuse check {done.spec}, then eofuse pack {done.spec} {done.spec.with_suffix('.store')}"
+    )
     return 0
 
 

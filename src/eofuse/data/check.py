@@ -105,9 +105,11 @@ def _warning(
 
 
 def _lacking(source: Source) -> Iterator[Problem]:
-    """One warning for each modality that some patches lack and others have."""
+    """One warning for each modality that some patches without an error lack and others have."""
+    wrong = {problem.patch_id for problem in source.problems if problem.severity == "error"}
+    fine = ~source.index["patch_id"].isin(wrong)
     for modality in source.modalities:
-        lacking = int((~source.index[f"has_{modality.name}"].astype(bool)).sum())
+        lacking = int((fine & ~source.index[f"has_{modality.name}"].astype(bool)).sum())
         if lacking:
             what = f"{lacking} of {len(source.index)} patches lack this modality"
             yield Problem(

@@ -93,9 +93,12 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         words = [name for name in guess.columns() if name in frame.columns]
         frame = read_table_file(file, words, decimal)
     patterns = find_patterns(folder, frame, guess.id, [*guess.series, *guess.vectors])
+    unused = [column for column in guess.unused if not any(f"{{{column}}}" in each.pattern for each in patterns)]
+    if unused:
+        guess.unknown.append(f"in no modality, kept in the index (labels?): {shortened(unused)}")
     text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
     write_text(spec, text)
-    return Init(spec, tuple(_found(frame, guess, patterns)), tuple(notes + _unknown(guess, patterns)))
+    return Init(spec, tuple(notes + _found(frame, guess, patterns)), tuple(_unknown(guess, patterns)))
 
 
 def _may_be_described(origin: Path) -> bool:
@@ -155,6 +158,7 @@ def _spec_text(
     lines = [
         "# Written by `eofuse init` from names and values: check every line, then",
         "#",
+        f"#   eofuse check {spec.name}",
         f"#   eofuse pack {spec.name} {name}.store",
         *(f"# {note}" for note in notes),
         *_yaml({"name": name, "root": root, "table": os.path.relpath(str(file), str(folder))}),

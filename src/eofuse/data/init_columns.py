@@ -88,6 +88,7 @@ class Guess:
         split: a column, or with a flag such as `is_test` the column and what its values mean.
         vectors: name → columns, or a pattern of them.
         incomplete: vectors with empty cells.
+        unused: columns in none of them.
         unknown: what can't be told.
     """
 
@@ -101,6 +102,7 @@ class Guess:
     series: dict[str, SeriesGuess] = field(default_factory=dict)
     vectors: dict[str, list[str] | str] = field(default_factory=dict)
     incomplete: set[str] = field(default_factory=set)
+    unused: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, object]:
@@ -150,8 +152,7 @@ def guess_columns(table: pd.DataFrame) -> Guess:
     _guess_labels(table, left, guess)
     _guess_series(table, left, guess)
     _guess_vectors(table, left, guess)
-    if left:
-        guess.unknown.append(f"in no modality, kept in the index (labels?): {shortened(left)}")
+    guess.unused = left
     return guess
 
 

@@ -20,6 +20,7 @@ from eofuse.data.sources.table_file import GEOMETRY_PLACE, require_columns, to_n
 from eofuse.data.sources.table_spec import SPLIT_WORDS, SplitSpec, TableSpec
 from eofuse.data.splits import BLOCK_KM, PARTS, spatial_blocks
 from eofuse.errors import DataError, did_you_mean
+from eofuse.words import counted
 
 GRID_KEYS = ("column", "row")
 NO_VALUES = (-999, -9999, -99999, -32768)
@@ -165,14 +166,11 @@ def fill_scenes(spec: TableSpec, index: pd.DataFrame, rows: Rows) -> str:
     index["scene"] = index["scene"].where(~placed, blocks).astype(object).where(~lacking | placed, None)
     index[SCENE_KIND] = index[SCENE_KIND].where(~placed, PLACE)
     unknown = int((lacking & ~placed).sum())
-    if not unknown:
-        words = f"spatial blocks of {BLOCK_KM:g} km, which stand in for scenes"
-    elif placed.any():
-        words = f"spatial blocks of {BLOCK_KM:g} km, which stand in for scenes, and not known of {unknown} rows without a place"
-    else:
-        words = "not known"
+    words = f"spatial blocks of {BLOCK_KM:g} km, which stand in for scenes" if placed.any() else "not known"
+    if unknown and placed.any():
+        words += f", and not known of {counted(unknown, 'row')} without a place"
     if column is not None and not lacking.all():
-        words = f"column '{column}'; in {int(lacking.sum())} rows that lack it: {words}"
+        words = f"column '{column}'; in {counted(int(lacking.sum()), 'row')} without one: {words}"
     fix = "name the column with what samples share (acquisition, site, field) as `scene`"
     rows.warn(f"scenes, which splits keep together, are {words}", fix)
     return words
