@@ -64,6 +64,28 @@ def worker_processes(_cells_in_this_process: pytest.MonkeyPatch) -> Iterator[Non
     _cells_in_this_process.setattr("eofuse.studies.pool.Worker", InThisProcess)
 
 
+def not_drawn(results, store, path: Path) -> Path:
+    """Stands in for a report, which takes longer than a small study."""
+    path.write_text("not drawn", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _reports_not_drawn() -> Iterator[pytest.MonkeyPatch]:
+    """Studies don't draw their reports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eofuse.trained.write_report", not_drawn)
+        yield patch
+
+
+@pytest.fixture
+def drawn_reports(_reports_not_drawn: pytest.MonkeyPatch) -> Iterator[None]:
+    """Studies draw their reports, as they do for users."""
+    _reports_not_drawn.undo()
+    yield
+    _reports_not_drawn.setattr("eofuse.trained.write_report", not_drawn)
+
+
 @pytest.fixture(scope="session")
 def ben_real_40(shared: Path) -> Path:
     """Forty real BigEarthNet pairs in the ben-ge folder layout."""

@@ -1,5 +1,8 @@
 """Every recipe that ships runs."""
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -7,6 +10,7 @@ import eofuse
 from eofuse.config import read_yaml
 from shrink import RECIPES, shrunk
 
+README = Path(__file__).parents[1] / "README.md"
 STORES = {
     "ben_real_40.yaml": "real_store",
     "terramesh_4.yaml": "scenes_store",
@@ -56,7 +60,13 @@ def names(section: str) -> list[str]:
     return sorted(path.name for path in RECIPES.glob("*.yaml") if section in read_yaml(path))
 
 
-@pytest.mark.parametrize("name", names("study"))
+def named_in_readme() -> set[str]:
+    """Recipes of the README's commands, which tests/test_readme.py runs."""
+    return set(re.findall(r"^eofuse .*recipes/(\S+)", README.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@pytest.mark.usefixtures("drawn_reports")
+@pytest.mark.parametrize("name", sorted({*names("study")} - named_in_readme()))
 def test_a_study_recipe_runs_to_its_report(name, request, tmp_path):
     store = request.getfixturevalue(STORES.get(name, "simulated_store"))
     study = eofuse.study(shrunk(name), store=store, to=tmp_path / "study", workers=1)
@@ -66,13 +76,13 @@ def test_a_study_recipe_runs_to_its_report(name, request, tmp_path):
     assert name != "ben_real_40.yaml" or "prove nothing" in report  # of forty patches
 
 
-@pytest.mark.parametrize("name", names("pretrain"))
+@pytest.mark.parametrize("name", sorted({*names("pretrain")} - named_in_readme()))
 def test_a_pretraining_recipe_runs(name, simulated_store, tmp_path):
     run = eofuse.pretrain(shrunk(name), store=simulated_store, to=tmp_path / "run")
     assert "knn_accuracy" in run.result["after"]
 
 
-@pytest.mark.parametrize("name", sorted({*names("task"), *names("tasks")} - {*names("study")}))
+@pytest.mark.parametrize("name", sorted({*names("task"), *names("tasks")} - {*names("study")} - named_in_readme()))
 def test_a_run_recipe_runs(name, simulated_store, tmp_path):
     assert eofuse.train(shrunk(name), store=simulated_store, to=tmp_path / "run").test
 

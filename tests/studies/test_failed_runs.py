@@ -70,6 +70,7 @@ def diverged():
     return DivergenceError("the training loss is nan at step 4")
 
 
+@pytest.mark.usefixtures("drawn_reports")
 def test_a_run_that_fails_leaves_the_others_and_is_named_in_the_report(values, failing, tmp_path):
     failing.fails = {("radar", 1): diverged(), ("optical", 2): MemoryError("no room")}
     study = recipes.study(values, to=tmp_path / "study", workers=1)
@@ -81,7 +82,7 @@ def test_a_run_that_fails_leaves_the_others_and_is_named_in_the_report(values, f
     assert failed == {("radar", 1): "diverged", ("optical", 2): "error"}
     [radar] = [warning for warning in study.results.summary["warnings"] if warning.startswith("radar: ")]
     assert "means over 2 of 3 seeds (seed 1: the training loss is nan at step 4)" in radar
-    assert "the training loss is nan at step 4" in (study.folder / "report.html").read_text()
+    assert "the training loss is nan at step 4" in study.report().read_text()
 
     failing.trained.clear()
     failing.fails = {}

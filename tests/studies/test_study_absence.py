@@ -96,8 +96,9 @@ def test_only_variants_that_were_trained_with_gaps_are_taken_for_such(done):
     assert told.to_dict() == {"whole": False, "saw gaps": True}
 
 
+@pytest.mark.usefixtures("drawn_reports")
 def test_the_report_shows_both(done):
-    page = (done.folder / "report.html").read_text()
+    page = done.report().read_text()
     assert "What remains when a sensor is away" in page
     assert "What each modality is worth" in page
     assert "never saw gaps" in page

@@ -66,8 +66,9 @@ def test_a_question_compares_its_two_rows_paired(done):
     assert np.isfinite(table["low"]).all()
 
 
+@pytest.mark.usefixtures("drawn_reports")
 def test_the_report_asks_and_answers_the_questions_first(done):
-    text = (done.folder / "report.html").read_text()
+    text = done.report().read_text()
     for question in QUESTIONS:
         assert question in text[: text.index("<nav")]
 

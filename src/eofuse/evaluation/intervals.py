@@ -114,7 +114,8 @@ def infer(
         return Inference(end, end, p)
     error, freedom = jackknife(estimate, left, design.shares, design.leverage, design.folds)
     low, high = (float(np.clip(end, *bounds)) for end in t_interval(estimate, error, freedom, level))
-    return Inference(low, high, float(2 * student_t.sf(abs(estimate) / error, freedom)))
+    p = float(2 * student_t.sf(abs(estimate) / error, freedom))
+    return Inference(low, high, max(p, np.finfo(np.float64).tiny))
 
 
 def holm(p_values: ArrayLike) -> FloatArray:
