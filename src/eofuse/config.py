@@ -15,6 +15,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eofuse.errors import UsageError, did_you_mean
+from eofuse.limits import TEXT
+from eofuse.words import is_control
+
+MOST_NODES = 100_000
+"""Keys and values of a file, those that an alias repeats counted each time."""
+
+DEEPEST = 50
+"""Levels of lists and sections within each other."""
+
+LARGEST_NUMBER = 2**63
+"""Whole numbers are smaller in size, so that arrays hold them."""
 
 
 class Options(BaseModel):
@@ -27,7 +38,59 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that rejects duplicate keys and reads numbers and booleans as YAML 1.2 does."""
+    """A safe loader that rejects duplicate keys and reads numbers and booleans as YAML 1.2 does.
+
+    Aliases that repeat themselves or more than `MOST_NODES`, deep nesting, and scalars that can be no value are errors of YAML.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, "is nested too deeply", self.get_mark())
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _count_nodes(node, {}, ()) > MOST_NODES:
+            raise yaml.composer.ComposerError(None, None, f"holds more than {MOST_NODES:,} values", node.start_mark)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, OverflowError, LookupError, AttributeError, TypeError) as error:
+            if not isinstance(node, yaml.ScalarNode):
+                raise
+            why = f" ({error})" if type(error) is ValueError else ""
+            raise _wrong_scalar(node, f"is no value{why}; in quotes it is text") from None
+        if isinstance(value, str) and any(is_control(letter) for letter in value):
+            raise _wrong_scalar(node, "holds a control character")
+        if isinstance(value, int) and not -LARGEST_NUMBER <= value < LARGEST_NUMBER:
+            raise _wrong_scalar(node, "is too large a number")
+        return value
+
+
+def _wrong_scalar(node: yaml.Node, problem: str) -> yaml.YAMLError:
+    shown = textwrap.shorten(ascii(node.value), 60, placeholder=" …") if len(node.value) < 1000 else "a long word"
+    return yaml.constructor.ConstructorError(None, None, f"{shown} {problem}", node.start_mark)
+
+
+def _count_nodes(node: yaml.Node, known: dict[int, int], within: tuple[int, ...]) -> int:
+    """Values under a node; what an alias repeats counts each time."""
+    if id(node) in within:
+        raise yaml.composer.ComposerError(None, None, "an alias holds itself", node.start_mark)
+    if id(node) not in known:
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        known[id(node)] = 1 + sum(_count_nodes(part, known, (*within, id(node))) for part in parts)
+    return known[id(node)]
 
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -67,7 +130,7 @@ def parse_yaml(text: str, where: object = "YAML") -> Any:
         return yaml.load(text, Loader=_Loader)  # a subclass of SafeLoader
     except UsageError as error:
         raise UsageError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
-    except yaml.YAMLError as error:
+    except (RecursionError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
@@ -82,6 +145,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        TEXT.check_file(path)
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"can't be read: {error.strerror}", where=path, fix="check the path") from None

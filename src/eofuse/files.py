@@ -1,13 +1,17 @@
-"""Files that are never half-written and outlast a power cut, and digests of them."""
+"""Files that are never half-written and outlast a power cut, digests of them, and JSON that can't fill the memory."""
 
 import ctypes
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+from eofuse.limits import JSON
 
 LONGEST_NAME = 200
 """Bytes of a name of a file, which leaves room for endings and marks within the 255 that systems allow."""
@@ -77,6 +81,36 @@ def write_text(path: Path, text: str) -> None:
     """Writes text so that the file is either the old one or the whole new one."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: if it can't be read.
+        ValueError: if it is no JSON in UTF-8, too deeply nested, or holds a whole number beyond 64 bits or half of a character.
+        DataError: if it is larger than `eofuse.limits.JSON` allows.
+    """
+    path = Path(path)
+    JSON.check_file(path)
+    return parse_json(path.read_text(encoding="utf-8-sig"))
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; a `ValueError` says what is wrong with it, as in `read_json`."""
+    try:
+        value = json.loads(text, parse_int=_whole_number)
+        if "\\ud" in text.lower():  # halves of characters are written so; they can't be encoded
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
+        raise ValueError(f"a whole number of {len(text.lstrip('-'))} digits is too large")
+    return int(text)
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,9 @@
-"""Counts in words for people: `counted`."""
+"""Words for people: `counted` for counts, `printable` for names that others chose."""
+
+import unicodedata
+
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks that change the direction of the letters around them, so that a line reads as another one."""
 
 
 def counted(number: int, noun: str, several: str = "") -> str:
@@ -10,3 +15,15 @@ def counted(number: int, noun: str, several: str = "") -> str:
         several: for any other number; the noun with an s by default.
     """
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
+
+
+def is_control(letter: str) -> bool:
+    """Whether a letter is a control character, half of a pair, or a mark that turns the direction; line ends and tabs are none."""
+    return letter in _TURNS or (letter not in "\n\t" and unicodedata.category(letter) in ("Cc", "Cs"))
+
+
+def printable(text: str) -> str:
+    """A text whose control characters are written out as escapes, so that they command no terminal."""
+    if text.isprintable():
+        return text
+    return "".join(letter.encode("unicode_escape").decode("ascii") if is_control(letter) else letter for letter in text)

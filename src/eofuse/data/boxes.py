@@ -21,6 +21,7 @@ from scipy import ndimage
 from eofuse.data.georeference import corners, grid_of, has_grid
 from eofuse.data.store import Window
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.files import read_json
 
 SMALLEST_SIDE = 1.0
 SMALLEST_SHARE = 0.25
@@ -304,10 +305,10 @@ def _cut(boxes: npt.NDArray[Any], window: Window) -> tuple[BoxArray, npt.NDArray
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except OSError as error:
         raise DataError(f"the file can't be read ({error.strerror})", where=path) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"no JSON ({error})", where=path) from error
     if not isinstance(content, dict):
         raise DataError("no JSON object", where=path)

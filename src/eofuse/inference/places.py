@@ -1,10 +1,10 @@
 """Where on the Earth the pixels of a patch lie (`grid_of`)."""
 
+import numpy as np
 from rasterio.errors import CRSError
-from rasterio.warp import transform
 
 from eofuse.data import georeference
-from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.grid import Grid, transform_places
 from eofuse.data.store import Store, Window
 from eofuse.errors import DataError
 
@@ -40,7 +40,5 @@ def unplaced_note(store: Store) -> str:
 def lon_lat(grid: Grid, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Longitude and latitude (WGS 84) of points given as column and row."""
     places = [grid.place_of(column, row) for column, row in points]
-    longitudes, latitudes = transform(
-        grid.crs, georeference.named_crs("EPSG:4326"), *map(list, zip(*places, strict=True))
-    )
-    return list(zip(longitudes, latitudes, strict=True))
+    found = transform_places(grid.crs, georeference.named_crs("EPSG:4326"), *np.array(places).T)
+    return list(zip(*(each.tolist() for each in found), strict=True))

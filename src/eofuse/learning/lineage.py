@@ -23,6 +23,7 @@ from eofuse.data.identity import Digests, Identities, digests_of, identities
 from eofuse.data.loading import Rows
 from eofuse.data.store import Store
 from eofuse.errors import EofuseError
+from eofuse.files import read_json
 
 FORMAT, VERSION = "eofuse-history", 1
 
@@ -186,9 +187,7 @@ def recorded_history(folder: Path) -> History | None:
     try:
         recipe = read_yaml(folder / "recipe.yaml")
         table = next(pd.read_parquet(folder / name) for name in SPLIT_FILES if (folder / name).is_file())
-        facts = (
-            json.loads((folder / "data.json").read_text(encoding="utf-8")) if (folder / "data.json").is_file() else {}
-        )
+        facts = read_json(folder / "data.json") if (folder / "data.json").is_file() else {}
         role = {"train": Role.LABELS, "unlabelled": Role.INPUTS, "validation": Role.VALIDATION}
         pretrained = "task" not in recipe and "tasks" not in recipe
         if pretrained:

@@ -31,7 +31,7 @@ from eofuse.data.doors import describe_path
 from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import remove_temporaries, write_text
+from eofuse.files import read_json, remove_temporaries, write_text
 from eofuse.learning.cautions import run_cautions, temperature_notes
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
@@ -91,12 +91,12 @@ class Run:
     @property
     def is_simulated(self) -> bool:
         """Whether it was trained on simulated data."""
-        return bool(read_json(self.folder / DATA_FILE)["simulated"])
+        return bool(read_facts(self.folder / DATA_FILE)["simulated"])
 
     def notes(self) -> list[str]:
         """What a reader of the scores must know about data, training and calibration."""
         simulated = ["Simulated data: these numbers say nothing about the real world."] if self.is_simulated else []
-        data = read_json(self.folder / DATA_FILE)
+        data = read_facts(self.folder / DATA_FILE)
         left_out = left_out_words(data["excluded"], data.get("lacking", {}), data.get("stored"))
         patches, batch_size = data["patches"]["train"], self.options.train.batch_size
         calibration = self.folder / CALIBRATION_FILE
@@ -106,7 +106,7 @@ class Run:
             *data["warnings"],
             *self.start_notes(),
             *run_cautions(self.folder, self.result, patches, batch_size, self.test),
-            *(temperature_notes(read_json(calibration)) if calibration.is_file() else []),
+            *(temperature_notes(read_facts(calibration)) if calibration.is_file() else []),
         ]
 
     def start_notes(self) -> list[str]:
@@ -116,7 +116,7 @@ class Run:
         unchecked = [
             f"Whether '{self.options.start.source}', where this run starts, has seen its test patches is not known."
         ]
-        return list(read_json(self.folder / DATA_FILE).get("start", unchecked))
+        return list(read_facts(self.folder / DATA_FILE).get("start", unchecked))
 
     def transfer(self) -> pd.DataFrame | None:
         """What became of the tensors of trained weights, by part of the model; None for a run that started without any."""
@@ -161,14 +161,14 @@ def open_run(folder: Path) -> Run:
     options = read_options(folder)
     if not (folder / RESULT_FILE).is_file():
         raise DataError("the run is not finished", where=folder, fix=f"go on with `eofuse resume {folder}`")
-    test = read_json(folder / TEST_FILE) if (folder / TEST_FILE).is_file() else None
+    test = read_facts(folder / TEST_FILE) if (folder / TEST_FILE).is_file() else None
     if test is not None:
         nan = float("nan")
         test = {
             target: {name: nan if value is None else value for name, value in scores.items()}
             for target, scores in test.items()
         }
-    return Run(folder, options, read_json(folder / RESULT_FILE), test)
+    return Run(folder, options, read_facts(folder / RESULT_FILE), test)
 
 
 def open_last(folder: Path) -> Run:
@@ -185,16 +185,19 @@ def open_last(folder: Path) -> Run:
     return run
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_facts(path: Path) -> dict[str, Any]:
     """A JSON file of a run folder.
 
     Raises:
         DataError: if it is damaged.
     """
+    fix = "delete it and resume the run"
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except ValueError as error:
-        raise DataError(f"can't be read: {error}", where=path, fix="delete it and resume the run") from None
+        raise DataError(f"can't be read: {error}", where=path, fix=fix) from None
+    if not isinstance(values, dict):
+        raise DataError("must be a mapping", where=path, fix=fix)
     return values
 
 
@@ -379,7 +382,7 @@ def check_same_data(folder: Path, store: Store) -> None:
     file = folder / DATA_FILE
     if not file.is_file():
         return
-    began = read_json(file)
+    began = read_facts(file)
     if "annotations" in began:
         digests = annotation_digests(read_options(folder))
         changed = [name for name, digest in digests.items() if digest not in began["annotations"]]
@@ -396,7 +399,7 @@ def check_same_data(folder: Path, store: Store) -> None:
 def _began_with(folder: Path) -> str | None:
     """The digest of the weights with which a run began; None if it did not begin, or with none that has a file."""
     file = folder / DATA_FILE
-    digest: str | None = read_json(file).get("weights") if file.is_file() else None
+    digest: str | None = read_facts(file).get("weights") if file.is_file() else None
     return digest
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from eofuse.errors import DataError, EofuseError
-from eofuse.files import replacing, sha256, write_text
+from eofuse.files import read_json, replacing, sha256, write_text
 from eofuse.models.model import Model, ModelSpec, build_model
 
 WEIGHTS = "model.safetensors"
@@ -84,7 +84,7 @@ def read_history(path: str | os.PathLike[str]) -> str:
 
 def _read_description(path: Path) -> dict[str, Any]:
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = read_json(path)
     except OSError as error:
         raise DataError(
             f"can't be read: {error.strerror}", where=path, fix="name the folder of a saved model"

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from eofuse.files import write_text
+from eofuse.files import read_json, write_text
 from eofuse.studies.grid import Cell
 from eofuse.studies.pretraining import Pretraining
 
@@ -45,7 +45,7 @@ def forget_failure(folder: Path) -> None:
 def diverged_before(folder: Path) -> Failure | None:
     """The failure that is kept in a run folder, if it would repeat itself."""
     try:
-        failure = Failure(**json.loads((folder / FAILED_FILE).read_text(encoding="utf-8")))
+        failure = Failure(**read_json(folder / FAILED_FILE))
     except (OSError, ValueError, TypeError):
         return None  # a damaged note is no reason not to try
     return failure if failure.kind == "diverged" else None

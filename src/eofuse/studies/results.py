@@ -15,7 +15,6 @@ The folder::
 Names of targets are quoted as in an address, but for their spaces.
 """
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ import pandas as pd
 from eofuse.data.doors import wrong_door
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.evidence import EVIDENCE, from_columns
-from eofuse.files import file_name
+from eofuse.files import file_name, read_json
 from eofuse.studies.efficiency import EFFICIENCY, TO_FULL
 
 STUDY_FILE = "study.yaml"
@@ -262,7 +261,7 @@ def _read_summary(path: Path) -> dict[str, Any]:
             "the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again"
         )
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"is damaged: {error}", where=path, fix="run the study again; finished runs are kept") from None
     if not isinstance(summary, dict):

@@ -17,7 +17,7 @@ from eofuse.config import write_yaml
 from eofuse.data.gaps import has_required
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.files import remove_temporaries, write_text
+from eofuse.files import read_json, remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities
 from eofuse.learning.controls.per_pixel import is_map
 from eofuse.learning.controls.trees import KINDS
@@ -357,7 +357,7 @@ class _Cost:
         self.file = folder / COST_FILE
         self.before: dict[str, Any] = {"seconds": 0.0, "energy_joules": None}
         if self.file.is_file():
-            self.before = json.loads(self.file.read_text(encoding="utf-8"))
+            self.before = read_json(self.file)
         self.started = time.perf_counter()
         self.energy = read_energy_joules()
 

@@ -1,12 +1,12 @@
 """What a study was: the content of `summary.json`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from eofuse.config import write_yaml
 from eofuse.data.leakage import protocol_leakage
+from eofuse.files import read_json
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared
@@ -124,7 +124,7 @@ def _learning_rate(plan: StudyPlan, variant: str, runs: Sequence[tuple[Cell, Run
 
 def mixed_environments(runs: Sequence[Run]) -> list[str]:
     """A warning for each version or machine that is not the same for all runs."""
-    environments = [json.loads((run.folder / ENVIRONMENT_FILE).read_text(encoding="utf-8")) for run in runs]
+    environments = [read_json(run.folder / ENVIRONMENT_FILE) for run in runs]
     values = {name: sorted({str(environment.get(name)) for environment in environments}) for name in environments[0]}
     return [f"Runs differ in {name}: {', '.join(found)}." for name, found in values.items() if len(found) > 1]
 

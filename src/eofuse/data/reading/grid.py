@@ -1,10 +1,16 @@
 """The pixel grid of a scene or patch: where it lies, how it is cut into patches, how another grid lies on it."""
 
 import math
+import re
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from affine import Affine
+from rasterio._err import CPLE_BaseError  # what GDAL itself refuses; rasterio has no public name for it
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform
 
 KM_PER_DEGREE = 111.2
 TOLERANCE_PIXELS = 0.01
@@ -109,6 +115,38 @@ class Grid:
             for (column, row), (across, down) in zip(places, ends, strict=True)
         ]
         return (left, top) if max(away) < TOLERANCE_PIXELS else None
+
+
+def parse_crs(name: object) -> CRS:
+    """A coordinate reference system by its code (`EPSG:32633`), URN, name, PROJ string, PROJJSON or WKT.
+
+    Addresses and paths, which GDAL would open, are refused, as are codes so long that GDAL takes them for other ones.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if not isinstance(name, str) or re.match(r"\s*(?:[A-Za-z]*:{0,2}[/\\.]|[\w:.]*[0-9]{10,}\s*$)", name):
+        raise ValueError("is no name of a coordinate reference system")
+    try:
+        return CRS.from_user_input(name)
+    except (CRSError, UnicodeError):
+        raise ValueError("is no name of a coordinate reference system") from None
+
+
+def transform_places(
+    source: CRS, wanted: CRS, x: npt.ArrayLike, y: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Coordinates (n,) in another reference system, not finite where they have none there."""
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    try:
+        across, up = transform(source, wanted, x, y)
+    except CPLE_BaseError:  # because of one of them, or of all
+        if len(x) == 1:
+            return np.full(1, np.nan), np.full(1, np.nan)
+        half = len(x) // 2
+        parts = [transform_places(source, wanted, x[part], y[part]) for part in (slice(half), slice(half, None))]
+        across, up = np.concatenate(parts, axis=1)
+    return np.asarray(across, dtype=np.float64), np.asarray(up, dtype=np.float64)
 
 
 def is_mirrored(transform: Affine) -> bool:

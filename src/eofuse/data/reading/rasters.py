@@ -19,13 +19,14 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from eofuse.data.reading.grid import Grid, is_mirrored
+from eofuse.data.reading.grid import Grid, is_mirrored, parse_crs
 from eofuse.data.reading.resampling import Method, Values, file_parts, file_window, resample
 from eofuse.errors import DataError
+from eofuse.limits import RASTER, TEXT
 
 PICTURES = ("PNG", "JPEG")
 """Drivers of formats that hold a picture: grey, red, green and blue, or a palette of colours, perhaps with transparency."""
@@ -37,6 +38,9 @@ CACHE_BYTES = 128 * 2**20
 OPEN_FILES = 64
 MOST_PIXELS = 2**23
 """Pixels of a file, over all bands, that are resampled at a time."""
+
+MOST_PACKED = 1000
+"""Times that a large file's pixels may be larger than the file."""
 
 _OF_OVERVIEWS = (".ovr", ".msk.ovr")
 
@@ -166,7 +170,14 @@ def inspect_raster(path: str | Path, where: str) -> RasterFile:
     """
     path = str(path)
     with open_raster(path, where) as dataset:
+        check_size(dataset, where)
         transform, crs = dataset.transform, dataset.crs or _projection_file(path, where)
+        grid = Grid(crs or CRS(), Affine(*transform[:6]), dataset.width, dataset.height)
+        if not np.isfinite(grid.bounds).all() or not 0 < grid.pixel_area < np.inf:
+            raise DataError("its georeference is no place", where=where, fix="georeference the file (gdal_edit)")
+        if crs and not (crs.is_geographic or crs.is_projected):
+            fix = "give it the reference system of its coordinates (gdal_edit -a_srs)"
+            raise DataError("its reference system is none of the Earth's surface", where=where, fix=fix)
         if crs and transform.is_identity:
             fix = "georeference the file, or put a world file (.tfw, .pgw, .jgw) beside it"
             raise DataError("has a coordinate reference system but no place in it", where=where, fix=fix)
@@ -189,7 +200,7 @@ def inspect_raster(path: str | Path, where: str) -> RasterFile:
         is_picture = dataset.driver in PICTURES
         return RasterFile(
             path,
-            Grid(crs or CRS(), Affine(*transform[:6]), dataset.width, dataset.height),
+            grid,
             dataset.dtypes[bands[0].number - 1],
             bands,
             alpha,
@@ -200,14 +211,26 @@ def inspect_raster(path: str | Path, where: str) -> RasterFile:
         )
 
 
+def check_size(dataset: Any, where: str) -> None:
+    """Raises a `DataError` if a block of a file, or a file that holds next to nothing, unpacks to more than is allowed."""
+    sizes = [np.dtype(dtype).itemsize for dtype in dataset.dtypes]
+    whole = dataset.width * dataset.height * sum(sizes)
+    pixels = max(rows * columns for rows, columns in dataset.block_shapes)
+    block = pixels * (max(sizes) if dataset.interleaving is Interleaving.band else sum(sizes))
+    RASTER.check(whole if dataset.driver in PICTURES else block, "unpacks to blocks of", where)
+    if whole > MOST_PACKED * max(1, os.path.getsize(dataset.name)):  # noqa: PTH202 (a str, for speed)
+        RASTER.check(whole, "is nearly empty and unpacks to", where)
+
+
 def _projection_file(path: str, where: str) -> CRS | None:
     """The reference system in a `.prj` file beside a raster, None if there is none."""
     file = Path(path).with_suffix(".prj")
     if not file.is_file():
         return None
     try:
-        return CRS.from_string(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeError, CRSError, ValueError):
+        TEXT.check_file(file)
+        return parse_crs(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
         raise DataError(f"{file.name} beside it names no coordinate reference system", where=where) from None
 
 

@@ -12,10 +12,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.warp import reproject, transform
+from rasterio.errors import RasterioError
+from rasterio.warp import reproject
 
-from eofuse.data.reading.grid import TOLERANCE_PIXELS, Grid
+from eofuse.data.reading.grid import TOLERANCE_PIXELS, Grid, transform_places
 from eofuse.errors import DataError
 
 Method = Literal["nearest", "bilinear", "cubic", "lanczos", "average", "median", "minimum", "maximum", "mode"]
@@ -111,13 +113,17 @@ def resample(values: Values, file: Grid, window: FileWindow, grid: Grid, method:
     """Values (bands, height, width) of a window of a file, NaN being no data, as (bands, height, width) of a grid.
 
     Raises:
-        DataError: if the mode of more than `MOST_VALUES_OF_A_MODE` different values is wanted.
+        DataError: if the mode of more than `MOST_VALUES_OF_A_MODE` different values is wanted, or GDAL refuses.
     """
     place = file.window_transform(window.left, window.top)
     place = Affine(place.a, place.b, place.c - 360 * window.turns, place.d, place.e, place.f)
-    if method != "mode":
-        return _reproject(values, place, file, grid, _GDAL[method])
-    return np.stack([_mode(band, place, file, grid, where) for band in values])
+    try:
+        if method != "mode":
+            return _reproject(values, place, file, grid, _GDAL[method])
+        return np.stack([_mode(band, place, file, grid, where) for band in values])
+    except (CPLE_BaseError, RasterioError) as error:
+        fix = "see whether its georeference is right (gdalinfo)"
+        raise DataError(f"can't be brought to the grid of the reference: {error}", where=where, fix=fix) from None
 
 
 def _mode(values: Values, place: Affine, file: Grid, grid: Grid, where: str) -> Values:
@@ -167,7 +173,7 @@ def _in_file(
     a, b, c, d, e, f = grid.transform[:6]
     x, y = c + columns * a + rows * b, f + columns * d + rows * e
     if grid.crs != file.crs:
-        x, y = (np.asarray(each, dtype=np.float64) for each in transform(grid.crs, file.crs, x, y))
+        x, y = transform_places(grid.crs, file.crs, x, y)
     turns = 0
     if file.crs.is_geographic and np.isfinite(x).any():
         middle = x[np.isfinite(x)][0]

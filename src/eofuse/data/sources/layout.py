@@ -5,7 +5,6 @@ Known layouts: ben-ge-800, ben-ge-8k and full ben-ge (tables, `sentinel-1/`, `se
 folders) and v2 (`BigEarthNet-S2/<scene>/<patch>/`, `BigEarthNet-S1/<scene>/<patch>/`, `metadata.parquet`).
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from eofuse.data.doors import describe_path, wrong_door
 from eofuse.data.sources.identifiers import is_s1_scene, is_s2_scene, parse_patch_id, parse_patch_id_s1
 from eofuse.errors import DataError
+from eofuse.files import read_json
 
 _S2_FOLDERS = ("sentinel-2", "BigEarthNet-v1.0", "BigEarthNet-S2")
 _S1_FOLDERS = ("sentinel-1", "BigEarthNet-S1-v1.0", "BigEarthNet-S1")
@@ -109,7 +109,7 @@ def _is_simulated(root: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        description = json.loads(path.read_text(encoding="utf-8-sig"))
+        description = read_json(path)
     except ValueError as error:
         raise DataError(
             "not valid JSON", where=path, fix="restore it: it says whether the data are simulated"

@@ -1,7 +1,6 @@
 """Reads the `_labels_metadata.json` of a BigEarthNet patch: labels, corner, coordinate system, and the paired patch."""
 
 import functools
-import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from pyproj.exceptions import ProjError
 
 from eofuse.data.sources.clc import CLC19, CLC43, group_labels
 from eofuse.errors import DataError, did_you_mean
+from eofuse.files import read_json
 
 _CLC19 = frozenset(CLC19)
 _CLC43 = frozenset(CLC43)
@@ -103,8 +103,7 @@ def _path(folder: str, owner: str) -> str:
 def _load(path: str) -> dict[str, Any] | None:
     """The JSON object in a file, None if there is no file."""
     try:
-        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123
-            content = json.load(file)
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -1,6 +1,6 @@
 """Polygons with a class, from a GeoJSON file, drawn on the pixels of a scene."""
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
-from rasterio.features import bounds, rasterize
-from rasterio.warp import transform_geom
+from rasterio.features import rasterize
+from shapely import get_coordinates, transform
+from shapely.errors import ShapelyError
+from shapely.geometry import Polygon, mapping, shape
 
-from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.grid import Grid, parse_crs, transform_places
 from eofuse.errors import DataError, did_you_mean
+from eofuse.files import read_json
 from eofuse.modalities import Category
 
 LONGITUDE_LATITUDE = CRS.from_epsg(4326)
@@ -75,11 +77,13 @@ def read_polygons(path: Path, class_property: str, categories: Sequence[Category
     geometries, codes, edges = [], [], []
     for number, feature in enumerate(features):
         where = f"{path}, feature {number}"
-        geometry = feature.get("geometry") or {}
+        geometry = feature.get("geometry")
+        geometry = geometry if isinstance(geometry, dict) else {}
         if geometry.get("type") not in ("Polygon", "MultiPolygon"):
             found = geometry.get("type", "nothing")
             raise DataError(f"is a {found}, not a polygon", where=where, fix="keep polygons only")
-        properties = feature.get("properties") or {}
+        properties = feature.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
         if class_property not in properties:
             raise DataError(
                 f"has no property '{class_property}'", where=where, fix=did_you_mean(class_property, properties)
@@ -88,11 +92,7 @@ def read_polygons(path: Path, class_property: str, categories: Sequence[Category
         if not isinstance(value, str | int | float) or value not in code_of:
             fix = did_you_mean(value, [category.name for category in categories])
             raise DataError(f"its class {value!r} is not in the list", where=where, fix=fix)
-        try:
-            placed = geometry if crs == grid.crs else transform_geom(crs, grid.crs, geometry)
-            edge = bounds(placed)
-        except (RasterioError, ValueError, TypeError, IndexError, KeyError) as error:
-            raise DataError("its coordinates can't be used", where=where, fix="correct the feature") from error
+        placed, edge = _placed(geometry, crs, grid.crs, where)
         if edge[0] < east and edge[2] > west and edge[1] < north and edge[3] > south:
             geometries.append(placed)
             codes.append(code_of[value])
@@ -100,15 +100,40 @@ def read_polygons(path: Path, class_property: str, categories: Sequence[Category
     return Polygons(tuple(geometries), tuple(codes), np.array(edges, dtype=np.float64).reshape(-1, 4), fill)
 
 
+def _placed(
+    geometry: dict[str, Any], crs: CRS, wanted: CRS, where: str
+) -> tuple[dict[str, Any], tuple[float, float, float, float]]:
+    """A polygon in another reference system, and its west, south, east and north edge.
+
+    GDAL crashes on coordinates that are no numbers, hence only what shapely has read reaches it.
+    """
+    try:
+        placed = shape(geometry) if _are_numbers(geometry["coordinates"]) else Polygon()
+        if crs != wanted:
+            placed = transform(placed, lambda places: np.stack(transform_places(crs, wanted, *places.T), axis=1))
+    except (ShapelyError, ValueError, TypeError, LookupError, AttributeError):
+        placed = Polygon()
+    if placed.is_empty or not np.isfinite(get_coordinates(placed)).all():
+        raise DataError("its coordinates can't be used", where=where, fix="correct the feature")
+    return mapping(placed), placed.bounds
+
+
+def _are_numbers(coordinates: object) -> bool:
+    """Whether nothing but finite numbers stands in the lists; shapely takes text and truth values for numbers."""
+    if isinstance(coordinates, list):
+        return all(map(_are_numbers, coordinates))
+    return isinstance(coordinates, int | float) and not isinstance(coordinates, bool) and math.isfinite(coordinates)
+
+
 def _read_features(path: Path) -> tuple[list[dict[str, Any]], CRS]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
         features = content["features"]
         declared = content.get("crs")
-        crs = CRS.from_user_input(declared["properties"]["name"]) if declared else LONGITUDE_LATITUDE
+        crs = parse_crs(declared["properties"]["name"]) if declared else LONGITUDE_LATITUDE
     except FileNotFoundError:
         raise DataError("file missing", where=path, fix="check the path in the spec") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, CRSError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             "is no GeoJSON with features", where=path, fix="save it as a GeoJSON FeatureCollection"
         ) from error

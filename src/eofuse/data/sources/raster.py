@@ -20,7 +20,9 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 
 from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.rasters import check_size
 from eofuse.errors import DataError
+from eofuse.limits import RASTER
 
 _ALIGNMENT_TOLERANCE = 1e-3
 """Largest difference between corners or pixel sizes that counts as none, in pixels."""
@@ -69,6 +71,8 @@ def read_band(path: str | Path, patch_id: str, band: str, dtypes: Collection[str
             if dtype not in dtypes:
                 expected = " or ".join(dtypes)
                 raise DataError(f"dtype {dtype}, expected {expected}", where=where, fix="fetch the original file again")
+            check_size(dataset, where)
+            RASTER.check(dataset.width * dataset.height * np.dtype(dtype).itemsize, "unpacks to", where)
             values = dataset.read(1)
             masked = _masked_pixels(dataset)
             found = Band(values, dataset.transform, dataset.crs, dataset.nodata, where)

@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from affine import Affine
-from rasterio.warp import transform
 
-from eofuse.data.georeference import crs_name, set_grids
+from eofuse.data.georeference import crs_name, named_crs, set_grids
 from eofuse.data.problems import Problem
-from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover
+from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover, transform_places
 from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
 from eofuse.data.scenes import GIVEN, SCENE_KIND
 from eofuse.data.sources.matching import describe_values, fit_values, mixed_values, without_data
@@ -31,6 +30,7 @@ from eofuse.data.sources.polygons import Polygons
 from eofuse.data.sources.scene_files import Scene, find_scenes, resolve_scenes, scene_paths
 from eofuse.data.sources.scene_spec import SceneSpec
 from eofuse.errors import DataError, UsageError
+from eofuse.limits import RASTER
 from eofuse.modalities import SENTINEL2, Modality
 from eofuse.processes import in_processes
 
@@ -41,6 +41,9 @@ BLOCK_EDGE = 1e-6
 """A patch whose middle lies on the edge of a block belongs to the next one, whatever the rounding."""
 
 LONGEST_NAME = 20
+MOST_PATCHES = 5_000_000
+"""Patches of a scene."""
+
 
 Progress = Callable[[int, int], None]
 Raster = npt.NDArray[np.generic]
@@ -178,6 +181,7 @@ def open_scenes(
     names = find_scenes(spec, root)
     with reading_environment():
         scenes, modalities, resampled = resolve_scenes(spec, root, names)
+    RASTER.check(size * size * 8 * max(len(each.channels) for each in modalities), "has patches that take", spec.name)
     tiles, beyond_edge = _tiles(scenes, size, overlap)
     source = ScenesSource(spec, scenes, modalities, tiles, size)
     survey = _survey(source, tiles, workers, progress)
@@ -216,6 +220,11 @@ def _tiles(scenes: Sequence[Scene], size: int, overlap: int) -> tuple[list[_Tile
             found = f"{width} × {height} pixels are smaller than a patch of {size}"
             raise DataError(found, where=f"scene {scene.name}", fix="choose a smaller size, or leave the scene out")
         across, down = tile_starts(width, size, overlap), tile_starts(height, size, overlap)
+        if len(across) * len(down) > MOST_PATCHES:
+            found = (
+                f"{len(across) * len(down):,} patches would come of it, at most {MOST_PATCHES:,} are cut from a scene"
+            )
+            raise DataError(found, where=f"scene {scene.name}", fix="choose a larger size or a smaller overlap")
         for row, top in enumerate(down):
             tiles += [_Tile(number, column, row, left, top) for column, left in enumerate(across)]
         beyond += tiles_to_cover(width, size, overlap) * tiles_to_cover(height, size, overlap)
@@ -305,7 +314,7 @@ def _index(
         centres.setdefault(tile.scene, []).append(grid.place_of(size / 2, size / 2))
     index = pd.DataFrame(rows)
     places = [
-        np.array(transform(scenes[number].grid.crs, "EPSG:4326", *zip(*points, strict=True)))
+        np.array(transform_places(scenes[number].grid.crs, named_crs("EPSG:4326"), *np.array(points).T))
         for number, points in centres.items()
     ]
     longitudes, latitudes = np.concatenate(places, axis=1)

@@ -4,7 +4,6 @@ GeoParquet 1.1 (https://geoparquet.org): a column of well-known binary (OGC 06-1
 metadata of the file; longitude and latitude where nothing is said.
 """
 
-import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 from pyproj import CRS, Transformer
 
 from eofuse.errors import DataError
+from eofuse.files import parse_json
 
 POINT, LINE, POLYGON = 1, 2, 3
 COLLECTIONS = (4, 5, 6, 7)
@@ -30,7 +30,7 @@ def geometry_places(table: pd.DataFrame, metadata: Mapping[bytes, bytes], path: 
     Raises:
         DataError: if there is no reference system, or the geometries are not well-known binary.
     """
-    geo = json.loads(metadata[b"geo"])
+    geo = parse_json(metadata[b"geo"].decode())
     name = geo["primary_column"]
     about = geo["columns"][name]
     if about.get("encoding") != "WKB":

@@ -25,6 +25,7 @@ from eofuse.data.sources.table_columns import Rows
 from eofuse.data.sources.table_spec import ModalitySpec, TableSpec, pattern_fields
 from eofuse.data.sources.table_values import describe_numbers, list_categories
 from eofuse.errors import DataError, UsageError
+from eofuse.limits import RASTER
 from eofuse.modalities import BEN_GE_MODALITIES, Kind, Modality, find_modality
 
 Raster = npt.NDArray[np.generic]
@@ -74,6 +75,8 @@ class RowRasters:
         self.reference = first[str(spec.reference_name)].grid
         side = spec.size
         self.size = (side, side) if side else (self.reference.height, self.reference.width)
+        most = max(len(modality.channels) for modality in self.modalities.values())
+        RASTER.check(self.size[0] * self.size[1] * most * 8, "has patches that take", rows.path)
 
     def resolve(self, row: int) -> Resolved:
         """Looks at the files of a row and places them on its grid; call it within `reading_environment()`.

@@ -41,7 +41,7 @@ from eofuse.learning.run import (
     RECIPE_FILE,
     RESULT_FILE,
     check_same_data,
-    read_json,
+    read_facts,
     read_recipe,
 )
 from eofuse.learning.split_table import write_split
@@ -72,7 +72,7 @@ class PretrainedRun:
 
     def notes(self) -> list[str]:
         """What a user of the weights must know."""
-        data = read_json(self.folder / DATA_FILE)
+        data = read_facts(self.folder / DATA_FILE)
         simulated = ["Simulated data: these weights say nothing about the real world."] if data["simulated"] else []
         return [*simulated, *data["warnings"], *self.result["warnings"]]
 
@@ -91,7 +91,7 @@ def open_pretraining(folder: Path) -> PretrainedRun:
     options = read_recipe(folder, PretrainingOptions)
     if not (folder / RESULT_FILE).is_file():
         raise DataError("the pretraining is not finished", where=folder, fix=f"go on with `eofuse resume {folder}`")
-    return PretrainedRun(folder, options, read_json(folder / RESULT_FILE))
+    return PretrainedRun(folder, options, read_facts(folder / RESULT_FILE))
 
 
 def is_pretraining(folder: Path) -> bool:

@@ -5,7 +5,6 @@ What the channels of the first layer are stands in the recipe or beside the file
     {"bands": ["B01", "B02"], "mean": [0.11, 0.10], "std": [0.05, 0.06]}
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from eofuse.config import merge, parse_options
 from eofuse.errors import DataError
+from eofuse.files import read_json
 from eofuse.models.pretrained.network import network_source
 from eofuse.models.pretrained.options import WeightOptions
 from eofuse.models.pretrained.source import Source
@@ -64,7 +64,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except ValueError as error:
         raise DataError(f"is not JSON: {error}", where=path) from None
     if not isinstance(values, dict):
