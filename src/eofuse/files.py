@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from eofuse.limits import JSON
+from eofuse.words import is_control
 
 LONGEST_NAME = 200
 """Bytes of a name of a file, which leaves room for endings and marks within the 255 that systems allow."""
@@ -65,10 +66,21 @@ def exchange(first: Path, second: Path) -> bool:
 def file_name(name: str) -> str:
     """A name of any characters as the name of a file; long ones end in a digest."""
     quoted = quote(name, safe=" ")
-    if len(quoted) <= LONGEST_NAME:
-        return quoted
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return f"{quoted[: LONGEST_NAME - len(digest) - 1]}-{digest}"
+    return shortened(quoted if quoted.strip(".") else quoted.replace(".", "%2E") or "%")
+
+
+def shortened(name: str) -> str:
+    """A name of ASCII letters that is no longer than `LONGEST_NAME`; a long one ends in a digest."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(unquote(name).encode()).hexdigest()[:16]
+    return f"{name[: LONGEST_NAME - len(digest) - 1]}-{digest}"
+
+
+def folder_name(name: str) -> str:
+    """A name as that of a folder below another one: as it is, or as a file's where it would lead elsewhere or is too long."""
+    is_plain = name.strip(".") and not any(is_control(letter) or letter in "/\\\n" for letter in name)
+    return name if is_plain and len(name.encode()) <= LONGEST_NAME else file_name(name)
 
 
 def remove_temporaries(folder: Path) -> None:

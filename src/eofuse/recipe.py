@@ -19,6 +19,7 @@ from eofuse.config import apply_overrides, merge, parse_options
 from eofuse.data.doors import read_kind
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
+from eofuse.files import folder_name
 from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.preparation import annotation_digests, prepare, rehearse
@@ -103,7 +104,7 @@ def _default_folder(options: LearningOptions, store: Store) -> Path:
         files = list(annotation_digests(options).values())
         files += filter(None, [weights_digest(options.start) if options.start is not None else None])
     identity = json.dumps([recipe, store.fingerprint, files], sort_keys=True)
-    return Path("runs") / f"{options.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    return Path("runs") / f"{folder_name(options.name)}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def pretrain(
@@ -198,7 +199,7 @@ def study(
     values = load_recipe(recipe, store, overrides)
     where = None if isinstance(recipe, Mapping) else os.fspath(recipe)
     plan = plan_study(values, where)
-    folder = Path(to) if to is not None else Path("studies") / plan.name
+    folder = Path(to) if to is not None else Path("studies") / folder_name(plan.name)
     words = ["eofuse", "study", where or "RECIPE.yaml", *overrides]
     if store is not None:
         words += ["--store", os.fspath(store.path if isinstance(store, Store) else store)]

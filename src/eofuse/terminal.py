@@ -2,15 +2,16 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
 import pandas as pd
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,7 @@ from eofuse.data.splits import Leakage
 from eofuse.data.store import Store
 from eofuse.reports import wording
 from eofuse.reports.wording import MISSING
-from eofuse.words import counted
+from eofuse.words import counted, printable
 
 
 class Report(Protocol):
@@ -44,26 +45,38 @@ KINDS_OF_WORTH = {
 """Questions of an attribution, in words."""
 
 
+class PlainConsole(Console):
+    """A console that takes every text as it is: names are no markup, and their control characters are written out."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of a thing that is printed."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
 @cache
 def console() -> Console:
     """The console for results."""
-    return Console()
+    return PlainConsole()
 
 
 @contextmanager
 def progress_bar(what: str, unit: str) -> Iterator[Report]:
     """A progress bar on the error stream, with the time that remains; where there is no terminal, a line every half minute."""
     count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    words_column = TextColumn("{task.fields[words]}", style="dim")
+    words_column = TextColumn("{task.fields[words]}", style="dim", markup=False)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         count,
-        TextColumn(unit),
+        TextColumn(unit, markup=False),
         TimeRemainingColumn(),
         words_column,
     )
-    target = Console(stderr=True)
+    target = PlainConsole(stderr=True)
     with Progress(*columns, console=target, disable=not target.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=None, words="")
         told = time.monotonic()
@@ -73,7 +86,8 @@ def progress_bar(what: str, unit: str) -> Iterator[Report]:
             bar.update(task, completed=done, total=total, words=words)
             if not target.is_terminal and time.monotonic() - told > QUIET_SECONDS:
                 told = time.monotonic()
-                print(f"{what}: {done} of {total} {unit} {words}".rstrip(), file=sys.stderr, flush=True)
+                line = f"{what}: {done} of {total} {unit} {words}".rstrip()
+                print(printable(line), file=sys.stderr, flush=True)
 
         yield report
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from eofuse.cli.output import say
 from eofuse.cli.parser import make_parser
 from eofuse.errors import DataError, explain
 
@@ -28,13 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         number = error.args[0] if isinstance(error, Terminated) else signal.SIGINT
         word = "interrupted" if number == signal.SIGINT else "ended by the system"
-        _say(f"{word}; what is done is kept, run the same command again to go on")
+        say(f"{word}; what is done is kept, run the same command again to go on")
         return 128 + int(number)
     except Exception as error:
         if os.environ.get("EOFUSE_TRACEBACK"):
             raise
         found = explain(error)
-        _say(str(found))
+        say(str(found))
         return found.exit_code
 
 
@@ -57,12 +58,6 @@ def _run(argv: Sequence[str] | None) -> int:
             raise DataError(f"can't be written: {explain(error).what}", where="the output") from None
         raise
     return status
-
-
-def _say(words: str) -> None:
-    """Prints a last line on the error stream, where that can be done."""
-    with suppress(OSError, ValueError):
-        print(f"eofuse: {words}", file=sys.stderr, flush=True)
 
 
 def _output_works() -> bool:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eofuse.cli.output import show
 from eofuse.errors import UsageError
 from eofuse.words import counted
 
@@ -25,7 +26,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
             lambda done, total: progress(done, total),
             arguments.scenes,
         )
-    print(f"{folder}: {arguments.patches} simulated patches (for first use and teaching, never for claims)")
+    show(f"{folder}: {arguments.patches} simulated patches (for first use and teaching, never for claims)")
     return 0
 
 
@@ -35,13 +36,13 @@ def run_download(arguments: argparse.Namespace) -> int:
     from eofuse.terminal import progress_bar
 
     if is_downloaded(arguments.name, arguments.to):
-        print(f"{arguments.to / arguments.name}: is there already")
+        show(f"{arguments.to / arguments.name}: is there already")
         return 0
     with progress_bar("downloading", "bytes") as progress:
         folder = download(
             arguments.name, arguments.to, arguments.base_url, lambda name, done, total: progress(done, total, name)
         )
-    print(f"{folder}: downloaded and checked; next: eofuse pack {folder} {folder}.store")
+    show(f"{folder}: downloaded and checked; next: eofuse pack {folder} {folder}.store")
     return 0
 
 
@@ -60,7 +61,7 @@ def run_check(arguments: argparse.Namespace) -> int:
         console().print(line, style=style, markup=False, highlight=False, soft_wrap=True)
     counts = [counted(len(errors), "error"), counted(len(problems) - len(errors), "warning")]
     more = "; every one on a line: --all" if len(lines) < len(problems) else ""
-    print(f"{arguments.path}: {', '.join(counts)}{more}")
+    show(f"{arguments.path}: {', '.join(counts)}{more}")
     return 1 if errors else 0
 
 
@@ -69,12 +70,12 @@ def run_init(arguments: argparse.Namespace) -> int:
     from eofuse.data.init import init
 
     done = init(arguments.path, arguments.output)
-    print(done.spec)
+    show(done.spec)
     for line in done.found:
-        print(f"  found: {line}")
+        show(f"  found: {line}")
     for line in done.unknown:
-        print(f"  to be decided: {line}")
-    print(
+        show(f"  to be decided: {line}")
+    show(
         f"next: edit {done.spec}, then eofuse check {done.spec}, then eofuse pack {done.spec} {done.spec.with_suffix('.store')}"
     )
     return 0
@@ -98,14 +99,14 @@ def run_pack(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     for warning in store.provenance.get("table", {}).get("warnings", ()):
-        print(warning)
+        show(warning)
     aside = store.provenance["set_aside"]
     _tell(arguments.store, store)
     if aside:
         patches = "1 bad patch was" if aside == 1 else f"{aside} bad patches were"
-        print(f"{patches} set aside: see {arguments.store / 'set_aside.csv'}")
+        show(f"{patches} set aside: see {arguments.store / 'set_aside.csv'}")
     for problem in store.provenance["other_problems"]:
-        print(f"not packed because of an {problem}")
+        show(f"not packed because of an {problem}")
     return 0
 
 
@@ -126,10 +127,10 @@ def run_cut(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     for warning in done.warnings:
-        print(f"note: {warning}")
+        show(f"note: {warning}")
     for name, scenes in done.warped.items():
-        print(f"{name}: warped to the reference's grid in {len(scenes)} scenes ({', '.join(done.resampling[name])})")
-    print(
+        show(f"{name}: warped to the reference's grid in {len(scenes)} scenes ({', '.join(done.resampling[name])})")
+    show(
         f"{arguments.store}: {len(done.store)} patches of {', '.join(done.store.modalities)}; "
         f"left out: {done.beyond_edge} that would stick out, {done.no_data} without data"
     )
@@ -153,7 +154,7 @@ def run_describe(arguments: argparse.Namespace) -> int:
 
         with progress_bar("looking at", "patches") as progress:
             data_card(store, arguments.html, protocol=arguments.split, target=arguments.target, progress=progress)
-        print(arguments.html)
+        show(arguments.html)
     return 0
 
 
@@ -230,10 +231,10 @@ def run_show(arguments: argparse.Namespace) -> int:
         draws = example_draws(store, arguments.patch_id, options, count=5, seed=arguments.seed)
         title = f"as it is, and five draws of the augmentation '{arguments.augment}' with seed {arguments.seed}"
         show_augmented(store, arguments.patch_id, draws, title, arguments.output)
-    print(arguments.output)
+    show(arguments.output)
     return 0
 
 
 def _tell(path: Path, store: "Store") -> None:
     """Says what a store that was made holds."""
-    print(", ".join([f"{path}: {len(store)} patches", *store.modalities]))
+    show(", ".join([f"{path}: {len(store)} patches", *store.modalities]))

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from eofuse.cli.output import show
 from eofuse.errors import UsageError
 from eofuse.words import counted
 
@@ -49,10 +50,10 @@ def _tell_pretraining(run: "PretrainedRun") -> int:
     from eofuse.learning.run import MODEL_FOLDER
 
     for note in run.notes():
-        print(f"note: {note}")
+        show(f"note: {note}")
     before, after = run.result["before"], run.result["after"]
-    print(", ".join(f"{name.replace('_', ' ')} {before[name]:.3f} → {value:.3f}" for name, value in after.items()))
-    print(f"{run.folder / MODEL_FOLDER}: weights after {run.result['steps']} steps of {run.result['method']}")
+    show(", ".join(f"{name.replace('_', ' ')} {before[name]:.3f} → {value:.3f}" for name, value in after.items()))
+    show(f"{run.folder / MODEL_FOLDER}: weights after {run.result['steps']} steps of {run.result['method']}")
     return 0
 
 
@@ -74,14 +75,14 @@ def _tell(run: "Run") -> int:
     if (started := run.transfer()) is not None:
         console().print(transfer_table(started))
     for warning in run.notes():
-        print(f"note: {warning}")
+        show(f"note: {warning}")
     for found in run.result["targets"]:
         target, metric, unit = found["target"], found["metric"], f" {found['unit']}" if found["unit"] else ""
         validation, test = found["validation"][metric], run.test[target][metric]
-        print(
+        show(
             f"{target}: {metric} {validation:.3f}{unit} on validation (step {run.result['best_step']}), {test:.3f}{unit} on test"
         )
-    print(f"{run.folder}: for all scores with intervals, eofuse evaluate {run.folder}")
+    show(f"{run.folder}: for all scores with intervals, eofuse evaluate {run.folder}")
     return 0
 
 
@@ -96,7 +97,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     for table in scores_tables(scores):
         console().print(table)
     for note in [*open_run(arguments.run).notes(), *width_notes(scores)]:
-        print(f"note: {note}")
+        show(f"note: {note}")
     return 0
 
 
@@ -117,10 +118,10 @@ def run_attribute(arguments: argparse.Namespace) -> int:
     for table in attribution_tables(found.table, found.facts["targets"]):
         console().print(table)
     for warning in found.warnings:
-        print(f"note: {warning}")
-    print(f"{arguments.run / TABLE_FILE}: every metric")
+        show(f"note: {warning}")
+    show(f"{arguments.run / TABLE_FILE}: every metric")
     for path in write_run_pictures(found.table, found.facts["targets"], arguments.run):
-        print(f"{path}: the picture")
+        show(f"{path}: the picture")
     return 0
 
 
@@ -142,25 +143,25 @@ def run_predict(arguments: argparse.Namespace) -> int:
         )
     write_predictions(table, arguments.output)
     missing = int((~table["predicted"]).sum())
-    print(f"predicted by {source}")
+    show(f"predicted by {source}")
     if runs[0].is_simulated:
-        print("note: the model was trained on simulated data: its predictions say nothing about the Earth")
+        show("note: the model was trained on simulated data: its predictions say nothing about the Earth")
     learned = int(table.loc[table["predicted"], "patch_id"].isin(learned_from(folders)).sum())
     if learned:
-        print(
+        show(
             f"note: {learned} of {counted(len(table) - missing, 'patch', 'patches')} were used in training or validation"
         )
     if lacked := lacked_inputs(models[0], store):
         told = ", ".join(f"{name} (in {count} of {len(table) - missing})" for name, count in lacked.items())
-        print(f"note: tokens stand for inputs that patches lack: {told}")
+        show(f"note: tokens stand for inputs that patches lack: {told}")
     if arguments.maps and (unplaced := unplaced_note(store)):
-        print(f"note: {unplaced}")
+        show(f"note: {unplaced}")
     without = f"; {missing} of {len(table)} patches lack an input and have no prediction" if missing else ""
-    print(f"{arguments.output}: {counted(len(table) - missing, 'prediction')}{without}")
+    show(f"{arguments.output}: {counted(len(table) - missing, 'prediction')}{without}")
     if arguments.maps:
-        print(f"{arguments.maps}: maps of {counted(len(table) - missing, 'patch', 'patches')}")
+        show(f"{arguments.maps}: maps of {counted(len(table) - missing, 'patch', 'patches')}")
         if len(models) > 1 and any(entry["kind"] == "detection" for entry in runs[0].result["targets"]):
-            print(f"note: boxes are not averaged: those of {folders[0]} count")
+            show(f"note: boxes are not averaged: those of {folders[0]} count")
     return 0
 
 
@@ -198,9 +199,9 @@ def run_suggest(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     without = ", ".join(f"{number} {reason}" for reason, number in found.left_out.items())
-    print(f"{found.candidates} candidates" + (f"; left out: {without}" if without else ""))
-    print(f"{found.folder / TABLE_FILE}: {len(found.table)} patches, the most wanted first")
-    print(f"{found.folder / SHEET_FILE}: their pictures")
+    show(f"{found.candidates} candidates" + (f"; left out: {without}" if without else ""))
+    show(f"{found.folder / TABLE_FILE}: {len(found.table)} patches, the most wanted first")
+    show(f"{found.folder / SHEET_FILE}: their pictures")
     return 0
 
 
@@ -224,10 +225,10 @@ def run_study(arguments: argparse.Namespace) -> int:
     for target in done.results.targets:
         console().print(leaderboard_table(done.results.of(target)))
         for line in question_lines(done.results.of(target)):
-            print(line)
+            show(line)
     for note in notes(done.results):
-        print(f"note: {note}")
-    print(f"report: {(done.folder / REPORT_FILE).resolve()}")
+        show(f"note: {note}")
+    show(f"report: {(done.folder / REPORT_FILE).resolve()}")
     return 1 if done.results.summary.get("failed") else 0
 
 
@@ -237,5 +238,5 @@ def run_report(arguments: argparse.Namespace) -> int:
 
     if not arguments.study.is_dir():
         raise UsageError("is no study folder", where=arguments.study)
-    print(open_study(arguments.study).report())
+    show(open_study(arguments.study).report())
     return 0

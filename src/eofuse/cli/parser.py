@@ -3,14 +3,23 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from eofuse import __version__
 from eofuse.cli import data, models
+from eofuse.words import printable
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors repeat words of the command line without their control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Every command with its arguments, and the function that does it as `command`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="eofuse", description="Data-efficient, multimodal deep learning for Earth observation.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"eofuse {__version__}")

@@ -22,7 +22,7 @@ from eofuse.data.store import open_store
 from eofuse.evaluation.attribution import Subset
 from eofuse.evaluation.evidence import to_columns
 from eofuse.evaluation.statistics import Predictions
-from eofuse.files import file_name, replacing
+from eofuse.files import file_name, replacing, shortened
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file
@@ -135,7 +135,7 @@ def _with_constant(prediction: Array, constant: Array, rows: Array) -> Array:
 
 def without_file(folder: Path, taken: Subset, target: str) -> Path:
     """Where the predictions of a target lie that were made without some modalities."""
-    return folder / WITHOUT_FOLDER / "+".join(map(file_name, sorted(taken))) / f"{file_name(target)}.parquet"
+    return folder / WITHOUT_FOLDER / shortened("+".join(map(file_name, sorted(taken)))) / f"{file_name(target)}.parquet"
 
 
 def test_without(folder: Path, taken: Iterable[Subset]) -> None:

@@ -52,6 +52,7 @@ STYLE: Any = {
     "axes.linewidth": 0.8,
     "axes.axisbelow": True,
     "axes.unicode_minus": True,
+    "text.parse_math": False,  # a name with $ is a name
     "text.color": INK,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
@@ -64,6 +65,9 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "eofuse",
 }
+
+NO_XML = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF])
+"""Characters that XML has no place for: a picture with one of them is not shown at all."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -112,7 +116,8 @@ def svg_data_uri(figure: Figure) -> str:
     metadata: Any = {"Date": None, "Creator": None}
     with _letters_may_lack():
         figure.savefig(stream, format="svg", metadata=metadata)
-    return _data_uri("image/svg+xml", stream.getvalue())
+    text = stream.getvalue().decode("utf-8").translate(NO_XML)
+    return _data_uri("image/svg+xml", text.encode())
 
 
 def png_data_uri(pixels: np.ndarray) -> str:
