@@ -1,5 +1,7 @@
 """The downloader against a small web server on this machine: whole, broken, resumed, damaged and hostile files."""
 
+import contextlib
+import gzip
 import hashlib
 import http.server
 import io
@@ -10,14 +12,16 @@ import shutil
 import stat
 import tarfile
 import threading
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eofuse.data import download as module
+from eofuse.data import web
 from eofuse.data.download import RECORDS, download, is_downloaded
 from eofuse.errors import DataError, UsageError
 
@@ -37,6 +41,7 @@ class Site:
         self.cut_after: list[int] = []  # bytes after which it closes each of the next connections
         self.statuses: list[int] = []  # error codes of the next answers
         self.asked: list[tuple[str, str | None]] = []  # (path, Range) of the requests for files
+        self.raw: Iterable[bytes] | None = None  # sent in place of an answer, piece by piece
         self.address = ""
 
     def describe(self) -> bytes:
@@ -70,6 +75,12 @@ def handler_of(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
             self.wfile.write(body[:cut])
 
         def do_GET(self) -> None:
+            if site.raw is not None:
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    for piece in site.raw:
+                        self.wfile.write(piece)
+                return None
             if site.statuses:
                 return self.answer(site.statuses.pop(0), b"no")
             if self.path == f"/api/records/{RECORDS['ben-ge-800']}":
@@ -389,3 +400,137 @@ def test_progress_counts_up_to_the_size(site: Site, tmp_path: Path) -> None:
     assert counts == sorted(counts)
     assert counts[0] > 1000
     assert counts[-1] == size
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def drip(first: bytes, piece: bytes) -> Iterator[bytes]:
+    """Pieces without an end, slowly."""
+    yield first
+    while True:
+        time.sleep(0.02)
+        yield piece
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [(HEAD, b"X-Header: 1\r\n"), (HEAD + b"X-Header: ", b"a"), (HEAD + b"\r\n", b" ")],
+    ids=["heads", "a head", "bytes"],
+)
+def test_a_server_that_drips_is_left(site: Site, tmp_path: Path, monkeypatch, first: bytes, piece: bytes) -> None:
+    monkeypatch.setattr(web, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(module, "_PAUSES_SECONDS", ())
+    site.raw = drip(first, piece)
+    with pytest.raises(DataError, match="the download broke off"):
+        fetch(site, tmp_path)
+
+
+def test_a_description_without_an_end_is_an_error(site: Site, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("EOFUSE_MAX_JSON_MB", "1")
+    site.raw = [HEAD + b"\r\n", *[bytes(2**16)] * 100]
+    with pytest.raises(DataError, match="description has more than 1 MB"):
+        fetch(site, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://[",
+        "http://a:99999999/",
+        "http://a:x/",
+        "ftp://127.0.0.1/a",
+        "file:///etc/passwd",
+        "data:,a",
+        "//",
+        "http://" + "a" * 100 + ".b/",
+        "http:///x",
+        "\x01",
+    ],
+)
+def test_a_server_that_leads_elsewhere_is_not_followed(site: Site, tmp_path: Path, place: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()
+    site.raw = [answer]
+    with pytest.raises(DataError, match=r"the server's answer can't be used|the server refuses"):
+        fetch(site, tmp_path)
+    assert list(tmp_path.rglob("passwd")) == []
+
+
+def test_a_server_that_leads_in_a_circle_is_an_error(site: Site, tmp_path: Path) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {site.address}/a\r\nContent-Length: 0\r\n\r\n".encode()
+    site.raw = [answer]
+    with pytest.raises(DataError, match="the server refuses: 302"):
+        fetch(site, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"key": "a\0b"},
+        {"key": "a\x1b[31m"},
+        {"key": "a\nb"},
+        {"key": "x" * 300},
+        {"key": "unpacked"},
+        {"key": "download.json"},
+        {"key": 5},
+        {"size": 10**400},
+        {"size": 1.5},
+        {"checksum": None},
+        {"links": []},
+        {"links": {"self": "http://["}},
+    ],
+    ids=str,
+)
+def test_a_description_that_means_harm_is_a_data_error(site: Site, tmp_path: Path, entry: dict[str, Any]) -> None:
+    right = {"key": "a", "size": 1, "checksum": "md5:0", "links": {"self": site.address}}
+    site.description = json.dumps({"files": [{**right, **entry}]}).encode()
+    with pytest.raises(DataError, match="the record's description is not understood"):
+        fetch(site, tmp_path)
+
+
+def test_two_files_of_one_name_are_an_error(site: Site, tmp_path: Path) -> None:
+    right = {"key": "a", "size": 1, "checksum": "md5:0", "links": {"self": site.address}}
+    site.description = json.dumps({"files": [right, right]}).encode()
+    with pytest.raises(DataError, match="two files of the name 'a'"):
+        fetch(site, tmp_path)
+
+
+def zip_bomb() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
+        zipped.writestr("a", bytes(10**8 + 5 * 2**20))
+    return buffer.getvalue()
+
+
+def sparse_tar() -> bytes:
+    entry = tarfile.TarInfo("a")
+    entry.type, entry.size = tarfile.GNUTYPE_SPARSE, 512
+    head = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    head[386:410] = b"%011o\0%011o\0" % (2**31, 512)  # the one piece that there is
+    head[483:495] = b"%011o\0" % (2**32 - 1)  # the whole
+    head[148:156] = b"        "
+    head[148:156] = b"%06o\0 " % sum(head)
+    return gzip.compress(bytes(head) + bytes(512 * 3))
+
+
+def tar_with_a_long_head() -> bytes:
+    entry = tarfile.TarInfo("a")
+    entry.type, entry.size = tarfile.XHDTYPE, 2**28
+    return gzip.compress(entry.tobuf(tarfile.PAX_FORMAT) + bytes(2**22))
+
+
+@pytest.mark.parametrize(
+    ("key", "make", "words"),
+    [
+        ("ben-ge-800.zip", zip_bomb, "packs 100 times or more and unpacks to 100 MB"),
+        ("ben-ge-800.tar.gz", sparse_tar, "packs 100 times or more and unpacks to 4,096 MB"),
+        ("ben-ge-800.tar.gz", tar_with_a_long_head, "the archive is damaged: a head is too large"),
+    ],
+)
+def test_an_archive_that_unpacks_to_much_is_refused(
+    site: Site, tmp_path: Path, key: str, make: Any, words: str
+) -> None:
+    site.files = {key: make()}
+    with pytest.raises(DataError, match=words):
+        fetch(site, tmp_path)
+    assert sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*")) < 2**22

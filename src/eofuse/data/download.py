@@ -6,13 +6,16 @@ standard library and not pooch: pooch 1.9 always starts anew), every file is che
 archives are unpacked beside the destination, which appears whole or not at all.
 """
 
+import bz2
 import errno
 import gzip
 import hashlib
 import http.client
+import io
 import json
 import logging
 import lzma
+import os
 import re
 import shutil
 import stat
@@ -20,30 +23,39 @@ import tarfile
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
+from eofuse.data.web import BLOCK, blocks, open_url
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.files import write_text
+from eofuse.files import LONGEST_NAME, parse_json, write_text
+from eofuse.limits import ARCHIVE, JSON
 from eofuse.locks import writing
+from eofuse.words import is_control
 
 RECORDS = {"ben-ge-800": 12941231, "ben-ge-8k": 8121208}
 """Data set → record number in the archive (Zenodo)."""
+
+MOST_PACKED = 100
+"""Times that the content of an archive may be larger than the archive; `eofuse.limits.ARCHIVE` is always allowed."""
+
+HEAD = 512
+"""Bytes that every file of an archive counts besides its content."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a file's name, the bytes that are there and the bytes in all."""
 
 _MARKER = "download.json"  # in a finished folder: which files it came from
-_TIMEOUT_SECONDS = 60
+_UNPACKED = "unpacked"
 _PAUSES_SECONDS = (1.0, 5.0, 15.0)  # before the second, third and fourth try
-_BLOCK = 1 << 18
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz", ".zip")
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _RESUMES = "check the connection and run the same again: it resumes where it stopped"
 
 _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
@@ -159,13 +171,19 @@ def _published_files(url: str) -> list[_File]:
     """What the record says of its files."""
 
     def read() -> bytes:
-        with _open(url, {"Accept": "application/json"}) as response:
-            content: bytes = response.read()
+        content = b""
+        with open_url(url, {"Accept": "application/json"}) as response:
+            for block in blocks(response):
+                content += block
+                JSON.check(len(content), "the record's description has more than", url)
         return content
 
     content = _retrying(read, url)
     try:
-        files = [_published_file(entry) for entry in json.loads(content)["files"]]
+        files = [_published_file(entry) for entry in parse_json(content.decode())["files"]]
+        twice = [key for key, count in Counter(file.key for file in files).items() if count > 1]
+        if twice:
+            raise ValueError(f"two files of the name {twice[0]!r}")
     except (ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
         raise DataError(
             f"the record's description is not understood ({error})", where=url, fix="check the address"
@@ -178,8 +196,11 @@ def _published_files(url: str) -> list[_File]:
 def _published_file(entry: Any) -> _File:
     key, size, checksum, links = entry["key"], entry["size"], entry["checksum"], entry["links"]
     algorithm = checksum.partition(":")[0]
-    if key in ("", "..") or PurePosixPath(key).name != key or "\\" in key or not isinstance(size, int) or size < 0:
-        raise ValueError(f"a file of the name {key!r} and the size {size!r}")
+    is_name = isinstance(key, str) and key not in ("", "..", _MARKER, _UNPACKED) and PurePosixPath(key).name == key
+    if not is_name or any(letter in "\\\n" or is_control(letter) for letter in key) or len(key.encode()) > LONGEST_NAME:
+        raise ValueError(f"a file of the name {str(key)[:80]!r}")
+    if not isinstance(size, int) or size < 0:
+        raise ValueError(f"a file of the size {size!r}")
     if algorithm not in _CHECKSUMS:
         raise ValueError(f"a checksum of the kind {algorithm!r}")
     return _File(key, size, checksum, _web_address(links.get("self") or links["content"]))
@@ -229,7 +250,7 @@ def _transfer(file: _File, part: Path, progress: Progress | None) -> None:
     headers = {"Range": f"bytes={have}-"} if 0 < have < file.size else {}
     if have < file.size or not part.exists():
         try:
-            opened = _open(file.url, headers)
+            opened = open_url(file.url, headers)
         except urllib.error.HTTPError as error:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and headers:
                 part.unlink()
@@ -251,7 +272,7 @@ def _receive(response: http.client.HTTPResponse, file: _File, part: Path, have: 
     with _writing(part):
         output = part.open("ab" if have else "wb")
     with output:
-        while block := response.read1(_BLOCK):
+        for block in blocks(response):
             with _writing(part):
                 output.write(block)
             have += len(block)
@@ -273,12 +294,6 @@ def _continues(response: http.client.HTTPResponse, have: int, size: int) -> bool
     return int(given[1]) == have and int(given[2]) < size and given[3] in ("*", str(size))
 
 
-def _open(url: str, headers: dict[str, str]) -> Any:
-    """The opened response."""
-    request = urllib.request.Request(url, headers={"User-Agent": "eofuse", **headers})
-    return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
-
-
 def _retrying(action: Callable[[], _Result], url: str) -> _Result:
     """Repeats an action that the network interrupts, a few times.
 
@@ -295,6 +310,8 @@ def _retrying(action: Callable[[], _Result], url: str) -> _Result:
                     f"the server refuses: {error.code} {error.reason}", where=url, fix="check the address"
                 ) from None
             problem = f"{error.code} {error.reason}"
+        except (ValueError, OverflowError, http.client.InvalidURL) as error:  # of an address or a head
+            raise DataError(f"the server's answer can't be used: {error}", where=url, fix="check the address") from None
         except (OSError, http.client.HTTPException) as error:
             problem = str(getattr(error, "reason", error)) or type(error).__name__
         if pause is not None:
@@ -308,7 +325,7 @@ def _unpack_all(files: list[_File], work: Path) -> Path:
 
     A single folder that holds everything is the data set itself.
     """
-    unpacked = work / "unpacked"
+    unpacked = work / _UNPACKED
     with _writing(unpacked):
         shutil.rmtree(unpacked, ignore_errors=True)
         unpacked.mkdir()
@@ -329,8 +346,12 @@ def _unpack(archive: Path, to: Path) -> None:
     Raises:
         DataError: if the archive is damaged, holds a link or a device, or names a place outside the folder.
     """
+    size, packed = 0, archive.stat().st_size
     try:
-        for name, content in _members(archive):
+        for name, content, length in _members(archive):
+            size += length + HEAD
+            if size > MOST_PACKED * packed:
+                ARCHIVE.check(size, f"packs {MOST_PACKED} times or more and unpacks to", archive)
             member = PurePosixPath(name)
             if member.is_absolute() or ".." in member.parts or re.search(r"[\\\0]|^[A-Za-z]:", name):
                 raise DataError(f"'{name}' lies outside the archive's folder", where=archive, fix="do not trust it")
@@ -340,29 +361,56 @@ def _unpack(archive: Path, to: Path) -> None:
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as output:
-                shutil.copyfileobj(content, output, _BLOCK)
+                shutil.copyfileobj(content, output, BLOCK)
     except _DAMAGES as error:
         raise DataError(f"the archive is damaged: {error}", where=archive, fix="delete it and run again") from None
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Name and opened content of each file, name and None of each folder; links and devices are refused."""
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None, int]]:
+    """Name, opened content and size of each file; name, None and 0 of each folder; links and devices are refused."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as zipped:
             for entry in zipped.infolist():
                 if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise _not_a_file(entry.filename, archive)
                 if entry.is_dir():
-                    yield entry.filename, None
+                    yield entry.filename, None, 0
                 else:
                     with zipped.open(entry) as content:
-                        yield entry.filename, content
+                        yield entry.filename, content, entry.file_size
         return
-    with tarfile.open(archive) as tar:
+    with _Unzipped(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             if not (member.isfile() or member.isdir()):
                 raise _not_a_file(member.name, archive)
-            yield member.name, tar.extractfile(member)
+            yield member.name, tar.extractfile(member), member.size
+
+
+class _Unzipped(io.RawIOBase):
+    """The content of a compressed file, read in pieces: a head of any size, which tarfile would take as a whole, is an error."""
+
+    def __init__(self, path: Path) -> None:
+        opener = next((each for ending, each in _OPENERS.items() if path.name.endswith(ending)), Path.open)
+        self._file: IO[bytes] = opener(path, "rb")
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes."""
+        if not 0 <= size <= BLOCK:
+            raise tarfile.ReadError("a head is too large")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Goes to a byte."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place of the next byte."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        super().close()
 
 
 def _not_a_file(name: str, archive: Path) -> DataError:
