@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eofuse.data import pack as packing
+from eofuse.data import partial
 from eofuse.data.combine import append, merge
 from eofuse.data.pack import pack_source
 from eofuse.data.selection import meets, read_ids, subset
@@ -79,7 +80,7 @@ def test_a_subset_keeps_index_and_values_in_step(whole, tmp_path_factory, rows):
 
 
 def test_rows_cross_shards(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "SHARD_BYTES", 5 * 12 * 4 * 4 * 2 + 200)
+    monkeypatch.setattr(partial, "SHARD_BYTES", 5 * 12 * 4 * 4 * 2 + 200)
     part = subset(whole.path, tmp_path / "small", where=["patch_id!=patch_4"])
     assert len(list((part.path / "s2").iterdir())) == 5
     holds_the_same(part, whole, np.delete(np.arange(23), 4))
@@ -284,14 +285,14 @@ class Killed(BaseException):
     """Stands for a kill: no handler of the code sees it."""
 
 
-@pytest.mark.parametrize("step", ["append", "finish", "_move_into_place", "_clear"])
+@pytest.mark.parametrize("step", ["append", "finish", "move_into_place", "clear_up"])
 def test_a_kill_leaves_the_old_or_the_new_store(tmp_path, monkeypatch, step):
     first, second = packed(tmp_path, "a"), packed(tmp_path, "b", seed=1)
-    owner = packing if step.startswith("_") else packing._Writer
+    owner = {"move_into_place": packing, "clear_up": partial}.get(step, partial.PartialStore)
     original = getattr(owner, step)
 
     def kill(*args):
-        if step != "_clear" or (args[0] / packing.JOURNAL_FILE).exists():  # the new store has its name
+        if step != "clear_up" or (args[0] / partial.JOURNAL_FILE).exists():  # the new store has its name
             raise Killed
         original(*args)
 
@@ -300,7 +301,7 @@ def test_a_kill_leaves_the_old_or_the_new_store(tmp_path, monkeypatch, step):
         with pytest.raises(Killed):
             append(first.path, [second.path])
     left = open_store(first.path)
-    assert len(left) == (10 if step == "_clear" else 5)
+    assert len(left) == (10 if step == "clear_up" else 5)
     assert left.verify() == []
     grown = append(first.path, [second.path], skip_identical=True)
     assert (len(grown), grown.verify()) == (10, [])
@@ -310,7 +311,7 @@ def test_a_kill_leaves_the_old_or_the_new_store(tmp_path, monkeypatch, step):
 
 
 def test_where_the_system_swaps_no_folders_a_store_is_replaced_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "exchange", lambda first, second: False)
+    monkeypatch.setattr(partial, "exchange", lambda first, second: False)
     first, second = packed(tmp_path, "a"), packed(tmp_path, "b", seed=1)
     assert len(append(first.path, [second.path])) == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

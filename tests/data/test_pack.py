@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eofuse.data import pack as packing
+from eofuse.data import partial
 from eofuse.data.combine import append
 from eofuse.data.pack import pack, pack_source
+from eofuse.data.partial import PartialStore
 from eofuse.errors import DataError, UsageError
 from fake_ben_ge import write_ben_ge
 from fake_source import FakeSource
@@ -67,11 +68,11 @@ def test_a_killed_pack_of_real_patches_goes_on_to_the_same_store(tmp_path, ben_r
     """kill −9 while two workers read; what lies half-written is cut back to the journal."""
     whole = pack(ben_real_40, tmp_path / "whole.store", workers=2)
     code = (
-        "import sys, time\nfrom eofuse.data import pack as packing\n"
-        "append = packing._Writer.append\n"
+        "import sys, time\nfrom eofuse.data.pack import pack\nfrom eofuse.data.partial import PartialStore\n"
+        "append = PartialStore.append\n"
         "def slow(self, chunk):\n    append(self, chunk)\n    time.sleep(0.3)\n"
-        "packing._Writer.append = slow\n"
-        "packing.pack(sys.argv[1], sys.argv[2], workers=2)\n"
+        "PartialStore.append = slow\n"
+        "pack(sys.argv[1], sys.argv[2], workers=2)\n"
     )
     killed = tmp_path / "killed.store"
     arguments = [sys.executable, "-c", code, str(ben_real_40), str(killed)]
@@ -213,7 +214,7 @@ def test_an_interrupted_pack_that_skips_goes_on_to_the_same_store(tmp_path):
 
 
 def test_a_full_disk_is_one_clear_error_and_the_rerun_goes_on(tmp_path, monkeypatch):
-    original, calls = packing._Writer.append, [0]
+    original, calls = PartialStore.append, [0]
 
     def append(self, chunk):
         calls[0] += 1
@@ -221,7 +222,7 @@ def test_a_full_disk_is_one_clear_error_and_the_rerun_goes_on(tmp_path, monkeypa
             raise OSError(errno.ENOSPC, "No space left on device")
         original(self, chunk)
 
-    monkeypatch.setattr(packing._Writer, "append", append)
+    monkeypatch.setattr(PartialStore, "append", append)
     with pytest.raises(DataError, match="the disk is full"):
         pack_source(FakeSource(patches=40), tmp_path / "fake.store", workers=1)
     assert not (tmp_path / "fake.store").exists()
@@ -232,8 +233,8 @@ def test_a_full_disk_is_one_clear_error_and_the_rerun_goes_on(tmp_path, monkeypa
 
 
 def test_too_little_space_is_said_before_anything_is_read(tmp_path, monkeypatch):
-    usage = packing.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    usage = partial.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(partial.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     source = FakeSource(patches=20)
     interrupt_after(source, 0)
     with pytest.raises(DataError, match="packing needs"):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eofuse.data import pack as packing
+from eofuse.data import partial
 from eofuse.data.check import check_source
 from eofuse.data.describe import describe_store
 from eofuse.data.loading import Loader
@@ -48,7 +49,7 @@ def test_an_absent_series_is_missing_throughout(store):
 
 
 def test_series_cross_shards(tmp_path, store, monkeypatch):
-    monkeypatch.setattr(packing, "SHARD_BYTES", 5 * 6 * 3 * 4 + 128)
+    monkeypatch.setattr(partial, "SHARD_BYTES", 5 * 6 * 3 * 4 + 128)
     small = pack_source(FakeSource(**{**MIXED, "modalities": (GREENNESS,)}), tmp_path / "small.store", workers=1)
     assert len(list((small.path / "greenness").iterdir())) == 5
     for channels in (None, [1]):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eofuse.data import pack as packing
+from eofuse.data import partial
 from eofuse.data.pack import pack_source
 from eofuse.data.store import Window, open_store
 from eofuse.errors import DataError, UsageError
@@ -77,7 +77,7 @@ def test_an_unknown_modality_names_the_nearest(store):
 
 
 def test_rows_cross_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "SHARD_BYTES", 5 * 12 * 16 * 16 * 2 + 200)
+    monkeypatch.setattr(partial, "SHARD_BYTES", 5 * 12 * 16 * 16 * 2 + 200)
     small = pack_source(FakeSource(patches=23), tmp_path / "small.store", workers=1)
     assert len(list((small.path / "s2").iterdir())) == 5
     source = FakeSource(patches=23)
