@@ -86,6 +86,14 @@ def drawn_reports(_reports_not_drawn: pytest.MonkeyPatch) -> Iterator[None]:
     _reports_not_drawn.setattr("eofuse.trained.write_report", not_drawn)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is remembered beyond the tests, nor from before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def ben_real_40(shared: Path) -> Path:
     """Forty real BigEarthNet pairs in the ben-ge folder layout."""

@@ -135,9 +135,11 @@ def test_real_patches_lie_where_their_rasters_say(shared):
 
 
 def as_schema(folder, version, index):
-    """Makes a store one of an older version: without grids of pixels."""
+    """Makes a store one of an older version: without grids of pixels, and without digests of patches and description."""
     index.drop(columns=[name for name in GRID_COLUMNS if name.startswith("grid_")]).to_parquet(folder / INDEX_FILE)
     description = json.loads((folder / STORE_FILE).read_text()) | {"schema_version": version}
+    del description["digest"], description["files"]["patch_digests.npy"]
+    (folder / "patch_digests.npy").unlink()
     description["files"][INDEX_FILE] = sha256(folder / INDEX_FILE)
     (folder / STORE_FILE).write_text(json.dumps(description))
 

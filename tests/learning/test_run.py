@@ -16,6 +16,7 @@ import torch
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
+from eofuse.data.integrity import sealed
 from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
@@ -296,7 +297,7 @@ def test_predicting_values_of_another_scale_is_refused(trained, planted_store, t
     description = json.loads((copy / "store.json").read_text())
     for modality in description["modalities"]:
         modality["offset"] = -5.0
-    (copy / "store.json").write_text(json.dumps(description))
+    (copy / "store.json").write_text(json.dumps(sealed(description)))
     with pytest.raises(DataError, match=r"offset is -5\.0 in the store and 0\.0 in the model"):
         predict_store(trained.folder / "model", open_store(copy))
 

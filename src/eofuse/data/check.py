@@ -15,7 +15,7 @@ from eofuse.data.series import require_series
 from eofuse.data.sources import Source
 from eofuse.data.sources.ben_ge import CORNER_TOLERANCE_PIXELS, BenGeSource, open_ben_ge
 from eofuse.data.sources.table import open_table_spec
-from eofuse.data.store import STORE_FILE, Store, open_store
+from eofuse.data.store import STORE_FILE, Store, open_to_check
 from eofuse.errors import DataError
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Kind, Modality
 from eofuse.processes import in_processes, usable_cores
@@ -41,7 +41,7 @@ def check_path(path: Path, workers: int | None = None, progress: Progress | None
         DataError: if nothing known is there.
     """
     if (path / STORE_FILE).is_file():
-        store = open_store(path)
+        store = open_to_check(path)
         return store.verify(progress) or [*_empty_bands(store), *_places(store)]
     if path.is_file() and path.suffix not in SPEC_SUFFIXES:
         raise wrong_door(path, "a folder, a store or the spec of a table", "see docs/data.md for what can be checked")

@@ -18,7 +18,7 @@ import pandas as pd
 
 from eofuse.data.pack import pack_source
 from eofuse.data.sources.stores import Part, StoredPatches
-from eofuse.data.store import Store, open_store
+from eofuse.data.store import Store, open_to_check
 from eofuse.errors import DataError, UsageError
 from eofuse.locks import reading, writes
 from eofuse.modalities import Kind, Modality
@@ -64,7 +64,7 @@ def merge(
     with ExitStack() as held:
         for path in stores:
             held.enter_context(reading(Path(path)))
-        opened = [open_store(path) for path in stores]
+        opened = [open_to_check(path) for path in stores]
         source = _together(opened, name, "merge", skip_identical=skip_identical, with_simulated=with_simulated)
         return pack_source(source, target, overwrite=overwrite, workers=1, progress=progress)
 
@@ -97,8 +97,8 @@ def append(
     with ExitStack() as held:
         for path in sources:
             held.enter_context(reading(Path(path)))
-        base = open_store(store)
-        opened = [base, *(open_store(path) for path in sources)]
+        base = open_to_check(store)
+        opened = [base, *(open_to_check(path) for path in sources)]
         whole = _together(opened, base.name, "append", skip_identical=skip_identical, with_simulated=with_simulated)
         if len(whole.index) == len(base):  # all of it is there already
             return base
@@ -108,13 +108,13 @@ def append(
 def _together(
     stores: Sequence[Store], name: str | None, operation: str, *, skip_identical: bool, with_simulated: bool
 ) -> StoredPatches:
+    for store in stores:
+        for problem in store.verify():
+            raise DataError(problem.what, where=store.path / problem.where, fix="pack that store again")
     for first, other in combinations(stores, 2):
         _require_alike(first, other)
     _require_one_sort(stores, with_simulated)
     parts = [Part(store, rows) for store, rows in zip(stores, _distinct(stores, skip_identical), strict=True)]
-    for store in stores:
-        for problem in store.verify():
-            raise DataError(problem.what, where=store.path / problem.where, fix="pack that store again")
     origins = [origin for part in parts if len(part.rows) for origin in _origins(part)]
     name = name or " + ".join(dict.fromkeys(store.name for store in stores))
     labels = {key: kind for store in stores for key, kind in store.provenance.get("labels", {}).items()}

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from eofuse.data.doors import SPEC_SUFFIXES, wrong_door
+from eofuse.data.integrity import patch_digest
 from eofuse.data.partial import Chunk, PartialStore, clear_up, move_into_place
 from eofuse.data.series import require_series
 from eofuse.data.sources import Source
 from eofuse.data.sources.ben_ge import open_ben_ge
 from eofuse.data.sources.table import open_table_spec
-from eofuse.data.store import SCHEMA_VERSION, STORE_FILE, Store, open_store
+from eofuse.data.store import SCHEMA_VERSION, STORE_FILE, Store, open_store, read_description
 from eofuse.errors import DataError, UsageError
 from eofuse.locks import writes
 from eofuse.modalities import Kind
@@ -112,16 +113,21 @@ def pack_source(
             raise UsageError("exists and is no store", where=store, fix="choose another name")
         clear_up(store)
         if _is_done(store, job, skip_bad):
-            return open_store(store)
-        if not overwrite:
+            try:
+                return open_store(store)
+            except DataError:
+                if not overwrite:
+                    raise
+        elif not overwrite:
             raise UsageError("exists and holds other data", where=store, fix="choose another name or pass --overwrite")
     chunks = _chunks(source, skip_bad)
     writer = None
     try:
         partial = store.with_name(f"{store.name}.partial")
-        writer = PartialStore.open(partial, source, job, skip_bad, overwrite if discard is None else discard)
-        _fill(writer, source, chunks, skip_bad, workers or usable_cores(), progress)
-        writer.finish(source, [row for chunk in chunks for row in chunk], skip_bad)
+        discard = overwrite if discard is None else discard
+        writer = PartialStore.open(partial, source, chunks, job, skip_bad=skip_bad, discard=discard)
+        _fill(writer, skip_bad, workers or usable_cores(), progress)
+        writer.finish(skip_bad)
         move_into_place(writer.folder, store)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -132,7 +138,7 @@ def pack_source(
         if writer and not writer.chunks_done:
             shutil.rmtree(writer.folder)
         raise
-    return open_store(store)
+    return open_store(store, verified=False)
 
 
 def _job(source: Source) -> str:
@@ -153,9 +159,8 @@ def _chunk_size(source: Source) -> int:
 
 
 def _is_done(store: Path, job: str, skip_bad: bool) -> bool:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        description = json.loads((store / STORE_FILE).read_text(encoding="utf-8"))
-        provenance = description["provenance"]
+    with contextlib.suppress(DataError, KeyError, TypeError):
+        provenance = read_description(store)["provenance"]
         complete = not provenance["set_aside"] and not provenance["other_problems"]
         return bool(provenance["job"] == job and (skip_bad or complete))
     return False
@@ -178,7 +183,7 @@ def _chunks(source: Source, skip_bad: bool) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _read_chunk(shared: tuple[Source, bool], rows: list[int]) -> Chunk:
+def _read_chunk(shared: tuple[Source, bool], rows: Sequence[int]) -> Chunk:
     source, skip_bad = shared
     series = {modality.name: modality for modality in source.modalities if modality.kind is Kind.SERIES}
     buffers = {
@@ -206,17 +211,15 @@ def _read_chunk(shared: tuple[Source, bool], rows: list[int]) -> Chunk:
             buffers[name][len(chunk.rows)] = values
         chunk.rows.append(row)
     chunk.arrays = {name: buffer[: len(chunk.rows)] for name, buffer in buffers.items()}
+    if buffers and chunk.rows:
+        chunk.digests = np.array(
+            [[patch_digest(values) for values in row] for row in zip(*chunk.arrays.values(), strict=True)]
+        )
     return chunk
 
 
-def _fill(
-    writer: PartialStore,
-    source: Source,
-    chunks: list[list[int]],
-    skip_bad: bool,
-    workers: int,
-    progress: Progress | None,
-) -> None:
+def _fill(writer: PartialStore, skip_bad: bool, workers: int, progress: Progress | None) -> None:
+    source, chunks = writer.source, writer.chunks
     total = sum(map(len, chunks))
     done = sum(map(len, chunks[: writer.chunks_done]))
     writer.require_space(total - done)

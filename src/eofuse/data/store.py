@@ -2,8 +2,9 @@
 
 ::
 
-    store.json                 schema version, modalities, provenance, checksums
+    store.json                 schema version, modalities, provenance, checksums of the files and of itself
     index.parquet              a row a patch: id, scene, place, times, published split, presence, scalars, labels
+    patch_digests.npy          a digest of each patch in each raster and series (see `eofuse.data.integrity`)
     <modality>/00000.npy …     one array a shard, native dtype, at most 2 GB: rasters (patches, channels, height, width),
                                series (patches, steps, 1 + channels)
 
@@ -19,9 +20,11 @@ see `eofuse.data.georeference`), `time_s2`, `time_s1`, `split` (published: train
 `labels_19`.
 """
 
+import hashlib
+import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,10 +36,12 @@ import pandas as pd
 
 from eofuse.data.doors import wrong_door
 from eofuse.data.georeference import recovered
+from eofuse.data.integrity import FIX, PATCH_DIGESTS_FILE, SEAL, Digests, Progress, seal_is_whole
 from eofuse.data.problems import Problem
 from eofuse.data.scenes import with_kinds
+from eofuse.data.verified import skipped, verify_once
+from eofuse.data.verify import verify, wrong_arrays
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.files import sha256
 from eofuse.modalities import Kind, Modality, find_modality
 
 if TYPE_CHECKING:
@@ -47,6 +52,21 @@ SCHEMA_VERSION = 3
 
 STORE_FILE = "store.json"
 INDEX_FILE = "index.parquet"
+
+UNSEALED = (
+    "format",
+    "schema_version",
+    "name",
+    "simulated",
+    "patches",
+    "patch_size",
+    "modalities",
+    "rows_per_shard",
+    "files",
+    "fingerprint",
+    "provenance",
+)
+"""Keys of a `store.json` that holds no digest of itself: an older version wrote it."""
 
 SAMPLE_KEYS = ("present", "patch_id", "scene", "lon", "lat", "row", "target")
 """Keys of a sample beside its modalities (see `eofuse.data.dataset`)."""
@@ -87,6 +107,8 @@ class Store:
         patch_size: (height, width) of its rasters in pixels; (0, 0) where there are none.
         provenance: where its content came from.
         fingerprint: digest of its content.
+        files: SHA-256 of each file, by path in the folder.
+        rows_per_shard: patches in each file but the last, of each raster and series.
         index: a row a patch.
     """
 
@@ -99,8 +121,8 @@ class Store:
         self.patch_size: tuple[int, int] = (description["patch_size"][0], description["patch_size"][1])
         self.provenance: dict[str, Any] = description["provenance"]
         self.fingerprint: str = description["fingerprint"]
-        self._files: dict[str, str] = description["files"]
-        self._rows_per_shard: dict[str, int] = description["rows_per_shard"]
+        self.files: dict[str, str] = description["files"]
+        self.rows_per_shard: dict[str, int] = description["rows_per_shard"]
         self._maps: dict[str, list[np.ndarray]] = {}
         self._scalars: dict[str, np.ndarray] = {}
 
@@ -210,7 +232,7 @@ class Store:
             raise UsageError(f"rows go from 0 to {len(self) - 1}", where=self.path)
         if len(shards) == 1 and channels is None and (window is None or modality.kind is Kind.SERIES):
             return np.take(shards[0], rows, axis=0, out=out, mode="clip")
-        rows_per_shard = self._rows_per_shard[name]
+        rows_per_shard = self.rows_per_shard[name]
         if modality.kind is Kind.SERIES:
             columns = slice(None) if channels is None else [0, *(1 + channel for channel in channels)]
             for number in np.unique(rows // rows_per_shard).tolist():
@@ -240,10 +262,19 @@ class Store:
                 self._scalars[modality.name] = values.astype(np.float32)
         return self._scalars[modality.name]
 
+    def shards(self, modality: Modality) -> dict[str, tuple[int, ...]]:
+        """The files of a raster or series, in order, with the shapes of their arrays."""
+        per_shard, shape = self.rows_per_shard[modality.name], modality.shape(self.patch_size)
+        starts = range(0, len(self), per_shard)
+        return {
+            f"{modality.name}/{number:05d}.npy": (min(per_shard, len(self) - start), *shape)
+            for number, start in enumerate(starts)
+        }
+
     def _open_shards(self, modality: Modality) -> list[np.ndarray]:
         if modality.name not in self._maps:
             shards = []
-            for file in sorted(name for name in self._files if name.startswith(f"{modality.name}/")):
+            for file in self.shards(modality):
                 try:
                     shards.append(np.load(self.path / file, mmap_mode="r", allow_pickle=False))
                 except (OSError, ValueError) as error:
@@ -256,54 +287,121 @@ class Store:
         return {"path": self.path}  # another process opens the maps anew
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(open_store(state["path"]).__dict__)
+        self.__dict__.update(open_store(state["path"], verified=False).__dict__)  # the sender has verified it
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
+    @property
+    def arrays(self) -> list[Modality]:
+        """The rasters and series, in the order of `digests`."""
+        return [modality for modality in self.modalities.values() if modality.is_array]
+
+    @cached_property
+    def digests(self) -> Digests | None:
+        """Digests of the patches in each raster and series, (patches, modalities, bytes); none in a store of an older version."""
+        if PATCH_DIGESTS_FILE not in self.files:
+            return None
+        digests: Digests = np.load(self.path / PATCH_DIGESTS_FILE, allow_pickle=False)
+        return digests
+
+    def verify(self, progress: Progress | None = None) -> list[Problem]:
         """Compares every file with its checksum: an error for each that is missing or has changed, if only by a bit.
+
+        Damaged patches are named, where the store has digests of them.
 
         Args:
             progress: called with (files done, files in all).
         """
-        problems = []
-        for number, (file, expected) in enumerate(self._files.items()):
-            if progress:
-                progress(number, len(self._files))
-            if not (self.path / file).is_file():
-                problems.append(Problem("error", "is missing", file, fix="pack again"))
-            elif sha256(self.path / file) != expected:
-                problems.append(
-                    Problem("error", "has changed since it was packed (checksum differs)", file, fix="pack again")
-                )
-        return problems
+        return verify(self, self.files, progress)
 
 
-def open_store(path: str | os.PathLike[str]) -> Store:
-    """Opens a packed store.
+def open_store(path: str | os.PathLike[str], *, verified: bool = True) -> Store:
+    """Opens a packed store, if it is what was written.
+
+    The description, the index and the sizes of all arrays are checked each time. The other files are compared with their checksums
+    when they are opened for the first time, and again after they have changed (see `eofuse.data.verified`).
+
+    Args:
+        path: of its folder.
+        verified: whether files are compared with their checksums; never where the variable `EOFUSE_VERIFY` of the environment is 0.
 
     Raises:
         UsageError: if there is no such folder.
         DataError: if it is no store, damaged, or of a schema that this version doesn't read.
     """
+    store = open_to_check(path)
+    problems = wrong_arrays(store)
+    if not problems and verified and not skipped():
+        files = {file: checksum for file, checksum in store.files.items() if file != INDEX_FILE}
+        problems = verify_once(store.path, files, lambda due: verify(store, due))
+    if problems:
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more files: see `eofuse check`)" if len(problems) > 1 else ""
+        raise DataError(first.what + more, where=store.path / first.where, fix=first.fix)
+    return store
+
+
+def open_to_check(path: str | os.PathLike[str]) -> Store:
+    """Opens a store of which only description and index are known to be whole; `Store.verify` finds what else is damaged.
+
+    Raises:
+        UsageError: as `open_store`.
+        DataError: if description or index are damaged, or of a schema that this version doesn't read.
+    """
     folder = Path(path)
-    file = folder / STORE_FILE
     if not folder.exists():
         raise UsageError("there is no such store", where=folder, fix="check the path")
-    if not file.is_file():
+    if not (folder / STORE_FILE).is_file():
         raise wrong_door(folder, "a store (no store.json)", "pack a folder into one with `eofuse pack DIR STORE`")
+    description = read_description(folder)
+    try:
+        index = _read_index(folder, description["files"][INDEX_FILE])
+        if description["schema_version"] < 3:
+            index = with_kinds(recovered(index, tuple(description["patch_size"])), description["provenance"])
+        store = Store(folder, description, index)
+        if any(rows < 1 for rows in store.rows_per_shard.values()):
+            raise ValueError("no rows in a shard")
+        if len(index) == description["patches"]:
+            wrong_arrays(store)
+    except DataError:
+        raise
+    except Exception as error:  # what an older version wrote has no digest of its own: any value may be damaged
+        raise DataError(f"can't be read: {error!r}", where=folder / STORE_FILE, fix=FIX) from None
+    if len(index) != description["patches"]:
+        found = f"{INDEX_FILE} has {len(index)} rows where {STORE_FILE} says {description['patches']}"
+        raise DataError(found, where=folder, fix=FIX)
+    return store
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The values of a store's `store.json`, as they were written.
+
+    Raises:
+        DataError: if they can't be read or have changed, or are of a schema that this version doesn't read.
+    """
+    file = folder / STORE_FILE
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
         version = description["schema_version"]
-        if not 1 <= version <= SCHEMA_VERSION:
-            fix = "update eofuse" if version > SCHEMA_VERSION else "pack again"
-            found = f"has schema version {version}, this eofuse reads 1 to {SCHEMA_VERSION}"
-            raise DataError(found, where=file, fix=fix)
-        index = pd.read_parquet(folder / INDEX_FILE)
-        if version < 3:
-            index = with_kinds(recovered(index, tuple(description["patch_size"])), description["provenance"])
-        store = Store(folder, description, index)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"can't be read: {error}", where=folder, fix="run `eofuse pack` again") from None
-    if len(index) != description["patches"]:
-        found = f"index.parquet has {len(index)} rows where store.json says {description['patches']}"
-        raise DataError(found, where=folder, fix="run `eofuse pack` again")
-    return store
+        newer = version > SCHEMA_VERSION
+        readable = 1 <= version <= SCHEMA_VERSION
+        sealed = SEAL in description or PATCH_DIGESTS_FILE not in description["files"]
+        whole = sealed and seal_is_whole(description, UNSEALED)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(f"can't be read: {error}", where=file, fix=FIX) from None
+    if not readable:
+        found = f"has schema version {version}, this eofuse reads 1 to {SCHEMA_VERSION}"
+        raise DataError(found, where=file, fix="update eofuse" if newer else "pack again")
+    if not whole:
+        raise DataError("has changed since it was written: its digest differs", where=file, fix=FIX)
+    return dict(description)
+
+
+def _read_index(folder: Path, checksum: str) -> pd.DataFrame:
+    """The index, if its bytes are those of the checksum."""
+    file = folder / INDEX_FILE
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror}", where=file, fix=FIX) from None
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise DataError("has changed since it was written: its checksum differs", where=file, fix=FIX)
+    return pd.read_parquet(io.BytesIO(content))

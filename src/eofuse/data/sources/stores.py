@@ -12,6 +12,7 @@ import pandas as pd
 
 from eofuse.data.problems import Problem
 from eofuse.data.store import Store
+from eofuse.data.verify import require_undamaged
 from eofuse.errors import DataError
 from eofuse.modalities import Kind, Modality
 
@@ -75,7 +76,9 @@ class StoredPatches:
     def read(self, row: int) -> dict[str, np.ndarray]:
         """The rasters and series of a patch, as they are stored."""
         store, at = self._stores[self._store[row]], [int(self._row[row])]
-        return {name: store.read(name, at)[0] for name in self._arrays if self._present[name][row]}
+        values = {name: store.read(name, at)[0] for name in self._arrays if self._present[name][row]}
+        require_undamaged(store, at[0], values)
+        return values
 
 
 def belongs_to(column: str, modalities: Mapping[str, Any]) -> str | None:

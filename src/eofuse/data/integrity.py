@@ -1,0 +1,174 @@
+"""Whether a store is what was written: descriptions with a digest of their own, sizes of arrays, checksums of files and patches.
+
+A store keeps three sorts of digests. `store.json` holds the SHA-256 of every file, and a digest of its own values. The array
+`patch_digests.npy` holds the digest of each patch of each raster and series, taken when the patch was read at its source; it
+names the damaged patches of a damaged file.
+"""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib import format as npy_format
+
+from eofuse.data.problems import Problem
+from eofuse.files import sha256
+from eofuse.processes import usable_cores
+
+HEADER_BYTES = 128
+"""Bytes of the head of every array that is written."""
+
+PATCH_DIGESTS_FILE = "patch_digests.npy"
+
+DIGEST_BYTES = 16
+"""Bytes of a patch's digest: the first of the SHA-256 of its values as they are stored."""
+
+BLOCK_BYTES = 4 * 1024**2
+"""Bytes of an array that are compared at a time."""
+
+SEAL = "digest"
+"""Key of a description under which the digest of all other keys stands."""
+
+FIX = "pack it again with --overwrite, or restore the file from a copy"
+
+Digests = npt.NDArray[np.uint8]
+"""(patches, modalities, `DIGEST_BYTES`), or without the axis of modalities."""
+
+Progress = Callable[[int, int], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A description with the digest of its values; how a JSON file sets them out does not matter."""
+    return {**values, SEAL: _digest(values)}
+
+
+def seal_is_whole(values: Mapping[str, Any], unsealed: Iterable[str]) -> bool:
+    """Whether the digest of a description fits its values.
+
+    Args:
+        values: the description.
+        unsealed: keys that a description without a digest may have.
+    """
+    if SEAL not in values:
+        return set(values) <= set(unsealed)
+    return bool(values[SEAL] == _digest(values))
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in values.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def patch_digest(values: npt.NDArray[np.generic]) -> Digests:
+    """The digest of a patch's values in one modality, (`DIGEST_BYTES`,)."""
+    return np.frombuffer(_short(np.ascontiguousarray(values).data), dtype=np.uint8)
+
+
+def _short(content: Any) -> bytes:
+    return hashlib.sha256(content).digest()[:DIGEST_BYTES]
+
+
+def array_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """The head of an `.npy` file of `HEADER_BYTES`."""
+    head = io.BytesIO()
+    npy_format.write_array_header_1_0(
+        head, {"descr": npy_format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    )
+    if head.tell() != HEADER_BYTES:
+        raise AssertionError(f"npy header of {head.tell()} bytes")
+    return head.getvalue()
+
+
+def wrong_array(path: Path, shape: tuple[int, ...], dtype: str) -> str:
+    """What keeps a file from being an array of this shape, judged by its head and its size; empty if nothing does.
+
+    Only such a file can be mapped into memory: a map that reaches beyond the end of its file ends the process.
+    """
+    try:
+        if not path.is_file():
+            return "is missing"
+        with path.open("rb") as file:
+            version = npy_format.read_magic(file)
+            read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+            found_shape, fortran, found_dtype = read(file)
+            size, start = path.stat().st_size, file.tell()
+    except OSError as error:
+        return f"can't be read: {error.strerror or error}"
+    except Exception:  # numpy parses the head as Python's literals, which fail in many ways
+        return "is damaged: its head is no head of an array"
+    expected = np.dtype(dtype)
+    if fortran or (found_shape, found_dtype) != (shape, expected):
+        return f"is damaged: its head says {found_dtype} {found_shape} instead of {expected} {shape}"
+    missing = start + math.prod(shape) * expected.itemsize - size
+    if missing:
+        return f"is damaged: {abs(missing):,} bytes are {'missing' if missing > 0 else 'too many'}"
+    return ""
+
+
+def damaged_rows(path: Path, digests: Digests, row_bytes: int, whole: Any = None) -> list[int]:
+    """Rows of an array's file whose bytes are not those of their digests, read in one pass.
+
+    Args:
+        path: the file.
+        digests: of its rows, (rows, `DIGEST_BYTES`).
+        row_bytes: bytes of a row.
+        whole: a hash that is updated with all bytes behind the head.
+    """
+    found = []
+    at_once = max(1, BLOCK_BYTES // row_bytes)
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        for start in range(0, len(digests), at_once):
+            expected = digests[start : start + at_once]
+            block = memoryview(file.read(len(expected) * row_bytes))
+            if whole is not None:
+                whole.update(block)
+            for row, digest in enumerate(expected):
+                if _short(block[row * row_bytes : (row + 1) * row_bytes]) != digest.tobytes():
+                    found.append(start + row)
+    return found
+
+
+def compare(folder: Path, files: Mapping[str, str], progress: Progress | None = None) -> list[Problem]:
+    """An error for each file that is missing or not that of its checksum, if only by a bit; several are read at a time.
+
+    Args:
+        folder: of the store.
+        files: SHA-256 by path in the folder.
+        progress: called with (files done, files in all).
+    """
+    found = []
+    results = side_by_side(lambda file: _difference(folder / file, files[file]), list(files))
+    for number, (file, what) in enumerate(zip(files, results, strict=True), 1):
+        if what:
+            found.append(Problem("error", what, file, fix=FIX))
+        if progress:
+            progress(number, len(files))
+    return found
+
+
+def _difference(path: Path, expected: str) -> str:
+    try:
+        if not path.is_file():
+            return "is missing"
+        return "" if sha256(path) == expected else "has changed since it was written: its checksum differs"
+    except OSError as error:
+        return f"can't be read: {error.strerror or error}"
+
+
+def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in order, from one thread a core: for work that waits for the disk or for a hash."""
+    pool = ThreadPoolExecutor(usable_cores())
+    try:
+        yield from pool.map(function, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
