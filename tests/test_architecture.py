@@ -1,8 +1,10 @@
 """The house: one direction of imports, and no torch before it is needed."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,37 @@ def test_every_public_name_can_be_used():
 
     for name in eofuse.__all__:
         assert getattr(eofuse, name)
+
+
+def called(node: ast.Call) -> str:
+    return ast.unparse(node.func)
+
+
+EXECUTING = {"eval", "exec", "pd.read_pickle", "torch.hub.load", "yaml.unsafe_load", "yaml.full_load", "joblib.load"}
+"""Calls that execute what a file says."""
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nothing_that_is_loaded_executes_code(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not imported & {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+            assert called(node) not in EXECUTING
+            if called(node) == "torch.load" or called(node).endswith("get_state_dict"):
+                assert options.get("weights_only") == "True"
+            if called(node) == "np.load":
+                assert options.get("allow_pickle") == "False"
+            if called(node) == "yaml.load":
+                assert options.get("Loader") == "_Loader"
+
+
+def test_libraries_that_once_executed_what_they_loaded_are_allowed_from_their_cure_on():
+    project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    floors = dict(re.findall(r"^([\w-]+)>=([\d.]+)", "\n".join(project["dependencies"]), re.MULTILINE))
+    cured = {"torch": (2, 6), "timm": (1, 0, 31), "pyarrow": (14, 0, 1), "pyyaml": (5, 4)}
+    for name, version in cured.items():
+        assert tuple(map(int, floors[name].split("."))) >= version

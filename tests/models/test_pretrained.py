@@ -132,11 +132,24 @@ class Payload:
         return print, ("executed",)
 
 
-def test_a_file_that_would_execute_code_is_refused(tmp_path, capsys):
-    torch.save({"conv1.weight": Payload()}, tmp_path / "evil.pth")
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["", "timm:test_resnet.r160_in1k", "torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO"])
+def test_a_file_that_would_execute_code_is_refused(tmp_path, capsys, request, name, zipped):
+    if name.startswith("torchgeo"):
+        request.getfixturevalue("torchgeo")
+    evil = str(tmp_path / "evil.pth")
+    torch.save({"conv1.weight": Payload()}, evil, _use_new_zipfile_serialization=zipped)
+    options = WeightOptions(bands=["VV"], file=evil if name else None)
     with pytest.raises(DataError, match="can't be read as weights"):
-        load_source(str(tmp_path / "evil.pth"), "test_resnet", WeightOptions(bands=["VV"]))
+        load_source(name or evil, "test_resnet", options)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {"model": {"a": [torch.zeros(2)]}}, {3: torch.zeros(2)}])
+def test_a_file_of_something_else_than_weights_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(DataError, match="something else than tensors by name"):
+        load_source(str(tmp_path / "odd.pth"), "test_resnet", WeightOptions(bands=["VV"]))
 
 
 def first_name(net) -> str:

@@ -310,7 +310,7 @@ class PartialStore:
         found = {}
         for modality in self.modalities:
             if may_have_empty_bands(modality):
-                shards = [np.load(path, mmap_mode="r") for path, _ in self._shards(modality)]
+                shards = [np.load(path, mmap_mode="r", allow_pickle=False) for path, _ in self._shards(modality)]
                 present = index[f"has_{modality.name}"].to_numpy(dtype=bool)
                 found[f"empty_bands.{modality.name}"] = empty_bands_column(modality, shards, present)
         return index.assign(**found)

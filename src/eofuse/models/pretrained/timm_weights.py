@@ -1,6 +1,6 @@
 """Weights by a timm name, such as `timm:resnet18.a1_in1k`, loaded by timm: from its hub, its cache, or a file."""
 
-import os
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -11,6 +11,7 @@ from eofuse.modalities import Channel
 from eofuse.models.pretrained.network import network_source
 from eofuse.models.pretrained.options import WeightOptions
 from eofuse.models.pretrained.source import Source
+from eofuse.models.pretrained.weight_file import read_weights
 
 RGB = (Channel("B04", ("B4", "red", "R")), Channel("B03", ("B3", "green", "G")), Channel("B02", ("B2", "blue", "B")))
 """The channels of photographs, with the names of the bands that see the same colours."""
@@ -35,7 +36,7 @@ def timm_source(name: str, options: WeightOptions) -> Source:
         raise UsageError(
             f"timm has no weights '{name}'", where="start.from", fix=did_you_mean(name, timm.list_pretrained())
         )
-    overlay = {"file": os.fspath(options.file)} if options.file is not None else None
+    overlay = {"state_dict": read_weights(Path(options.file))} if options.file is not None else None
     try:
         with torch.random.fork_rng(devices=[]):
             network: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)

@@ -5,11 +5,14 @@ What the channels of the first layer are stands in the recipe or beside the file
     {"bands": ["B01", "B02"], "mean": [0.11, 0.10], "std": [0.05, 0.06]}
 """
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from timm.models import load_state_dict
+import torch
+from safetensors.torch import load_file
+from timm.models import clean_state_dict
 from torch import Tensor
 
 from eofuse.config import merge, parse_options
@@ -18,6 +21,9 @@ from eofuse.files import read_json
 from eofuse.models.pretrained.network import network_source
 from eofuse.models.pretrained.options import WeightOptions
 from eofuse.models.pretrained.source import Source
+
+WITHIN = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Keys under which a checkpoint holds the weights, a moving average first."""
 
 
 def file_source(path: Path, encoder: str, options: WeightOptions) -> Source:
@@ -52,14 +58,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         DataError: if the file is missing, damaged, or would execute code.
     """
     try:
-        weights: dict[str, Any] = load_state_dict(str(path), weights_only=True)
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):  # timm's checkpoints hold their options so
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make torch and safetensors raise many kinds
         raise DataError(
             f"can't be read as weights: {error}", where=path, fix="give safetensors or a .pth of tensors"
         ) from error
-    if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in WITHIN if content.get(key) is not None), content)
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
         raise DataError("holds something else than tensors by name", where=path, fix="save the state dictionary alone")
-    return weights
+    return clean_state_dict(dict(content))
 
 
 def _read(path: Path) -> dict[str, Any]:
