@@ -38,7 +38,7 @@ from eofuse.data.integrity import (
 from eofuse.data.sources import Source
 from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE
 from eofuse.errors import DataError, UsageError
-from eofuse.files import exchange, remove_temporaries, synchronise, write_text
+from eofuse.files import exchange, read_json, remove_temporaries, synchronise, write_text
 from eofuse.modalities import Modality
 
 SHARD_BYTES = 2 * 1024**3
@@ -340,8 +340,8 @@ def _not_given_back(folder: Path, what: str) -> DataError:
 
 def _read_journal(folder: Path) -> dict[str, Any]:
     """The journal of a partial store, empty if there is none or it is damaged."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        journal = json.loads((folder / JOURNAL_FILE).read_text(encoding="utf-8"))
+    with contextlib.suppress(OSError, ValueError, DataError):
+        journal = read_json(folder / JOURNAL_FILE)
         if isinstance(journal, dict) and seal_is_whole(journal, ()):
             return {key: value for key, value in journal.items() if key != SEAL}
     return {}

@@ -22,7 +22,6 @@ see `eofuse.data.georeference`), `time_s2`, `time_s1`, `split` (published: train
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from eofuse.data.scenes import with_kinds
 from eofuse.data.verified import skipped, verify_once
 from eofuse.data.verify import verify, wrong_arrays
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.files import read_json
 from eofuse.modalities import Kind, Modality, find_modality
 
 if TYPE_CHECKING:
@@ -379,13 +379,13 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     file = folder / STORE_FILE
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
+        description = read_json(file)
         version = description["schema_version"]
         newer = version > SCHEMA_VERSION
         readable = 1 <= version <= SCHEMA_VERSION
         sealed = SEAL in description or PATCH_DIGESTS_FILE not in description["files"]
         whole = sealed and seal_is_whole(description, UNSEALED)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(f"can't be read: {error}", where=file, fix=FIX) from None
     if not readable:
         found = f"has schema version {version}, this eofuse reads 1 to {SCHEMA_VERSION}"
