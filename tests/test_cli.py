@@ -255,6 +255,13 @@ def test_a_folder_that_is_neither_dataset_nor_store_is_bad_data(tmp_path, capsys
     fails(capsys, 1, command, tmp_path)
 
 
+def test_an_unknown_command_names_the_nearest(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["shwo"])
+    assert ended.value.code == 2
+    assert "there is no 'shwo'; did you mean 'show'?" in capsys.readouterr().err
+
+
 def test_an_unknown_patch_names_the_nearest(store, tmp_path, capsys):
     assert "did you mean" in fails(capsys, 2, "show", store, "S2A_MSIL2A_2017", "-o", tmp_path / "p.png")
 

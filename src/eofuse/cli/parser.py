@@ -7,14 +7,19 @@ from typing import NoReturn
 
 from eofuse import __version__
 from eofuse.cli import data, models
+from eofuse.errors import did_you_mean
 from eofuse.words import printable
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors repeat words of the command line without their control characters."""
+    """A parser that names the nearest choice, and repeats words of the command line without their control characters."""
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, f"there is no '{value}'; {did_you_mean(value, action.choices)}")
 
 
 def make_parser() -> argparse.ArgumentParser:
