@@ -272,6 +272,17 @@ def test_a_polygon_across_patches_is_shared_between_them(tmp_path):
     assert boxes.by_row[1].tolist() == [[0, 0, 30, 10, 0]]
 
 
+@pytest.mark.parametrize("ulx", [179.995, -180.005], ids=["from the west", "from the east"])
+@pytest.mark.parametrize("west", [179.9965, 180.0015, -179.9985, -180.0035])
+def test_geojson_boxes_lie_in_patches_across_the_antimeridian(tmp_path, ulx, west):
+    grid = {"crs": "EPSG:4326", "ulx": ulx, "uly": 60.0, "grid_a": 1e-4, "grid_e": -1e-4}
+    boxes = read_geojson(
+        write(tmp_path, collection(polygon(west, 59.999, west + 0.001, 59.9995))), INDEX.assign(**grid), SIZE
+    ).by_row
+    left = round(((west - ulx) % 360) / 1e-4)
+    np.testing.assert_allclose(boxes[0], [[left, 5, left + 10, 10, 0]], atol=1e-3)
+
+
 @pytest.mark.parametrize("row", [0, 3], ids=["zone 33", "zone 34"])
 def test_geojson_longitudes_and_latitudes_are_brought_to_each_patch(tmp_path, row):
     crs, left, top = INDEX.loc[row, ["crs", "ulx", "uly"]]

@@ -413,8 +413,9 @@ def _on_the_map(
         (west, south), (east, north) = places.min(axis=1).T, places.max(axis=1).T
         widest = (east - west).max()
         grids = [grid_of(patches, row) for row in members.tolist()]
-        for number, vertices in enumerate(polygons):
-            outline = np.stack(change.transform(*vertices.T), axis=1)
+        turns = (-360.0, 0.0, 360.0) if target.is_geographic else (0.0,)  # a grid may go on beyond 180°
+        outlines = ((number, np.stack(change.transform(*each.T), axis=1)) for number, each in enumerate(polygons))
+        for number, outline in ((number, each + [turn, 0]) for number, each in outlines for turn in turns):
             x0, y0, x1, y1 = _envelope(outline)
             if not all(map(math.isfinite, (x0, y0, x1, y1))):
                 continue
