@@ -415,7 +415,7 @@ def _on_the_map(
         grids = [grid_of(patches, row) for row in members.tolist()]
         turns = (-360.0, 0.0, 360.0) if target.is_geographic else (0.0,)  # a grid may go on beyond 180°
         outlines = ((number, np.stack(change.transform(*each.T), axis=1)) for number, each in enumerate(polygons))
-        for number, outline in ((number, each + [turn, 0]) for number, each in outlines for turn in turns):
+        for number, outline in ((number, each + np.array([turn, 0])) for number, each in outlines for turn in turns):
             x0, y0, x1, y1 = _envelope(outline)
             if not all(map(math.isfinite, (x0, y0, x1, y1))):
                 continue
