@@ -37,7 +37,7 @@ def values(planted_store) -> dict:
         "data": {"store": str(planted_store.path)},
         "inputs": ["s1", "s2"],
         "split": {"fractions": [0.5, 0.2, 0.3]},
-        "fusion": {"strategy": "late"},
+        "fusion": {"strategy": "late", "encoder": "test_resnet"},
         "train": {"steps": 6, "batch_size": 8, "evaluations": 3},
         "pretrain": {"method": "cross_modal"},
     }

@@ -33,7 +33,7 @@ def values(striped) -> dict:
         "data": {"store": str(striped.path)},
         "inputs": ["s1", "s2"],
         "split": {"fractions": [0.5, 0.1, 0.4]},
-        "fusion": {"strategy": "early"},
+        "fusion": {"strategy": "early", "encoder": "test_resnet"},
         "train": {"steps": 100, "batch_size": 32, "evaluations": 1, "learning_rate": 0.003},
     }
 

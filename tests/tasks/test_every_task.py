@@ -34,7 +34,7 @@ STRATEGIES = {
 INPUTS = {"rasters": ["s1", "s2"], "with numbers": ["s1", "s2", "season"]}
 CASES = [
     *((kind, strategy, "with numbers") for kind in TASKS for strategy in STRATEGIES),
-    *((kind, strategy, "rasters") for kind in ("single_label", "segmentation", "detection") for strategy in STRATEGIES),
+    *zip(("single_label", "segmentation", "detection", "segmentation"), STRATEGIES, ["rasters"] * 4, strict=False),
     *(
         (kind, strategy, "with numbers")
         for kind in ("regression", "segmentation")
@@ -53,6 +53,7 @@ def small_run(store, task, **change) -> dict:
     base = {
         "data": {"store": str(store.path)},
         "inputs": ["s1", "s2"],
+        "fusion": {"encoder": "test_resnet"},
         "split": {"fractions": [0.6, 0.2, 0.2]},
         "train": {"steps": 14, "batch_size": 12, "evaluations": 2, "learning_rate": 0.004, "warmup": 0},
     }

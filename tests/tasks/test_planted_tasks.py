@@ -37,7 +37,7 @@ def score(store, folder, inputs, task, **train) -> dict[str, float]:
         "inputs": inputs,
         "split": {"fractions": [0.6, 0.2, 0.2]},
         "task": task,
-        "fusion": {"strategy": "late" if len(inputs) > 1 else "single"},
+        "fusion": {"strategy": "late" if len(inputs) > 1 else "single", "encoder": "test_resnet"},
         "train": merge({"steps": 60, "batch_size": 16, "evaluations": 3, "learning_rate": 0.004}, train),
     }
     runs.start_run(parse_options(RunOptions, values), folder)
