@@ -1,0 +1,191 @@
+"""Sound inputs that only the fuzzer needs: scenes with polygons, a table with rasters, boxes, an annotation order, weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .cases import World
+from .commands import in_fork
+from .inputs import DATA, made
+
+RECIPES = {
+    "boxes.yaml": f"""
+name: boxes
+{DATA}
+inputs: [s2]
+task: {{target: boxes, file: MADE/boxes.json, others: empty}}
+fusion: {{strategy: single, encoder: test_resnet}}
+train: {{steps: 2, batch_size: 4, evaluations: 1}}
+""",
+    "start.yaml": f"""
+name: start
+{DATA}
+inputs: [s1, s2]
+task: {{target: dominant_land_cover}}
+fusion: {{strategy: late, encoder: test_resnet}}
+start: {{from: run, seen: allow}}
+train: {{steps: 2, batch_size: 4, evaluations: 1}}
+""",
+}
+
+
+def own_input(world: World, name: str) -> Path:
+    """The path of an input, of the fuzzer or of all harnesses, which is made the first time."""
+    if name in RECIPES:
+        folder = str(world.root / "made")
+        return world.made(name, lambda path: _write(path, RECIPES[name].replace("MADE", folder)))
+    makers = {"scenes": _scenes, "table": _table, "boxes.json": _coco, "boxes.geojson": _geojson, "order.csv": _order}
+    if name not in makers:
+        return made(world, name)
+    store = made(world, "a.store")
+    return world.made(name, lambda path: in_fork(lambda: makers[name](path, store)))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _raster(
+    path: Path, values: Any, place: tuple[float, float, float], crs: str | None = "EPSG:32633", **options: Any
+) -> None:
+    import rasterio
+    from affine import Affine
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    left, top, pixel = place
+    profile = {
+        "driver": "GTiff",
+        "dtype": values.dtype,
+        "crs": crs,
+        "transform": Affine(pixel, 0, left, 0, -pixel, top),
+    }
+    profile |= {"count": len(values), "height": values.shape[1], "width": values.shape[2], **options}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(values)
+
+
+def _scenes(folder: Path, store: Path) -> None:
+    """Two scenes with optical bands, a height on another grid, and fields as polygons."""
+    random = np.random.default_rng(0)
+    for number, left in enumerate((500_000, 600_000)):
+        optical = random.integers(1, 3000, (3, 120, 120)).astype(np.uint16)
+        _raster(folder / f"{number}_optical.tif", optical, (left, 5e6, 10), compress="deflate")
+        height = random.normal(300, 20, (1, 50, 50)).astype(np.float32)
+        _raster(folder / f"{number}_height.tif", height, (left - 100, 5e6 + 100, 30), nodata=-9999)
+    ring = [[15.0, 45.15], [15.01, 45.15], [15.01, 45.148], [15.0, 45.15]]
+    polygons = [
+        {"type": "Polygon", "coordinates": [ring]},
+        {"type": "MultiPolygon", "coordinates": [[ring, ring[::-1]]]},
+    ]
+    names = ["wheat", 2]
+    features = [
+        {"type": "Feature", "properties": {"crop": name, "farm": "a"}, "geometry": polygon}
+        for name, polygon in zip(names, polygons, strict=True)
+    ]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+    collection = {"type": "FeatureCollection", "crs": crs, "features": features}
+    (folder / "fields.geojson").write_text(json.dumps(collection), encoding="utf-8")
+    text = """
+name: scenes
+modalities:
+  optical: {files: "{scene}_optical.tif", channels: [B02, B03, B04], unit: reflectance, scale: 0.0001}
+  height: {files: "{scene}_height.tif", unit: m, resampling: bilinear}
+  crop: {polygons: {file: fields.geojson, property: crop}, categories: {1: wheat, 2: {name: maize, colour: "#e8c000"}}}
+block: 2
+"""
+    _write(folder / "scenes.yaml", text)
+
+
+def _table(folder: Path, store: Path) -> None:
+    """A table of eight plots with every kind of column, and pictures and rasters beside it; as CSV and as Parquet."""
+    import pandas as pd
+
+    random = np.random.default_rng(0)
+    count = 8
+    table = pd.DataFrame(
+        {
+            "plot": [f"p{number}" for number in range(count)],
+            "site": [f"site {number // 2}" for number in range(count)],
+            "fold": [("train", "val", "test")[number % 3] for number in range(count)],
+            "x": 500_000 + 1000.0 * np.arange(count),
+            "y": 5e6 + 1000.0 * np.arange(count),
+            "day": [f"2024-06-{number + 1:02d}" for number in range(count)],
+            "temperature": 280 + np.arange(count) / 2,
+            "rain": np.arange(count) * 2.0,
+            "soil": [("clay", "sand")[number % 2] for number in range(count)],
+            **{f"ndvi_t{step}": np.round(random.random(count), 3) for step in range(3)},
+            **{f"date_t{step}": [f"2024-0{4 + step}-{number + 1:02d}" for number in range(count)] for step in range(3)},
+            "crop": [("wheat", "maize")[number % 2] for number in range(count)],
+            "tags": [("a;b", "a")[number % 2] for number in range(count)],
+            "biomass [t/ha]": np.arange(count) * 1.7,
+        }
+    )
+    for number in range(count):
+        values = random.integers(1, 3000, (3, 24, 24)).astype(np.uint16)
+        _raster(folder / "optical" / f"p{number}.tif", values, (500_000 + 1000 * number, 5e6, 10))
+        picture = random.integers(0, 255, (3, 24, 24)).astype(np.uint8)
+        _raster(folder / "optical" / f"p{number}.png", picture, (0, 0, 1), None, driver="PNG", transform=None)
+    table.to_csv(folder / "plots.csv", index=False)
+    table.to_parquet(folder / "plots.parquet")
+    text = """
+name: plots
+table: plots.csv
+id: plot
+scene: site
+split: fold
+lon: x
+lat: y
+crs: EPSG:32633
+time: day
+labels: {crop: class, tags: {kind: list, separator: ";"}, "biomass [t/ha]": number}
+parse: [{column: plot, pattern: "p(?P<number>[0-9]+)"}]
+modalities:
+  optical: {kind: raster, files: "optical/{plot}.tif", bands: [B02, B03, B04], optional: true}
+  picture: {kind: raster, files: "optical/{plot}.png"}
+  weather: {kind: vector, columns: [temperature, rain], unit: {temperature: K, rain: mm}}
+  soil: {kind: category, column: soil}
+  ndvi: {kind: series, columns: "ndvi_t{step}", date_columns: "date_t{step}"}
+"""
+    _write(folder / "table.yaml", text)
+    _write(folder / "parquet.yaml", text.replace("plots.csv", "plots.parquet"))
+
+
+def _ids(store: Path) -> list[str]:
+    import pandas as pd
+
+    return [str(name) for name in pd.read_parquet(store / "index.parquet")["patch_id"]]
+
+
+def _coco(path: Path, store: Path) -> None:
+    names = _ids(store)
+    images = [
+        {"id": number, "file_name": f"images/{name}.tif", "width": 120, "height": 120}
+        for number, name in enumerate(names)
+    ]
+    boxes = [
+        {"id": number, "image_id": number, "category_id": number % 2, "bbox": [50 + number, 50, 20, 15], "iscrowd": 0}
+        for number in range(len(names))
+    ]
+    categories = [{"id": number, "name": name} for number, name in enumerate(("field", "pond"))]
+    path.write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}), encoding="utf-8")
+
+
+def _geojson(path: Path, store: Path) -> None:
+    ring = [[50, 50], [70, 50], [70, 65], [50, 50]]
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"patch_id": name, "class": ("field", "pond")[number % 2]},
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+        }
+        for number, name in enumerate(_ids(store))
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+
+
+def _order(path: Path, store: Path) -> None:
+    path.write_text(
+        "patch_id,score\n" + "".join(f"{name},{number}\n" for number, name in enumerate(_ids(store))), encoding="utf-8"
+    )
