@@ -1,13 +1,17 @@
 """Small files that unpack to much are an error at once; the limits are options."""
 
 import contextlib
+import gzip
 import json
 import os
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet
 import pytest
 import rasterio
 from affine import Affine
@@ -18,6 +22,8 @@ from eofuse.config import parse_yaml, read_yaml
 from eofuse.data.boxes import read_coco
 from eofuse.data.reading.rasters import inspect_raster, reading_environment
 from eofuse.data.sources.raster import read_band
+from eofuse.data.sources.table_file import read_table_file
+from eofuse.data.sources.table_geometry import geometry_places
 from eofuse.errors import DataError, UsageError
 from eofuse.files import parse_json, read_json
 from eofuse.limits import LIMITS, RASTER
@@ -168,3 +174,57 @@ def test_pixels_of_a_small_file_are_never_refused(tmp_path):
         file.write(np.zeros((1, 300, 300), dtype=np.uint8))
     with reading_environment():
         assert inspect_raster(path, "a.tif").grid.width == 300
+
+
+def test_a_compressed_table_that_unpacks_to_much_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("EOFUSE_MAX_TABLE_MB", "4")
+    text = b"id,value\n" + b"a,1\n" * 2**18 + b"b,2\n" * 2
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text))
+    with zipfile.ZipFile(tmp_path / "a.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", text)
+    (tmp_path / "a.csv").write_bytes(text)
+    for name in ("a.csv.gz", "a.csv.zip", "a.csv"):
+        with pytest.raises(DataError, match="raise EOFUSE_MAX_TABLE_MB"):
+            read_table_file(tmp_path / name)
+
+
+def test_a_compressed_table_is_read(tmp_path):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"id,value\na,1\n"))
+    with zipfile.ZipFile(tmp_path / "a.csv.zip", "w") as archive:
+        archive.writestr("a.csv", "id,value\na,1\n")
+    for name in ("a.csv.gz", "a.csv.zip"):
+        assert read_table_file(tmp_path / name).to_dict("records") == [{"id": "a", "value": 1}]
+
+
+def test_a_parquet_table_that_unpacks_to_much_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("EOFUSE_MAX_TABLE_MB", "4")
+    table = pyarrow.table({"a": pyarrow.nulls(2**20, pyarrow.int8())})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="unpacks to 8 MB"):
+        read_table_file(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    "geo", [b"", b"[", b"[]", b"5", b"{}", b'{"primary_column": "a", "columns": {"a": {"encoding": "WKB", "crs": 5}}}']
+)
+def test_what_a_table_says_of_its_geometry_may_be_anything(tmp_path, geo):
+    schema = pyarrow.schema([("a", pyarrow.binary())], metadata={b"geo": geo})
+    pyarrow.parquet.write_table(pyarrow.table({"a": [b"\0"]}, schema=schema), tmp_path / "a.parquet")
+    with pytest.raises(DataError):
+        read_table_file(tmp_path / "a.parquet")
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_geometry_or_an_error(content):
+    table = pd.DataFrame({"a": [content]})
+    geo = b'{"primary_column": "a", "columns": {"a": {"encoding": "WKB"}}}'
+    with contextlib.suppress(DataError):
+        assert geometry_places(table, {b"geo": geo}, Path("a"))[1].shape == (1, 2)
+
+
+@given(st.text(st.sampled_from(list('ab,;"\n\t| \r\0é1.-')), max_size=60))
+def test_any_text_is_a_table_or_an_error(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    with contextlib.suppress(DataError):
+        assert len(read_table_file(path))

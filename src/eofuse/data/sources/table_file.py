@@ -1,9 +1,16 @@
 """Reads a CSV, Parquet or GeoParquet table, finds its columns by name and cuts columns out of others."""
 
+import bz2
+import gzip
+import io
+import lzma
 import re
 import warnings
-from collections.abc import Collection, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +19,29 @@ import pandas as pd
 from eofuse.data.sources.table_geometry import geometry_places
 from eofuse.data.sources.table_spec import ParseSpec
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.limits import TABLE
 
 PARQUET = (".parquet", ".geoparquet", ".pq")
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    lzma.LZMAError,
+    zlib.error,
+    zipfile.BadZipFile,
+    pd.errors.ParserError,
+    pd.errors.ParserWarning,
+)
+"""What libraries raise for files that are no tables."""
+
+TEXT_PART = 4
+"""Times that a table takes in memory what its text has, at least."""
+
+CELL = 8
+"""Bytes that a cell takes in memory, at least."""
+
 DELIMITERS = ",;\t|"
 GEOMETRY_PLACE = ("geometry.lon", "geometry.lat")
 """Columns with the centroid of each geometry of a GeoParquet table, in degrees."""
@@ -34,7 +62,17 @@ def read_table_file(path: Path, texts: Collection[str] = (), decimal: str = ".")
         raise DataError("there is no such table", where=path, fix="correct `table` or `root` in the spec")
     try:
         table = _read_parquet(path) if path.suffix in PARQUET else _read_csv(path, texts, decimal)
-    except (OSError, ValueError, EOFError, UnicodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        MemoryError,
+        OverflowError,
+        lzma.LZMAError,
+        zlib.error,
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+    ) as error:
         fix = "write it as CSV (UTF-8, with a header) or Parquet"
         raise DataError(f"not a readable table ({error})", where=path, fix=fix) from None
     if not len(table):
@@ -47,16 +85,17 @@ def read_table_file(path: Path, texts: Collection[str] = (), decimal: str = ".")
 
 
 def _read_csv(path: Path, texts: Collection[str], decimal: str) -> pd.DataFrame:
-    header = ",".join(_cells_of_header(path, ","))
+    content = _text(path)
+    header = ",".join(_cells_of_header(content, ","))
     delimiter = max(DELIMITERS, key=header.count)
-    names = pd.Series([name.strip() for name in _cells_of_header(path, delimiter) if name.strip()])
+    names = pd.Series([name.strip() for name in _cells_of_header(content, delimiter) if name.strip()])
     if names.duplicated().any():  # pandas would give the second one another name
         doubled = names[names.duplicated()].iloc[0]
         raise DataError(f"two columns have the name '{doubled}'", where=path, fix="rename one of them")
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
-            path,
+            _anew(content),
             sep=delimiter,
             decimal=decimal,
             dtype=dict.fromkeys(texts, "string"),
@@ -78,16 +117,60 @@ def decimal_commas(path: Path, table: pd.DataFrame) -> list[str]:
     return [name for name in words if pd.api.types.is_numeric_dtype(other[name])]
 
 
-def _cells_of_header(path: Path, delimiter: str) -> list[str]:
+def _text(path: Path) -> Path | io.BytesIO:
+    """A CSV file, or the content of a compressed one, of a size that is allowed."""
+    most, what = TABLE.size // TEXT_PART, f"counts {TEXT_PART} times and takes"
+    TABLE.check(path.stat().st_size * TEXT_PART, what, path)
+    opener = COMPRESSED.get(path.suffix)
+    if opener is None:
+        return path
+    with opener(path, "rb") as file:
+        content = io.BytesIO(file.read(most + 1))
+    TABLE.check(content.getbuffer().nbytes * TEXT_PART, what, path)
+    return content
+
+
+def _open_zip(path: Path, mode: str) -> IO[bytes]:
+    """The only file in a ZIP archive."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise ValueError(f"the archive holds {len(names)} files, not one")
+        return archive.open(names[0])
+
+
+COMPRESSED: Mapping[str, Callable[..., Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zip": _open_zip,
+}
+
+
+def _anew(content: Path | io.BytesIO) -> Path | io.BytesIO:
+    return content if isinstance(content, Path) else io.BytesIO(content.getbuffer())
+
+
+def _cells_of_header(content: Path | io.BytesIO, delimiter: str) -> list[str]:
     first = pd.read_csv(
-        path, sep=delimiter, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        _anew(content), sep=delimiter, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig"
     )
     return [str(name) for name in first.iloc[0]]
+
+
+def check_parquet(path: Path) -> None:
+    """Raises a `DataError` if a Parquet file says that it unpacks to more than is allowed."""
+    import pyarrow.parquet
+
+    about = pyarrow.parquet.read_metadata(path)
+    unpacked = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    TABLE.check(max(unpacked, about.num_rows * about.num_columns * CELL), "unpacks to", path)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow.parquet
 
+    check_parquet(path)
     metadata = pyarrow.parquet.read_schema(path).metadata or {}
     table: pd.DataFrame = pd.read_parquet(path)
     if any(name is not None for name in table.index.names):  # pandas stores a named index as a column

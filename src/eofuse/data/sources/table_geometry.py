@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from eofuse.errors import DataError
 from eofuse.files import parse_json
@@ -30,25 +31,33 @@ def geometry_places(table: pd.DataFrame, metadata: Mapping[bytes, bytes], path: 
     Raises:
         DataError: if there is no reference system, or the geometries are not well-known binary.
     """
-    geo = parse_json(metadata[b"geo"].decode())
-    name = geo["primary_column"]
-    about = geo["columns"][name]
-    if about.get("encoding") != "WKB":
-        found = f"the geometry has the encoding {about.get('encoding')}, WKB is read"
+    try:
+        geo = parse_json(metadata[b"geo"].decode())
+        name = str(geo["primary_column"])
+        encoding, crs = geo["columns"][name].get("encoding"), geo["columns"][name].get("crs", "OGC:CRS84")
+        cells = table[name]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        fix = "write it with geopandas"
+        raise DataError("what the file says of its geometry is not understood", where=path, fix=fix) from None
+    if encoding != "WKB":
+        found = f"the geometry has the encoding {encoding}, WKB is read"
         raise DataError(found, where=path, fix="write it with geopandas")
-    crs = about.get("crs", "OGC:CRS84")
     if crs is None:
         fix = "write the table with one (GeoDataFrame.set_crs)"
         raise DataError("the geometry has no coordinate reference system", where=path, fix=fix)
     places = np.full((len(table), 2), np.nan)
-    for row, content in enumerate(table[name]):
+    for row, content in enumerate(cells):
         if isinstance(content, bytes):
             try:
                 places[row] = _centroid(content)
-            except (struct.error, ValueError, IndexError) as error:
+            except (struct.error, ValueError, IndexError, RecursionError) as error:
                 raise DataError(f"the geometry can't be read: {error}", where=f"{path}, row {row + 1}") from None
-    transformer = Transformer.from_crs(CRS.from_user_input(crs), "OGC:CRS84", always_xy=True)
-    longitudes, latitudes = transformer.transform(places[:, 0], places[:, 1])
+    try:
+        transformer = Transformer.from_crs(CRS.from_user_input(crs), "OGC:CRS84", always_xy=True)
+        longitudes, latitudes = transformer.transform(places[:, 0], places[:, 1])
+    except (ProjError, ValueError, TypeError, LookupError):
+        what = "the coordinate reference system of the geometry is not understood"
+        raise DataError(what, where=path, fix="write the table with another one") from None
     degrees = np.stack([longitudes, latitudes], axis=1)
     return name, np.where(np.isfinite(degrees), degrees, np.nan)
 

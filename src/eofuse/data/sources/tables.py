@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.problems import Problem
+from eofuse.data.sources.table_file import TEXT_PART, UNREADABLE, check_parquet
 from eofuse.errors import DataError, did_you_mean
+from eofuse.limits import TABLE
 
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str], problems: list[Problem]) -> pd.DataFrame:
@@ -123,13 +125,15 @@ def _load(path: Path) -> pd.DataFrame:
     table: pd.DataFrame
     try:
         if path.suffix == ".parquet":
+            check_parquet(path)
             table = pd.read_parquet(path)
         else:
+            TABLE.check(path.stat().st_size * TEXT_PART, f"counts {TEXT_PART} times and takes", path)
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 names = {"patch_id": str, "patch_id_s1": str}
                 table = pd.read_csv(path, dtype=names, encoding="utf-8-sig", index_col=False)
-    except (OSError, ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except UNREADABLE as error:
         raise DataError("not a readable table", where=path, fix="fetch it again") from error
     table.columns = [str(name).strip() for name in table.columns]
     return table
