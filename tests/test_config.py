@@ -187,3 +187,11 @@ def test_no_odd_value_of_any_key_shows_a_library():
                     said,
                 )
                 assert len(said) < 2000, (kind, key)
+
+
+def test_of_very_many_wrong_values_the_first_are_named():
+    class Names(Options):
+        names: tuple[str, ...]
+
+    with pytest.raises(UsageError, match=r"names\.0: must be text .* and 9,950 more$"):
+        parse_options(Names, {"names": [0] * 10_000})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from eofuse import files
@@ -50,6 +51,14 @@ EOFUSE = [sys.executable, "-m", "eofuse.cli"]
 )
 def test_what_the_system_refuses_is_said_in_one_line(error, message):
     assert str(explain(error)) == message
+    assert explain(error).exit_code == 1
+
+
+def test_what_a_library_can_not_read_is_no_defect():
+    error = pyarrow.ArrowNotImplementedError("Integers with more than 64 bits")
+    assert str(explain(error)).startswith(
+        "a Parquet table can't be read: Integers with more than 64 bits; find the file"
+    )
     assert explain(error).exit_code == 1
 
 

@@ -22,7 +22,7 @@ from eofuse.config import parse_yaml, read_yaml
 from eofuse.data.boxes import read_coco
 from eofuse.data.reading.rasters import inspect_raster, reading_environment
 from eofuse.data.sources.raster import read_band
-from eofuse.data.sources.table_file import read_table_file
+from eofuse.data.sources.table_file import read_table_file, to_numbers
 from eofuse.data.sources.table_geometry import geometry_places
 from eofuse.errors import DataError, UsageError
 from eofuse.files import parse_json, read_json
@@ -228,3 +228,10 @@ def test_any_text_is_a_table_or_an_error(tmp_path_factory, text):
     path.write_text(text, encoding="utf-8", newline="")
     with contextlib.suppress(DataError):
         assert len(read_table_file(path))
+
+
+@pytest.mark.parametrize("cell", ["1" * 400, "-" + "1" * 400, "1e400", "inf"])
+def test_numbers_beyond_every_range_are_named_as_none(cell):
+    values, wrong = to_numbers(pd.Series(["1", cell, None], dtype="string"))
+    assert wrong.tolist() == [1]
+    assert values[0] == 1

@@ -24,6 +24,9 @@ MOST_NODES = 100_000
 DEEPEST = 50
 """Levels of lists and sections within each other."""
 
+MOST_PROBLEMS = 50
+"""Wrong values of a file that are looked at."""
+
 LARGEST_NUMBER = 2**63
 """Whole numbers are smaller in size, so that arrays hold them."""
 
@@ -209,7 +212,10 @@ def parse_options(kind: type[OptionsType], values: Mapping[str, Any], where: obj
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        problems = _explain_all(kind, values, [dict(problem) for problem in error.errors()])
+        found = [dict(problem) for problem in error.errors()]
+        problems = _explain_all(kind, values, found[:MOST_PROBLEMS])
+        if len(found) > MOST_PROBLEMS:
+            problems.append(f"and {len(found) - MOST_PROBLEMS:,} more")
     raise UsageError("; ".join(problems), where=where)
 
 

@@ -110,6 +110,17 @@ _FIXES = {
 }
 
 
+_FILES_OF = {
+    "pyarrow": "a Parquet table",
+    "rasterio": "a raster",
+    "pyproj": "a coordinate reference system",
+    "safetensors": "a file of weights",
+    "safetensors_rust": "a file of weights",
+    "shapely": "a geometry",
+}
+"""Library → what it reads, for its errors that nobody has put into words where they arise."""
+
+
 def explain(error: BaseException) -> EofuseError:
     """What an error of the system or of a library means, as an `EofuseError`; one that nobody expected is called a defect."""
     if isinstance(error, EofuseError):
@@ -118,6 +129,10 @@ def explain(error: BaseException) -> EofuseError:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in words:
         fix = "use smaller batches or patches, or fewer workers, or a machine with more memory"
         return DataError("the memory is not enough", fix=fix)
+    library = _FILES_OF.get(type(error).__module__.partition(".")[0])
+    if library is not None and not isinstance(error, OSError):
+        fix = "find the file with `eofuse check`, and fetch or write it again"
+        return DataError(f"{library} can't be read: {words or type(error).__name__}", fix=fix)
     if isinstance(error, OSError):
         written = re.search(r"\[errno (\d+)\]", words, re.IGNORECASE)  # some libraries keep the number in the text only
         number = error.errno or (int(written[1]) if written else None)

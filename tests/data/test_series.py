@@ -18,6 +18,7 @@ from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import SEASON, SENTINEL1
 from fake_source import GREENNESS, FakeSource
+from table_folder import TableFolder
 
 PATCHES = 23
 MIXED = {"patches": PATCHES, "modalities": (SENTINEL1, GREENNESS, SEASON), "absent": {"greenness": {0, 7}}}
@@ -160,3 +161,16 @@ def test_a_patch_whose_time_runs_backwards_stops_the_packing_or_is_set_aside(tmp
 def test_the_check_tells_of_every_patch_whose_time_runs_backwards():
     found = check_source(BackwardsSource(patches=10, modalities=(SENTINEL1, GREENNESS)))
     assert [(problem.patch_id, problem.severity) for problem in found] == [("patch_3", "error")]
+
+
+@pytest.mark.parametrize("date", ["-1", "0001-01-01", "2024-02-30", "9999-12-31", "2024-01-01T25:00", "1e400"])
+def test_dates_of_any_year_are_taken_or_named(tmp_path, date):
+    table = TableFolder(tmp_path).only(
+        ndvi={"kind": "series", "columns": "ndvi_t{step}", "date_columns": "day_t{step}"}
+    )
+    for step in range(3):
+        table.table[f"day_t{step}"] = f"2024-0{step + 1}-01"
+    table.table.loc[1, "day_t2"] = date
+    errors = [str(problem) for problem in table.open().problems if problem.severity == "error"]
+    assert bool(errors) == (date != "9999-12-31")
+    assert all("p1" in error for error in errors)

@@ -106,7 +106,9 @@ def label_subset(
     member = np.concatenate(found, axis=1)
     generator = np.random.default_rng([options.seed, 11])
     if isinstance(options.amount, int):
-        chosen = (_scenes_until if options.grouped else _each_stratum)(member, scenes[rows], options.amount, generator)
+        chosen = (_scenes_until if options.grouped else _each_stratum)(
+            member, scenes[rows], min(options.amount, len(rows)), generator
+        )
     else:
         size = subset_size(options.amount, len(rows))
         order = _by_scene(scenes[rows], generator) if options.grouped else stratified_order(member, size, generator)

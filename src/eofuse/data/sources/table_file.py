@@ -28,6 +28,10 @@ UNREADABLE = (
     EOFError,
     MemoryError,
     OverflowError,
+    NotImplementedError,
+    LookupError,
+    TypeError,
+    AttributeError,
     lzma.LZMAError,
     zlib.error,
     zipfile.BadZipFile,
@@ -244,6 +248,22 @@ def to_numbers(cells: pd.Series) -> tuple[npt.NDArray[np.float64], npt.NDArray[n
     """Cells as numbers, NaN where there is none, and the rows of those that hold something else (dates are no numbers)."""
     if pd.api.types.is_datetime64_any_dtype(cells) or pd.api.types.is_timedelta64_dtype(cells):
         return np.full(len(cells), np.nan), np.flatnonzero(cells.notna())
-    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = numeric(cells).to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = np.flatnonzero(~np.isfinite(numbers) & cells.notna().to_numpy(dtype=bool))
     return np.where(np.isfinite(numbers), numbers, np.nan), wrong
+
+
+def numeric(cells: pd.Series) -> pd.Series:
+    """Cells as numbers, NaN where there is none; numbers beyond float64 are infinite."""
+    try:
+        numbers: pd.Series = pd.to_numeric(cells, errors="coerce")
+        return numbers.astype(np.float64) if numbers.dtype == object else numbers
+    except OverflowError:  # pandas gives up on whole numbers of more than 308 digits
+        return cells.map(_as_float).astype(np.float64)
+
+
+def _as_float(cell: object) -> float:
+    try:
+        return float(str(cell))
+    except ValueError:
+        return np.nan

@@ -10,7 +10,7 @@ import pandas as pd
 
 from eofuse.data.sources.scene_spec import ClassSpec
 from eofuse.data.sources.table_columns import Rows, to_times
-from eofuse.data.sources.table_file import matching_columns
+from eofuse.data.sources.table_file import matching_columns, numeric
 from eofuse.data.sources.table_spec import MOST_CATEGORIES, ModalitySpec
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
@@ -164,7 +164,7 @@ def _category(name: str, spec: ModalitySpec, rows: Rows) -> Values:
     rows.require([column], f"modalities.{name}.column")
     cells = rows.table[column].reset_index(drop=True)
     if spec.nodata is not None:
-        cells = cells.where(pd.to_numeric(cells, errors="coerce") != spec.nodata)
+        cells = cells.where(numeric(cells) != spec.nodata)
     words = cells.astype("string").str.strip()
     categories = list_categories(name, spec) or _categories_of(name, words)
     code_of = {category.name: category.code for category in categories}
@@ -303,7 +303,7 @@ def _check_steps(name: str, values: npt.NDArray[np.float64], rows: Rows) -> npt.
         values[np.isnan(values[:, :, 0])] = np.nan
     for row in np.flatnonzero((np.diff(values[:, :, 0], axis=1) <= 0).any(axis=1)).tolist():
         step = int(np.flatnonzero(np.diff(values[row, :, 0]) <= 0)[0])
-        earlier, later = (pd.Timestamp(1970, 1, 1) + pd.Timedelta(days=day) for day in values[row, [step, step + 1], 0])
-        what = f"the dates of '{name}' do not rise: {later:%Y-%m-%d} comes after {earlier:%Y-%m-%d}"
+        earlier, later = values[row, [step, step + 1], 0].astype("datetime64[D]")
+        what = f"the dates of '{name}' do not rise: {later} comes after {earlier}"
         rows.wrong(row, what, "order the steps of the row by date")
     return values

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.problems import Problem
-from eofuse.data.sources.table_file import TEXT_PART, UNREADABLE, check_parquet
+from eofuse.data.sources.table_file import TEXT_PART, UNREADABLE, check_parquet, numeric
 from eofuse.errors import DataError, did_you_mean
 from eofuse.limits import TABLE
 
@@ -77,7 +77,7 @@ def read_ids(path: Path) -> list[str]:
 
 def to_numbers(table: pd.DataFrame, path: Path, problems: list[Problem]) -> pd.DataFrame:
     """All columns as float64; what is no number becomes NaN and an error, what is absent stays NaN."""
-    numbers: pd.DataFrame = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    numbers: pd.DataFrame = table.apply(numeric).astype(np.float64)
     wrong = (numbers.isna() | np.isinf(numbers)) & table.notna()
     for patch_id, column in _true_cells(wrong):
         what = f"column '{column}' holds {table.at[patch_id, column]!r}, which is no number"
