@@ -332,3 +332,44 @@ def test_a_class_property_of_another_name_is_suggested(tmp_path):
     path = write(tmp_path, collection(polygon(0, 0, 9, 9)))
     with pytest.raises(DataError, match="did you mean 'class'"):
         read_geojson(path, INDEX, SIZE, class_property="clas")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**63) | st.floats() | st.text(max_size=3) | st.just("P0"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_values_in_coco_are_boxes_or_an_error(tmp_path_factory, data):
+    content = {
+        "images": [{"id": 1, "file_name": "P0.tif"}],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+    }
+    part = data.draw(st.sampled_from(sorted(content)))
+    key = data.draw(st.sampled_from(sorted(content[part][0])))
+    content[part][0][key] = data.draw(ANYTHING)
+    read_any(read_coco, content, tmp_path_factory)
+
+
+@settings(deadline=None)
+@given(ANYTHING, st.sampled_from(["geometry", "properties", "features", "crs"]))
+def test_any_values_in_geojson_are_boxes_or_an_error(tmp_path_factory, value, key):
+    ring = [[1, 1], [9, 1], [9, 9], [1, 1]]
+    feature = {"properties": {"patch_id": "P0", "class": "a"}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    content = {"type": "FeatureCollection", "features": [feature]}
+    (feature if key in feature else content)[key] = value
+    read_any(read_geojson, content, tmp_path_factory)
+
+
+def read_any(read, content, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(content))
+    try:
+        found = read(path, pd.DataFrame({"patch_id": ["P0"]}), (16, 16))
+    except (DataError, UsageError):
+        return
+    assert all(each is None or np.isfinite(each).all() for each in found.by_row)
