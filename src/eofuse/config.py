@@ -265,6 +265,9 @@ _MESSAGES = {
     "tuple_type": "must be a list",
     "list_type": "must be a list",
     "string_type": "must be text",
+    **dict.fromkeys(("int_parsing", "int_from_float", "int_type"), "must be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
 }
 
 
@@ -281,6 +284,7 @@ def _explain(kind: type[Options], place: Sequence[str], problem: Mapping[str, An
         word = f"'{given}'" if isinstance(given, str) and len(given) < 200 else shown
         return f"{word} is not valid; {did_you_mean(given, choices)}"
     message = _MESSAGES.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
+    message = re.sub("^Input should ", "must ", message)
     if place:
         message = f"{message[:1].lower()}{message[1:]}"
     is_own = problem["type"] == "value_error" and isinstance(given, Mapping)
