@@ -34,6 +34,8 @@ def test_a_channel_is_found_by_its_alias(alias, name):
 def test_an_unknown_channel_names_the_nearest():
     with pytest.raises(UsageError, match="unknown channel 'B13'"):
         SENTINEL2.channel_index("B13")
+    with pytest.raises(UsageError, match="did you mean 'B08'"):
+        SENTINEL2.channel_index("b8")
 
 
 def test_selected_channels_keep_the_order_asked_for():

@@ -186,7 +186,9 @@ class Modality:
         for position, channel in enumerate(self.channels):
             if name == channel.name or name in channel.aliases:
                 return position
-        raise UsageError(f"unknown channel '{name}'", where=self.name, fix=did_you_mean(name, self.channel_names))
+        names = {word.lower(): each.name for each in self.channels for word in (*each.aliases, each.name)}
+        fix = did_you_mean(names.get(name.lower(), name), self.channel_names)
+        raise UsageError(f"unknown channel '{name}'", where=self.name, fix=fix)
 
     def own_names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """The names of channels, whichever of their aliases are given; of all channels for None.
