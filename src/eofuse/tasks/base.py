@@ -19,7 +19,8 @@ from eofuse.data.store import Window
 from eofuse.data.targets import Target, TargetKind, TargetOptions
 from eofuse.data.targets.base import MIXED
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.evaluation.calibration import choose_temperature, conformal_margin
+from eofuse.evaluation.calibration import choose_temperature
+from eofuse.evaluation.coverage import conformal_margin
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.drawing import Draw

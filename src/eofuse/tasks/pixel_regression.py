@@ -10,7 +10,7 @@ from torch import Tensor
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
 from eofuse.data.targets.base import MIXED
-from eofuse.evaluation.calibration import pixel_coverage_metrics
+from eofuse.evaluation.coverage import pixel_coverage_metrics
 from eofuse.evaluation.regression import pixel_regression_metrics, pixel_regression_per_class, pixel_sums
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Evidence, Scores, Task, interval

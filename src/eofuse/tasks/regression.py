@@ -11,7 +11,7 @@ from eofuse.data.loading import Rows
 from eofuse.data.store import Window
 from eofuse.data.targets import Target
 from eofuse.data.targets.base import MIXED
-from eofuse.evaluation.calibration import coverage_metrics
+from eofuse.evaluation.coverage import coverage_metrics
 from eofuse.evaluation.regression import regression_metrics, regression_per_class
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Evidence, Scores, Task, TaskOptions, interval
