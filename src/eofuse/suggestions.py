@@ -22,9 +22,10 @@ from eofuse.evaluation.acquisition import METHODS
 from eofuse.files import replacing
 from eofuse.inference.predict import loader_for, told_of, usable_patches
 from eofuse.learning.annotation import rank, refuse_without_probabilities
+from eofuse.learning.facts import DATA_FILE, read_facts
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, flagged_patches, prepare
-from eofuse.learning.run import DATA_FILE, Run, open_last, read_facts
+from eofuse.learning.run import Run, open_last
 from eofuse.reports.figures.suggestions import contact_sheet
 
 TABLE_FILE = "suggestions.csv"
@@ -118,7 +119,7 @@ def suggest(
 
 def _own_store(run: Run, given: Store) -> Store:
     """The store that a run was trained on: the one given, if it is that."""
-    began = read_facts(run.folder / DATA_FILE)["fingerprint"]
+    began = read_facts(run.folder, DATA_FILE)["fingerprint"]
     if given.fingerprint == began:
         return given
     own = open_store(run.options.data.store)

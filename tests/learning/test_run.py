@@ -16,7 +16,6 @@ import torch
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
-from eofuse.data.integrity import sealed
 from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
@@ -27,6 +26,7 @@ from eofuse.learning.evaluate import evaluate
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare
 from eofuse.modalities import WORLDCOVER
+from eofuse.records import sealed
 from eofuse.studies.grid import Cell
 from fake_source import FakeSource
 

@@ -11,8 +11,9 @@ from eofuse.cli import main
 from eofuse.config import write_yaml
 from eofuse.errors import DataError
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.facts import ENVIRONMENT_FILE
 from eofuse.learning.loop import DivergenceError
-from eofuse.learning.run import ENVIRONMENT_FILE, read_options, train_run
+from eofuse.learning.run import read_options, train_run
 from eofuse.studies import pool, worker
 from eofuse.studies.failures import failure_warnings
 from eofuse.studies.pool import Pool

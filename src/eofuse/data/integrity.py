@@ -1,4 +1,4 @@
-"""Whether a store is what was written: descriptions with a digest of their own, sizes of arrays, checksums of files and patches.
+"""Whether a store is what was written: sizes of arrays, checksums of files, digests of patches.
 
 A store keeps three sorts of digests. `store.json` holds the SHA-256 of every file, and a digest of its own values. The array
 `patch_digests.npy` holds the digest of each patch of each raster and series, taken when the patch was read at its source; it
@@ -7,7 +7,6 @@ names the damaged patches of a damaged file.
 
 import hashlib
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,9 +32,6 @@ DIGEST_BYTES = 16
 BLOCK_BYTES = 4 * 1024**2
 """Bytes of an array that are compared at a time."""
 
-SEAL = "digest"
-"""Key of a description under which the digest of all other keys stands."""
-
 FIX = "pack it again with --overwrite, or restore the file from a copy"
 
 Digests = npt.NDArray[np.uint8]
@@ -44,28 +40,6 @@ Digests = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A description with the digest of its values; how a JSON file sets them out does not matter."""
-    return {**values, SEAL: _digest(values)}
-
-
-def seal_is_whole(values: Mapping[str, Any], unsealed: Iterable[str]) -> bool:
-    """Whether the digest of a description fits its values.
-
-    Args:
-        values: the description.
-        unsealed: keys that a description without a digest may have.
-    """
-    if SEAL not in values:
-        return set(values) <= set(unsealed)
-    return bool(values[SEAL] == _digest(values))
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in values.items() if key != SEAL}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def patch_digest(values: npt.NDArray[np.generic]) -> Digests:

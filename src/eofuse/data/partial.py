@@ -27,12 +27,9 @@ from eofuse.data.integrity import (
     DIGEST_BYTES,
     HEADER_BYTES,
     PATCH_DIGESTS_FILE,
-    SEAL,
     Digests,
     array_header,
     damaged_rows,
-    seal_is_whole,
-    sealed,
     side_by_side,
 )
 from eofuse.data.sources import Source
@@ -40,6 +37,7 @@ from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE
 from eofuse.errors import DataError, UsageError
 from eofuse.files import exchange, read_json, remove_temporaries, synchronise, write_text
 from eofuse.modalities import Modality
+from eofuse.records import SEAL, seal_is_whole, sealed
 
 SHARD_BYTES = 2 * 1024**3
 JOURNAL_FILE = "journal.json"

@@ -35,7 +35,7 @@ import pandas as pd
 
 from eofuse.data.doors import wrong_door
 from eofuse.data.georeference import recovered
-from eofuse.data.integrity import FIX, PATCH_DIGESTS_FILE, SEAL, Digests, Progress, seal_is_whole
+from eofuse.data.integrity import FIX, PATCH_DIGESTS_FILE, Digests, Progress
 from eofuse.data.problems import Problem
 from eofuse.data.scenes import with_kinds
 from eofuse.data.verified import skipped, verify_once
@@ -43,6 +43,7 @@ from eofuse.data.verify import verify, wrong_arrays
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import read_json
 from eofuse.modalities import Kind, Modality, find_modality
+from eofuse.records import SEAL, seal_is_whole
 
 if TYPE_CHECKING:
     from eofuse.data.dataset import PatchDataset

@@ -85,6 +85,8 @@ def from_columns(table: pd.DataFrame, kind: str, classes: int) -> dict[str, np.n
             arrays[name] = _stack([np.asarray(row) for row in table[name]], shape, name)
         else:
             arrays[name] = table[name].to_numpy()
+            if arrays[name].dtype.kind not in "biuf":
+                raise DataError(f"holds something else than numbers in {name}", where=f"predictions of a {kind} task")
     return arrays
 
 

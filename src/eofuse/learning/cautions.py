@@ -16,7 +16,7 @@ from eofuse.evaluation.cautions import (
     training_cautions,
 )
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.learning.curves import EVALUATIONS_FILE
+from eofuse.learning.curves import EVALUATIONS_FILE, read_curve
 
 
 def run_cautions(
@@ -37,8 +37,8 @@ def run_cautions(
     """
     if result.get("diverged") or not (folder / EVALUATIONS_FILE).is_file():
         return []
-    curve = pd.read_csv(folder / EVALUATIONS_FILE)
     metric, steps = result["metric"], result["steps"]
+    curve = read_curve(folder / EVALUATIONS_FILE, metric)
     passes = steps * batch_size / max(patches, 1)
     kinds = training_cautions(
         curve["step"],

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from eofuse.files import replacing
+from eofuse.records import read_table
 
 LOSSES_FILE = "losses.csv"
 EVALUATIONS_FILE = "evaluations.csv"
@@ -55,3 +56,16 @@ class Curves:
         """Closes the event file."""
         if self._writer is not None:
             self._writer.close()
+
+
+def read_curve(path: Path, *names: str) -> pd.DataFrame:
+    """A table of losses or evaluations.
+
+    Args:
+        path: of the file.
+        names: columns that are needed besides `step`.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    return read_table(path, "train the run anew: its curves are lost", numbers=("step", *names))

@@ -18,12 +18,13 @@ import pandas as pd
 
 from eofuse.data.loading import Rows
 from eofuse.evaluation.evidence import to_columns
-from eofuse.files import file_name, replacing, write_text
+from eofuse.files import file_name, write_text
+from eofuse.learning.facts import TEST_FILE
 from eofuse.learning.preparation import Prepared
+from eofuse.records import read_table, write_table
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
 
-TEST_FILE = "test.json"
 PREDICTIONS_FOLDER = "predictions"
 MAPS_FOLDER = "maps"
 MOST_MAPS = 2000
@@ -32,6 +33,15 @@ MOST_MAPS = 2000
 def predictions_file(folder: Path, target: str) -> Path:
     """Where the predictions of a target lie."""
     return folder / PREDICTIONS_FOLDER / f"{file_name(target)}.parquet"
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """The predictions of a target.
+
+    Raises:
+        DataError: if they are missing or damaged.
+    """
+    return read_table(path, "delete test.json of the run and resume it", ("patch_id", "row", "scene"))
 
 
 def maps_file(folder: Path, target: str) -> Path:
@@ -57,8 +67,7 @@ def write_test(folder: Path, prepared: Prepared, evidence: Mapping[str, Evidence
         columns = to_columns(evidence[task.name])
         if task.kind == "detection":
             columns["truth_boxes"] = _true_boxes(task, rows, prepared)
-        with replacing(predictions_file(folder, task.name)) as temporary:
-            pd.DataFrame({**places, **columns}).to_parquet(temporary, index=False)
+        write_table(pd.DataFrame({**places, **columns}), predictions_file(folder, task.name))
         values = task.score(evidence[task.name])
         scores[task.name] = {name: None if np.isnan(value) else value for name, value in values.items()}
     write_text(folder / TEST_FILE, json.dumps(scores, indent=1) + "\n")

@@ -31,14 +31,24 @@ from eofuse.data.doors import describe_path
 from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import read_json, remove_temporaries, write_text
+from eofuse.files import remove_temporaries, write_text
 from eofuse.learning.cautions import run_cautions, temperature_notes
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.facts import (
+    CALIBRATION_FILE,
+    DATA_FILE,
+    ENVIRONMENT_FILE,
+    FIX,
+    RESULT_FILE,
+    TEST_FILE,
+    read_facts,
+    read_result,
+)
 from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
 from eofuse.learning.loop import WITHOUT_EFFECT, Progress, fit, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
-from eofuse.learning.outputs import TEST_FILE, MapWriter, predictions_file, write_test
+from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
 from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import (
@@ -55,10 +65,6 @@ from eofuse.models.model import Model, count_parameters
 from eofuse.tasks.gathering import gather, predict_with
 
 RECIPE_FILE = "recipe.yaml"
-DATA_FILE = "data.json"
-ENVIRONMENT_FILE = "environment.json"
-RESULT_FILE = "result.json"
-CALIBRATION_FILE = "calibration.json"
 MODEL_FOLDER = "model"
 REFIT_FOLDER = "refit"
 
@@ -86,27 +92,27 @@ class Run:
 
     def predictions(self, target: str | None = None) -> pd.DataFrame:
         """Test patches that have a target (the first one by default): patch_id, row, scene, and evidence."""
-        return pd.read_parquet(predictions_file(self.folder, target or self.targets[0]))
+        return read_predictions(predictions_file(self.folder, target or self.targets[0]))
 
     @property
     def is_simulated(self) -> bool:
         """Whether it was trained on simulated data."""
-        return bool(read_facts(self.folder / DATA_FILE)["simulated"])
+        return bool(read_facts(self.folder, DATA_FILE)["simulated"])
 
     def notes(self) -> list[str]:
         """What a reader of the scores must know about data, training and calibration."""
         simulated = ["Simulated data: these numbers say nothing about the real world."] if self.is_simulated else []
-        data = read_facts(self.folder / DATA_FILE)
+        data = read_facts(self.folder, DATA_FILE)
         left_out = left_out_words(data["excluded"], data.get("lacking", {}), data.get("stored"))
         patches, batch_size = data["patches"]["train"], self.options.train.batch_size
-        calibration = self.folder / CALIBRATION_FILE
+        calibrated = (self.folder / CALIBRATION_FILE).is_file()
         return [
             *simulated,
             *([left_out] if left_out else []),
             *data["warnings"],
             *self.start_notes(),
             *run_cautions(self.folder, self.result, patches, batch_size, self.test),
-            *(temperature_notes(read_facts(calibration)) if calibration.is_file() else []),
+            *(temperature_notes(read_facts(self.folder, CALIBRATION_FILE)) if calibrated else []),
         ]
 
     def start_notes(self) -> list[str]:
@@ -116,7 +122,7 @@ class Run:
         unchecked = [
             f"Whether '{self.options.start.source}', where this run starts, has seen its test patches is not known."
         ]
-        return list(read_facts(self.folder / DATA_FILE).get("start", unchecked))
+        return list(read_facts(self.folder, DATA_FILE).get("start", unchecked))
 
     def transfer(self) -> pd.DataFrame | None:
         """What became of the tensors of trained weights, by part of the model; None for a run that started without any."""
@@ -161,14 +167,18 @@ def open_run(folder: Path) -> Run:
     options = read_options(folder)
     if not (folder / RESULT_FILE).is_file():
         raise DataError("the run is not finished", where=folder, fix=f"go on with `eofuse resume {folder}`")
-    test = read_facts(folder / TEST_FILE) if (folder / TEST_FILE).is_file() else None
+    result = read_result(folder)
+    test = read_facts(folder, TEST_FILE) if (folder / TEST_FILE).is_file() else None
     if test is not None:
+        missing = [entry["target"] for entry in result["targets"] if entry["target"] not in test]
+        if missing:
+            raise DataError(f"lacks {', '.join(missing)}", where=folder / TEST_FILE, fix=FIX)
         nan = float("nan")
         test = {
             target: {name: nan if value is None else value for name, value in scores.items()}
             for target, scores in test.items()
         }
-    return Run(folder, options, read_facts(folder / RESULT_FILE), test)
+    return Run(folder, options, result, test)
 
 
 def open_last(folder: Path) -> Run:
@@ -183,22 +193,6 @@ def open_last(folder: Path) -> Run:
         fix = f"go on with `eofuse resume {folder}`"
         raise DataError("the run is still to be trained once more (refit)", where=folder, fix=fix)
     return run
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """A JSON file of a run folder.
-
-    Raises:
-        DataError: if it is damaged.
-    """
-    fix = "delete it and resume the run"
-    try:
-        values = read_json(path)
-    except ValueError as error:
-        raise DataError(f"can't be read: {error}", where=path, fix=fix) from None
-    if not isinstance(values, dict):
-        raise DataError("must be a mapping", where=path, fix=fix)
-    return values
 
 
 def recipe_text(options: LearningOptions) -> str:
@@ -382,7 +376,7 @@ def check_same_data(folder: Path, store: Store) -> None:
     file = folder / DATA_FILE
     if not file.is_file():
         return
-    began = read_facts(file)
+    began = read_facts(folder, DATA_FILE)
     if "annotations" in began:
         digests = annotation_digests(read_options(folder))
         changed = [name for name, digest in digests.items() if digest not in began["annotations"]]
@@ -399,7 +393,7 @@ def check_same_data(folder: Path, store: Store) -> None:
 def _began_with(folder: Path) -> str | None:
     """The digest of the weights with which a run began; None if it did not begin, or with none that has a file."""
     file = folder / DATA_FILE
-    digest: str | None = read_facts(file).get("weights") if file.is_file() else None
+    digest: str | None = read_facts(folder, DATA_FILE).get("weights") if file.is_file() else None
     return digest
 
 

@@ -13,10 +13,11 @@ import pandas as pd
 
 from eofuse.data.loading import Rows
 from eofuse.errors import DataError
-from eofuse.files import replacing
+from eofuse.records import read_table, write_table
 
 SPLIT_FILE = "split.parquet"
 COLUMNS = ("patch_id", "row", "scene", "part", "reason")
+FIX = "train again with this version"
 LABEL_NOT_USED = "label not used"
 
 
@@ -43,8 +44,7 @@ def split_table(index: pd.DataFrame, parts: Mapping[str, Rows], reasons: npt.NDA
 
 def write_split(table: pd.DataFrame, folder: Path) -> None:
     """Writes the table into a run folder."""
-    with replacing(folder / SPLIT_FILE) as temporary:
-        table.to_parquet(temporary, index=False)
+    write_table(table, folder / SPLIT_FILE)
 
 
 def read_split(folder: Path) -> pd.DataFrame:
@@ -54,9 +54,8 @@ def read_split(folder: Path) -> pd.DataFrame:
         DataError: if there is none: runs of older versions have none.
     """
     if not (folder / SPLIT_FILE).is_file():
-        fix = "train again with this version"
-        raise DataError("the run did not record the parts of its patches", where=folder, fix=fix)
-    return pd.read_parquet(folder / SPLIT_FILE)
+        raise DataError("the run did not record the parts of its patches", where=folder, fix=FIX)
+    return read_table(folder / SPLIT_FILE, FIX, COLUMNS)
 
 
 def learned_from(folders: Iterable[Path]) -> set[str]:
@@ -64,6 +63,6 @@ def learned_from(folders: Iterable[Path]) -> set[str]:
     found: set[str] = set()
     for folder in folders:
         if (folder / SPLIT_FILE).is_file():
-            table = pd.read_parquet(folder / SPLIT_FILE, columns=["patch_id", "part"])
+            table = read_table(folder / SPLIT_FILE, FIX, only=["patch_id", "part"])
             found |= set(table.loc[table["part"].isin(("train", "validation")), "patch_id"])
     return found

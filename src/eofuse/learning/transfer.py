@@ -18,6 +18,7 @@ from eofuse.learning.lineage import History, recorded_history, unknown
 from eofuse.models.artifact import WEIGHTS, load_model, read_history, save_model
 from eofuse.models.model import Model
 from eofuse.models.pretrained import Row, WeightOptions, is_path, load_source, map_weights
+from eofuse.records import read_table
 
 TRANSFER_FILE = "transfer.csv"
 PATCHES_FILE = "patches.parquet"
@@ -157,7 +158,8 @@ def forget_start(folder: Path) -> None:
 
 def read_transfer(folder: Path) -> pd.DataFrame:
     """The table of a run that started from trained weights, see `Transfer`."""
-    return pd.read_csv(folder / TRANSFER_FILE, keep_default_na=False)
+    fix = "train the run anew"
+    return read_table(folder / TRANSFER_FILE, fix, list(Row.__dataclass_fields__), empty_is_missing=False)
 
 
 def summarise_transfer(table: pd.DataFrame) -> pd.DataFrame:

@@ -22,14 +22,15 @@ from eofuse.data.store import open_store
 from eofuse.evaluation.attribution import Subset
 from eofuse.evaluation.evidence import to_columns
 from eofuse.evaluation.statistics import Predictions
-from eofuse.files import file_name, replacing, shortened
+from eofuse.files import file_name, shortened
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions
-from eofuse.learning.outputs import predictions_file
+from eofuse.learning.outputs import predictions_file, read_predictions
 from eofuse.learning.preparation import Prepared, learned_rows, prepare
 from eofuse.learning.run import MODEL_FOLDER, Run, check_same_data, test_run
 from eofuse.models.artifact import load_model
 from eofuse.models.heads.base import HeadSpec
+from eofuse.records import write_table
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
 from eofuse.tasks.gathering import Predict, gather, predict_constant, predict_with
@@ -157,12 +158,9 @@ def test_without(folder: Path, taken: Iterable[Subset]) -> None:
         evidence = tested.gather(predict_from(tested.predict, tested.tasks, subset))
         for task in tested.tasks:
             table = pd.DataFrame({**tested.places(task), **to_columns(evidence[task.name])})
-            with replacing(without_file(folder, names, task.name)) as temporary:
-                table.to_parquet(temporary, index=False)
+            write_table(table, without_file(folder, names, task.name))
 
 
 def read_without(folder: Path, taken: Subset, target: str) -> pd.DataFrame:
     """The test predictions of a target without some modalities; with none taken away, those with all."""
-    if not taken:
-        return pd.read_parquet(predictions_file(folder, target))
-    return pd.read_parquet(without_file(folder, taken, target))
+    return read_predictions(without_file(folder, taken, target) if taken else predictions_file(folder, target))

@@ -19,8 +19,8 @@ from eofuse.data.store import open_store
 from eofuse.errors import DataError
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from eofuse.evaluation.statistics import Predictions, Resampling
-from eofuse.files import replacing, write_text
-from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE
+from eofuse.files import write_text
+from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE, read_curve
 from eofuse.learning.evaluate import score_rows, to_predictions
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import Prepared, few_data_warning, prepare
@@ -28,6 +28,7 @@ from eofuse.learning.pretraining.preparation import prepare_unlabelled
 from eofuse.learning.pretraining.run import PretrainedRun, open_pretraining
 from eofuse.learning.run import Run, open_run
 from eofuse.learning.split_table import SPLIT_FILE, write_split
+from eofuse.records import sealed, write_table
 from eofuse.studies.absence import absence_tables
 from eofuse.studies.efficiency import Groups, labels_needed, on_shared_seeds, to_full
 from eofuse.studies.failures import complete_seeds, failure_warnings
@@ -113,18 +114,16 @@ def collect(
         for name, table in (chapter.tables(warnings) | chapter.absence(prepared)).items():
             tables.setdefault(name, []).append(table.assign(target=target))
         file = predictions_file(folder, target)
-        with replacing(file) as temporary:
-            chapter.predictions().to_parquet(temporary, index=False)
+        write_table(chapter.predictions(), file)
         targets.append(chapter.describe(one))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     cells_table = pd.concat([_pretraining_cells(starts), _cells(everything, label)], ignore_index=True)
     joined |= {"cells": cells_table, "curves": _curves(runs, label)}
     for name, table in joined.items():
-        with replacing(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+        write_table(table, folder / f"{name}.parquet")
     summary = summarise_study(plan, recipe, prepared, runs, targets, warnings, counts, cost, command)
     summary["failed"] = list(failed)
-    write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / SUMMARY_FILE, json.dumps(sealed(summary), indent=1, ensure_ascii=False) + "\n")
 
 
 class _Chapter:
@@ -429,8 +428,8 @@ def _curves(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
         if cell.role != "variant":
             continue
         labels = {key: value for key, value in label(cell).items() if key != "role"}
-        losses = pd.read_csv(run.folder / LOSSES_FILE)
-        scores = pd.read_csv(run.folder / EVALUATIONS_FILE)
+        losses = read_curve(run.folder / LOSSES_FILE, "loss")
+        scores = read_curve(run.folder / EVALUATIONS_FILE)
         stretch = np.arange(len(losses)) * min(CURVE_POINTS, len(losses)) // max(len(losses), 1)
         targets = [task.target for task in cell.options.targets]
         for target in targets:

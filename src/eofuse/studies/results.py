@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from eofuse.data.doors import wrong_door
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.evidence import EVIDENCE, from_columns
-from eofuse.files import file_name, read_json
+from eofuse.files import file_name
+from eofuse.records import read_record, read_table
 from eofuse.studies.efficiency import EFFICIENCY, TO_FULL
 
 STUDY_FILE = "study.yaml"
@@ -100,6 +102,8 @@ COLUMNS = {
 }
 """Columns of each table, by the name of its Parquet file."""
 
+FIX = "run the study again; finished runs are kept"
+
 OF_ALL_AMOUNTS = ("to_full", "efficiency")
 """Tables that belong to no single amount of labels."""
 
@@ -108,6 +112,19 @@ PREDICTION_COLUMNS = ("variant", "role", "seed", "fold", "n_labels", "patch_id",
 
 EXTRA_COLUMNS: dict[str, tuple[str, ...]] = {"detection": ("truth_boxes",)}
 """Columns of predictions that no metric needs: the true boxes, flat lists of x0, y0, x1, y1, class number."""
+
+
+class _Summary(BaseModel):
+    """What `summary.json` must be besides having all keys."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    simulated: bool
+    baseline: str
+    store_path: str
+    seeds: list[int]
+    targets: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -236,13 +253,13 @@ def read_results(folder: str | Path, target: str | None = None, labels: int | No
     if labels not in amounts:
         words = f"the study has no results with {labels} labels"
         raise UsageError(words, where=folder, fix=f"it has {', '.join(map(str, amounts))}")
-    tables = {name: _read_table(folder / f"{name}.parquet", columns) for name, columns in COLUMNS.items()}
+    tables = {name: read_table(folder / f"{name}.parquet", FIX, columns) for name, columns in COLUMNS.items()}
     for name, columns in COLUMNS.items():
         if "target" in columns:
             tables[name] = tables[name][tables[name]["target"] == target].reset_index(drop=True)
     kind = entry["task_kind"]
     columns = (*PREDICTION_COLUMNS, *EVIDENCE[kind], *EXTRA_COLUMNS.get(kind, ()))
-    tables["predictions"] = _read_table(folder / "predictions" / f"{file_name(target)}.parquet", columns)
+    tables["predictions"] = read_table(folder / "predictions" / f"{file_name(target)}.parquet", FIX, columns)
     over_labels = OverLabels(**{field.name: tables[field.name] for field in fields(OverLabels)})
     views = {
         name: table[table["n_labels"] == labels].reset_index(drop=True)
@@ -260,12 +277,7 @@ def _read_summary(path: Path) -> dict[str, Any]:
         raise DataError(
             "the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again"
         )
-    try:
-        summary = read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"is damaged: {error}", where=path, fix="run the study again; finished runs are kept") from None
-    if not isinstance(summary, dict):
-        raise DataError("must be a mapping", where=path, fix="run the study again; finished runs are kept")
+    summary: dict[str, Any] = read_record(path, _Summary, FIX)
     missing = [key for key in SUMMARY_KEYS if key not in summary]
     if missing:
         raise DataError(f"lacks {', '.join(missing)}", where=path, fix="run the study again with this version")
@@ -282,21 +294,3 @@ def _read_summary(path: Path) -> dict[str, Any]:
                 f"unknown task kind '{entry['task_kind']}'", where=path, fix=f"known: {', '.join(EVIDENCE)}"
             )
     return summary
-
-
-def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(
-            "the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again"
-        )
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"is damaged: {reason}", where=path, fix="run the study again; finished runs are kept"
-        ) from None
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise DataError(f"lacks column {', '.join(missing)}", where=path, fix="run the study again with this version")
-    return table

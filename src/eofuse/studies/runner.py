@@ -17,19 +17,20 @@ from eofuse.config import write_yaml
 from eofuse.data.gaps import has_required
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.files import read_json, remove_temporaries, write_text
+from eofuse.files import remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities
 from eofuse.learning.controls.per_pixel import is_map
 from eofuse.learning.controls.trees import KINDS
+from eofuse.learning.facts import RESULT_FILE, TEST_FILE
 from eofuse.learning.leaks import refuse_one_target_twice
 from eofuse.learning.options import LearningOptions, RunOptions
-from eofuse.learning.outputs import TEST_FILE
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare, rehearse
-from eofuse.learning.run import RECIPE_FILE, RESULT_FILE, open_run, recipe_text
+from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import writes
 from eofuse.modalities import Kind
 from eofuse.models.heads.base import PIXEL_KINDS
+from eofuse.records import read_record
 from eofuse.studies.absence import is_answered, is_asked, job
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
@@ -357,7 +358,7 @@ class _Cost:
         self.file = folder / COST_FILE
         self.before: dict[str, Any] = {"seconds": 0.0, "energy_joules": None}
         if self.file.is_file():
-            self.before = read_json(self.file)
+            self.before = read_record(self.file, dict[str, float | None], "delete it; the study's cost is counted anew")
         self.started = time.perf_counter()
         self.energy = read_energy_joules()
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eofuse.files import replacing
-from eofuse.learning.split_table import SPLIT_FILE
+from eofuse.learning.split_table import SPLIT_FILE, read_split
 
 AXES = ("variant", "fold", "seed", "n_labels")
 
@@ -37,7 +37,7 @@ def write_study_split(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Pa
     with replacing(folder / SPLIT_FILE) as temporary:
         writer = None
         for key, path in first.items():
-            table = pd.read_parquet(path / SPLIT_FILE)
+            table = read_split(path)
             for place, (position, value) in enumerate(zip(needed, key, strict=True)):
                 table.insert(place, AXES[position], value)
             schema = None if writer is None else writer.schema
@@ -64,7 +64,7 @@ def _needed_axes(digests: Mapping[Key, str]) -> list[int]:
 
 def _digest(folder: Path) -> str:
     """Digest of the parts and reasons of a run."""
-    table = pd.read_parquet(folder / SPLIT_FILE, columns=["part", "reason"])
+    table = read_split(folder)[["part", "reason"]]
     hashes = pd.util.hash_pandas_object(table, index=False)
     return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
 

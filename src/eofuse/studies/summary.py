@@ -6,11 +6,11 @@ from typing import Any
 
 from eofuse.config import write_yaml
 from eofuse.data.leakage import protocol_leakage
-from eofuse.files import read_json
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.facts import ENVIRONMENT_FILE, read_facts
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared
-from eofuse.learning.run import ENVIRONMENT_FILE, Run
+from eofuse.learning.run import Run
 from eofuse.studies.grid import Cell
 from eofuse.studies.labels import LabelCount
 from eofuse.studies.plan import StudyPlan
@@ -124,7 +124,7 @@ def _learning_rate(plan: StudyPlan, variant: str, runs: Sequence[tuple[Cell, Run
 
 def mixed_environments(runs: Sequence[Run]) -> list[str]:
     """A warning for each version or machine that is not the same for all runs."""
-    environments = [read_json(run.folder / ENVIRONMENT_FILE) for run in runs]
+    environments = [read_facts(run.folder, ENVIRONMENT_FILE) for run in runs]
     values = {name: sorted({str(environment.get(name)) for environment in environments}) for name in environments[0]}
     return [f"Runs differ in {name}: {', '.join(found)}." for name, found in values.items() if len(found) > 1]
 

@@ -12,10 +12,11 @@ from eofuse.data.store import open_store
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
 from eofuse.files import write_text
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.facts import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE
 from eofuse.learning.options import RunOptions
-from eofuse.learning.outputs import TEST_FILE, write_test
+from eofuse.learning.outputs import write_test
 from eofuse.learning.preparation import Prepared, prepare
-from eofuse.learning.run import ENVIRONMENT_FILE, RESULT_FILE, read_options
+from eofuse.learning.run import read_options
 from eofuse.learning.split_table import write_split
 from eofuse.tasks import Evidence
 

@@ -27,27 +27,25 @@ from eofuse.config import read_yaml
 from eofuse.data.loading import distinct_rows
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import replacing, write_text
-from eofuse.learning.curves import EVALUATIONS_FILE, Curves
+from eofuse.files import write_text
+from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts
 from eofuse.learning.loop import Progress, fit, open_fabric
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.monitoring import COLLAPSED, Monitor
 from eofuse.learning.pretraining.preparation import Unlabelled, model_without_heads, prepare_unlabelled
 from eofuse.learning.run import (
-    DATA_FILE,
-    ENVIRONMENT_FILE,
     MODEL_FOLDER,
     RECIPE_FILE,
-    RESULT_FILE,
     check_same_data,
-    read_facts,
     read_recipe,
 )
 from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import PATCHES_FILE
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model, build_model, count_parameters
+from eofuse.records import write_table
 from eofuse.tasks.objective import Objective
 
 
@@ -68,11 +66,11 @@ class PretrainedRun:
     @property
     def evaluations(self) -> pd.DataFrame:
         """What was seen while it ran: step, loss, spread, effective_rank and, with a target, knn_accuracy."""
-        return pd.read_csv(self.folder / EVALUATIONS_FILE)
+        return read_curve(self.folder / EVALUATIONS_FILE)
 
     def notes(self) -> list[str]:
         """What a user of the weights must know."""
-        data = read_facts(self.folder / DATA_FILE)
+        data = read_facts(self.folder, DATA_FILE)
         simulated = ["Simulated data: these weights say nothing about the real world."] if data["simulated"] else []
         return [*simulated, *data["warnings"], *self.result["warnings"]]
 
@@ -91,7 +89,7 @@ def open_pretraining(folder: Path) -> PretrainedRun:
     options = read_recipe(folder, PretrainingOptions)
     if not (folder / RESULT_FILE).is_file():
         raise DataError("the pretraining is not finished", where=folder, fix=f"go on with `eofuse resume {folder}`")
-    return PretrainedRun(folder, options, read_facts(folder / RESULT_FILE))
+    return PretrainedRun(folder, options, read_facts(folder, RESULT_FILE))
 
 
 def is_pretraining(folder: Path) -> bool:
@@ -130,8 +128,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     write_split(data.split_table(), folder)
     write_text(folder / DATA_FILE, json.dumps(data.summary(), indent=1) + "\n")
     write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
-    with replacing(folder / PATCHES_FILE) as temporary:
-        data.patches().to_parquet(temporary, index=False)
+    write_table(data.patches(), folder / PATCHES_FILE)
 
     fabric = open_fabric(options.train)
     train, batch_size = data.rows["train"], options.train.batch_size

@@ -1,0 +1,113 @@
+"""The JSON files of the folder of a run or pretraining: which values each holds; `read_facts` reads them."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from eofuse.errors import DataError
+from eofuse.records import read_record
+
+FIX = "delete it and resume the run"
+
+DATA_FILE = "data.json"
+ENVIRONMENT_FILE = "environment.json"
+RESULT_FILE = "result.json"
+TEST_FILE = "test.json"
+CALIBRATION_FILE = "calibration.json"
+
+
+class _Facts(BaseModel):
+    """Values as they are, without conversion; more keys are allowed."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Data(_Facts):
+    fingerprint: str
+    simulated: bool
+    patches: dict[str, int]
+    excluded: dict[str, int]
+    warnings: list[str]
+    lacking: dict[str, int] = {}
+    stored: int | None = None
+    annotations: list[str] = []
+    weights: str | None = None
+    start: list[str] = []
+
+    @model_validator(mode="after")
+    def _has_training_patches(self) -> "_Data":
+        if "train" not in self.patches:
+            raise ValueError("names no training patches")
+        return self
+
+
+class _Target(_Facts):
+    target: str
+    kind: str
+    metric: str
+    unit: str
+    classes: list[str]
+    validation: dict[str, float | None]
+
+    @model_validator(mode="after")
+    def _has_its_metric(self) -> "_Target":
+        if self.metric not in self.validation:
+            raise ValueError(f"lacks the metric {self.metric}")
+        return self
+
+
+class _Result(_Facts):
+    steps: int
+    warnings: list[str] = []
+    targets: list[_Target] = []
+    metric: str = ""
+    best_step: int = 0
+    score: float | None = None
+
+
+class _Nothing(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Temperature(_Facts):
+    temperature: float
+    fitted: float
+    held_out_loss: float | None
+
+
+SHAPES: dict[str, Any] = {
+    DATA_FILE: _Data,
+    ENVIRONMENT_FILE: dict[str, Any],
+    RESULT_FILE: _Result,
+    TEST_FILE: dict[str, dict[str, float | None]],
+    CALIBRATION_FILE: dict[str, _Temperature | _Nothing],
+}
+
+
+def read_facts(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file of a run folder.
+
+    Args:
+        folder: of the run.
+        name: of the file, a key of `SHAPES`.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    values: dict[str, Any] = read_record(folder / name, SHAPES[name], FIX)
+    return values
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a run, not of a pretraining.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    result = read_facts(folder, RESULT_FILE)
+    needed = ["targets"] if result.get("diverged") else ["targets", "metric", "best_step"]
+    missing = [key for key in needed if key not in result]
+    if missing:
+        raise DataError(f"is damaged: lacks {', '.join(missing)}", where=folder / RESULT_FILE, fix=FIX)
+    return result
