@@ -23,7 +23,7 @@ ALLOWED = {
     "config": {"errors"},
     "data": {"modalities", "config", "errors", "files", "records", "processes", "locks"},
     "evaluation": {"errors"},
-    "models": {"modalities", "config", "errors", "files"},
+    "models": {"modalities", "config", "errors", "files", "records"},
     "tasks": {"models", "evaluation", "data", "modalities", "config", "errors", "files"},
     "learning": {"tasks", "models", "evaluation", "data", "modalities", "config", "errors", "files", "records"},
     "studies": {

@@ -12,6 +12,7 @@ from eofuse.files import sha256
 from eofuse.modalities import SEASON, SENTINEL1
 from eofuse.models.artifact import DESCRIPTION, WEIGHTS, load_model, save_model
 from eofuse.models.model import build_model
+from eofuse.records import SEAL, sealed
 
 MODALITIES = (SENTINEL1, SEASON)
 
@@ -23,7 +24,7 @@ def folder(make_spec, tmp_path):
 
 def rewrite(folder, **change):
     path = folder / DESCRIPTION
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    path.write_text(json.dumps(sealed({**json.loads(path.read_text()), **change})))
 
 
 def test_a_model_is_two_files_and_nothing_is_left_over(folder):
@@ -100,6 +101,23 @@ def test_weights_of_another_model_are_refused(folder, change):
     rewrite(folder, weights_sha256=sha256(folder / WEIGHTS))
     with pytest.raises(DataError, match=r"does not fit model\.json"):
         load_model(folder)
+
+
+def test_a_changed_number_in_the_description_is_noticed(folder):
+    path = folder / DESCRIPTION
+    values = json.loads(path.read_text())
+    values["spec"]["patch_size"][0] += 1
+    path.write_text(json.dumps(values))
+    with pytest.raises(DataError, match=r"model\.json: has changed since it was written"):
+        load_model(folder)
+
+
+def test_a_description_of_an_older_version_holds_no_digest_and_is_read(folder):
+    path = folder / DESCRIPTION
+    values = json.loads(path.read_text())
+    del values[SEAL]
+    path.write_text(json.dumps(values))
+    load_model(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "other"}'])

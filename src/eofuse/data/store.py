@@ -362,7 +362,7 @@ def open_to_check(path: str | os.PathLike[str]) -> Store:
             raise ValueError("no rows in a shard")
         if len(index) == description["patches"]:
             wrong_arrays(store)
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # what an older version wrote has no digest of its own: any value may be damaged
         raise DataError(f"can't be read: {error!r}", where=folder / STORE_FILE, fix=FIX) from None

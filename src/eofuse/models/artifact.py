@@ -1,7 +1,7 @@
 """Saves and loads models: `save_model`, `load_model`.
 
-A model is a folder of two files: `model.safetensors` holds the weights, `model.json` the specification and the digest
-of the weights. Nothing in them is code. The head of `model.safetensors` holds what the weights have learned
+A model is a folder of two files: `model.safetensors` holds the weights, `model.json` the specification and digests
+of both. Nothing in them is code. The head of `model.safetensors` holds what the weights have learned
 from, so that a copy of the file keeps it.
 """
 
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from eofuse.errors import DataError, EofuseError
 from eofuse.files import read_json, replacing, sha256, write_text
 from eofuse.models.model import Model, ModelSpec, build_model
+from eofuse.records import SEAL, seal_is_whole, sealed
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -43,7 +44,9 @@ def save_model(model: Model, folder: str | os.PathLike[str]) -> Path:
         "weights_sha256": sha256(folder / WEIGHTS),
         "spec": model.spec.to_dict(),
     }
-    write_text(folder / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(
+        folder / DESCRIPTION, json.dumps(sealed(description), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
     return folder
 
 
@@ -99,6 +102,8 @@ def _read_description(path: Path) -> dict[str, Any]:
             where=path,
             fix="use the version of eofuse that wrote it",
         )
+    if SEAL in description and not seal_is_whole(description, ()):  # older versions wrote none
+        raise DataError("has changed since it was written: its digest differs", where=path, fix="save the model again")
     return dict(description)
 
 
