@@ -4,8 +4,8 @@
 
 Packs simulated patches of 120 × 120 pixels (Sentinel-1 and -2, elevation, land cover), which stay warm in the system's cache. It takes
 turns between a comparison of all files with their checksums, as the first opening does it, an opening that remembers it, and
-stretches of training steps with both sensors, batch 32. What matters is the ratio of the comparison of the whole store to an epoch over
-its training patches.
+stretches of training steps with both sensors, batch 32. What matters is the ratio of the comparison of the whole store to an epoch
+over its training patches.
 """
 
 import argparse
