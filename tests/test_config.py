@@ -195,3 +195,9 @@ def test_of_very_many_wrong_values_the_first_are_named():
 
     with pytest.raises(UsageError, match=r"names\.0: must be text .* and 9,950 more$"):
         parse_options(Names, {"names": [0] * 10_000})
+
+
+@pytest.mark.parametrize("values", [{"name": "\x1b[31m"}, {"name": ["\0"]}, {"\x9b": 1}, {"a": {"b": ("\ud800",)}}])
+def test_values_from_python_hold_no_control_characters_either(values):
+    with pytest.raises(UsageError, match="holds a control character"):
+        parse_options(Options, values)

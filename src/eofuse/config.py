@@ -209,6 +209,8 @@ def parse_options(kind: type[OptionsType], values: Mapping[str, Any], where: obj
     Raises:
         UsageError: naming each wrong key's path, with the nearest valid name for an unknown one.
     """
+    if _holds_control(values):  # no YAML file of it could be read again
+        raise UsageError("a name or value holds a control character", where=where, fix="write it without")
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -217,6 +219,14 @@ def parse_options(kind: type[OptionsType], values: Mapping[str, Any], where: obj
         if len(found) > MOST_PROBLEMS:
             problems.append(f"and {len(found) - MOST_PROBLEMS:,} more")
     raise UsageError("; ".join(problems), where=where)
+
+
+def _holds_control(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.isprintable() and any(map(is_control, value))
+    if isinstance(value, Mapping):
+        return any(_holds_control(part) for pair in value.items() for part in pair)
+    return isinstance(value, list | tuple) and any(map(_holds_control, value))
 
 
 def _explain_all(kind: type[Options], values: Mapping[str, Any], problems: Sequence[Mapping[str, Any]]) -> list[str]:
