@@ -143,10 +143,10 @@ def read_coco(
         where = f"{path}, annotation {annotation.get('id')}"
         image, category = annotation.get("image_id"), annotation.get("category_id")
         if not _is_key(image) or image not in row_of_image:
-            raise DataError(f"there is no image {image}", where=where)
+            raise DataError(f"there is no image {image!r}", where=where)
         if not _is_key(category) or category not in names:
             raise DataError(
-                f"there is no category {category}", where=where, fix=did_you_mean(category, map(str, names))
+                f"there is no category {category!r}", where=where, fix=did_you_mean(category, map(str, names))
             )
         x, y, width, height = _bounding_box(annotation.get("bbox"), where)
         row = row_of_image[image]
