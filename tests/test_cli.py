@@ -123,8 +123,9 @@ def test_stores_are_cut_down_merged_and_appended_to(store, tmp_path, capsys):
     assert main(["merge", first, rest, "-o", both]) == 0
     assert main(["append", first, rest]) == 0
     assert main(["append", first, rest, "--skip-identical"]) == 0
-    assert capsys.readouterr().out.count(": 10 patches, s2, s1") == 3
-    assert "both hold the patch" in fails(capsys, 1, "append", first, rest)
+    assert main(["append", first, rest]) == 0  # what was appended last is there
+    assert capsys.readouterr().out.count(": 10 patches, s2, s1") == 4
+    assert "both hold the patch" in fails(capsys, 1, "append", first, both)
     assert main(["check", first]) == 0
 
 
@@ -159,6 +160,22 @@ def test_train_tells_scores_and_where_the_run_is(recipe, tmp_path, capsys):
     assert main(["train", str(recipe), "seed=1", "--to", str(tmp_path / "run"), "train.steps=2"]) == 0
     assert re.search(r"mAP \d\.\d{3} on validation .*, \d\.\d{3} on test", capsys.readouterr().out)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 2
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain", "study"])
+def test_several_processes_of_a_launcher_are_refused_before_anything_is_written(
+    recipe, tmp_path, capsys, monkeypatch, command
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([command, str(recipe), "--to", str(tmp_path / "run")]) == 2
+    assert "one run has one process, and a launcher began 2; start it without torchrun" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_of_a_launcher_do_not_go_on_with_a_run(run, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["resume", str(run)]) == 2
+    assert "a launcher began 2" in capsys.readouterr().err
 
 
 def test_resume_of_a_finished_run_reads_it(run, capsys):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow
@@ -14,7 +15,7 @@ from eofuse import files
 from eofuse.cli import main
 from eofuse.cli.parser import make_parser
 from eofuse.errors import DataError, EofuseError, explain
-from eofuse.files import LONGEST_NAME, file_name, replacing
+from eofuse.files import LONGEST_NAME, file_name, remove_temporaries, replacing, temporary_of
 
 EOFUSE = [sys.executable, "-m", "eofuse.cli"]
 
@@ -119,6 +120,14 @@ def test_an_output_that_can_not_be_written_is_one_line(lines, run, capsys, monke
     assert printed.count("\n") == 1
 
 
+def test_a_process_that_begins_without_an_output_does_its_work(tmp_path):
+    (tmp_path / "plots.csv").write_text("plot,lon,lat\na,8,47\n")
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    done = subprocess.run([*closed, *EOFUSE, "init", "plots.csv"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "plots.yaml").exists()
+
+
 def test_a_terminal_without_a_character_gets_another_one(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
     done = subprocess.run(
@@ -146,6 +155,34 @@ def test_a_signal_that_ends_a_command_lets_it_clean_up(run, capsys):
     assert "ended by the system; what is done is kept" in capsys.readouterr().err
 
 
+def test_what_goes_wrong_in_cleaning_up_after_a_signal_does_not_hide_it(run, capsys):
+    def command(arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            os.close(-1)
+
+    assert run(command) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.startswith("eofuse: ended by the system")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_end_of_an_object_is_not_lost(run, capsys, number):
+    class Ends:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+
+    def command(arguments):
+        ends = Ends()
+        del ends
+        time.sleep(60)
+
+    assert run(command) == 128 + number
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_file_is_on_the_disk_before_its_name_and_its_name_before_the_end(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(files, "synchronise", lambda path: done.append((path.name, (tmp_path / "a.json").exists())))
@@ -166,6 +203,37 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(OSError):
         write()
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def abandoned(path: Path, process: int) -> Path:
+    """What a process of this machine left behind when it was killed while it wrote."""
+    left = temporary_of(path)
+    left = left.with_name(left.name.replace(f"-{os.getpid()}.tmp", f"-{process}.tmp"))
+    left.parent.mkdir(exist_ok=True)
+    left.write_text("half")
+    return left
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere one can't look for a process")
+def test_a_file_that_is_written_again_removes_what_a_killed_process_left(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [abandoned(tmp_path / "a.json", ended.pid), abandoned(tmp_path / "b.json", ended.pid)]
+    used = abandoned(tmp_path / "a.json", os.getppid())
+    own = tmp_path / ".a.json.backup.tmp"
+    own.touch()
+    with replacing(tmp_path / "a.json") as temporary:
+        temporary.write_text("new")
+    assert [path.exists() for path in (*left, used, own)] == [False, True, True, True]
+
+
+def test_a_folder_that_is_held_is_swept_with_all_below_it(tmp_path):
+    left = [abandoned(tmp_path / name, os.getppid()) for name in ("a.json", "model/model.json")]
+    (tmp_path / ".b.json.77.tmp").touch()  # of versions before
+    (tmp_path / "model" / ".notes.tmp").touch()
+    remove_temporaries(tmp_path)
+    assert not any(path.exists() for path in left)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".notes.tmp", "model"]
 
 
 def test_files_have_the_permissions_of_new_files(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from eofuse.cli import main
 from eofuse.errors import UsageError
-from eofuse.locks import reading, writing
+from eofuse.locks import reading, remove_locks, writing
 
 HOLD = """
 import sys, time
@@ -62,6 +62,40 @@ def test_a_dead_process_holds_nothing_and_nothing_is_left_over(holder, tmp_path)
     with writing(tmp_path / "a.store"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("holder", ["writing"], indirect=True)
+def test_locks_of_dead_processes_can_be_removed_and_others_stay(holder, tmp_path):
+    (tmp_path / "cells").mkdir()
+    for name in (".b.lock", "cells/.c.lock"):
+        (tmp_path / name).touch()
+    remove_locks(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == [".a.store.lock", "cells"]
+
+
+def test_a_holder_that_writes_its_name_at_this_moment_is_named(tmp_path, monkeypatch):
+    write = os.write
+
+    def slowly(descriptor: int, content: bytes) -> int:
+        begun.set()
+        time.sleep(0.1)
+        return write(descriptor, content)
+
+    def hold() -> None:
+        with writing(tmp_path / "a.store"):
+            done.wait()
+
+    begun, done = threading.Event(), threading.Event()
+    monkeypatch.setattr(os, "write", slowly)
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun.wait()
+    try:
+        with pytest.raises(UsageError, match=f"process {os.getpid()} on"), writing(tmp_path / "a.store"):
+            pass
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_a_block_within_may_hold_it_again_by_any_name(tmp_path):

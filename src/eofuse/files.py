@@ -4,9 +4,13 @@ import ctypes
 import hashlib
 import json
 import os
+import platform
+import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -26,7 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
     files get, whatever wrote it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for abandoned in _abandoned_in(path.parent.resolve()).pop(path.name, ()):
+        abandoned.unlink(missing_ok=True)
+    temporary = temporary_of(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -83,10 +89,52 @@ def folder_name(name: str) -> str:
     return name if is_plain and len(name.encode()) <= LONGEST_NAME else file_name(name)
 
 
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?:(?P<host>[0-9a-f]{8})-)?(?P<process>\d+)\.tmp", re.DOTALL)
+
+
+def temporary_of(path: Path) -> Path:
+    """The path at which this process writes what shall take the place of `path`."""
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp")
+
+
 def remove_temporaries(folder: Path) -> None:
-    """Removes what a process that was killed while it wrote left behind."""
+    """Removes what processes that were killed while they wrote left behind, in a folder that no other process writes, and below it."""
+    for path in folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+@cache
+def _abandoned_in(folder: Path) -> dict[str, list[Path]]:
+    """By name of a file, what processes of this machine that are no more wrote beside it; listed once, for folders with many files."""
+    found = defaultdict(list)
     for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+        parts = _TEMPORARY.fullmatch(path.name)
+        if parts and parts["host"] == _host() and not _is_running(int(parts["process"])):
+            found[parts["name"]].append(path)
+    return found
+
+
+@cache
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        return True  # there, to look is to kill
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing, or only what a process that was killed while it wrote left behind."""
+    return all(_TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
 
 
 def write_text(path: Path, text: str) -> None:

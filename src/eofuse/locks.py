@@ -1,6 +1,6 @@
 """One writer at a time: `writing` holds a store, run, study or download for this process, `reading` keeps writers away from it.
 
-`writes` is `writing` as a decorator.
+`writes` is `writing` as a decorator. `remove_locks` takes away those that dead processes left behind.
 
 A lock is a file `.<name>.lock` beside what it holds, locked by the system, so that it ends with its process, however that ends. It
 says who holds it. The library filelock empties the file before it has the lock, and with it the holder's name; hence this one.
@@ -32,6 +32,9 @@ _held: ContextVar[Mapping[Path, bool]] = ContextVar("_held", default=_NOTHING)
 
 PAUSE_S = 0.05
 """Time between two tries of a patient writer."""
+
+NAMING_S = 0.3
+"""Time in which a new holder has written its name."""
 
 _descriptors: set[int] = set()
 """Open lock files of this process, which its forks must not keep."""
@@ -65,6 +68,14 @@ def reading(path: Path) -> Iterator[None]:
     """
     with _holding(path, write=False):
         yield
+
+
+def remove_locks(folder: Path) -> None:
+    """Removes the locks of dead processes in a folder and below it."""
+    for file in folder.rglob(".*.lock"):
+        path = file.with_name(file.name[1 : -len(".lock")])
+        with suppress(UsageError), writing(path):
+            pass
 
 
 def writes(argument: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
@@ -116,13 +127,14 @@ def _lock_file(path: Path) -> Path:
 def _acquire(path: Path, write: bool, until: float) -> int:
     """The descriptor of the lock file, locked."""
     file = _lock_file(path)
+    named = time.monotonic() + NAMING_S
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         _descriptors.add(descriptor)
         if not _try_to_lock(descriptor, write):
             holder = os.pread(descriptor, 4096, 0) if hasattr(os, "pread") else b""
             _close(descriptor)
-            if time.monotonic() < until:
+            if time.monotonic() < (until if holder else max(until, named)):
                 time.sleep(PAUSE_S)
                 continue
             found = f"another process is at work on it{_who(holder)}"

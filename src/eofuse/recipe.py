@@ -19,7 +19,7 @@ from eofuse.config import apply_overrides, merge, parse_options
 from eofuse.data.doors import read_kind
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
-from eofuse.files import folder_name
+from eofuse.files import folder_name, remove_temporaries
 from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.preparation import annotation_digests, prepare, rehearse
@@ -27,7 +27,7 @@ from eofuse.learning.pretraining import PretrainingOptions
 from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, rehearse_pretraining, train_pretraining
 from eofuse.learning.run import start_run, test_run, train_run
 from eofuse.learning.transfer import weights_digest
-from eofuse.locks import writing
+from eofuse.locks import remove_locks, writing
 from eofuse.studies.plan import plan_study
 from eofuse.studies.runner import run_study
 from eofuse.trained import Study, TrainedRun, open_run
@@ -42,8 +42,9 @@ def load_recipe(
     """The values of a recipe, with overrides and the store's path in place.
 
     Raises:
-        UsageError: if the file can't be read or an override is no `key=value`.
+        UsageError: if the file can't be read, an override is no `key=value`, or a launcher began several processes.
     """
+    _refuse_several_ranks()
     values = (
         recipe
         if isinstance(recipe, Mapping)
@@ -54,6 +55,14 @@ def load_recipe(
         path = store.path if isinstance(store, Store) else store
         values = merge(values, {"data": {"store": os.fspath(path)}})
     return dict(values)
+
+
+def _refuse_several_ranks() -> None:
+    """Raises a `UsageError` if a launcher such as torchrun began several processes, which would all do the same."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks not in ("", "1"):
+        fix = "start it without torchrun (or without WORLD_SIZE); a study spreads its runs over --workers"
+        raise UsageError(f"one run has one process, and a launcher began {ranks}", where="WORLD_SIZE", fix=fix)
 
 
 def train(
@@ -93,6 +102,7 @@ def train(
     folder = _folder(options, opened, to)
     with writing(folder), _own_threads():
         start_run(options, folder)
+        _sweep(folder)
         return _to_its_end(folder, progress)
 
 
@@ -138,15 +148,29 @@ def pretrain(
     folder = _folder(options, opened, to)
     with writing(folder), _own_threads():
         start_run(options, folder)
+        _sweep(folder)
         return train_pretraining(folder, progress)
 
 
 def resume(folder: AnyPath, progress: Progress | None = None) -> TrainedRun | PretrainedRun:
-    """Goes on with an interrupted run or pretraining, to the numbers that it would have had without the interruption."""
+    """Goes on with an interrupted run or pretraining, to the numbers that it would have had without the interruption.
+
+    Raises:
+        UsageError: if it is no run folder, or a launcher began several processes.
+    """
+    _refuse_several_ranks()
     with writing(Path(folder)), _own_threads():
-        if is_pretraining(Path(folder)):
+        pretraining = is_pretraining(Path(folder))
+        _sweep(Path(folder))
+        if pretraining:
             return train_pretraining(Path(folder), progress)
         return _to_its_end(Path(folder), progress)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a process that was killed left behind in a run folder."""
+    remove_locks(folder)
+    remove_temporaries(folder)
 
 
 def _to_its_end(folder: Path, progress: Progress | None) -> TrainedRun:

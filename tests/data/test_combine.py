@@ -303,8 +303,9 @@ def test_a_kill_leaves_the_old_or_the_new_store(tmp_path, monkeypatch, step):
     left = open_store(first.path)
     assert len(left) == (10 if step == "clear_up" else 5)
     assert left.verify() == []
-    grown = append(first.path, [second.path], skip_identical=True)
+    grown = append(first.path, [second.path])
     assert (len(grown), grown.verify()) == (10, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
     third = packed(tmp_path, "c")
     assert len(append(first.path, [third.path])) == 15
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]

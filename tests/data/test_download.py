@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from eofuse.cli import main
 from eofuse.data import download as module
 from eofuse.data import web
 from eofuse.data.download import RECORDS, download, is_downloaded
@@ -183,6 +184,17 @@ def test_a_finished_data_set_is_not_downloaded_again(
         assert fetch(site, tmp_path) == tmp_path / "ben-ge-800"
     assert site.asked == []
     assert "ben-ge-800 is already there" in caplog.text
+
+
+def test_the_command_again_removes_the_archives_that_a_killed_one_left(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fetch(site, tmp_path)
+    leave_part(site, tmp_path, 10)
+    (tmp_path / ".ben-ge-800.lock").touch()
+    assert main(["download", "ben-ge-800", "--to", str(tmp_path)]) == 0
+    assert "is there already" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_folder_of_other_origin_is_left_alone(site: Site, tmp_path: Path) -> None:

@@ -76,6 +76,15 @@ def test_geotiff_reads_back_with_crs_and_transform(array, zone, corner, resoluti
             assert dataset.compression is None
 
 
+def test_the_same_simulation_again_does_nothing_and_another_one_is_refused(folder):
+    before = digest(folder)
+    assert simulate(folder, PATCHES, seed=7) == folder
+    assert digest(folder) == before
+    for other in ({"seed": 8}, {"seed": 7, "scenes": 3}):
+        with pytest.raises(UsageError, match="is not empty"):
+            simulate(folder, PATCHES, **other)
+
+
 def test_folder_has_the_layout_of_ben_ge(folder, meta):
     assert {path.name for path in folder.iterdir()} == {
         *(f"{NAME}_{table}.csv" for table in ("meta", "era-5", "esaworldcover")),

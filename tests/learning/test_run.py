@@ -20,6 +20,7 @@ from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.calibration import scale
+from eofuse.files import temporary_of
 from eofuse.inference.predict import predict_store
 from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
@@ -139,6 +140,15 @@ def test_a_run_killed_twice_goes_on_to_the_same_bits(recipe, trained, tmp_path):
         process.wait()
         assert not (folder / "result.json").exists()
     assert outcome(recipes.resume(folder).folder) == outcome(trained.folder)
+
+
+def test_resuming_removes_what_a_killed_process_left(trained):
+    left = [trained.folder / ".test.json.77.tmp", temporary_of(trained.folder / "model" / "model.json")]
+    left.append(trained.folder / "model" / ".model.json.lock")
+    for path in left:
+        path.touch()
+    recipes.resume(trained.folder)
+    assert not any(path.exists() for path in left)
 
 
 def test_training_a_finished_recipe_again_only_reads_it(recipe, trained):

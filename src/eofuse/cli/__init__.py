@@ -20,23 +20,32 @@ class Terminated(KeyboardInterrupt):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns 0, 1 for bad data, 2 for misuse, or 128 and the number of the signal that ended it."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # terminals that lack a character
     try:
         with _signals():
             return _run(argv)
-    except KeyboardInterrupt as error:
-        number = error.args[0] if isinstance(error, Terminated) else signal.SIGINT
-        word = "interrupted" if number == signal.SIGINT else "ended by the system"
-        say(f"{word}; what is done is kept, run the same command again to go on")
-        return 128 + int(number)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if number := _signal_behind(error):
+            word = "interrupted" if number == signal.SIGINT else "ended by the system"
+            say(f"{word}; what is done is kept, run the same command again to go on")
+            return 128 + number
         if os.environ.get("EOFUSE_TRACEBACK"):
             raise
         found = explain(error)
         say(str(found))
         return found.exit_code
+
+
+def _signal_behind(error: BaseException | None) -> int:
+    """The signal that ended a command, by its own error or by one that came while Python cleaned up; 0 if there was none."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return int(error.args[0] if isinstance(error, Terminated) else signal.SIGINT)
+        error = error.__context__
+    return 0
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -60,6 +69,13 @@ def _run(argv: Sequence[str] | None) -> int:
     return status
 
 
+def _open_streams() -> None:
+    """Gives this process an output and an error stream where it began without, as after `>&-`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115, open to the end
+
+
 def _output_works() -> bool:
     try:
         sys.stdout.flush()
@@ -76,7 +92,10 @@ def _drop_output() -> None:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Turns signals that end a process into `Terminated`, so that it cleans up; `nohup` stays what it is."""
+    """Turns signals that end a process into `Terminated`, so that it cleans up; `nohup` stays what it is.
+
+    A signal that arrives where Python can raise nothing, in the end of an object, is sent once more.
+    """
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [getattr(signal, name) for name in names]
     if threading.current_thread() is not threading.main_thread():
@@ -85,9 +104,21 @@ def _signals() -> Iterator[None]:
     for number, handler in before.items():
         if handler is signal.SIG_DFL:
             signal.signal(number, _end)
+    report = sys.unraisablehook
+
+    def send_again(lost: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            report(lost)
+            return
+        again = threading.Timer(0.01, os.kill, (os.getpid(), _signal_behind(lost.exc_value)))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = send_again
     try:
         yield
     finally:
+        sys.unraisablehook = report
         for number, handler in before.items():
             if handler is signal.SIG_DFL:
                 signal.signal(number, handler)

@@ -35,13 +35,14 @@ def run_download(arguments: argparse.Namespace) -> int:
     from eofuse.data.download import download, is_downloaded
     from eofuse.terminal import progress_bar
 
-    if is_downloaded(arguments.name, arguments.to):
-        show(f"{arguments.to / arguments.name}: is there already")
-        return 0
+    before = is_downloaded(arguments.name, arguments.to)
     with progress_bar("downloading", "bytes") as progress:
         folder = download(
             arguments.name, arguments.to, arguments.base_url, lambda name, done, total: progress(done, total, name)
         )
+    if before:
+        show(f"{folder}: is there already")
+        return 0
     show(f"{folder}: downloaded and checked; next: eofuse pack {folder} {folder}.store")
     return 0
 

@@ -5,7 +5,7 @@ or the new one. An interrupted run goes on where it stopped.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from itertools import combinations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.data.pack import pack_source
+from eofuse.data.partial import clear_up
 from eofuse.data.sources.stores import Part, StoredPatches
 from eofuse.data.store import Store, open_to_check
 from eofuse.errors import DataError, UsageError
@@ -65,7 +66,8 @@ def merge(
         for path in stores:
             held.enter_context(reading(Path(path)))
         opened = [open_to_check(path) for path in stores]
-        source = _together(opened, name, "merge", skip_identical=skip_identical, with_simulated=with_simulated)
+        done = {"operation": "merge"}
+        source = _together(opened, name, done, skip_identical=skip_identical, with_simulated=with_simulated)
         return pack_source(source, target, overwrite=overwrite, workers=1, progress=progress)
 
 
@@ -80,7 +82,8 @@ def append(
 ) -> Store:
     """Adds the patches of other stores to a store, behind its own.
 
-    The disk needs room for the old and the new store at once.
+    If these very stores were appended last, nothing is done: after an interruption, do the same again. The disk needs room for
+    the old and the new store at once.
 
     Args:
         store: folder of the store that grows.
@@ -97,16 +100,21 @@ def append(
     with ExitStack() as held:
         for path in sources:
             held.enter_context(reading(Path(path)))
+        clear_up(Path(store).resolve())
         base = open_to_check(store)
         opened = [base, *(open_to_check(path) for path in sources)]
-        whole = _together(opened, base.name, "append", skip_identical=skip_identical, with_simulated=with_simulated)
-        if len(whole.index) == len(base):  # all of it is there already
+        appended = [source.fingerprint for source in opened[1:]]
+        if base.provenance.get("appended") == appended:
+            return base
+        done = {"operation": "append", "appended": appended}
+        whole = _together(opened, base.name, done, skip_identical=skip_identical, with_simulated=with_simulated)
+        if len(whole.index) == len(base):  # they hold nothing new
             return base
         return pack_source(whole, Path(store).resolve(), overwrite=True, discard=False, workers=1, progress=progress)
 
 
 def _together(
-    stores: Sequence[Store], name: str | None, operation: str, *, skip_identical: bool, with_simulated: bool
+    stores: Sequence[Store], name: str | None, done: Mapping[str, Any], *, skip_identical: bool, with_simulated: bool
 ) -> StoredPatches:
     for store in stores:
         for problem in store.verify():
@@ -118,7 +126,7 @@ def _together(
     origins = [origin for part in parts if len(part.rows) for origin in _origins(part)]
     name = name or " + ".join(dict.fromkeys(store.name for store in stores))
     labels = {key: kind for store in stores for key, kind in store.provenance.get("labels", {}).items()}
-    said = {"operation": operation, "parts": origins} | ({"labels": labels} if labels else {})
+    said = {**done, "parts": origins} | ({"labels": labels} if labels else {})
     return StoredPatches(parts, None, name, said)
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from eofuse.data.loading import Rows
 from eofuse.evaluation.evidence import to_columns
-from eofuse.files import file_name, write_text
+from eofuse.files import file_name, temporary_of, write_text
 from eofuse.learning.facts import TEST_FILE
 from eofuse.learning.preparation import Prepared
 from eofuse.records import read_table, write_table
@@ -111,8 +111,7 @@ class MapWriter:
                 temporary.unlink()
 
     def _temporary(self, name: str) -> Path:
-        path = maps_file(self.folder, name)
-        return path.with_name(f".{path.name}.tmp")
+        return temporary_of(maps_file(self.folder, name))
 
     def add(self, task: Task, prediction: Array) -> None:
         """Keeps what a task keeps of some patches, after those that came before."""

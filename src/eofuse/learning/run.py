@@ -31,7 +31,7 @@ from eofuse.data.doors import describe_path
 from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import remove_temporaries, write_text
+from eofuse.files import is_empty, write_text
 from eofuse.learning.cautions import run_cautions, temperature_notes
 from eofuse.learning.curves import Curves
 from eofuse.learning.environment import describe_environment
@@ -222,7 +222,6 @@ def start_run(options: LearningOptions, folder: Path) -> None:
     """
     file = folder / RECIPE_FILE
     if folder.exists():
-        remove_temporaries(folder)
         if file.is_file():
             there = read_recipe(folder, type(options))
             alike = {name: getattr(options.train, name) for name in WITHOUT_EFFECT}
@@ -230,7 +229,7 @@ def start_run(options: LearningOptions, folder: Path) -> None:
             if recipe_text(there.model_copy(update={"data": options.data, "train": train})) != recipe_text(options):
                 fix = f"choose another folder, or go on with it by `eofuse resume {folder}`"
                 raise UsageError("exists and holds another run", where=folder, fix=fix)
-        elif any(folder.iterdir()):
+        elif not is_empty(folder):
             raise UsageError("exists and holds something else", where=folder, fix="choose another folder")
     write_text(file, recipe_text(options))
 

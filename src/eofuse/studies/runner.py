@@ -17,7 +17,7 @@ from eofuse.config import write_yaml
 from eofuse.data.gaps import has_required
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.files import remove_temporaries, write_text
+from eofuse.files import is_empty, remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities
 from eofuse.learning.controls.per_pixel import is_map
 from eofuse.learning.controls.trees import KINDS
@@ -27,7 +27,7 @@ from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare, rehearse
 from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
-from eofuse.locks import writes
+from eofuse.locks import remove_locks, writes
 from eofuse.modalities import Kind
 from eofuse.models.heads.base import PIXEL_KINDS
 from eofuse.records import read_record
@@ -82,10 +82,11 @@ def run_study(
         UsageError: if the folder holds something else.
         DataError: if the data don't fit the study, or no run of the baseline has a score after all others were run.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / STUDY_FILE).is_file():
+    if (folder / STUDY_FILE).is_file():
+        remove_locks(folder)
         remove_temporaries(folder)
-        if any(folder.iterdir()):
-            raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
+    elif folder.exists() and not is_empty(folder):
+        raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
     store = open_store(plan.options.data.store)
     refuse_one_target_twice(store, plan.targets)
     with_maps = []
@@ -252,7 +253,6 @@ class _Cells:
         for folder, cell in by_folder.items():  # store and device may have moved since the cell began
             if folder in failed:
                 continue
-            remove_temporaries(folder)
             options: LearningOptions = cell.options
             if isinstance(cell, Cell) and cell.pretraining:
                 options = started_from(cell.options, self._folder(cell.pretraining))

@@ -43,6 +43,8 @@ _FOLDERS = ("dem", "esaworldcover", "sentinel-1", "sentinel-2", "splits")
 _SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 _WATER_ONLY = 0
 
+SIMULATION_FILE = "simulation.json"
+
 Row = dict[str, Any]
 
 
@@ -58,10 +60,11 @@ def simulate(
     """Writes a simulated ben-ge; see `eofuse.data.simulate` for what it is and what it is not for.
 
     The files are the same, bit for bit, for the same patches, scenes and seed, whatever the number of workers. They
-    are written beside the folder and moved there at the end, so that a broken run leaves nothing half done.
+    are written beside the folder and moved there at the end, so that a broken run leaves nothing half done. If the folder holds
+    this very simulation, nothing is done.
 
     Args:
-        folder: where to; its name becomes the dataset's. It must not exist, or be empty.
+        folder: where to; its name becomes the dataset's. It must hold nothing else.
         patches: number of patches.
         seed: of everything random.
         workers: number of processes; default: one for each core that this process may use.
@@ -72,7 +75,7 @@ def simulate(
         The folder.
 
     Raises:
-        UsageError: if the folder holds something, or a number makes no sense.
+        UsageError: if the folder holds something else, or a number makes no sense.
     """
     folder = Path(folder).absolute()
     if patches < 1:
@@ -83,9 +86,12 @@ def simulate(
         raise UsageError(f"can't work with {workers} workers", fix="ask for 1 or more")
     if scenes is not None and not 1 <= scenes <= patches:
         raise UsageError(f"can't simulate {patches} patches of {scenes} scenes", fix=f"ask for 1 to {patches} scenes")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError("exists and is not empty", where=folder, fix="name a new folder")
     plan = plan_scenes(patches, seed, scenes)
+    said = {"simulated": True, "seed": seed, "patches": patches, "scenes": len(plan), "eofuse": _version()}
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if _said_in(folder) == said:  # whole, since it has its name
+            return folder
+        raise UsageError("exists and is not empty", where=folder, fix="name a new folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
@@ -98,11 +104,20 @@ def simulate(
             if progress is not None:
                 progress(len(rows), patches)
         _write_tables(partial, folder.name, rows, seed)
+        (partial / SIMULATION_FILE).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return folder
+
+
+def _said_in(folder: Path) -> object:
+    """What a folder says of its simulation; nothing if it is none."""
+    try:
+        return json.loads((folder / SIMULATION_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:
@@ -229,8 +244,6 @@ def _write_tables(folder: Path, name: str, rows: list[Row], seed: int) -> None:
         listed = "".join(f"{patch_id}\n" for patch_id in order[start:stop])
         (folder / "splits" / f"{name}_{split}.csv").write_text(listed, encoding="utf-8")
         start = stop
-    said = {"simulated": True, "seed": seed, "patches": len(rows), "eofuse": _version()}
-    (folder / "simulation.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
