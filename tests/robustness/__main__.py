@@ -1,6 +1,7 @@
 """Runs cases of the harnesses and prints a table of what became of them; see `tests.robustness`."""
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -33,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the cases (default: 0)")
     parser.add_argument("--only", choices=HARNESSES, help="one harness")
     parser.add_argument("--case", type=int, help="one case of a harness, by its number")
+    parser.add_argument("--counts", metavar="NAME=N,…", help="cases of each harness, in place of --cases")
+    parser.add_argument(
+        "--commands", metavar="NAME,…", help="commands that are killed, raced and failed (default: all)"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the counts as well")
     parser.add_argument("--minutes", type=float, help="begin no case after so many minutes")
     parser.add_argument("--scratch", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--verbose", action="store_true", help="a line a case")
@@ -41,30 +47,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--case needs --only")
     preload()
     with tempfile.TemporaryDirectory(prefix="eofuse-robustness-") as temporary:
-        world = World(arguments.scratch or Path(temporary))
+        commands = arguments.commands.split(",") if arguments.commands else []
+        world = World(arguments.scratch or Path(temporary), commands)
         found = _run(arguments, world)
     _print_table(found)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found))
     return int(any(kind not in GOOD for counts in found.values() for kind in counts))
 
 
 def _run(arguments: argparse.Namespace, world: World) -> dict[str, Counter[str]]:
     """Counts of the outcomes by harness."""
     found: dict[str, Counter[str]] = {}
+    counts = {name: max(1, round(arguments.cases * share / 100)) for name, share in SHARES.items()}
+    if arguments.only:
+        counts = {arguments.only: arguments.cases}
+    elif arguments.counts:
+        counts = {name: int(count) for name, _, count in (word.partition("=") for word in arguments.counts.split(","))}
+    more = f" --commands {arguments.commands}" if arguments.commands else ""
     until = time.monotonic() + 60 * (arguments.minutes or 1e9)
     for name, run in HARNESSES.items():
-        if arguments.only not in (None, name):
+        if arguments.only not in (None, name) or name not in counts:
             continue
-        share = 1.0 if arguments.only else SHARES[name] / 100
-        numbers = range(max(1, round(share * arguments.cases)))
-        found[name] = Counter()
+        numbers = range(counts[name])
+        found[name], tags = Counter(), Counter[str]()
         for number in numbers if arguments.case is None else [arguments.case]:
             if time.monotonic() > until:
                 break
             outcome = run(Case(arguments.seed, number), world)
             found[name][outcome.kind] += 1
+            tags.update(outcome.tags)
             if not outcome.is_good or arguments.verbose or arguments.case is not None:
-                repeat = f"python -m tests.robustness --only {name} --seed {arguments.seed} --case {number}"
+                repeat = f"python -m tests.robustness --only {name} --seed {arguments.seed} --case {number}{more}"
                 print(f"{outcome.kind}: {outcome.words}\n    {repeat}", flush=True)
+        if tags:
+            print(f"{name}: {', '.join(f'{count} × {tag}' for tag, count in sorted(tags.items()))}", flush=True)
     return found
 
 

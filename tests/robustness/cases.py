@@ -3,7 +3,7 @@
 import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,10 +52,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case, and a line that says what was tried and found."""
+    """What became of a case, a line that says what was tried and found, and words that are counted over all cases."""
 
     kind: Kind
     words: str
+    tags: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -68,11 +69,12 @@ class World:
 
     Attributes:
         root: the folder.
+        commands: those that are tried, all if there are none.
         kept: what harnesses keep from case to case, by name.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+    def __init__(self, root: Path, commands: Sequence[str] = ()) -> None:
+        self.root, self.commands = root.resolve(), commands
         self.root.mkdir(parents=True, exist_ok=True)
         self.kept: dict[str, Any] = {}
 

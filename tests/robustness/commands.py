@@ -1,5 +1,6 @@
 """Commands in processes of their own, forked from this one, which has imported everything that they need."""
 
+import codecs
 import ctypes
 import importlib
 import os
@@ -13,6 +14,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +42,7 @@ def preload() -> None:
     for module in pkgutil.walk_packages(package.__path__, "eofuse."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    codecs.lookup("utf-8-sig")  # found later only by those who may read the folder of Python
     subreaper = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
     if ctypes.CDLL(None).prctl(subreaper, 1, 0, 0, 0) != 0:
         raise OSError("this system does not hand over the processes that commands leave behind")
@@ -184,13 +187,15 @@ def _become(
         if before is not None:
             before()
         status = main(argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
         os._exit(status)
 
 

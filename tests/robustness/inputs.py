@@ -1,5 +1,6 @@
 """Small inputs of the commands, made by the commands themselves when one is needed first: `made(world, "a.store")`."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ name: run
 inputs: [s1, s2]
 task: {{target: dominant_land_cover}}
 fusion: {{strategy: late, encoder: test_resnet}}
+labels: {{amount: 0.3}}
 train: {{steps: 6, batch_size: 4, evaluations: 3}}
 """,
     "maps.yaml": f"""
@@ -70,10 +72,10 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "b": ([], ["simulate", "b", "--patches", "6", "--scenes", "2", "--seed", "2", *ONE]),
     "a.store": (["a"], ["pack", "a", "a.store", *ONE]),
     "b.store": (["b"], ["pack", "b", "b.store", *ONE]),
-    "run": (["a.store", "run.yaml"], ["train", "run.yaml", "--to", "run"]),
-    "maps": (["a.store", "maps.yaml"], ["train", "maps.yaml", "--to", "maps"]),
-    "pretraining": (["a.store", "pretraining.yaml"], ["pretrain", "pretraining.yaml", "--to", "pretraining"]),
-    "study": (["a.store", "study.yaml"], ["study", "study.yaml", "--to", "study", *ONE]),
+    "run": (["run.yaml"], ["train", "run.yaml", "--to", "run"]),
+    "maps": (["maps.yaml"], ["train", "maps.yaml", "--to", "maps"]),
+    "pretraining": (["pretraining.yaml"], ["pretrain", "pretraining.yaml", "--to", "pretraining"]),
+    "study": (["study.yaml"], ["study", "study.yaml", "--to", "study", *ONE]),
 }
 """Input → those that it needs, and the command that makes it."""
 
@@ -82,6 +84,8 @@ def made(world: World, name: str) -> Path:
     """The path of an input, which is made the first time."""
     folder = world.root / "made"
     if name in TEXTS:
+        for other in re.findall(r"MADE/([\w.]+)", TEXTS[name]):
+            made(world, other)
         return world.made(name, lambda path: _write(path, TEXTS[name].replace("MADE", str(folder))))
     needed, argv = COMMANDS[name]
     for other in needed:

@@ -1,7 +1,8 @@
 """The commands that write: what each needs, makes, and makes again; `WRITERS`."""
 
+import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +91,12 @@ def _input(name: str, world: World) -> str:
         index = made(world, "a.store") / "index.parquet"
         return in_fork(lambda: str(pd.read_parquet(index)["patch_id"].iloc[0]))
     return str(made(world, name))
+
+
+def drawn(draw: random.Random, world: World, among: Iterable[str] = WRITERS) -> str:
+    """The name of a command, the more likely the greater its weight."""
+    names = [name for name in among if not world.commands or name.split()[0] in world.commands]
+    return draw.choices(names, [WRITERS[name].weight for name in names])[0]
 
 
 def reference(name: str, world: World) -> dict[str, str]:
