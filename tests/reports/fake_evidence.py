@@ -10,12 +10,11 @@ from fake_store import FakeStore
 from eofuse.data.targets import make_target
 from eofuse.evaluation.calibration import (
     calibration_metrics,
-    coverage_metrics,
     label_reliability,
-    pixel_coverage_metrics,
     scale,
 )
 from eofuse.evaluation.classification import multi_label_metrics, per_class, single_label_metrics
+from eofuse.evaluation.coverage import coverage_metrics, pixel_coverage_metrics
 from eofuse.evaluation.detection import detection_metrics, detection_per_class, match_boxes
 from eofuse.evaluation.regression import (
     pixel_regression_metrics,
