@@ -42,7 +42,6 @@ def newcomer(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.usefixtures("drawn_reports")
 def test_the_commands_of_the_readme_run(newcomer):
     assert len(commands()) >= 9
     for words in commands():

@@ -121,7 +121,7 @@ def test_overlap_and_distance_are_those_of_the_ground(made):
             assert near[0] == (gap < 500)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(scattered(), st.integers(0, 100))
 def test_blocks_never_part_overlapping_patches(made, seed):
     index, (lon, lat) = made
@@ -145,7 +145,7 @@ def test_blocks_never_part_overlapping_patches(made, seed):
         assert leakage(each, split).same_ground == 0
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(scattered(count=30), st.integers(0, 100), st.sampled_from(["blocks", "scene", "random"]))
 def test_with_a_buffer_no_two_parts_are_nearer_than_that(made, seed, protocol):
     index, (lon, lat) = made
