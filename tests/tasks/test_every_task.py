@@ -1,4 +1,4 @@
-"""Every task, and every fusion strategy under several tasks, learns, is saved and evaluated; with numbers beside rasters, or without."""
+"""Every task, and every fusion strategy under several tasks, learns, is saved and evaluated, with and without numbers."""
 
 from itertools import product
 
