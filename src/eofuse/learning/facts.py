@@ -1,12 +1,15 @@
-"""The JSON files of the folder of a run or pretraining: which values each holds; `read_facts` reads them."""
+"""The JSON files of the folder of a run or pretraining: which values each holds; `write_facts` writes and `read_facts` reads them."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from eofuse.errors import DataError
-from eofuse.records import read_record
+from eofuse.files import write_text
+from eofuse.records import read_record, sealed
 
 FIX = "delete it and resume the run"
 
@@ -97,6 +100,17 @@ def read_facts(folder: Path, name: str) -> dict[str, Any]:
     """
     values: dict[str, Any] = read_record(folder / name, SHAPES[name], FIX)
     return values
+
+
+def write_facts(folder: Path, name: str, values: Mapping[str, Any]) -> None:
+    """Writes a JSON file of a run folder, with its digest.
+
+    Args:
+        folder: of the run.
+        name: of the file, a key of `SHAPES`.
+        values: what it holds.
+    """
+    write_text(folder / name, json.dumps(sealed(values), indent=1) + "\n")
 
 
 def read_result(folder: Path) -> dict[str, Any]:

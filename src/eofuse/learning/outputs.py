@@ -8,7 +8,6 @@
     test.json                      the scores over the test patches, by target
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +17,8 @@ import pandas as pd
 
 from eofuse.data.loading import Rows
 from eofuse.evaluation.evidence import to_columns
-from eofuse.files import file_name, temporary_of, write_text
-from eofuse.learning.facts import TEST_FILE
+from eofuse.files import file_name, temporary_of
+from eofuse.learning.facts import TEST_FILE, write_facts
 from eofuse.learning.preparation import Prepared
 from eofuse.records import read_table, write_table
 from eofuse.tasks import Evidence, Task
@@ -70,7 +69,7 @@ def write_test(folder: Path, prepared: Prepared, evidence: Mapping[str, Evidence
         write_table(pd.DataFrame({**places, **columns}), predictions_file(folder, task.name))
         values = task.score(evidence[task.name])
         scores[task.name] = {name: None if np.isnan(value) else value for name, value in values.items()}
-    write_text(folder / TEST_FILE, json.dumps(scores, indent=1) + "\n")
+    write_facts(folder, TEST_FILE, scores)
 
 
 def _true_boxes(task: Task, rows: Rows, prepared: Prepared) -> list[Array]:

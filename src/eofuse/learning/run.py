@@ -17,7 +17,6 @@
     predictions/  maps/  test.json   what it says about the test patches, and the scores over them (see `outputs`)
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,7 @@ from eofuse.learning.facts import (
     TEST_FILE,
     read_facts,
     read_result,
+    write_facts,
 )
 from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
 from eofuse.learning.loop import WITHOUT_EFFECT, Progress, fit, open_fabric
@@ -253,10 +253,8 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     write_split(prepared.split_table(), folder)
     notes = inherited(prepared, options.start, folder)[1] if options.start is not None else []
     weights = _began_with(folder) or (weights_digest(options.start) if options.start is not None else None)
-    write_text(
-        folder / DATA_FILE, json.dumps({**prepared.summary(), "weights": weights, "start": notes}, indent=1) + "\n"
-    )
-    write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
+    write_facts(folder, DATA_FILE, {**prepared.summary(), "weights": weights, "start": notes})
+    write_facts(folder, ENVIRONMENT_FILE, describe_environment())
 
     fabric = open_fabric(options.train)
     steps = options.train.budget(len(prepared.rows["train"]))
@@ -293,7 +291,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         "seconds": state.seconds,
         "parameters": count_parameters(model),
     }
-    write_text(folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+    write_facts(folder, RESULT_FILE, result)
     if not options.refit:
         forget_start(folder)
     return open_run(folder)
@@ -345,7 +343,7 @@ def _calibrated(run: Run, prepared: Prepared, device: torch.device) -> Model:
     predict = predict_with(model, device)
     changes, facts = calibration(predict, prepared.tasks, loader, known, scenes, run.options.seed)
     model.calibrate(changes)
-    write_text(run.folder / CALIBRATION_FILE, json.dumps(facts, indent=1) + "\n")
+    write_facts(run.folder, CALIBRATION_FILE, facts)
     return model
 
 
@@ -366,7 +364,7 @@ def _refitted(run: Run, prepared: Prepared, device: torch.device, progress: Prog
         )
         again = {"steps": until, "patches": len(prepared.with_validation().rows["train"]), "seconds": seconds}
         result = {**run.result, "refit": again, "seconds": run.result["seconds"] + seconds}
-        write_text(run.folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+        write_facts(run.folder, RESULT_FILE, result)
     return load_model(folder, device)
 
 
@@ -407,4 +405,4 @@ def note_divergence(folder: Path) -> None:
         "seconds": 0.0,
         "parameters": 0,
     }
-    write_text(folder / RESULT_FILE, json.dumps({**result, "diverged": True}, indent=1) + "\n")
+    write_facts(folder, RESULT_FILE, {**result, "diverged": True})

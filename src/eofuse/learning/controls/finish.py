@@ -1,6 +1,5 @@
 """What every control does first and last: prepare the data of a run folder, write its files."""
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,8 @@ import numpy as np
 
 from eofuse.data.store import open_store
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
-from eofuse.files import write_text
 from eofuse.learning.environment import describe_environment
-from eofuse.learning.facts import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE
+from eofuse.learning.facts import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE, write_facts
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import write_test
 from eofuse.learning.preparation import Prepared, prepare
@@ -63,9 +61,9 @@ class Control:
             "parameters": parameters,
             "warnings": self.warnings,
         }
-        write_text(self.folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
+        write_facts(self.folder, ENVIRONMENT_FILE, describe_environment())
         write_split(self.prepared.split_table(), self.folder)
-        write_text(self.folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+        write_facts(self.folder, RESULT_FILE, result)
         write_test(self.folder, self.prepared, test)
 
 

@@ -13,7 +13,6 @@
     result.json        what was seen before and after, steps, cost; its presence says that the pretraining is finished
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,10 +26,9 @@ from eofuse.config import read_yaml
 from eofuse.data.loading import distinct_rows
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.files import write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve
 from eofuse.learning.environment import describe_environment
-from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts
+from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts, write_facts
 from eofuse.learning.loop import Progress, fit, open_fabric
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.monitoring import COLLAPSED, Monitor
@@ -126,8 +124,8 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
         return open_pretraining(folder)
     data = prepare_unlabelled(store, options)
     write_split(data.split_table(), folder)
-    write_text(folder / DATA_FILE, json.dumps(data.summary(), indent=1) + "\n")
-    write_text(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(), indent=1) + "\n")
+    write_facts(folder, DATA_FILE, data.summary())
+    write_facts(folder, ENVIRONMENT_FILE, describe_environment())
     write_table(data.patches(), folder / PATCHES_FILE)
 
     fabric = open_fabric(options.train)
@@ -170,7 +168,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
         "seconds": state.seconds,
         "parameters": count_parameters(model),
     }
-    write_text(folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+    write_facts(folder, RESULT_FILE, result)
     return open_pretraining(folder)
 
 
