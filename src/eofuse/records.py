@@ -21,8 +21,8 @@ SEAL = "digest"
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values with their digest; how a JSON file sets them out does not matter. Where the key of the digest is taken, it has none."""
-    return {SEAL: _digest(json.loads(json.dumps(values))), **values}
+    """Values with their digest; how a JSON file sets them out does not matter."""
+    return {**values, SEAL: _digest(json.loads(json.dumps(values)))}
 
 
 def seal_is_whole(values: Mapping[str, Any], unsealed: Iterable[str]) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from eofuse.cli import main
 from eofuse.errors import DataError, EofuseError
 from eofuse.learning.curves import EVALUATIONS_FILE
-from eofuse.learning.facts import SHAPES
+from eofuse.learning.facts import SHAPES, TEST_FILE, read_facts, write_facts
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.run import open_run
 from eofuse.learning.split_table import SPLIT_FILE, learned_from, read_split
@@ -97,6 +97,12 @@ def test_a_changed_digit_is_found(trained, name):
     (trained.folder / name).write_text(f"{text[:digit]}{9 - int(text[digit])}{text[digit + 1 :]}")
     with pytest.raises(DataError, match="digest differs"):
         read_facts(trained.folder, name)
+
+
+def test_a_target_may_have_the_name_of_the_digest(tmp_path):
+    scores = {"digest": {"r2": 0.5}}
+    write_facts(tmp_path, TEST_FILE, scores)
+    assert read_facts(tmp_path, TEST_FILE) == scores
 
 
 @pytest.mark.parametrize("content", ["3", "[]", "{}", '{"label": 1}', '{"label": {"macro_f1": "high"}}', "{", "\xff"])

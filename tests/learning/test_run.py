@@ -165,7 +165,7 @@ def test_a_folder_of_another_run_is_left_alone(recipe, trained):
 def test_resuming_on_changed_data_is_refused(recipe, trained, tmp_path):
     (trained.folder / "result.json").unlink()
     data = json.loads((trained.folder / "data.json").read_text())
-    (trained.folder / "data.json").write_text(json.dumps({**data, "fingerprint": "other"}))
+    (trained.folder / "data.json").write_text(json.dumps(sealed({**data, "fingerprint": "other"})))
     with pytest.raises(DataError, match="not the one with which this run began"):
         recipes.resume(trained.folder)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from eofuse.errors import DataError
 from eofuse.files import write_text
-from eofuse.records import read_record, sealed
+from eofuse.records import SEAL, read_record, sealed
 
 FIX = "delete it and resume the run"
 
@@ -103,14 +103,14 @@ def read_facts(folder: Path, name: str) -> dict[str, Any]:
 
 
 def write_facts(folder: Path, name: str, values: Mapping[str, Any]) -> None:
-    """Writes a JSON file of a run folder, with its digest.
+    """Writes a JSON file of a run folder, with its digest unless a target has the name of its key.
 
     Args:
         folder: of the run.
         name: of the file, a key of `SHAPES`.
         values: what it holds.
     """
-    write_text(folder / name, json.dumps(sealed(values), indent=1) + "\n")
+    write_text(folder / name, json.dumps(values if SEAL in values else sealed(values), indent=1) + "\n")
 
 
 def read_result(folder: Path) -> dict[str, Any]:
