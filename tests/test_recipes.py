@@ -87,7 +87,7 @@ def test_a_pretraining_recipe_runs(name, simulated_store, tmp_path):
     assert "knn_accuracy" in run.result["after"]
 
 
-@pytest.mark.parametrize("name", sorted({*names("task"), *names("tasks")} - {*names("study")} - named_in_readme()))
+@pytest.mark.parametrize("name", sorted({*names("task"), *names("tasks")} - {*names("study")}))
 def test_a_run_recipe_runs(name, simulated_store, tmp_path):
     assert eofuse.train(shrunk(name), store=simulated_store, to=tmp_path / "run").test
 

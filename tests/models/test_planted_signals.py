@@ -18,7 +18,7 @@ from eofuse.models.normalisation import ChannelStatistics
 S2, S1 = SENTINEL2.select(["B04", "B08"]), SENTINEL1
 MEAN = {"s2": [0.2, 0.3], "s1": [-10.0, -16.0], "season": [0.5, 0.5]}
 STD = {"s2": [0.05, 0.05], "s1": [3.0, 3.0], "season": [0.2, 0.2]}
-SIZE, BATCH_SIZE, STEPS = 16, 64, 40
+SIZE, BATCH_SIZE, STEPS = 16, 48, 40
 
 JOINING = {
     "early": {"strategy": "early"},

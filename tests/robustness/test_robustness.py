@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CASES = {"kills": 4, "writers": 2, "faults": 4, "fuzz": 24}
+CASES = {"kills": 3, "writers": 1, "faults": 3, "fuzz": 16}
 COMMANDS = "append,cut,subset,init"
 """Those whose inputs are made in a second or two; their kills, writers and faults stand for those of all."""
 
