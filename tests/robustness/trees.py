@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-TIMES = {"seconds", "energy_joules", "patches_per_second"}
-"""Keys and columns that say how long something took, which differ from run to run."""
+TIMES = {"seconds", "energy_joules", "patches_per_second", "digest"}
+"""Keys and columns that say how long something took, which differ from run to run; and digests, which cover them."""
 
 LEFT_OUT = ("tensorboard",)
 """Folders whose files have times in their names and records."""

@@ -8,7 +8,6 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from hashlib import sha256 as sha256_of
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from eofuse.data.doors import SPEC_SUFFIXES, wrong_door
 from eofuse.data.integrity import patch_digest
-from eofuse.data.partial import Chunk, PartialStore, clear_up, move_into_place
+from eofuse.data.partial import Chunk, PartialStore, clear_up, move_into_place, remove_partial
 from eofuse.data.series import require_series
 from eofuse.data.sources import Source
 from eofuse.data.sources.ben_ge import open_ben_ge
@@ -136,7 +135,7 @@ def pack_source(
         raise
     except DataError:
         if writer and not writer.chunks_done:
-            shutil.rmtree(writer.folder)
+            remove_partial(writer.folder)
         raise
     return open_store(store, verified=False)
 

@@ -98,7 +98,7 @@ class PartialStore:
         remove_temporaries(folder)
         if not journal and folder.exists() and any(folder.iterdir()):
             raise UsageError("is in the way of the packing", where=folder, fix="move or remove it")
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_partial(folder)
         writer.journal = {"job": job, "chunks_done": 0, "rows_done": 0, "bad": []}
         writer._save_journal()
         for modality in writer.modalities:
@@ -367,6 +367,18 @@ def move_into_place(partial: Path, store: Path) -> None:
 def clear_up(store: Path) -> None:
     """Removes what only the packing needed, and the store that was replaced; a finished store with a journal has just got its name."""
     if (store / JOURNAL_FILE).exists():
-        shutil.rmtree(store.with_name(f"{store.name}.partial"), ignore_errors=True)
+        remove_partial(store.with_name(f"{store.name}.partial"))
     (store / JOURNAL_FILE).unlink(missing_ok=True)
     shutil.rmtree(store / REPLACED_FOLDER, ignore_errors=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes a partial store as far as the system allows, its journal last: what an interruption leaves still says what it is."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != JOURNAL_FILE:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    if folder.is_dir() and all(path.name == JOURNAL_FILE for path in folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
