@@ -75,5 +75,6 @@ def test_simclr_beats_random_encoders(values, striped, tmp_path):
 
 
 def test_masked_autoencoding_beats_random_encoders(values, striped, tmp_path):
-    values = merge(values, {"pretrain": {"method": "masked", "block": 4}, "train": {"steps": 180}})
-    assert gain(values, striped, tmp_path / "run") >= 0.05
+    values = merge(values, {"pretrain": {"method": "masked", "block": 4}, "train": {"steps": 250}})
+    del values["fusion"]["encoder"]  # a smaller network gains less
+    assert gain(values, striped, tmp_path / "run") >= 0.1

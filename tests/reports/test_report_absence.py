@@ -46,6 +46,7 @@ def test_a_study_that_did_not_ask_says_nothing(tmp_path):
     results = read_results(write_study(tmp_path / "study", n_test=60))
     assert remains(results, RANKED, RANKED) is None
     assert worth(results, RANKED) is None
+    assert "sensor is away" not in write_report(results, None, tmp_path / "report.html").read_text()
 
 
 def test_what_remains_stands_beside_the_whole(results):

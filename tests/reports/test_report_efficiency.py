@@ -36,6 +36,7 @@ def page(results):
 def test_a_study_with_one_amount_has_no_such_chapter(tmp_path):
     results = read_results(write_study(tmp_path / "study", n_test=60))
     assert efficiency(results, PALETTE) is None
+    assert "Label efficiency" not in write_report(results, None, tmp_path / "report.html").read_text()
 
 
 def test_the_answer_tells_who_needs_how_many_labels(results):

@@ -25,7 +25,7 @@ name: start
 inputs: [s1, s2]
 task: {{target: dominant_land_cover}}
 fusion: {{strategy: late, encoder: test_resnet}}
-start: {{from: run, seen: allow}}
+start: {{from: run}}
 train: {{steps: 2, batch_size: 4, evaluations: 1}}
 """,
 }

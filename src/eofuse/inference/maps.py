@@ -99,7 +99,7 @@ class MapFolder:
         self._open.__exit__(kind, error, trace)
 
     def add(self, name: str, rows: npt.NDArray[np.int64], decided: Array) -> None:
-        """Writes what is told of some patches; nothing, for targets without pixels.
+        """Writes the predictions of some patches; nothing, for targets without pixels.
 
         Args:
             name: of the target.

@@ -47,7 +47,7 @@ def predict_store(
     Args:
         models: a saved model (the folder `model` of a run), or several that predict together (see `eofuse.inference.ensemble`).
         store: a store with the model's modalities, or one of them for a model with `missing: token`; channels are matched by name.
-        maps: folder for what is told of pixels: GeoTIFFs, and boxes as GeoJSON (see `eofuse.inference.maps`).
+        maps: folder for predictions of pixels: GeoTIFFs, and boxes as GeoJSON (see `eofuse.inference.maps`).
         threshold: probability from which a class of a multi-label target counts as present; score from which a box counts.
         device: `auto`, `cpu` or `cuda`.
         source: what predicts, in words, for the table and the maps; the folders of the models by default.

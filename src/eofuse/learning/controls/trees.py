@@ -166,7 +166,7 @@ def read_columns(loader: Loader, rows: Rows) -> Array:
 
 
 def _columns(modality: Modality, values: Array) -> Array:
-    """A modality of some patches as columns; the time of a step is told by the day of the year and the days since the first."""
+    """A modality of some patches as columns; the time of a step is its day of the year and the days since the first."""
     if modality.is_categorical:
         codes = [category.code for category in modality.categories]
         return np.asarray(values[:, None] == codes, dtype=np.float32)
