@@ -189,6 +189,58 @@ def test_evaluate_tells_intervals(run, capsys):
     assert (run / "evaluation.csv").exists()
 
 
+def result(capsys, *words):
+    """What a command prints as JSON."""
+    assert main([str(word) for word in words] + ["--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_results_of_data_are_json_for_programs(folder, store, capsys):
+    assert result(capsys, "check", folder, "--workers", 1)["errors"] == 0
+    found = result(capsys, "describe", store)
+    assert (found["patches"], found["patch_size"], found["simulated"]) == (40, [24, 24], False)
+    assert {row["modality"] for row in found["modalities"]} >= {"s1", "s2"}
+
+
+def test_problems_are_json_for_programs(tmp_path, capsys):
+    write_ben_ge(tmp_path / "tiny", patches=6)
+    next((tmp_path / "tiny").glob("sentinel-2/*/*_B05.tif")).unlink()
+    assert main(["check", str(tmp_path / "tiny"), "--workers", "1", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["errors"] == len(found["problems"]) == 1
+    assert "_B05.tif" in found["problems"][0]["where"]
+
+
+def test_results_of_models_are_json_for_programs(run, store, tmp_path, capsys):
+    scores = result(capsys, "evaluate", run)
+    assert {row["predictor"] for row in scores["scores"]} == {"run", "constant"}
+    done = result(capsys, "predict", run, store, "-o", tmp_path / "table.csv")
+    assert (done["patches"], done["predicted"], done["maps"]) == (40, 40, None)
+    assert "were used in training or validation" in done["notes"][0]
+
+
+def test_help_lists_every_command_in_its_group(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    groups = capsys.readouterr().out.split("\n\n")[-3:]
+    titles = [group.splitlines()[0] for group in groups]
+    assert titles == ["data:", "models:", "studies:"]
+    assert [("  pack " in group, "  train " in group, "  study " in group) for group in groups] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+
+
+def test_verbose_shows_what_a_command_took_and_where_an_error_arose(tmp_path, store, capsys):
+    assert main(["describe", str(store), "-v"]) == 0
+    assert re.search(r"took \d+\.\d s", capsys.readouterr().err)
+    assert main(["pack", str(tmp_path / "none"), str(tmp_path / "none.store"), "-v"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "eofuse: Traceback (most recent call last):"
+    assert "no such folder" in lines[-1]
+
+
 @pytest.mark.parametrize("name", ["predictions.parquet", "predictions.csv"])
 def test_predict_writes_a_row_a_patch(run, store, tmp_path, name):
     assert main(["predict", str(run), str(store), "-o", str(tmp_path / name)]) == 0

@@ -17,7 +17,7 @@ from eofuse.cli.output import say, show
 from eofuse.files import LONGEST_NAME, file_name, folder_name
 from eofuse.learning.without import without_file
 from eofuse.reports.figures.style import new_figure, styled, svg_data_uri, write_png
-from eofuse.terminal import PlainConsole, progress_bar, scores_tables
+from eofuse.terminal import PlainConsole, progress_bar, scores_tables, without_progress
 from eofuse.words import printable
 
 NAMES = [
@@ -65,10 +65,17 @@ def test_scores_of_a_target_with_a_unit_are_printed(capsys):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_progress_may_have_any_words(name, capsys, monkeypatch):
-    monkeypatch.setattr("eofuse.terminal.QUIET_SECONDS", -1)
+    monkeypatch.setattr("eofuse.terminal.SILENT_SECONDS", -1)
     with progress_bar(name, name) as report:
         report(1, 2, name)
     assert capsys.readouterr().err == f"{printable(name)}: 1 of 2 {printable(name)} {printable(name)}\n"
+
+
+def test_progress_can_be_left_out(capsys, monkeypatch):
+    monkeypatch.setattr("eofuse.terminal.SILENT_SECONDS", -1)
+    with without_progress(), progress_bar("packing", "patches") as report:
+        report(1, 2)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_gets_escape_codes_of_ours_alone(monkeypatch):

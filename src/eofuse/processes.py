@@ -2,12 +2,13 @@
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -54,7 +55,7 @@ def in_processes(
             for job in jobs:
                 yield function(shared, job)
         return
-    context = get_context("fork" if "fork" in get_all_start_methods() else "spawn")
+    context = get_context("fork" if sys.platform == "linux" else "spawn")  # a fork is not safe on macOS
     count = min(workers, len(jobs))
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(function, shared)) as pool:

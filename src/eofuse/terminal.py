@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ class Report(Protocol):
         ...
 
 
-QUIET_SECONDS = 30
+SILENT_SECONDS = 30
 """Time between lines of progress where there is no terminal."""
 
 
@@ -63,6 +64,19 @@ def console() -> Console:
     return PlainConsole()
 
 
+_is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
+
+
+@contextmanager
+def without_progress() -> Iterator[None]:
+    """Shows no progress while it lasts."""
+    before = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(before)
+
+
 @contextmanager
 def progress_bar(what: str, unit: str) -> Iterator[Report]:
     """A progress bar on the error stream, with the time that remains; where there is no terminal, a line every half minute."""
@@ -77,15 +91,15 @@ def progress_bar(what: str, unit: str) -> Iterator[Report]:
         words_column,
     )
     target = PlainConsole(stderr=True)
-    with Progress(*columns, console=target, disable=not target.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=target, disable=_is_quiet.get() or not target.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=None, words="")
-        told = time.monotonic()
+        shown = time.monotonic()
 
         def report(done: int, total: int, words: str = "") -> None:
-            nonlocal told
+            nonlocal shown
             bar.update(task, completed=done, total=total, words=words)
-            if not target.is_terminal and time.monotonic() - told > QUIET_SECONDS:
-                told = time.monotonic()
+            if not _is_quiet.get() and not target.is_terminal and time.monotonic() - shown > SILENT_SECONDS:
+                shown = time.monotonic()
                 line = f"{what}: {done} of {total} {unit} {words}".rstrip()
                 print(printable(line), file=sys.stderr, flush=True)
 

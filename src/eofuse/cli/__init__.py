@@ -4,8 +4,11 @@ import os
 import signal
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -56,7 +59,8 @@ def _run(argv: Sequence[str] | None) -> int:
     if rest:  # key=value words after an option
         arguments.overrides += rest
     try:
-        status: int = arguments.command(arguments)
+        with _quietly(arguments.quiet), _verbosely(arguments.verbose):
+            status: int = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # who read the output has seen enough
         _drop_output()
@@ -67,6 +71,43 @@ def _run(argv: Sequence[str] | None) -> int:
             raise DataError(f"can't be written: {explain(error).what}", where="the output") from None
         raise
     return status
+
+
+@contextmanager
+def _quietly(quiet: bool) -> Iterator[None]:
+    """Shows no progress."""
+    if not quiet:
+        yield
+        return
+    from eofuse.terminal import without_progress
+
+    with without_progress():
+        yield
+
+
+@contextmanager
+def _verbosely(verbose: bool) -> Iterator[None]:
+    """Shows what the command took, and where an error comes from."""
+    began = time.monotonic()
+    try:
+        yield
+    except Exception:
+        if verbose:
+            for line in traceback.format_exc().splitlines():
+                say(line)
+        raise
+    if verbose:
+        say(f"took {time.monotonic() - began:.1f} s{_most_memory()}")
+
+
+def _most_memory() -> str:
+    """The most memory that this process held at a time, in words; nothing where the system does not count it."""
+    if find_spec("resource") is None:
+        return ""
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
+    return f", {most / (1e6 if sys.platform == 'darwin' else 1e3):,.0f} MB of memory at most"
 
 
 def _open_streams() -> None:

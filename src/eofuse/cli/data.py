@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eofuse.cli.output import show
+from eofuse.cli.output import show, show_json
 from eofuse.errors import UsageError
 from eofuse.words import counted
 
@@ -56,6 +56,10 @@ def run_check(arguments: argparse.Namespace) -> int:
     with progress_bar("checking", "files") as progress:
         problems = check_path(arguments.path, arguments.workers, progress)
     errors = [problem for problem in problems if problem.severity == "error"]
+    if arguments.json:
+        warnings = len(problems) - len(errors)
+        show_json({"path": arguments.path, "errors": len(errors), "warnings": warnings, "problems": problems})
+        return 1 if errors else 0
     lines = [(each.severity, str(each)) for each in problems] if arguments.all else problem_lines(problems)
     for severity, line in lines:
         style = "red" if severity == "error" else "yellow"
@@ -147,15 +151,21 @@ def run_describe(arguments: argparse.Namespace) -> int:
     if not arguments.html and (arguments.split or arguments.target):
         raise UsageError("--split and --target are for the data card", fix="add --html FILE")
     store = open_store(arguments.store)
-    for part in description_tables(store, describe_store(store)):
-        console().print(part)
+    description = describe_store(store)
+    if arguments.json:
+        facts = {"store": arguments.store, "name": store.name, "patches": len(store), "simulated": store.simulated}
+        show_json(facts | {"patch_size": store.patch_size, **vars(description)})
+    else:
+        for part in description_tables(store, description):
+            console().print(part)
     if arguments.html:
         from eofuse.reports.data_card import data_card
         from eofuse.terminal import progress_bar
 
         with progress_bar("looking at", "patches") as progress:
             data_card(store, arguments.html, protocol=arguments.split, target=arguments.target, progress=progress)
-        show(arguments.html)
+        if not arguments.json:
+            show(arguments.html)
     return 0
 
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from eofuse.cli.output import show
+from eofuse.cli.output import show, show_json
 from eofuse.errors import UsageError
 from eofuse.words import counted
 
@@ -94,9 +94,13 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from eofuse.terminal import console, scores_tables
 
     scores = evaluate(arguments.run)
+    notes = [*open_run(arguments.run).notes(), *width_notes(scores)]
+    if arguments.json:
+        show_json({"run": arguments.run, "scores": scores, "notes": notes})
+        return 0
     for table in scores_tables(scores):
         console().print(table)
-    for note in [*open_run(arguments.run).notes(), *width_notes(scores)]:
+    for note in notes:
         show(f"note: {note}")
     return 0
 
@@ -142,26 +146,34 @@ def run_predict(arguments: argparse.Namespace) -> int:
             models, store, maps=arguments.maps, threshold=arguments.threshold, source=source, progress=progress
         )
     write_predictions(table, arguments.output)
-    missing = int((~table["predicted"]).sum())
-    show(f"predicted by {source}")
+    predicted = int(table["predicted"].sum())
+    missing = len(table) - predicted
+    notes = []
     if runs[0].is_simulated:
-        show("note: the model was trained on simulated data: its predictions say nothing about the Earth")
+        notes.append("the model was trained on simulated data: its predictions say nothing about the Earth")
     learned = int(table.loc[table["predicted"], "patch_id"].isin(learned_from(folders)).sum())
     if learned:
-        show(
-            f"note: {learned} of {counted(len(table) - missing, 'patch', 'patches')} were used in training or validation"
-        )
+        notes.append(f"{learned} of {counted(predicted, 'patch', 'patches')} were used in training or validation")
     if lacked := lacked_inputs(models[0], store):
-        told = ", ".join(f"{name} (in {count} of {len(table) - missing})" for name, count in lacked.items())
-        show(f"note: tokens stand for inputs that patches lack: {told}")
+        inputs = ", ".join(f"{name} (in {count} of {predicted})" for name, count in lacked.items())
+        notes.append(f"tokens stand for inputs that patches lack: {inputs}")
     if arguments.maps and (unplaced := unplaced_note(store)):
-        show(f"note: {unplaced}")
+        notes.append(unplaced)
+    has_boxes = any(entry["kind"] == "detection" for entry in runs[0].result["targets"])
+    if arguments.maps and len(models) > 1 and has_boxes:
+        notes.append(f"boxes are not averaged: those of {folders[0]} count")
+    if arguments.json:
+        files = {"output": arguments.output, "maps": arguments.maps}
+        counts = {"patches": len(table), "predicted": predicted, "used_in_training_or_validation": learned}
+        show_json({"predicted_by": source, **files, **counts, "notes": notes})
+        return 0
+    show(f"predicted by {source}")
+    for note in notes:
+        show(f"note: {note}")
     without = f"; {missing} of {len(table)} patches lack an input and have no prediction" if missing else ""
-    show(f"{arguments.output}: {counted(len(table) - missing, 'prediction')}{without}")
+    show(f"{arguments.output}: {counted(predicted, 'prediction')}{without}")
     if arguments.maps:
-        show(f"{arguments.maps}: maps of {counted(len(table) - missing, 'patch', 'patches')}")
-        if len(models) > 1 and any(entry["kind"] == "detection" for entry in runs[0].result["targets"]):
-            show(f"note: boxes are not averaged: those of {folders[0]} count")
+        show(f"{arguments.maps}: maps of {counted(predicted, 'patch', 'patches')}")
     return 0
 
 

@@ -1,7 +1,12 @@
-"""Lines of the command line on the terminal, whatever names stand in them."""
+"""What commands print: lines for people, whatever names stand in them, or JSON for programs."""
 
+import dataclasses
+import json
+import math
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from eofuse.words import printable
 
@@ -16,3 +21,28 @@ def say(words: str) -> None:
     with suppress(OSError, ValueError):
         line = printable(words).replace("\n", "\\n")
         print(f"eofuse: {line}", file=sys.stderr, flush=True)
+
+
+def show_json(values: Mapping[str, Any]) -> None:
+    """Prints a result as one JSON object.
+
+    Tables are lists of rows, dataclasses are objects, numbers that are not finite are null, and all characters are ASCII.
+    """
+    print(json.dumps(_plain(values), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it."""
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a DataFrame
+        return [_plain(row) for row in value.to_dict("records")]
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "tolist"):  # numbers and arrays of numpy
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

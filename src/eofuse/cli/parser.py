@@ -1,6 +1,7 @@
 """The words of the command line: every command and what may follow it."""
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -25,16 +26,30 @@ class _Parser(argparse.ArgumentParser):
 def make_parser() -> argparse.ArgumentParser:
     """Every command with its arguments, and the function that does it as `command`."""
     parser = _Parser(
-        prog="eofuse", description="Data-efficient, multimodal deep learning for Earth observation.", allow_abbrev=False
+        prog="eofuse",
+        usage="eofuse COMMAND … [-q | -v]",
+        description="Data-efficient, multimodal deep learning for Earth observation.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"eofuse {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    about = "one of these; eofuse COMMAND -h says more"
+    commands = parser.add_subparsers(prog="eofuse", metavar="COMMAND", required=True, help=about)
+    groups: dict[str, list[str]] = {}
 
     def command(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        added = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         added.set_defaults(command=function)
+        words = added.add_mutually_exclusive_group()
+        words.add_argument("-q", "--quiet", action="store_true", help="no progress; results, notes and errors only")
+        words.add_argument(
+            "-v", "--verbose", action="store_true", help="time and memory taken; a traceback with an error"
+        )
+        lines = textwrap.wrap(text, 100, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13)
+        groups.setdefault(group, []).extend(lines)
         return added
 
+    group = "data"
     add = command(
         "simulate", data.run_simulate, "write a simulated ben-ge folder, for first use and teaching, never for claims"
     )
@@ -52,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = command("check", data.run_check, "find every problem of a folder or store; exit code 1 if one is an error")
     add.add_argument("path", metavar="DIR", type=Path, help="a dataset's folder, a table's SPEC.yaml, or a store")
     add.add_argument("--all", action="store_true", help="each problem on a line, also many alike")
+    _json(add)
     _workers(add)
 
     add = command(
@@ -95,6 +111,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--split", choices=("scene", "blocks", "random", "published"), help="that the card looks at (default: scene)"
     )
     add.add_argument("--target", metavar="NAME", help="whose balance the card shows (default: the store's labels)")
+    _json(add)
 
     add = command("merge", data.run_merge, "make one store of several; goes on where an interrupted one stopped")
     add.add_argument("stores", metavar="STORE", type=Path, nargs="+", help="two or more stores")
@@ -137,6 +154,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--seed", type=int, default=0, help="of these draws (default: 0)")
 
+    group = "models"
     add = command("train", models.run_train, "train one recipe and test it")
     _recipe(add)
     add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
@@ -156,6 +174,7 @@ def make_parser() -> argparse.ArgumentParser:
         "evaluate", models.run_evaluate, "score a run on its test patches, with intervals and the constant predictor"
     )
     add.add_argument("run", metavar="RUN", type=Path)
+    _json(add)
 
     add = command(
         "attribute",
@@ -186,6 +205,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=0.5,
         help="probability from which one of several classes counts, score from which a box counts (default: 0.5)",
     )
+    _json(add)
 
     add = command(
         "suggest", models.run_suggest, "say which patches of a store to annotate next: a table and a contact sheet"
@@ -204,6 +224,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
 
+    group = "studies"
     add = command("study", models.run_study, "compare variants over seeds: leaderboard, tables, report")
     _recipe(add)
     add.add_argument("--to", metavar="STUDY", type=Path, help="the study's folder (default: studies/<name>)")
@@ -212,11 +233,18 @@ def make_parser() -> argparse.ArgumentParser:
 
     add = command("report", models.run_report, "write the report of a finished study again")
     add.add_argument("study", metavar="STUDY", type=Path)
+    parser.epilog = "\n\n".join("\n".join([f"{title}:", *lines]) for title, lines in groups.items())
     return parser
 
 
 def _workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", metavar="N", type=_positive, help="processes at a time (default: one a core)")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="the result as one JSON object, and nothing else on the output"
+    )
 
 
 def _joining(parser: argparse.ArgumentParser) -> None:
