@@ -19,15 +19,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack
-from eofuse.data.simulate import simulate
 from eofuse.data.store import Store
+from eofuse.data.store.pack import pack
 from eofuse.learning.augment import PRESETS
 from eofuse.learning.fitting import supervised
 from eofuse.learning.loop import make_optimizer, open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
 from eofuse.models.model import build_model
+from eofuse.simulation import simulate
 
 LIMITS = {"light": 1.10, "strong": 1.35}
 

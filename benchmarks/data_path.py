@@ -33,10 +33,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from safetensors.numpy import load, save
 
 from eofuse.data.loading import Loader
-from eofuse.data.pack import pack
-from eofuse.data.simulate import simulate
 from eofuse.data.store import Store
+from eofuse.data.store.pack import pack
 from eofuse.modalities import SENTINEL1, SENTINEL2
+from eofuse.simulation import simulate
 
 SENSORS = ("s2", "s1")
 Gather = Callable[[np.ndarray], object]

@@ -23,8 +23,7 @@ import torch
 from torch.nn import functional
 
 from eofuse.config import parse_options
-from eofuse.data.pack import pack
-from eofuse.data.simulate import simulate
+from eofuse.data.store.pack import pack
 from eofuse.data.targets import IGNORE
 from eofuse.learning.curves import Curves
 from eofuse.learning.fitting import rows_of_step, supervised
@@ -32,6 +31,7 @@ from eofuse.learning.loop import TrainOptions, fit, make_optimizer, open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
 from eofuse.models.model import build_model
+from eofuse.simulation import simulate
 
 
 def main() -> None:

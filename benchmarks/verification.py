@@ -21,12 +21,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import itertools
 
 from eofuse import recipe as recipes
-from eofuse.data import verified
-from eofuse.data.pack import pack
-from eofuse.data.simulate import simulate
-from eofuse.data.store import open_store, open_to_check
+from eofuse.data.store import open_store, open_to_check, verified
+from eofuse.data.store.pack import pack
 from eofuse.learning.facts import DATA_FILE, read_facts
 from eofuse.processes import usable_cores
+from eofuse.simulation import simulate
 
 PATCHES: dict[str, int] = {}
 """Training patches, as a run counted them."""

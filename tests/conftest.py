@@ -103,7 +103,7 @@ def ben_real_40(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def planted_store(tmp_path_factory: pytest.TempPathFactory):
     """120 patches of 16 pixels in 24 scenes; the column `label` is visible in Sentinel-1 only."""
-    from eofuse.data.pack import pack_source
+    from eofuse.data.store.pack import pack_source
     from fake_source import PlantedSource
 
     return pack_source(PlantedSource(patches=120), tmp_path_factory.mktemp("planted") / "planted.store", workers=1)

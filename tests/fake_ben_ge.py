@@ -16,8 +16,8 @@ import pandas as pd
 import rasterio
 from rasterio import warp
 
-from eofuse.data.sources.clc import CLC19, CLC43, group_labels
-from eofuse.data.sources.identifiers import season_of
+from eofuse.data.sources.ben_ge.clc import CLC19, CLC43, group_labels
+from eofuse.data.sources.ben_ge.identifiers import season_of
 from eofuse.modalities import CLIMATE_ZONE, SENTINEL2, WEATHER, WORLDCOVER
 
 EPSG = 32633

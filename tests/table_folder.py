@@ -6,7 +6,7 @@ import rasterio
 import yaml
 from affine import Affine
 
-from eofuse.data.sources.table import open_table_spec
+from eofuse.data.sources.table.source import open_table_spec
 
 
 class TableFolder:

@@ -22,6 +22,7 @@ ALLOWED = {
     "registry": {"errors"},
     "modalities": {"errors"},
     "config": {"errors"},
+    "simulation": {"modalities", "errors", "locks", "processes"},
     "data": {"modalities", "config", "errors", "files", "records", "processes", "locks"},
     "evaluation": {"errors"},
     "models": {"modalities", "config", "errors", "files", "records"},
@@ -56,6 +57,7 @@ ALLOWED = {
         "inference",
         "learning",
         "data",
+        "simulation",
         "errors",
     },
 }

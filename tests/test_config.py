@@ -172,8 +172,8 @@ ODD = [
 
 
 def test_no_odd_value_of_any_key_shows_a_library():
-    import eofuse.data.cut
-    import eofuse.data.sources.table_spec
+    import eofuse.data.sources.table.spec
+    import eofuse.data.store.cut
     import eofuse.recipe  # noqa: F401 (all options are loaded)
 
     for kind in every_group():

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from eofuse.config import parse_yaml, read_yaml
 from eofuse.data.boxes import read_coco
 from eofuse.data.reading.rasters import inspect_raster, reading_environment
-from eofuse.data.sources.raster import read_band
-from eofuse.data.sources.table_file import read_table_file, to_numbers
-from eofuse.data.sources.table_geometry import geometry_places
+from eofuse.data.sources.ben_ge.bands import read_band
+from eofuse.data.sources.table.file import read_table_file, to_numbers
+from eofuse.data.sources.table.geometry import geometry_places
 from eofuse.errors import DataError, UsageError
 from eofuse.files import parse_json, read_json
 from eofuse.limits import LIMITS, RASTER

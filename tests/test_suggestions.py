@@ -10,8 +10,8 @@ import pytest
 
 import eofuse
 from eofuse.cli import main
-from eofuse.data.pack import pack_source
 from eofuse.data.store import Store, open_store
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.annotation import rank
 from eofuse.learning.preparation import prepare

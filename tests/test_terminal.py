@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from eofuse.data.describe import describe_store
-from eofuse.data.pack import pack_source
+from eofuse.data.card.describe import describe_store
+from eofuse.data.store.pack import pack_source
 from eofuse.terminal import description_tables, scores_tables
 from eofuse.words import counted
 from fake_source import GREENNESS, FakeSource

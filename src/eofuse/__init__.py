@@ -34,16 +34,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from eofuse.data.combine import append as append
-    from eofuse.data.combine import merge as merge
-    from eofuse.data.cut import cut as cut
-    from eofuse.data.describe import describe_store as describe_store
+    from eofuse.data.card.describe import describe_store as describe_store
     from eofuse.data.download import download as download
-    from eofuse.data.init import init as init
-    from eofuse.data.pack import pack as pack
-    from eofuse.data.selection import subset as subset
-    from eofuse.data.simulate import simulate as simulate
+    from eofuse.data.specs.init import init as init
     from eofuse.data.store import open_store as open_store
+    from eofuse.data.store.combine import append as append
+    from eofuse.data.store.combine import merge as merge
+    from eofuse.data.store.cut import cut as cut
+    from eofuse.data.store.pack import pack as pack
+    from eofuse.data.store.subset import subset as subset
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.evaluate import evaluate as evaluate
@@ -53,32 +52,33 @@ if TYPE_CHECKING:
     from eofuse.recipe import train as train
     from eofuse.reports.data_card import data_card as data_card
     from eofuse.reports.figures.patch import show_patch as show_patch
+    from eofuse.simulation import simulate as simulate
     from eofuse.suggestions import suggest as suggest
     from eofuse.trained import open_run as open_run
     from eofuse.trained import open_study as open_study
 
 _ROOMS = {
-    "append": "eofuse.data.combine",
+    "append": "eofuse.data.store.combine",
     "attribute": "eofuse.learning.attribution",
-    "cut": "eofuse.data.cut",
+    "cut": "eofuse.data.store.cut",
     "data_card": "eofuse.reports.data_card",
-    "describe_store": "eofuse.data.describe",
+    "describe_store": "eofuse.data.card.describe",
     "download": "eofuse.data.download",
     "evaluate": "eofuse.learning.evaluate",
-    "merge": "eofuse.data.combine",
-    "init": "eofuse.data.init",
+    "merge": "eofuse.data.store.combine",
+    "init": "eofuse.data.specs.init",
     "open_run": "eofuse.trained",
     "open_store": "eofuse.data.store",
     "open_study": "eofuse.trained",
-    "pack": "eofuse.data.pack",
+    "pack": "eofuse.data.store.pack",
     "predict_store": "eofuse.inference.predict",
     "pretrain": "eofuse.recipe",
     "resume": "eofuse.recipe",
     "show_patch": "eofuse.reports.figures.patch",
-    "simulate": "eofuse.data.simulate",
+    "simulate": "eofuse.simulation",
     "study": "eofuse.recipe",
     "suggest": "eofuse.suggestions",
-    "subset": "eofuse.data.selection",
+    "subset": "eofuse.data.store.subset",
     "train": "eofuse.recipe",
 }
 

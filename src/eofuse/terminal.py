@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from eofuse.data.describe import Description
+from eofuse.data.card.describe import Description
 from eofuse.data.scenes import Scenes
 from eofuse.data.splits import Leakage
 from eofuse.data.store import Store

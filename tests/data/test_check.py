@@ -6,7 +6,7 @@ import rasterio
 
 from eofuse.data.check import check_source
 from eofuse.data.problems import Problem, errors_first, problem_lines
-from eofuse.data.sources.ben_ge import open_ben_ge
+from eofuse.data.sources.ben_ge.source import open_ben_ge
 from eofuse.errors import DataError
 from fake_ben_ge import edit_table, write_ben_ge
 

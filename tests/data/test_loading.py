@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eofuse.data.card.statistics import channel_moments
 from eofuse.data.loading import Loader, balancing_weights, in_order, read_ahead, sampled_rows, shuffled_rows
-from eofuse.data.pack import pack_source
-from eofuse.data.statistics import channel_moments
+from eofuse.data.store.pack import pack_source
 from eofuse.data.targets import make_target
 from eofuse.errors import UsageError
 from fake_source import FakeSource

@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 
 from eofuse.config import parse_options
-from eofuse.data.card import look_at
-from eofuse.data.combine import append, merge
-from eofuse.data.describe import describe_store
-from eofuse.data.findings import findings
-from eofuse.data.pack import pack, pack_source
+from eofuse.data.card.card import look_at
+from eofuse.data.card.describe import describe_store
+from eofuse.data.card.findings import findings
 from eofuse.data.scenes import Scenes, scenes_of, units, with_kinds
-from eofuse.data.selection import subset
 from eofuse.data.splits import SplitOptions, leakage, make_split
 from eofuse.data.store import STORE_FILE, open_store
+from eofuse.data.store.combine import append, merge
+from eofuse.data.store.pack import pack, pack_source
+from eofuse.data.store.subset import subset
 from eofuse.evaluation.evidence import EVIDENCE, to_columns
 from eofuse.learning.evaluate import to_predictions
 from eofuse.learning.options import RunOptions

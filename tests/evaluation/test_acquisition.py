@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eofuse.data.subsets import LabelOptions
+from eofuse.data.splits.subsets import LabelOptions
 from eofuse.errors import UsageError
 from eofuse.evaluation.acquisition import (
     METHODS,

@@ -13,10 +13,10 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from eofuse.data.boxes import read_geojson
-from eofuse.data.georeference import set_grids
-from eofuse.data.pack import pack_source
 from eofuse.data.reading.grid import Grid
 from eofuse.data.store import Store, Window
+from eofuse.data.store.georeference import set_grids
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.maps import MapFolder
 from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions

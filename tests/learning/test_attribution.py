@@ -10,7 +10,7 @@ from rich.console import Console
 
 from eofuse.cli import main
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.learning import attribution as attributions
 from eofuse.learning import run as runs
 from eofuse.learning import without as absences

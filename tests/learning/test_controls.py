@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
+from eofuse.data.store.pack import pack_source
 from eofuse.data.targets import IGNORE
 from eofuse.learning.controls import constant_control, frozen_random_control
 from eofuse.learning.controls.linear import Linear, LinearHeads
@@ -56,7 +56,7 @@ def test_a_control_is_the_same_each_time(recipe, tmp_path):
 
 
 def test_multi_label_controls_give_a_probability_for_each_class(ben_real_40, recipe, tmp_path):
-    from eofuse.data.pack import pack
+    from eofuse.data.store.pack import pack
 
     store = pack(ben_real_40, tmp_path / "real.store", workers=1)
     values = {**recipe, "data": {"store": str(store.path), "crop": 32}, "task": {"target": "clc19"}, "inputs": ["s2"]}

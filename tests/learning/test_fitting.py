@@ -8,8 +8,8 @@ import pytest
 from eofuse import recipe as recipes
 from eofuse.cli import main
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.learning import run as runs
 from eofuse.learning.controls import frozen_random_control

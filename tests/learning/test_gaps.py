@@ -7,7 +7,7 @@ import torch
 
 from eofuse.config import merge, parse_options
 from eofuse.data.loading import Loader
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError
 from eofuse.inference.predict import loader_for, predict_store
 from eofuse.learning import run as runs

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.data.targets import TargetOptions, make_target
 from eofuse.errors import UsageError
 from eofuse.learning.leaks import copied_channel, copied_patches, near_copies

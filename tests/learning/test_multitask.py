@@ -6,7 +6,7 @@ import pytest
 
 from eofuse import recipe as recipes
 from eofuse.config import parse_options
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare

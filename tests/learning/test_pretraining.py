@@ -16,9 +16,9 @@ import torch
 from eofuse import recipe as recipes
 from eofuse.cli import main
 from eofuse.config import merge, parse_options, write_yaml
-from eofuse.data.pack import pack_source
 from eofuse.data.splits import make_split
 from eofuse.data.store import Store
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.pretraining import METHODS, PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining import monitoring as watching

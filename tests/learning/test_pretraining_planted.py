@@ -8,8 +8,8 @@ from sklearn.preprocessing import StandardScaler
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
 from eofuse.data.splits import make_split
+from eofuse.data.store.pack import pack_source
 from eofuse.learning.pretraining import PretrainingOptions
 from eofuse.learning.pretraining.monitoring import embeddings
 from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled

@@ -6,7 +6,7 @@ import torch
 
 from eofuse import recipe as recipes
 from eofuse.config import parse_options
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.learning.pretraining import PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.masked import Masked, draw_hidden_tokens
 from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled

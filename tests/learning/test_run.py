@@ -16,8 +16,8 @@ import torch
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
 from eofuse.data.store import open_store
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.calibration import scale
 from eofuse.files import temporary_of

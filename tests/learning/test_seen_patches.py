@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options, write_yaml
-from eofuse.data.identity import digests_of
+from eofuse.data.splits.identity import digests_of
 from eofuse.data.store import Store
 from eofuse.data.targets import make_target
 from eofuse.errors import UsageError

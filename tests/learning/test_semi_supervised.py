@@ -9,7 +9,7 @@ import torch
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import UsageError
 from eofuse.learning.fitting import rows_of_step, supervised
 from eofuse.learning.options import RunOptions

@@ -5,7 +5,7 @@ import pytest
 
 from eofuse import recipe as recipes
 from eofuse.data.loading import Loader
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import UsageError
 from eofuse.inference.predict import predict_store
 from eofuse.learning.augment import AugmentOptions, make_augmentation

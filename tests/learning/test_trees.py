@@ -5,7 +5,7 @@ import pytest
 
 from eofuse.config import merge, parse_options
 from eofuse.data.loading import Loader
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.learning.controls import gradient_boosting_control, random_forest_control, trees
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file
@@ -106,7 +106,7 @@ def test_trees_are_fitted_once_more_on_validation_patches_too(control, store, tm
 
 
 def test_several_labels_have_a_probability_each(ben_real_40, tmp_path):
-    from eofuse.data.pack import pack
+    from eofuse.data.store.pack import pack
 
     store = pack(ben_real_40, tmp_path / "real.store", modalities=["s1", "season"], workers=1)
     probabilities = np.array(

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from fake_store import CROPS, DRONE, THERMAL, FakeStore
 
-from eofuse.data.pack import pack, pack_source
 from eofuse.data.store import Store
+from eofuse.data.store.pack import pack, pack_source
 from eofuse.errors import UsageError
 from eofuse.modalities import (
     BEN_GE_MODALITIES,

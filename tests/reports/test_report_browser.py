@@ -12,8 +12,8 @@ import pytest
 from fake_store import FakeStore
 from fake_study import VARIANTS, write_study
 
-from eofuse.data.pack import pack_source
 from eofuse.data.store import Store
+from eofuse.data.store.pack import pack_source
 from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1
 from eofuse.reports.data_card import data_card
 from eofuse.reports.html import write_report

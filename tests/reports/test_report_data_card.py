@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import eofuse
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2
 from eofuse.reports import data_card

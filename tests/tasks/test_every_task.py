@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import UsageError
 from eofuse.evaluation.evidence import EVIDENCE
 from eofuse.learning import run as runs

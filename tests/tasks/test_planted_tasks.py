@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eofuse.config import merge, parse_options
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.learning import run as runs
 from eofuse.learning.options import RunOptions
 from fake_source import MappedSource

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eofuse.config import parse_options
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.data.targets import TargetOptions, make_target
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.options import RunOptions

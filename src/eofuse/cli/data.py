@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def run_simulate(arguments: argparse.Namespace) -> int:
     """Does `eofuse simulate`."""
-    from eofuse.data.simulate import simulate
+    from eofuse.simulation import simulate
     from eofuse.terminal import progress_bar
 
     with progress_bar("simulating", "patches") as progress:
@@ -72,7 +72,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 def run_init(arguments: argparse.Namespace) -> int:
     """Does `eofuse init`."""
-    from eofuse.data.init import init
+    from eofuse.data.specs.init import init
 
     done = init(arguments.path, arguments.output)
     show(done.spec)
@@ -88,7 +88,7 @@ def run_init(arguments: argparse.Namespace) -> int:
 
 def run_pack(arguments: argparse.Namespace) -> int:
     """Does `eofuse pack`."""
-    from eofuse.data.pack import pack
+    from eofuse.data.store.pack import pack
     from eofuse.terminal import progress_bar
 
     names = arguments.modalities.split(",") if arguments.modalities else None
@@ -117,7 +117,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
 
 def run_cut(arguments: argparse.Namespace) -> int:
     """Does `eofuse cut`."""
-    from eofuse.data.cut import cut
+    from eofuse.data.store.cut import cut
     from eofuse.terminal import progress_bar
 
     with progress_bar("cutting", "patches") as progress:
@@ -144,7 +144,7 @@ def run_cut(arguments: argparse.Namespace) -> int:
 
 def run_describe(arguments: argparse.Namespace) -> int:
     """Does `eofuse describe`."""
-    from eofuse.data.describe import describe_store
+    from eofuse.data.card.describe import describe_store
     from eofuse.data.store import open_store
     from eofuse.terminal import console, description_tables
 
@@ -171,7 +171,7 @@ def run_describe(arguments: argparse.Namespace) -> int:
 
 def run_merge(arguments: argparse.Namespace) -> int:
     """Does `eofuse merge`."""
-    from eofuse.data.combine import merge
+    from eofuse.data.store.combine import merge
     from eofuse.terminal import progress_bar
 
     with progress_bar("merging", "patches") as progress:
@@ -190,7 +190,7 @@ def run_merge(arguments: argparse.Namespace) -> int:
 
 def run_append(arguments: argparse.Namespace) -> int:
     """Does `eofuse append`."""
-    from eofuse.data.combine import append
+    from eofuse.data.store.combine import append
     from eofuse.terminal import progress_bar
 
     with progress_bar("appending", "patches") as progress:
@@ -207,7 +207,7 @@ def run_append(arguments: argparse.Namespace) -> int:
 
 def run_subset(arguments: argparse.Namespace) -> int:
     """Does `eofuse subset`."""
-    from eofuse.data.selection import read_ids, subset
+    from eofuse.data.store.subset import read_ids, subset
     from eofuse.terminal import progress_bar
 
     with progress_bar("copying", "patches") as progress:

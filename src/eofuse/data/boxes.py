@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from eofuse.data.georeference import corners, grid_of, has_grid
 from eofuse.data.store import Window
+from eofuse.data.store.georeference import corners, grid_of, has_grid
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import read_json
 
@@ -177,7 +177,7 @@ def read_geojson(
 
     Args:
         path: the file.
-        index: of the patches, with `patch_id`, and for coordinates on the map the columns of `eofuse.data.georeference`.
+        index: of the patches, with `patch_id`, and for coordinates on the map the columns of `eofuse.data.store.georeference`.
         patch_size: height and width of the patches.
         class_property: property of the features that names the class.
         classes: names of the classes wanted, in the order of their numbers; all, sorted, by default.

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.doors import SPEC_SUFFIXES, wrong_door
-from eofuse.data.gaps import empty_bands, empty_channels, may_have_empty_bands
-from eofuse.data.georeference import has_grid, misplaced, unplaced
 from eofuse.data.problems import Problem, errors_first
-from eofuse.data.series import require_series
 from eofuse.data.sources import Source
-from eofuse.data.sources.ben_ge import CORNER_TOLERANCE_PIXELS, BenGeSource, open_ben_ge
-from eofuse.data.sources.table import open_table_spec
+from eofuse.data.sources.ben_ge.source import CORNER_TOLERANCE_PIXELS, BenGeSource, open_ben_ge
+from eofuse.data.sources.table.source import open_table_spec
 from eofuse.data.store import STORE_FILE, Store, open_to_check
+from eofuse.data.store.gaps import empty_bands, empty_channels, may_have_empty_bands
+from eofuse.data.store.georeference import has_grid, misplaced, unplaced
+from eofuse.data.store.series import require_series
 from eofuse.errors import DataError
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, WORLDCOVER, Kind, Modality
 from eofuse.processes import in_processes, usable_cores

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from eofuse.data.gaps import empty_channels, may_have_empty_bands
 from eofuse.data.loading import Batch, in_order
 from eofuse.data.store import SAMPLE_KEYS, Window
+from eofuse.data.store.gaps import empty_channels, may_have_empty_bands
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.inference.columns import Array, columns, decide, pixels_with_data
 from eofuse.inference.ensemble import AnyPath, Ensemble, load_ensemble

@@ -3,9 +3,8 @@
 import numpy as np
 from rasterio.errors import CRSError
 
-from eofuse.data import georeference
 from eofuse.data.reading.grid import Grid, transform_places
-from eofuse.data.store import Store, Window
+from eofuse.data.store import Store, Window, georeference
 from eofuse.errors import DataError
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 
 from eofuse import __version__
-from eofuse.data.gaps import presence
 from eofuse.data.loading import Loader, Rows, in_order
 from eofuse.data.store import Store
+from eofuse.data.store.gaps import presence
 from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing, sha256, write_text
 from eofuse.inference.columns import Array, columns, decide, pixels_with_data

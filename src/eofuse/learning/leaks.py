@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
-from eofuse.data.identity import identities
 from eofuse.data.scenes import units
-from eofuse.data.series import known_values
+from eofuse.data.splits.identity import identities
 from eofuse.data.store import Rows, Store
+from eofuse.data.store.series import known_values
 from eofuse.data.targets import Target, canonical_name
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality

@@ -1,7 +1,7 @@
 """What weights have learned from: `History`, which a model's file carries, so that it travels with every copy of it.
 
 A history has an entry for each training, of the model itself and of all from whose weights it started: inputs, targets and patches,
-by digest (see `eofuse.data.identity`), with what each was used for. Where weights say nothing of that, it has an entry without
+by digest (see `eofuse.data.splits.identity`), with what each was used for. Where weights say nothing of that, it has an entry without
 patches: what they learned from is not known.
 """
 
@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.config import read_yaml
-from eofuse.data.identity import Digests, Identities, digests_of, identities
 from eofuse.data.loading import Rows
+from eofuse.data.splits.identity import Digests, Identities, digests_of, identities
 from eofuse.data.store import Store
 from eofuse.errors import EofuseError
 from eofuse.files import read_json

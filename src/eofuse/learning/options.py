@@ -5,9 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from eofuse.config import Options
-from eofuse.data.gaps import EmptyBands
 from eofuse.data.splits import SplitOptions
-from eofuse.data.subsets import LabelOptions
+from eofuse.data.splits.subsets import LabelOptions
+from eofuse.data.store.gaps import EmptyBands
 from eofuse.learning.augment import AugmentOptions
 from eofuse.learning.loop import TrainOptions
 from eofuse.learning.semi_supervised import UnlabelledOptions

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from eofuse.data.gaps import has_required, lacking, presence, requirement
 from eofuse.data.loading import Loader, Rows
 from eofuse.data.scenes import Scenes, scenes_of, units
 from eofuse.data.splits import Leakage, buffer_words, leakage, make_split
+from eofuse.data.splits.subsets import first_in_order, label_subset
 from eofuse.data.store import Store, Window
-from eofuse.data.subsets import first_in_order, label_subset
+from eofuse.data.store.gaps import has_required, lacking, presence, requirement
 from eofuse.data.targets import canonical_name
 from eofuse.data.targets.base import WHOLE_PATCH
 from eofuse.errors import DataError, UsageError, did_you_mean
@@ -77,7 +77,7 @@ class Prepared:
         present: which patches have which input, (patches,) by name.
         excluded: patches left out, by reason.
         reasons: why a patch was left out, None for the others, (patches,).
-        lacking: what those lack that lack an input, with their number (see `eofuse.data.gaps.lacking`).
+        lacking: what those lack that lack an input, with their number (see `eofuse.data.store.gaps.lacking`).
         leakage: of the rows used.
         window: pixels that are used, None for all.
         annotations: digests of the files with boxes or an order of labels.

@@ -27,8 +27,8 @@ import torch
 
 from eofuse.config import OptionsType, parse_options, read_yaml, write_yaml
 from eofuse.data.doors import describe_path
-from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store, open_store
+from eofuse.data.store.gaps import left_out_words
 from eofuse.errors import DataError, UsageError
 from eofuse.files import is_empty, write_text
 from eofuse.learning.cautions import run_cautions, temperature_notes

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from eofuse.data.identity import Identities, far_apart, identities, mixed, overlaps
 from eofuse.data.loading import Rows
+from eofuse.data.splits.identity import Identities, far_apart, identities, mixed, overlaps
 from eofuse.data.store import Store
 from eofuse.data.targets import Target
 from eofuse.errors import UsageError

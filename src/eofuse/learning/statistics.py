@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from eofuse.data.card.statistics import PIECES, channel_moments, channel_quantiles
 from eofuse.data.loading import Loader, Rows
-from eofuse.data.statistics import PIECES, channel_moments, channel_quantiles
 from eofuse.errors import DataError
 from eofuse.modalities import Modality
 from eofuse.models.encoders import EncoderOptions

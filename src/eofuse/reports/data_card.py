@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eofuse.data.card import DataCard, look_at
-from eofuse.data.duplicates import Duplicates
-from eofuse.data.findings import Finding, findings
-from eofuse.data.scan import Scan
+from eofuse.data.card.card import DataCard, look_at
+from eofuse.data.card.duplicates import Duplicates
+from eofuse.data.card.findings import Finding, findings
+from eofuse.data.card.scan import Scan
 from eofuse.data.scenes import scenes_of
 from eofuse.data.splits import PARTS, Protocol
 from eofuse.data.store import Store

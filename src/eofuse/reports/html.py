@@ -8,8 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from eofuse.data.gaps import left_out_words
 from eofuse.data.store import Store
+from eofuse.data.store.gaps import left_out_words
 from eofuse.files import write_text
 from eofuse.reports import wording
 from eofuse.reports.answer import cautions

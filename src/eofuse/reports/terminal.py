@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from eofuse.data.gaps import left_out_words
+from eofuse.data.store.gaps import left_out_words
 from eofuse.reports.cautions import caution_sentences
 from eofuse.reports.questions import answers
 from eofuse.reports.tables import LeaderboardRow, leaderboard_rows, words

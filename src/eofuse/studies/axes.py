@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from eofuse.config import Options
-from eofuse.data.subsets import Amount, check_amount
+from eofuse.data.splits.subsets import Amount, check_amount
 from eofuse.errors import UsageError, did_you_mean
 
 

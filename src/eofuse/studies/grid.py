@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eofuse.data.subsets import Amount
+from eofuse.data.splits.subsets import Amount
 from eofuse.learning.augment import AugmentOptions
 from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import RunOptions

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from eofuse.data.splits.subsets import Amount
 from eofuse.data.store import Store
-from eofuse.data.subsets import Amount
 from eofuse.errors import UsageError
 from eofuse.learning.annotation import MOST_PICKS
 from eofuse.learning.preparation import prepare

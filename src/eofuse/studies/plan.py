@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eofuse.config import Options, merge, parse_options
-from eofuse.data.gaps import requirement
-from eofuse.data.subsets import Amount
+from eofuse.data.splits.subsets import Amount
+from eofuse.data.store.gaps import requirement
 from eofuse.data.targets import TargetOptions
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.learning.options import RunOptions

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from eofuse.config import write_yaml
-from eofuse.data.gaps import has_required
 from eofuse.data.store import Store, open_store
+from eofuse.data.store.gaps import has_required
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import is_empty, remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities

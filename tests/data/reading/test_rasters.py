@@ -7,10 +7,10 @@ from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.shutil import copy
 
-from eofuse.data.cut import cut
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.rasters import PlacedRaster, inspect_raster, read_on, reading_environment
-from eofuse.data.sources.table import open_table_spec
+from eofuse.data.sources.table.source import open_table_spec
+from eofuse.data.store.cut import cut
 from eofuse.errors import DataError
 
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_200_000)

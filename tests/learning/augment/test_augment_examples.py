@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.learning.augment import AugmentOptions
 from eofuse.learning.augment.examples import example_draws
 from eofuse.reports.figures.patch import show_augmented

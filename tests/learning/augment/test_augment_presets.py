@@ -9,7 +9,7 @@ from fake_batch import KINDS, MODALITIES, fake_batch
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options, read_yaml
-from eofuse.data.pack import pack_source
+from eofuse.data.store.pack import pack_source
 from eofuse.errors import UsageError
 from eofuse.learning.augment import PRESETS, AugmentOptions, make_augmentation
 from eofuse.learning.options import RunOptions

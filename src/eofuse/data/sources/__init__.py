@@ -1,6 +1,6 @@
 """Readers of foreign layouts, a file each; all give the same stream of samples.
 
-`Source` is what `eofuse.data.pack` takes.
+`Source` is what `eofuse.data.store.pack` takes.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ import pandas as pd
 
 from eofuse.data.problems import Problem
 from eofuse.data.store import Store
-from eofuse.data.verify import require_undamaged
+from eofuse.data.store.verify import require_undamaged
 from eofuse.errors import DataError
 from eofuse.modalities import Kind, Modality
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eofuse.data.sources.clc import CLC19, CLC43
+from eofuse.data.sources.ben_ge.clc import CLC19, CLC43
 from eofuse.data.store import Store
 from eofuse.data.targets.base import Target
 from eofuse.errors import UsageError

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eofuse.data.gaps import has_required, presence
 from eofuse.data.loading import Loader, Rows
 from eofuse.data.splits import buffer_words, make_split
 from eofuse.data.store import Store
+from eofuse.data.store.gaps import has_required, presence
 from eofuse.errors import DataError
 from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.preparation import describe_parts, flagged_patches

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import MaxNLocator
 
-from eofuse.data.series import known_values
 from eofuse.data.store import Store
+from eofuse.data.store.series import known_values
 from eofuse.modalities import Kind, Modality
 from eofuse.reports.figures.style import QUIET, RULE, VARIANT_COLOURS
 

@@ -1,0 +1,1 @@
+"""Folders of ben-ge and BigEarthNet."""

@@ -1,0 +1,1 @@
+"""Scenes of rasters and polygons, cut into patches."""

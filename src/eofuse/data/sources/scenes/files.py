@@ -1,0 +1,177 @@
+"""Which files make up each scene of a spec: found, looked at, matched to channels and placed on the scene's grid."""
+
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.matching import band_names, match_files, place_raster, same_grid
+from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
+from eofuse.data.reading.resampling import Method
+from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
+from eofuse.data.sources.scenes.spec import LayerSpec, SceneSpec, describe_layer, known_modality
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.modalities import Modality
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene: its grid and, by modality, its files or polygons."""
+
+    name: str
+    grid: Grid
+    content: dict[str, tuple[PlacedRaster, ...] | Polygons]
+
+
+def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
+    """Names of the scenes for which the reference has a file, or of those that the spec lists.
+
+    Raises:
+        DataError: if no file is like the pattern of the reference.
+        UsageError: if the spec names a scene that is not there.
+    """
+    name = spec.reference_name
+    layer = spec.modalities[name]
+    pattern = str(layer.files)
+    if "{channel}" in pattern:
+        pattern = pattern.replace("{channel}", _channels_of_pattern(name, layer)[0])
+    first, *rest = (re.escape(part) for part in pattern.split("{scene}"))
+    expression = re.compile(first + "(?P<scene>[^/]+?)" + "(?P=scene)".join(rest))
+    wildcard = "*".join(glob.escape(part) for part in pattern.split("{scene}"))
+    paths = (path.relative_to(root).as_posix() for path in root.glob(wildcard))
+    found = sorted(match["scene"] for path in paths if (match := expression.fullmatch(path)))
+    if not found:
+        raise DataError(f"no file is like {pattern}", where=root, fix=f"correct modalities.{name}.files or root")
+    for scene in spec.scenes or ():
+        if scene not in found:
+            raise UsageError(f"there is no scene '{scene}'", where="scenes", fix=did_you_mean(scene, found))
+    for other, settings in spec.modalities.items():
+        for scene in settings.add if isinstance(settings.add, Mapping) else ():
+            if scene not in found:
+                fix = did_you_mean(scene, found)
+                raise UsageError(f"there is no scene '{scene}'", where=f"modalities.{other}.add", fix=fix)
+    return list(spec.scenes or found)
+
+
+def _channels_of_pattern(name: str, layer: LayerSpec) -> tuple[str, ...]:
+    """Channels with a file each."""
+    known = known_modality(name, layer)
+    if layer.channels is None and known is None:
+        raise UsageError("the pattern has {channel}", where=f"modalities.{name}", fix="list the channels")
+    return layer.channels or (known.channel_names if known else ())
+
+
+def _files(name: str, layer: LayerSpec, root: Path, scene: str) -> list[RasterFile]:
+    pattern = str(layer.files).replace("{scene}", scene)
+    if "{channel}" not in pattern:
+        return [_inspect(root / pattern, scene, name)]
+    channels = _channels_of_pattern(name, layer)
+    return [_inspect(root / pattern.replace("{channel}", channel), scene, name) for channel in channels]
+
+
+def _inspect(path: Path, scene: str, name: str) -> RasterFile:
+    """Looks at a file, which must be georeferenced."""
+    where = f"scene {scene}, {name}, {path}"
+    if not path.is_file():
+        fix = "add the file, or list the scenes that have it under `scenes`, cut the others without it and `eofuse merge` the stores"
+        raise DataError("file missing", where=where, fix=fix)
+    file = inspect_raster(path, where)
+    if not file.grid.crs:
+        fix = "georeference the file, or put a .prj file with the reference system beside it"
+        raise DataError("has no coordinate reference system", where=where, fix=fix)
+    return file
+
+
+def resolve_scenes(
+    spec: SceneSpec, root: Path, names: Sequence[str]
+) -> tuple[list[Scene], list[Modality], dict[str, dict[str, Method]]]:
+    """Every scene with its files, the modalities as stored, and by modality how it is resampled in the scenes where it is.
+
+    Call it within `reading_environment()`.
+
+    Raises:
+        DataError: if a file is missing or not what it should be.
+        UsageError: if the spec contradicts itself or the files.
+    """
+    modalities: dict[str, Modality] = {}
+    resampled: dict[str, dict[str, Method]] = {}
+    scenes: list[Scene] = []
+    shared: dict[tuple[str, str], list[RasterFile]] = {}
+    for scene in names:
+        files: dict[str, list[RasterFile]] = {}
+        for name, layer in spec.modalities.items():
+            if layer.files is not None:
+                key = (name, scene if "{scene}" in layer.files else "")
+                if key not in shared:
+                    shared[key] = _files(name, layer, root, scene)
+                files[name] = shared[key] if key[1] == "" else shared.pop(key)
+        for name, layer in spec.modalities.items():
+            if name not in modalities:
+                modalities[name] = _modality(name, layer, files.get(name, []))
+        grid = same_grid(files[spec.reference_name])
+        content: dict[str, tuple[PlacedRaster, ...] | Polygons] = {}
+        for name, layer in spec.modalities.items():
+            if layer.polygons is not None:
+                content[name] = _polygons(layer, modalities[name], root, scene, grid)
+                continue
+            layers = _layers(scene, layer, modalities[name], files[name], grid)
+            content[name] = layers
+            for raster in layers:
+                if raster.method is not None:
+                    resampled.setdefault(name, {})[scene] = raster.method
+        scenes.append(Scene(scene, grid, content))
+    for name, layer in spec.modalities.items():
+        parts = [scene.content[name] for scene in scenes]
+        if layer.polygons and not any(isinstance(part, Polygons) and part.geometries for part in parts):
+            raise DataError("no polygon lies in a scene", where=name, fix="check the coordinates of the file")
+    return scenes, list(modalities.values()), resampled
+
+
+def _modality(name: str, layer: LayerSpec, files: Sequence[RasterFile]) -> Modality:
+    if layer.polygons is not None:
+        return describe_layer(name, layer, ("class",), "uint8", None)
+    known = known_modality(name, layer)
+    channels = layer.channels or (known.channel_names if known else band_names(files[0]))
+    return describe_layer(name, layer, channels, files[0].dtype, files[0].nodata)
+
+
+def _layers(
+    scene: str, layer: LayerSpec, modality: Modality, files: Sequence[RasterFile], grid: Grid
+) -> tuple[PlacedRaster, ...]:
+    matched = match_files(files, modality, layer.nodata, layer.added(scene), f"scene {scene}, {modality.name}")
+    return tuple(
+        place_raster(file, bands, nodata, file.grid.place_on(grid), grid, modality, layer.resampling)
+        for file, bands, nodata in matched
+    )
+
+
+def _polygons(layer: LayerSpec, modality: Modality, root: Path, scene: str, grid: Grid) -> Polygons:
+    assert layer.polygons is not None
+    codes = {category.name: category.code for category in modality.categories}
+    background = layer.polygons.background
+    where = f"modalities.{modality.name}"
+    if background is not None and background not in codes:
+        fix = did_you_mean(background, codes)
+        raise UsageError(f"'{background}' is no category", where=f"{where}.polygons.background", fix=fix)
+    fill = modality.nodata if background is None else codes[background]
+    if fill is None:
+        fix = "leave the code 0 or 255 free, or name a background"
+        raise UsageError("no code is left for pixels outside the polygons", where=where, fix=fix)
+    path = root / layer.polygons.file.replace("{scene}", scene)
+    return read_polygons(path, layer.polygons.property, modality.categories, int(fill), grid)
+
+
+def scene_paths(spec: SceneSpec, scenes: Sequence[Scene], root: Path) -> list[Path]:
+    """All files of the scenes with their side-car files, sorted."""
+    paths = set()
+    for scene in scenes:
+        for name, content in scene.content.items():
+            polygons = spec.modalities[name].polygons
+            if isinstance(content, Polygons):
+                assert polygons is not None
+                paths.add(root / polygons.file.replace("{scene}", scene.name))
+            else:
+                paths |= {Path(path) for raster in content for path in (raster.file.path, *raster.file.sidecars)}
+    return sorted(paths)

@@ -1,0 +1,365 @@
+"""Scenes of aligned or unaligned rasters and polygons as a source of samples: a patch is a square of the scene's grid.
+
+`open_scenes` finds the files, looks at every patch once and indexes those that are kept; `ScenesSource.read` gives the rasters of a
+patch. Only windows are read, never whole scenes. The grid of a scene is that of its reference modality; a file with another
+one is resampled to it (`eofuse.data.reading.resampling`).
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from affine import Affine
+
+from eofuse.data.problems import Problem
+from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover, transform_places
+from eofuse.data.reading.matching import describe_values, fit_values, mixed_values, without_data
+from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
+from eofuse.data.scenes import GIVEN, SCENE_KIND
+from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes, scene_paths
+from eofuse.data.sources.scenes.polygons import Polygons
+from eofuse.data.sources.scenes.spec import SceneSpec
+from eofuse.data.store.georeference import crs_name, named_crs, set_grids
+from eofuse.errors import DataError, UsageError
+from eofuse.limits import RASTER
+from eofuse.modalities import SENTINEL2, Modality
+from eofuse.processes import in_processes
+
+OFFSET_SUSPECTED = 900
+"""Smallest value of a Sentinel-2 scene from which it looks as if the 1000 of baseline 04.00 were still in it."""
+
+BLOCK_EDGE = 1e-6
+"""A patch whose middle lies on the edge of a block belongs to the next one, whatever the rounding."""
+
+LONGEST_NAME = 20
+MOST_PATCHES = 5_000_000
+"""Patches of a scene."""
+
+
+Progress = Callable[[int, int], None]
+Raster = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A square of a scene: number of the scene, place in the grid of tiles, first pixel."""
+
+    scene: int
+    column: int
+    row: int
+    left: int
+    top: int
+
+
+class ScenesSource:
+    """Scenes cut into patches; see `eofuse.data.sources.Source`.
+
+    Attributes:
+        name: name of the dataset.
+        simulated: whether its pixels are simulated.
+        modalities: as stored.
+        patch_size: (height, width) of every patch.
+        fingerprint: digest of the spec, the tiling and names, sizes and times of the files.
+        index: a row a patch (see `eofuse.data.store`), with `block` (patches that splits by blocks keep together) and
+            `nodata.<modality>` (share of its values that are missing).
+        problems: warnings about the scenes.
+        provenance: spec, tiling, what was left out and warped.
+    """
+
+    def __init__(
+        self,
+        spec: SceneSpec,
+        scenes: Sequence[Scene],
+        modalities: Sequence[Modality],
+        tiles: Sequence[_Tile],
+        size: int,
+    ) -> None:
+        self._spec = spec
+        self._scenes = tuple(scenes)
+        self._tiles = list(tiles)
+        self.name = spec.name
+        self.simulated = spec.simulated
+        self.modalities = tuple(modalities)
+        self.patch_size = (size, size)
+        self.fingerprint = ""
+        self.index = pd.DataFrame()
+        self.problems: list[Problem] = []
+        self.provenance: dict[str, Any] = {}
+
+    def read(self, row: int) -> dict[str, Raster]:
+        """The rasters of a patch that hold any data, by modality: (channels, height, width) as stored.
+
+        Raises:
+            DataError: naming scene, modality and file, if values can't be read or don't fit.
+        """
+        found = self.read_tile(self._tiles[row])
+        return {
+            modality.name: found[modality.name]
+            for modality in self.modalities
+            if not without_data(found[modality.name], modality).all()
+        }
+
+    def read_tile(self, tile: _Tile) -> dict[str, Raster]:
+        """All modalities of a tile, with nodata where there is nothing."""
+        scene, size = self._scenes[tile.scene], self.patch_size[0]
+        rasters: dict[str, Raster] = {}
+        with reading_environment():
+            for modality in self.modalities:
+                content = scene.content[modality.name]
+                if isinstance(content, Polygons):
+                    drawn = content.draw(scene.grid.window_transform(tile.left, tile.top), size)
+                    rasters[modality.name] = drawn[None]
+                    continue
+                parts = []
+                for raster in content:
+                    where = f"{patch_name(scene.name, tile)}, {modality.name}, {raster.file.path}"
+                    values = _read_tile(raster, scene.grid, tile, size, where)
+                    parts.append(self._prepare(values, modality, scene.name, raster.place is None, where))
+                rasters[modality.name] = np.concatenate(parts)
+        return rasters
+
+    def _prepare(
+        self, values: npt.NDArray[np.float64], modality: Modality, scene: str, warped: bool, where: str
+    ) -> Raster:
+        layer = self._spec.modalities[modality.name]
+        values = values + layer.added(scene)
+        if layer.clip is not None:
+            values = np.clip(values, *layer.clip)
+        return fit_values(values, modality, warped, where)
+
+
+def _read_tile(raster: PlacedRaster, grid: Grid, tile: _Tile, size: int, where: str) -> npt.NDArray[np.float64]:
+    """(bands, size, size) of a tile, NaN where there are no data."""
+    if raster.place is not None:
+        raster = replace(raster, place=(raster.place[0] - tile.left, raster.place[1] - tile.top))
+    square = grid.window(tile.left, tile.top, size, size)
+    values = read_on(raster, square, where, kept_open(raster.file.path, where))
+    return np.full((len(raster.bands), size, size), np.nan) if values is None else values
+
+
+def patch_name(scene: str, tile: _Tile) -> str:
+    """Id of a patch: scene, column and row in its grid of patches."""
+    return f"{scene}_{tile.column}_{tile.row}"
+
+
+def open_scenes(
+    spec: SceneSpec,
+    folder: Path,
+    size: int,
+    overlap: int = 0,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> ScenesSource:
+    """Finds the files of a spec, looks at every patch once and indexes those that are kept.
+
+    Args:
+        spec: what to cut.
+        folder: folder of the spec.
+        size: side of a patch in pixels of the reference.
+        overlap: pixels that neighbouring patches share.
+        workers: processes that read; the result does not depend on it.
+        progress: called with (patches looked at, patches in all).
+
+    Raises:
+        UsageError: if size and overlap don't fit, or the spec names what is not there.
+        DataError: if a file is missing or not what it should be; the message names it.
+    """
+    if size < 1 or not 0 <= overlap < size:
+        raise UsageError(f"patches of {size} pixels can't overlap by {overlap}", fix="choose 0 <= overlap < size")
+    root = folder / spec.root
+    if not root.is_dir():
+        raise UsageError("there is no such folder", where=root, fix="correct `root` in the spec")
+    names = find_scenes(spec, root)
+    with reading_environment():
+        scenes, modalities, resampled = resolve_scenes(spec, root, names)
+    RASTER.check(size * size * 8 * max(len(each.channels) for each in modalities), "has patches that take", spec.name)
+    tiles, beyond_edge = _tiles(scenes, size, overlap)
+    source = ScenesSource(spec, scenes, modalities, tiles, size)
+    survey = _survey(source, tiles, workers, progress)
+    reference = [modality.name for modality in modalities].index(spec.reference_name)
+    kept = np.flatnonzero(survey.nodata[:, reference] < 1)
+    if not len(kept):
+        raise DataError("no patch holds any data", where=spec.reference_name, fix="check nodata in the spec")
+    source._tiles = [tiles[number] for number in kept]
+    source.index = _index(source, scenes, survey.nodata[kept], size, overlap)
+    for modality in modalities:
+        if not source.index[f"has_{modality.name}"].any():
+            fix = "check that it covers the scenes and that its coordinate reference system is right"
+            raise DataError("no patch holds any data of this modality", where=modality.name, fix=fix)
+    source.problems = _warnings(spec, scenes, modalities, tiles, survey)
+    source.provenance = {
+        "cut": {
+            "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
+            "size": size,
+            "overlap": overlap,
+            "scenes": len(scenes),
+            "left_out": {"beyond_edge": beyond_edge, "no_data": len(tiles) - len(kept)},
+            "warped": {name: list(where) for name, where in resampled.items()},
+            "resampling": {name: dict(sorted(Counter(by.values()).items())) for name, by in resampled.items()},
+        }
+    }
+    source.fingerprint = _fingerprint(source, scenes, root)
+    return source
+
+
+def _tiles(scenes: Sequence[Scene], size: int, overlap: int) -> tuple[list[_Tile], int]:
+    """The tiles that lie within their scene, row by row, and how many more would stick out."""
+    tiles, beyond = [], 0
+    for number, scene in enumerate(scenes):
+        width, height = scene.grid.width, scene.grid.height
+        if min(width, height) < size:
+            found = f"{width} × {height} pixels are smaller than a patch of {size}"
+            raise DataError(found, where=f"scene {scene.name}", fix="choose a smaller size, or leave the scene out")
+        across, down = tile_starts(width, size, overlap), tile_starts(height, size, overlap)
+        if len(across) * len(down) > MOST_PATCHES:
+            found = (
+                f"{len(across) * len(down):,} patches would come of it, at most {MOST_PATCHES:,} are cut from a scene"
+            )
+            raise DataError(found, where=f"scene {scene.name}", fix="choose a larger size or a smaller overlap")
+        for row, top in enumerate(down):
+            tiles += [_Tile(number, column, row, left, top) for column, left in enumerate(across)]
+        beyond += tiles_to_cover(width, size, overlap) * tiles_to_cover(height, size, overlap)
+        beyond -= len(across) * len(down)
+    return tiles, beyond
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """Of every tile and modality: share of missing values and smallest value (NaN if all are missing)."""
+
+    nodata: npt.NDArray[np.float64]
+    lowest: npt.NDArray[np.float64]
+
+
+def _survey(source: ScenesSource, tiles: Sequence[_Tile], workers: int, progress: Progress | None) -> _Survey:
+    strips = _strips(tiles)
+    facts: list[npt.NDArray[np.float64]] = []
+    done = 0
+    each = in_processes(_survey_strip, source, strips, workers, where=source.name)
+    for strip, found in zip(strips, each, strict=True):
+        facts.append(found)
+        done += len(strip)
+        if progress:
+            progress(done, len(tiles))
+    nodata, lowest = np.concatenate(facts, axis=1)
+    return _Survey(nodata, lowest)
+
+
+def _strips(tiles: Sequence[_Tile]) -> list[list[_Tile]]:
+    """Tiles side by side, which share blocks of the files."""
+    strips: dict[tuple[int, int], list[_Tile]] = {}
+    for tile in tiles:
+        strips.setdefault((tile.scene, tile.row), []).append(tile)
+    return list(strips.values())
+
+
+def _survey_strip(source: ScenesSource, strip: Sequence[_Tile]) -> npt.NDArray[np.float64]:
+    """(2, tiles, modalities): share of missing values and smallest value."""
+    facts = np.full((2, len(strip), len(source.modalities)), np.nan)
+    for number, tile in enumerate(strip):
+        rasters = source.read_tile(tile)
+        for position, modality in enumerate(source.modalities):
+            values = rasters[modality.name]
+            present = values[~without_data(values, modality)]
+            facts[0, number, position] = 1 - present.size / values.size
+            facts[1, number, position] = present.min() if present.size else np.nan
+    return facts
+
+
+def _block(grid: Grid, pixels: int) -> str:
+    """Name of the block of a patch: a cell, of so many pixels a side, of one grid over all scenes in its reference system."""
+    lattice = Grid(
+        grid.crs, Affine(*(0.0 if place in (2, 5) else value for place, value in enumerate(grid.transform[:6]))), 1, 1
+    )
+    cells = lattice.pixel_at(*grid.place_of(grid.width / 2, grid.height / 2))
+    across, down = (math.floor(cell / pixels + BLOCK_EDGE) for cell in cells)
+    name = crs_name(grid.crs)
+    system = name if len(name) <= LONGEST_NAME else hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{system} {grid.pixel_size[0] * pixels:g} {across}_{down}"
+
+
+def _index(
+    source: ScenesSource, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int, overlap: int
+) -> pd.DataFrame:
+    rows, grids = [], []
+    centres: dict[int, list[tuple[float, float]]] = {}
+    for tile in source._tiles:
+        scene = scenes[tile.scene]
+        grid = scene.grid.window(tile.left, tile.top, size, size)
+        grids.append(grid)
+        rows.append(
+            {
+                "patch_id": patch_name(scene.name, tile),
+                "patch_id_s1": None,
+                "scene": scene.name,
+                SCENE_KIND: GIVEN,
+                "tile": None,
+                "column": tile.column,
+                "row": tile.row,
+                "time_s2": None,
+                "time_s1": None,
+                "split": None,
+                "block": _block(grid, (size - overlap) * source._spec.block),
+            }
+        )
+        centres.setdefault(tile.scene, []).append(grid.place_of(size / 2, size / 2))
+    index = pd.DataFrame(rows)
+    places = [
+        np.array(transform_places(scenes[number].grid.crs, named_crs("EPSG:4326"), *np.array(points).T))
+        for number, points in centres.items()
+    ]
+    longitudes, latitudes = np.concatenate(places, axis=1)
+    index.insert(7, "lon", longitudes)
+    index.insert(8, "lat", latitudes)
+    set_grids(index, grids)
+    for position, modality in enumerate(source.modalities):
+        index[f"has_{modality.name}"] = nodata[:, position] < 1
+    for position, modality in enumerate(source.modalities):
+        index[f"nodata.{modality.name}"] = nodata[:, position]
+    return index
+
+
+def _warnings(
+    spec: SceneSpec, scenes: Sequence[Scene], modalities: Sequence[Modality], tiles: Sequence[_Tile], survey: _Survey
+) -> list[Problem]:
+    """What looks odd: files that differ, an offset that is still in Sentinel-2, backscatter that is not in decibels."""
+    problems: list[Problem] = []
+    for modality in modalities:
+        content = [scene.content[modality.name] for scene in scenes]
+        rasters = (raster for part in content if not isinstance(part, Polygons) for raster in part)
+        mixed = None if modality.is_categorical else mixed_values(modality.name, Counter(map(describe_values, rasters)))
+        problems += [] if mixed is None else [mixed]
+    scene_of_tile = np.array([tile.scene for tile in tiles])
+    for number, scene in enumerate(scenes):
+        for position, modality in enumerate(modalities):
+            found = survey.lowest[scene_of_tile == number, position]
+            lowest = np.min(found[~np.isnan(found)], initial=np.inf)
+            where = f"scene {scene.name}, {modality.name}"
+            is_sentinel2 = modality.name == SENTINEL2.name and modality.scale == SENTINEL2.scale and not modality.offset
+            if is_sentinel2 and OFFSET_SUSPECTED <= lowest < np.inf:
+                what = f"no value is below {lowest:g}: the offset of 1000 (processing baseline 04.00 and later) seems to be in it"
+                fix = f"if so, set modalities.{modality.name}.add: {{{scene.name}: -1000}}"
+                problems.append(Problem("warning", what, where, fix=fix))
+            if modality.channels[0].unit == "dB" and 0 <= lowest < np.inf:
+                what = "no value is below 0: this is not backscatter in decibels"
+                problems.append(Problem("warning", what, where, fix="convert the files to 10 · log10"))
+    return problems
+
+
+def _fingerprint(source: ScenesSource, scenes: Sequence[Scene], root: Path) -> str:
+    """Digest of spec, tiling, index, and names, sizes and times of the files; the same wherever the folder lies."""
+    digest = hashlib.sha256(json.dumps(source.provenance["cut"], sort_keys=True).encode())
+    digest.update(source.index.to_json(orient="split", double_precision=15).encode())
+    for path in scene_paths(source._spec, scenes, root):
+        state = path.stat()
+        digest.update(f"{os.path.relpath(path, root)} {state.st_size} {state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()

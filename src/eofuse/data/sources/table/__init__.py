@@ -1,0 +1,1 @@
+"""A table of samples, with files and columns that hold their values."""

@@ -1,0 +1,330 @@
+"""What the columns of a table say about its samples: place, time, split, labels.
+
+Each function gives columns of the index; what is wrong in a single row is added to the problems, naming it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+
+from eofuse.data.problems import Problem
+from eofuse.data.scenes import GIVEN, PLACE, SCENE_KIND
+from eofuse.data.sources.table.file import GEOMETRY_PLACE, require_columns, to_numbers
+from eofuse.data.sources.table.spec import SPLIT_WORDS, SplitSpec, TableSpec
+from eofuse.data.splits import BLOCK_KM, PARTS, spatial_blocks
+from eofuse.errors import DataError, did_you_mean
+from eofuse.words import counted
+
+GRID_KEYS = ("column", "row")
+NO_VALUES = (-999, -9999, -99999, -32768)
+"""Numbers that often stand for "no value"."""
+
+
+@dataclass
+class Rows:
+    """The rows of a table, while they are indexed.
+
+    Attributes:
+        table: as it was read.
+        path: of the table.
+        ids: name of each row.
+        problems: what is wrong with single rows, and warnings.
+        suspects: number that may stand for "no value" → columns that hold it.
+    """
+
+    table: pd.DataFrame
+    path: Path
+    ids: list[str]
+    problems: list[Problem] = field(default_factory=list)
+    suspects: dict[int, list[str]] = field(default_factory=dict)
+
+    def where(self, row: int) -> str:
+        """A row, for messages."""
+        return f"{self.path.name}, row {row + 1}"
+
+    def wrong(self, row: int, what: str, fix: str, file: str = "") -> None:
+        """Notes an error in a row, or in a file of it."""
+        where = f"{self.where(row)}, {file}" if file else self.where(row)
+        self.problems.append(Problem("error", what, where, self.ids[row], fix))
+
+    def bad_ids(self) -> set[str | None]:
+        """Names of the rows in which something is wrong."""
+        return {problem.patch_id for problem in self.problems if problem.severity == "error"}
+
+    def sound(self, which: npt.NDArray[np.bool_]) -> list[int]:
+        """Those of some rows in which nothing is known to be wrong."""
+        bad = self.bad_ids()
+        return [row for row in np.flatnonzero(which).tolist() if self.ids[row] not in bad]
+
+    def warn(self, what: str, fix: str) -> None:
+        """Notes a warning about the table."""
+        self.problems.append(Problem("warning", what, self.path.name, fix=fix))
+
+    def require(self, names: Sequence[str], key: str) -> None:
+        """Raises DataError unless the table has these columns."""
+        require_columns(self.table, names, key, self.path)
+
+    def numbers(self, name: str, nodata: float | None = None) -> npt.NDArray[np.float64]:
+        """A column as numbers, NaN where there is none; what is no number is an error."""
+        values, wrong = to_numbers(self.table[name])
+        for row in wrong.tolist():
+            what = f"column '{name}' holds {self.table[name].iloc[row]!r}, which is no number"
+            commas = re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", str(self.table[name].iloc[row]))
+            self.wrong(row, what, "set `decimal: ','` in the spec" if commas else "correct the cell")
+        if nodata is not None:
+            values[values == nodata] = np.nan
+        else:
+            self.suspect(name, values)
+        return values
+
+    def suspect(self, name: str, values: npt.NDArray[np.float64]) -> None:
+        """Notes a column with a number that often stands for "no value" and lies far below all others."""
+        for number in NO_VALUES:
+            same = values == number
+            if same.any() and not (values[~same] < number / 2).any():
+                self.suspects.setdefault(number, []).append(name)
+
+    def warn_of_suspects(self) -> None:
+        """Warns of numbers that may stand for "no value"."""
+        for number, names in self.suspects.items():
+            told = ", ".join(f"'{name}'" for name in names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+            fix = f"if it means that there is no value, set `nodata: {number}` for the modality, or empty the cells"
+            self.warn(f"{number} counts as a number in {told}", fix)
+
+
+def row_ids(spec: TableSpec, table: pd.DataFrame, path: Path) -> list[str]:
+    """Name of each row: its id, else its number.
+
+    Raises:
+        DataError: naming the rows, if two have the same or one has none.
+    """
+    if spec.id is None:
+        return [f"row_{number}" for number in range(1, len(table) + 1)]
+    require_columns(table, [spec.id], "id", path)
+    ids = table[spec.id].astype("string").str.strip()
+    missing = np.flatnonzero(ids.isna() | (ids == ""))
+    if len(missing):
+        raise DataError(f"no id in column '{spec.id}'", where=f"{path}, row {missing[0] + 1}", fix="give it one")
+    doubled = np.flatnonzero(ids.duplicated())
+    if len(doubled):
+        second = int(doubled[0])
+        first = int(np.flatnonzero(ids == ids.iloc[second])[0])
+        found = f"the id '{ids.iloc[second]}' (column '{spec.id}') is also that of row {first + 1}"
+        raise DataError(found, where=f"{path}, row {second + 1}", fix="keep one of the rows, or choose another id")
+    return [str(name) for name in ids]
+
+
+def facts(spec: TableSpec, rows: Rows) -> pd.DataFrame:
+    """The columns of the index that say what a row is: id, scene, place, time, split."""
+    for key in ("scene", "tile", "column", "row", "block", "time", "lon", "lat"):
+        name = spec.column_of(key)
+        rows.require([name] if name else [], key)
+    longitudes, latitudes = _places(spec, rows)
+    index = pd.DataFrame(
+        {
+            "patch_id": pd.Series(rows.ids, dtype=object),
+            "patch_id_s1": None,
+            "scene": _texts(spec.column_of("scene"), rows),
+            "tile": _texts(spec.column_of("tile"), rows),
+            **{key: _whole_numbers(spec.column_of(key), rows) for key in GRID_KEYS},
+            "lon": longitudes,
+            "lat": latitudes,
+            "crs": None,
+            "ulx": np.nan,
+            "uly": np.nan,
+            "time_s2": None,
+            "time_s1": None,
+            "split": _split(spec, rows),
+        }
+    )
+    if spec.column_of("time") is not None:
+        index["time"] = _times(str(spec.column_of("time")), rows)
+    if spec.column_of("block") is not None:
+        index["block"] = _texts(spec.column_of("block"), rows)
+    return index
+
+
+def fill_scenes(spec: TableSpec, index: pd.DataFrame, rows: Rows) -> str:
+    """Lets spatial blocks stand in for the scenes of rows that have none, and says in a few words where scenes come from.
+
+    Rows without a place either keep an unknown scene. The column `scene_kind` of the index says which is which.
+    """
+    lacking = index["scene"].isna()
+    column = spec.column_of("scene")
+    index[SCENE_KIND] = pd.Series([GIVEN] * len(index), dtype=object).where(~lacking, None)
+    if not lacking.any():
+        return f"column '{column}'"
+    blocks = spatial_blocks(index, BLOCK_KM)
+    placed = lacking & blocks.notna()
+    index["scene"] = index["scene"].where(~placed, blocks).astype(object).where(~lacking | placed, None)
+    index[SCENE_KIND] = index[SCENE_KIND].where(~placed, PLACE)
+    unknown = int((lacking & ~placed).sum())
+    words = f"spatial blocks of {BLOCK_KM:g} km, which stand in for scenes" if placed.any() else "not known"
+    if unknown and placed.any():
+        words += f", and not known of {counted(unknown, 'row')} without a place"
+    if column is not None and not lacking.all():
+        words = f"column '{column}'; in {counted(int(lacking.sum()), 'row')} without one: {words}"
+    fix = "name the column with what samples share (acquisition, site, field) as `scene`"
+    rows.warn(f"scenes, which splits keep together, are {words}", fix)
+    return words
+
+
+def other_columns(spec: TableSpec, rows: Rows, used: set[str], taken: set[str]) -> pd.DataFrame:
+    """The columns that are neither facts nor in a modality, with labels checked.
+
+    Args:
+        spec: the spec.
+        rows: of the table.
+        used: columns that the index holds under another name.
+        taken: names of the index.
+    """
+    rows.require(list(spec.labels), "labels")
+    kept = {}
+    for name in map(str, rows.table.columns):
+        if name in spec.labels:
+            if name in taken:
+                fix = "rename it in the table"
+                raise DataError(f"the label '{name}' has the name of a column of the index", where=rows.path, fix=fix)
+            kept[name] = _label(spec, name, rows)
+        elif name in taken:
+            if name not in used:
+                rows.warn(
+                    f"column '{name}' is left out: the index has a column of that name", "rename it if it is needed"
+                )
+        elif name not in used:
+            kept[name] = rows.table[name].reset_index(drop=True)
+    return pd.DataFrame(kept, index=range(len(rows.ids)))
+
+
+def _label(spec: TableSpec, name: str, rows: Rows) -> pd.Series:
+    label = spec.label(name)
+    cells = rows.table[name].reset_index(drop=True)
+    is_list = cells.map(lambda cell: np.ndim(cell) == 1)
+    if label.kind == "number":
+        return pd.Series(rows.numbers(name))
+    if label.kind == "class" and is_list.any():
+        raise DataError(f"column '{name}' holds lists", where=rows.path, fix=f"set labels.{name}: list")
+    if label.kind == "class" or is_list.any():
+        if pd.api.types.is_numeric_dtype(cells):
+            rows.suspect(name, to_numbers(cells)[0])
+        if pd.api.types.is_float_dtype(cells) and (cells.dropna() % 1 == 0).all() and (cells.abs().max() < 2**53):
+            return cells.astype("Int64")  # an empty cell makes 1 to 1.0, which would be the name of the class
+        return cells.map(lambda cell: cell.strip() or None if isinstance(cell, str) else cell)
+    if label.separator is None:
+        fix = f"set labels.{name}: {{kind: list, separator: ';'}} with what stands between the classes"
+        raise DataError(f"column '{name}' holds text, no lists", where=rows.path, fix=fix)
+    separator = label.separator
+    lists = [None if pd.isna(cell) else _words(str(cell), separator) for cell in cells]
+    return pd.Series(lists, dtype=object)
+
+
+def _words(text: str, separator: str) -> list[str]:
+    """The classes of a cell, also of one written like a list in Python: "['a', 'b']"."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        return [word for part in text[1:-1].split(separator) if (word := part.strip().strip("'\""))]
+    return [word for part in text.split(separator) if (word := part.strip())]
+
+
+def _places(spec: TableSpec, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Longitude and latitude in degrees, NaN where unknown."""
+    x_name, y_name = spec.column_of("lon"), spec.column_of("lat")
+    if x_name is None or y_name is None:
+        if set(GEOMETRY_PLACE) <= set(rows.table.columns):
+            longitudes, latitudes = (rows.table[name].to_numpy(dtype=float) for name in GEOMETRY_PLACE)
+            return longitudes, latitudes
+        return np.full(len(rows.ids), np.nan), np.full(len(rows.ids), np.nan)
+    places = np.stack([rows.numbers(x_name), rows.numbers(y_name)])
+    by_row = spec.crs in rows.table.columns
+    names = rows.table[spec.crs].astype("string").fillna("") if by_row else pd.Series([spec.crs] * len(rows.ids))
+    for name, members in names.groupby(names.to_numpy()).indices.items():
+        places[:, members] = _to_degrees(
+            places[:, members], str(name), rows.where(int(members[0])) if by_row else "crs"
+        )
+    outside = np.flatnonzero((np.abs(places[0]) > 180) | (np.abs(places[1]) > 90))
+    if len(outside):
+        row = int(outside[0])
+        found = f"longitude {places[0, row]:g} and latitude {places[1, row]:g} are no place on Earth"
+        raise DataError(
+            found, where=rows.where(row), fix=f"set `crs` to the reference system of '{x_name}' and '{y_name}'"
+        )
+    return places[0], places[1]
+
+
+def _to_degrees(places: npt.NDArray[np.float64], name: str, where: str) -> npt.NDArray[np.float64]:
+    try:
+        crs = CRS.from_user_input(name)
+    except CRSError:
+        raise DataError(
+            f"'{name}' is no coordinate reference system", where=where, fix="write EPSG:4326, say"
+        ) from None
+    if crs == CRS.from_epsg(4326):
+        return places
+    return np.stack(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*places))
+
+
+def _texts(name: str | None, rows: Rows) -> pd.Series:
+    if name is None:
+        return pd.Series([None] * len(rows.ids), dtype=object)
+    cells = rows.table[name].reset_index(drop=True)
+    return cells.astype("string").astype(object).where(cells.notna(), None)
+
+
+def _whole_numbers(name: str | None, rows: Rows) -> npt.NDArray[np.int64]:
+    if name is None:
+        return np.full(len(rows.ids), -1)
+    numbers = np.nan_to_num(rows.numbers(name), nan=-1)
+    for row in np.flatnonzero(numbers % 1).tolist():
+        rows.wrong(row, f"column '{name}' holds {numbers[row]:g}, which is no whole number", "correct the cell")
+    return numbers.astype(np.int64)
+
+
+def _times(name: str, rows: Rows) -> pd.Series:
+    """Times as ISO text, None where there is none."""
+    cells = rows.table[name].reset_index(drop=True)
+    times = to_times(cells)
+    for row in np.flatnonzero(times.isna() & cells.notna()).tolist():
+        rows.wrong(row, f"column '{name}' holds {cells.iloc[row]!r}, which is no date", "write it as 2024-06-30")
+    texts: pd.Series = times.dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object).where(times.notna(), None)
+    return texts
+
+
+def to_times(cells: pd.Series) -> pd.Series:
+    """Cells with dates as times, NaT where there is none."""
+    texts = cells if pd.api.types.is_datetime64_any_dtype(cells) else cells.astype("string")
+    times: pd.Series = pd.to_datetime(texts, errors="coerce", format=None if texts is cells else "ISO8601", utc=True)
+    plain: pd.Series = times.dt.tz_localize(None)
+    return plain
+
+
+def _split(spec: TableSpec, rows: Rows) -> pd.Series:
+    column = spec.column_of("split")
+    if column is None:
+        return pd.Series([None] * len(rows.ids), dtype=object)
+    rows.require([column], "split")
+    own = spec.split.values if isinstance(spec.split, SplitSpec) else {}
+    part_of_word: dict[str, str | None] = dict(_split_words())
+    part_of_word.update({str(word).strip().lower(): part for word, part in own.items()})
+    words = rows.table[column].reset_index(drop=True).astype("string").str.strip().str.lower()
+    unknown = words.notna() & ~words.isin(list(part_of_word))
+    if unknown.any():
+        row = int(np.flatnonzero(unknown)[0])
+        fix = f"say what it means: split: {{column: {column}, values: {{{words.iloc[row]}: train}}}} ({', '.join(PARTS)} or null)"
+        near = did_you_mean(str(words.iloc[row]), part_of_word)
+        fix = f"{near} Else {fix}" if near.startswith("did you mean") else fix
+        raise DataError(
+            f"column '{column}' holds '{words.iloc[row]}', which is no part", where=rows.where(row), fix=fix
+        )
+    parts = words.map(part_of_word)
+    return parts.astype(object).where(parts.notna(), None)
+
+
+def _split_words() -> Iterator[tuple[str, str]]:
+    return ((word, part) for part, words in SPLIT_WORDS.items() for word in words)

@@ -1,0 +1,289 @@
+"""Raster files of the rows of a table: which they are, what their modality is, and their pixels on the grid of the reference.
+
+`RowRasters` finds the files of every row, `RowRasters.resolve` looks at those of one and `RowRasters.read` gives their pixels.
+Files on another grid are resampled (`eofuse.data.reading.resampling`). Files without a reference system are taken as they lie if they
+have as many pixels as the reference.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from affine import Affine
+
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.matching import band_names, fit_values, match_files, place_raster
+from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on
+from eofuse.data.reading.resampling import Method
+from eofuse.data.sources.scenes.spec import STORED_TYPE, ClassSpec, LayerSpec, describe_layer
+from eofuse.data.sources.table.columns import Rows
+from eofuse.data.sources.table.spec import ModalitySpec, TableSpec, pattern_fields
+from eofuse.data.sources.table.values import describe_numbers, list_categories
+from eofuse.errors import DataError, UsageError
+from eofuse.limits import RASTER
+from eofuse.modalities import BEN_GE_MODALITIES, Kind, Modality, find_modality
+
+Raster = npt.NDArray[np.generic]
+Paths = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The rasters of a row: their grid, and the files of each modality that it has."""
+
+    grid: Grid
+    files: dict[str, tuple[PlacedRaster, ...]]
+
+    def resampled(self) -> dict[str, Method]:
+        """Modalities that are brought to another grid, and how."""
+        return {
+            name: raster.method for name, files in self.files.items() for raster in files if raster.method is not None
+        }
+
+    def has_pixels_unlike(self, reference: Grid) -> bool:
+        """Whether the pixels of the row are of another size than those of a grid with the same unit, by more than a hundredth."""
+        if not self.grid.crs or not reference.crs or self.grid.crs.is_geographic != reference.crs.is_geographic:
+            return False
+        return not math.isclose(self.grid.pixel_size[0], reference.pixel_size[0], rel_tol=0.01)
+
+
+class RowRasters:
+    """The raster files of a table.
+
+    Attributes:
+        modalities: by name, as stored.
+        paths: by modality, the files of each row; None where the row lacks it.
+        size: (height, width) of every patch.
+        reference: the grid of the first patch.
+    """
+
+    def __init__(self, spec: TableSpec, root: Path, rows: Rows) -> None:
+        self._spec = spec
+        self._where = [f"{rows.where(row)} ({name})" for row, name in enumerate(rows.ids)]
+        self.paths = {name: _paths(name, spec, root, rows) for name in spec.raster_names}
+        self.modalities: dict[str, Modality] = {}
+        first: dict[str, RasterFile] = {}
+        for name in spec.raster_names:
+            found = _first_files(name, self.paths[name], self._where)
+            self.modalities[name] = describe_raster(name, spec.modalities[name], found)
+            first[name] = _finest(found)
+        self.reference = first[str(spec.reference_name)].grid
+        side = spec.size
+        self.size = (side, side) if side else (self.reference.height, self.reference.width)
+        most = max(len(modality.channels) for modality in self.modalities.values())
+        RASTER.check(self.size[0] * self.size[1] * most * 8, "has patches that take", rows.path)
+
+    def resolve(self, row: int) -> Resolved:
+        """Looks at the files of a row and places them on its grid; call it within `reading_environment()`.
+
+        Raises:
+            DataError: naming row and file, if one is missing or not what it should be.
+        """
+        files: dict[str, list[RasterFile]] = {}
+        for name, paths in self.paths.items():
+            row_paths = paths[row]
+            if row_paths is not None:
+                files[name] = [inspect_raster(path, f"{self._where[row]}, {name}, {path}") for path in row_paths]
+        if not files:
+            return Resolved(self.reference, {})
+        base = self._base(row, files)
+        grid = _fitted(base.grid, self.size)
+        placed = {name: tuple(self._place(row, name, found, base, grid)) for name, found in files.items()}
+        return Resolved(grid, placed)
+
+    def read(self, row: int) -> dict[str, Raster]:
+        """Pixels of a row, (channels, height, width) as stored, by modality.
+
+        Raises:
+            DataError: naming row and file, if one is missing, damaged or not what it should be.
+        """
+        resolved = self.resolve(row)
+        rasters = {}
+        for name, files in resolved.files.items():
+            modality = self.modalities[name]
+            where = f"{self._where[row]}, {name}, {files[0].file.path}"
+            values = np.concatenate([self._read(file, resolved.grid, name, row) for file in files])
+            rasters[name] = fit_values(values, modality, any(file.place is None for file in files), where)
+        return rasters
+
+    def _base(self, row: int, files: dict[str, list[RasterFile]]) -> RasterFile:
+        """The file whose grid the row has: of the reference, else of another modality, with pixels like the reference's."""
+        reference = str(self._spec.reference_name)
+        if reference in files:
+            return _finest(files[reference])
+        file = _finest(next(iter(files.values())))
+        grid, pixel = file.grid, self.reference.pixel_size[0]
+        width, height = grid.pixel_size
+        if not grid.crs or width == pixel:
+            return file
+        if grid.crs.is_geographic != self.reference.crs.is_geographic:
+            what = f"lacks the reference '{reference}', and the pixels of others can't be compared with its pixels"
+            raise DataError(what, where=self._where[row], fix="name another reference")
+        a, b, left, d, e, top = grid.transform[:6]
+        turned = Affine(a / width * pixel, b / height * pixel, left, d / width * pixel, e / height * pixel, top)
+        size = round(grid.width * width / pixel), round(grid.height * height / pixel)
+        return replace(file, grid=Grid(grid.crs, turned, *size))
+
+    def _place(
+        self, row: int, name: str, files: Sequence[RasterFile], base: RasterFile, grid: Grid
+    ) -> list[PlacedRaster]:
+        where, spec, modality = f"{self._where[row]}, {name}", self._spec.modalities[name], self.modalities[name]
+        placed = []
+        for file, bands, nodata in match_files(files, modality, spec.nodata, None, where):
+            place = _place_on(file, base, grid, f"{where}, {file.path}")
+            placed.append(place_raster(file, bands, nodata, place, grid, modality, spec.resampling))
+        return placed
+
+    def _read(self, raster: PlacedRaster, grid: Grid, name: str, row: int) -> npt.NDArray[np.float64]:
+        """(bands, height, width) of the grid in float64, NaN where there is nothing."""
+        where = f"{self._where[row]}, {name}, {raster.file.path}"
+        values = read_on(raster, grid, where)
+        if values is None:
+            fix = "name the file that covers the patch, or correct its georeference"
+            raise DataError("lies beside the patch", where=where, fix=fix)
+        return values
+
+
+def _finest(files: Sequence[RasterFile]) -> RasterFile:
+    return min(files, key=lambda file: file.grid.pixel_area)
+
+
+def _place_on(file: RasterFile, base: RasterFile, grid: Grid, where: str) -> tuple[int, int] | None:
+    """Column and row of the patch at which a file begins, None if it has to be warped."""
+    if file.grid.crs and base.grid.crs:
+        return file.grid.place_on(grid)
+    size, expected = (file.grid.width, file.grid.height), (base.grid.width, base.grid.height)
+    if size != expected:
+        without = file if not file.grid.crs else base
+        what = (
+            f"has no coordinate reference system, and {size[0]} × {size[1]} pixels can't be brought to "
+            f"{expected[0]} × {expected[1]} without one"
+        )
+        other = where if without is file else f"{where}; {without.path}"
+        raise DataError(what, where=other, fix="georeference the file, or cut it to the size of the others")
+    return _offset(size, (grid.width, grid.height))
+
+
+def _offset(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """Column and row, within the middle of another size, at which a size begins."""
+    return -((size[0] - wanted[0]) // 2), -((size[1] - wanted[1]) // 2)
+
+
+def _fitted(grid: Grid, size: tuple[int, int]) -> Grid:
+    """The middle of a grid, of this (height, width) in pixels."""
+    left, top = _offset((grid.width, grid.height), (size[1], size[0]))
+    return Grid(grid.crs, grid.window_transform(-left, -top), size[1], size[0])
+
+
+def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) -> Modality:
+    """The modality as stored, from the spec and its first files.
+
+    Raises:
+        UsageError: if the spec contradicts itself or the files.
+    """
+    where = f"modalities.{name}"
+    named = next((modality for modality in BEN_GE_MODALITIES if modality.name in (spec.like, name)), None)
+    if spec.like is not None:
+        named = find_modality(spec.like, BEN_GE_MODALITIES)
+        if named.kind is not Kind.RASTER:
+            raise UsageError(f"'{spec.like}' has no pixels", where=f"{where}.like", fix="name a raster, such as s2")
+    if spec.categories or (named and named.is_categorical):
+        layer = LayerSpec(
+            files="classes",
+            kind="category",
+            title=spec.title,
+            nodata=spec.nodata,
+            resampling=spec.resampling,
+            categories={
+                each.code: ClassSpec(name=each.name, colour=each.colour) for each in list_categories(name, spec)
+            }
+            if spec.categories
+            else None,
+        )
+        known_name = named.name if named and named.is_categorical else f"_{name}"
+        return replace(
+            describe_layer(known_name, layer, spec.bands or ("map",), files[0].dtype, files[0].nodata), name=name
+        )
+    if spec.dtype is None and spec.like is None and files[0].dtype not in STORED_TYPE:
+        fix = f"choose a dtype: {', '.join(sorted(set(STORED_TYPE.values())))}"
+        raise UsageError(f"the files hold {files[0].dtype}, which can't be stored", where=where, fix=fix)
+    channels = spec.bands
+    if channels is None:
+        fits = named and len(files[0].names) == len(named.channels) and not all(files[0].names)
+        channels = named.channel_names if named and fits else band_names(files[0])
+    modality = describe_numbers(name, spec, channels, STORED_TYPE.get(files[0].dtype, "float32"))
+    if modality.nodata is None and files[0].nodata is not None and np.isfinite(files[0].nodata):
+        modality = replace(modality, nodata=files[0].nodata)
+    return modality
+
+
+def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | None]:
+    """The files of each row; rows whose file is missing lack an optional modality, else that is an error."""
+    modality = spec.modalities[name]
+    key = f"modalities.{name}.files"
+    fields = pattern_fields(modality.files or "")
+    rows.require(list(modality.placeholders), key)
+    bands = modality.bands or (find_modality(modality.like, BEN_GE_MODALITIES).channel_names if modality.like else None)
+    if "band" in fields and bands is None:
+        raise UsageError("the pattern has {band}", where=key, fix="list the bands")
+    each_band = bands if bands and "band" in fields else ("",)
+    templates = [str(modality.files).replace("{band}", band) for band in each_band]
+    cells = [_filled(rows.table[field]) for field in modality.placeholders]
+    base = os.path.abspath(root)  # noqa: PTH100 (does not follow links)
+    found: list[Paths | None] = []
+    first_missing = ""
+    for row in range(len(rows.ids)):
+        values = {field: column[row] for field, column in zip(modality.placeholders, cells, strict=True)}
+        empty = next((field for field, value in values.items() if value is None), None)
+        if empty is not None:
+            if not modality.optional:
+                fix = f"fill the cell, or set modalities.{name}.optional: true"
+                rows.wrong(row, f"column '{empty}' is empty, so '{name}' has no path", fix)
+            found.append(None)
+            continue
+        paths = tuple(_path(base, template, values, spec.outside, rows.where(row)) for template in templates)
+        missing = next((path for path in paths if not os.path.isfile(path)), None)  # noqa: PTH113 (a str, for speed)
+        if missing is not None and not modality.optional:
+            fix = f"add the file, correct {key}, or set modalities.{name}.optional: true"
+            rows.wrong(row, "file missing", fix, f"{name}, {missing}")
+        first_missing = first_missing or missing or ""
+        found.append(None if missing is not None else paths)
+    if first_missing and not any(found):
+        raise DataError(f"no row has a file; there is no {first_missing}", where=key, fix="correct the path, or `root`")
+    return found
+
+
+def _filled(cells: pd.Series) -> npt.NDArray[np.object_]:
+    """Cells as text without blanks around it, None where there is nothing."""
+    words = cells.astype("string").str.strip().fillna("")
+    return words.astype(object).where(words != "", None).to_numpy()
+
+
+def _path(base: str, template: str, values: dict[str, str], outside: bool, where: str) -> str:
+    path = template
+    for field, value in values.items():
+        path = path.replace(f"{{{field}}}", value)
+    joined = os.path.normpath(os.path.join(base, path))  # noqa: PTH118 (an absolute path replaces the base)
+    if not outside and not joined.startswith(f"{base}{os.sep}"):
+        fix = "keep the files in root, or set outside: true if the table can be trusted"
+        raise DataError(f"the path '{path}' leads out of {base}", where=where, fix=fix)
+    return joined
+
+
+def _first_files(name: str, paths: Sequence[Paths | None], where: Sequence[str]) -> list[RasterFile]:
+    """What the files of the first row that has the modality say of themselves."""
+    first_error: DataError | None = None
+    for row, found in enumerate(paths):
+        if found is None:
+            continue
+        try:
+            return [inspect_raster(path, f"{where[row]}, {name}, {path}") for path in found]
+        except DataError as error:
+            first_error = first_error or error
+    fix = "correct the path, or take the modality out of the spec"
+    raise first_error or DataError("no row has a file", where=f"modalities.{name}.files", fix=fix)

@@ -1,0 +1,260 @@
+"""A table of one's own as a source of samples: a row a sample, with its numbers, codes, series, and paths of its rasters.
+
+`open_table` reads the table that a spec names (see `eofuse.data.sources.table.spec`) and looks at the header of every file;
+`TableSource.read` gives pixels and series of a row. What is wrong in single rows is collected in `problems`.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from eofuse.config import apply_overrides, parse_options, read_yaml
+from eofuse.data.doors import require_spec
+from eofuse.data.problems import Problem, errors_first
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.matching import describe_values, mixed_values
+from eofuse.data.reading.rasters import reading_environment
+from eofuse.data.sources.table.columns import Rows, facts, fill_scenes, other_columns, row_ids
+from eofuse.data.sources.table.file import parse_columns, read_table_file
+from eofuse.data.sources.table.rasters import RowRasters
+from eofuse.data.sources.table.spec import INDEX_KEYS, TableSpec
+from eofuse.data.sources.table.values import Values, read_values
+from eofuse.data.store.georeference import centres, misplaced, set_grids
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.modalities import Modality
+
+NO_PIXELS = (0, 0)
+"""Patch size of a table without rasters."""
+
+Progress = Callable[[int, int], None]
+
+
+class TableSource:
+    """A table, indexed; see `eofuse.data.sources.Source`.
+
+    Attributes:
+        name: name of the dataset.
+        simulated: whether its data are simulated.
+        modalities: as stored.
+        patch_size: (height, width) of every patch, 0 × 0 without rasters.
+        fingerprint: digest of the spec, the index and names, sizes and times of the files.
+        index: a row a sample (see `eofuse.data.store`), with the columns of the table that are in no modality.
+        problems: what is wrong with the table, its rows and files, errors first.
+        provenance: spec, scenes, labels, what was brought to another grid, warnings.
+    """
+
+    def __init__(
+        self,
+        spec: TableSpec,
+        modalities: Sequence[Modality],
+        index: pd.DataFrame,
+        series: Mapping[str, npt.NDArray[np.float32]],
+        rasters: RowRasters | None,
+    ) -> None:
+        self.name = spec.name
+        self.simulated = spec.simulated
+        self.modalities = tuple(modalities)
+        self.patch_size = rasters.size if rasters else NO_PIXELS
+        self.index = index
+        self.fingerprint = ""
+        self.problems: list[Problem] = []
+        self.provenance: dict[str, Any] = {}
+        self._series = {name: (values, index[f"has_{name}"].to_numpy(dtype=bool)) for name, values in series.items()}
+        self._rasters = rasters
+
+    def read(self, row: int) -> dict[str, npt.NDArray[np.generic]]:
+        """Rasters (channels, height, width) and series (steps, 1 + channels) of a row, by modality.
+
+        Raises:
+            DataError: naming row and file, if a raster can't be read or does not fit.
+        """
+        found: dict[str, npt.NDArray[np.generic]] = {}
+        if self._rasters is not None:
+            with reading_environment():
+                found.update(self._rasters.read(row))
+        found.update({name: values[row] for name, (values, present) in self._series.items() if present[row]})
+        return found
+
+
+def open_table_spec(
+    path: Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None, progress: Progress | None = None
+) -> TableSource:
+    """Indexes the table of a spec in a YAML file; see `open_table`.
+
+    Args:
+        path: the spec.
+        overrides: `key.path=value` words, such as `root=../data`.
+        modalities: names of those wanted, all by default.
+        progress: called with (rows looked at, rows in all).
+    """
+    values = apply_overrides(read_yaml(path), overrides)
+    require_spec(values, "table", path)
+    spec = parse_options(TableSpec, values, path)
+    if not spec.modalities:
+        fix = "say which columns or files hold its data: modalities: {NAME: {kind: vector, columns: [...]}}"
+        raise UsageError("names no modality, so there is nothing to learn from", where=path, fix=fix)
+    if modalities is not None:
+        if spec.reference is not None and spec.reference not in modalities:
+            fix = "name it too, or change `reference` in the spec"
+            raise UsageError(
+                f"the reference '{spec.reference}' is not among the modalities wanted", where=path, fix=fix
+            )
+        for name in modalities:
+            if name not in spec.modalities:
+                raise UsageError(f"unknown modality '{name}'", where=path, fix=did_you_mean(name, spec.modalities))
+        kept = {name: modality for name, modality in spec.modalities.items() if name in modalities}
+        spec = spec.model_copy(update={"modalities": kept})
+    return open_table(spec, path.parent, progress)
+
+
+def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) -> TableSource:
+    """Reads a table, checks its columns and looks at the header of every file.
+
+    Args:
+        spec: what its columns are.
+        folder: folder of the spec.
+        progress: called with (rows looked at, rows in all).
+
+    Raises:
+        UsageError: if the spec contradicts itself or the data.
+        DataError: if the table can't be read, a column is missing, or two rows have one id.
+    """
+    root = folder / spec.root
+    if not root.is_dir():
+        raise UsageError("there is no such folder", where=root, fix="correct `root` in the spec")
+    path = root / spec.table
+    table = parse_columns(read_table_file(path, spec.text_columns(), spec.decimal), spec.parse, path)
+    rows = Rows(table, path, row_ids(spec, table, path))
+    index = facts(spec, rows)
+    with reading_environment():
+        rasters = RowRasters(spec, root, rows) if spec.raster_names else None
+        resampled, sidecars = _survey(rasters, index, rows, progress) if rasters else ({}, [])
+    values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if each.kind != "raster"}
+    _require_unknown_labels(spec, values)
+    modalities = _modalities(spec, values, rasters)
+    scenes = fill_scenes(spec, index, rows)
+    present = {name: each.present for name, each in values.items()}
+    if rasters is not None:
+        present.update(
+            {name: np.array([paths is not None for paths in found]) for name, found in rasters.paths.items()}
+        )
+    for modality in modalities:
+        if not present[modality.name].any():
+            errors = [str(problem) for problem in rows.problems if problem.severity == "error"]
+            why = f" ({len(errors)} problems, the first: {errors[0].removeprefix('error: ')})" if errors else ""
+            fix = "check its columns, or take it out"
+            raise DataError(f"no row has this modality{why}", where=modality.name, fix=fix)
+        index[f"has_{modality.name}"] = present[modality.name]
+    index = pd.concat([index, *(each.index for each in values.values())], axis=1)
+    used = _used(spec, values)
+    index = pd.concat([index, other_columns(spec, rows, used, set(index.columns))], axis=1)
+    source = TableSource(
+        spec, modalities, index, {n: v.series for n, v in values.items() if v.series is not None}, rasters
+    )
+    rows.warn_of_suspects()
+    source.problems = errors_first(rows.problems)
+    source.provenance = {
+        "labels": {name: spec.label(name).kind for name in spec.labels},
+        "table": {
+            "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
+            "scenes": scenes,
+            "warped": {name: methods.total() for name, methods in resampled.items()},
+            "resampling": {name: dict(sorted(methods.items())) for name, methods in resampled.items()},
+            "warnings": [str(problem) for problem in source.problems if problem.severity == "warning"],
+        },
+    }
+    source.fingerprint = _fingerprint(source, rasters, sidecars, root)
+    return source
+
+
+def _modalities(spec: TableSpec, values: Mapping[str, Values], rasters: RowRasters | None) -> list[Modality]:
+    """The modalities in the order of the spec."""
+    found = {name: each.modality for name, each in values.items()} | (rasters.modalities if rasters else {})
+    return [found[name] for name in spec.modalities]
+
+
+def _require_unknown_labels(spec: TableSpec, values: Mapping[str, Values]) -> None:
+    """Raises a `UsageError` if a model could read a label among its inputs."""
+    for name, each in values.items():
+        for column in each.columns:
+            if column in spec.labels:
+                what = f"holds '{column}', which is a label: a model would read the answer"
+                raise UsageError(what, where=f"modalities.{name}", fix="leave it out here, or under `labels`")
+
+
+def _used(spec: TableSpec, values: Mapping[str, Values]) -> set[str]:
+    """Columns of the table that the index holds under another name, or a series holds."""
+    used = {column for each in values.values() for column in each.columns}
+    used |= {name for key in INDEX_KEYS if (name := spec.column_of(key)) is not None}
+    return used | ({spec.id} if spec.id else set())
+
+
+def _survey(
+    rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Progress | None
+) -> tuple[dict[str, Counter[str]], list[str]]:
+    """Fills in grid and place of every row that has a raster.
+
+    Gives, by modality and method, the number of rows in which it is resampled, and the paths of all side-car files.
+
+    What is wrong with a file is added to the problems.
+    """
+    found: dict[str, Counter[str]] = {}
+    sidecars: set[str] = set()
+    values: dict[str, Counter[str]] = {name: Counter() for name in rasters.modalities}
+    bad = rows.bad_ids()
+    grids: list[Grid | None] = [None] * len(rows.ids)
+    other_pixels = 0
+    for row, name in enumerate(rows.ids):
+        if progress and row % 100 == 0:
+            progress(row, len(rows.ids))
+        if name in bad:
+            continue
+        try:
+            resolved = rasters.resolve(row)
+        except DataError as error:
+            rows.problems.append(Problem.from_error(error, name))
+            continue
+        sidecars.update(path for files in resolved.files.values() for raster in files for path in raster.file.sidecars)
+        for modality, files in resolved.files.items():
+            values[modality].update(describe_values(raster) for raster in files)
+        for modality, method in resolved.resampled().items():
+            found.setdefault(modality, Counter())[method] += 1
+        other_pixels += resolved.has_pixels_unlike(rasters.reference)
+        if resolved.files and resolved.grid.crs:
+            grids[row] = resolved.grid
+    mixed = (mixed_values(name, found) for name, found in values.items() if not rasters.modalities[name].is_categorical)
+    rows.problems += [problem for problem in mixed if problem is not None]
+    if other_pixels:
+        what = f"{other_pixels} rows have pixels of another size than the first row, and keep them"
+        rows.warn(what, "resample these files, or make a store of each size")
+    set_grids(index, grids)
+    rows.problems += misplaced(index, rows.path.name)
+    for key, column in zip(("lon", "lat"), centres(index).T, strict=True):
+        index[key] = index[key].fillna(pd.Series(column))
+    return found, sorted(sidecars)
+
+
+def _fingerprint(source: TableSource, rasters: RowRasters | None, sidecars: Sequence[str], root: Path) -> str:
+    """Digest of spec, index, series, and names, sizes and times of the files; the same wherever the folder lies."""
+    digest = hashlib.sha256(json.dumps(source.provenance["table"], sort_keys=True).encode())
+    for name, column in source.index.items():
+        hashable = column.map(repr) if column.dtype == object else column
+        digest.update(str(name).encode())
+        digest.update(pd.util.hash_pandas_object(hashable, index=False).to_numpy().tobytes())
+    for values, _ in source._series.values():
+        digest.update(np.ascontiguousarray(values).tobytes())
+    base = os.path.abspath(root)  # noqa: PTH100 (as the paths were made)
+    rows = (paths for found in (rasters.paths.values() if rasters else ()) for paths in found if paths is not None)
+    for path in itertools.chain(itertools.chain.from_iterable(rows), sidecars):
+        state = os.stat(path)  # noqa: PTH116 (a str, for speed)
+        digest.update(f"{os.path.relpath(path, base)} {state.st_size} {state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,301 @@
+"""The options that say which columns and files of a table make which modality, label and fact about a sample.
+
+`TableSpec` is the whole file, `ModalitySpec` one modality of it, `LabelSpec` one column that is to be predicted.
+"""
+
+import re
+from string import Formatter
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from eofuse.config import Options
+from eofuse.data.reading.resampling import Method
+from eofuse.data.sources.scenes.spec import ClassSpec, StoredType, check_names
+from eofuse.errors import did_you_mean
+
+SPLIT_WORDS = {
+    "train": ("train", "training", "trn", "tr"),
+    "validation": ("validation", "validate", "valid", "val", "dev", "va"),
+    "test": ("test", "testing", "tst", "te", "holdout"),
+}
+"""Part of a split → words for it, in small letters."""
+
+COMMON_KEYS = ("kind", "title", "unit", "like", "optional", "scale", "offset", "nodata")
+KEYS_OF_KIND = {
+    "raster": ("files", "bands", "dtype", "resampling", "categories"),
+    "vector": ("columns",),
+    "series": ("columns", "dates", "date_columns"),
+    "category": ("column", "categories"),
+}
+"""Keys of a modality that have a meaning for its kind, besides the common ones."""
+
+INDEX_KEYS = ("scene", "tile", "column", "row", "block", "split", "time", "lon", "lat")
+"""Facts about a sample: each is a key that names a column, and a group of that name in a pattern of `parse` gives it too."""
+
+MOST_CATEGORIES = 255
+
+Name = Annotated[str, Field(min_length=1)]
+Date = Annotated[str, BeforeValidator(str)]
+"""A date as text; YAML reads 2024-06-30 as a date of its own."""
+Code = Annotated[int, Field(ge=0, le=254)]
+
+
+class ParseSpec(Options):
+    """Columns that are cut out of another one.
+
+    Attributes:
+        column: the column, a name for example.
+        pattern: regular expression that the whole cell must match; each named group, `(?P<tile>…)`, becomes a column.
+    """
+
+    column: Name
+    pattern: Name
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        if not groups:
+            raise ValueError("has no named group such as (?P<scene>…)")
+        return pattern
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the columns that it makes."""
+        return tuple(re.compile(self.pattern).groupindex)
+
+
+class SplitSpec(Options):
+    """The published split.
+
+    Attributes:
+        column: says of each row whether it is for training, validation or test.
+        values: words of the column that are not understood by themselves → `train`, `validation`, `test`, or null to leave rows out
+            of the split.
+    """
+
+    column: Name
+    values: dict[str, Literal["train", "validation", "test"] | None] = Field(default_factory=dict)
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _words(cls, values: Any) -> Any:
+        """YAML reads 0 and true as a number and a truth value."""
+        return {str(word): part for word, part in values.items()} if isinstance(values, dict) else values
+
+
+class LabelSpec(Options):
+    """One column that is to be predicted.
+
+    Attributes:
+        kind: one class, several classes (a list in each cell) or a number.
+        separator: what stands between the classes of a cell with text, for `list`.
+    """
+
+    kind: Literal["class", "list", "number"]
+    separator: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "LabelSpec":
+        if self.separator is not None and self.kind != "list":
+            raise ValueError("a separator has a meaning for kind list only")
+        return self
+
+
+class ModalitySpec(Options):
+    """One modality: where its values are and what they are.
+
+    Attributes:
+        kind: files with pixels, numbers, numbers by time step, or one code.
+        title: name for people.
+        unit: of the physical values; one for all, or one for each channel.
+        like: a modality that eofuse knows; its scale, offset, nodata and dtype, and units by band name, hold where nothing else
+            is said.
+        optional: whether rows may lack it; otherwise a missing file or cell is an error.
+        scale: factor from stored to physical values.
+        offset: added to them after scaling.
+        nodata: value that means "nothing here", in files or cells; masks of the files count besides.
+        files: of a raster: path, with `{column}` for what a column holds, and `{band}` if each band has its own file.
+        bands: of a raster: names of the bands, in the order of the file unless the file names its bands.
+        dtype: of a raster: how it is stored.
+        resampling: of a raster: how files on another grid are brought to the reference's, in place of what suits the size of
+            their pixels.
+        categories: name of each code of a class map or category; for words in a column also just their list.
+        column: of a category: the column with codes or names.
+        columns: of a vector: names, or a pattern with `*` or `{channel}`; of a series: a pattern with `{step}` and, if there are
+            several channels, `{channel}`, or the columns of each channel by step.
+        dates: of a series: the date of each step, the same in all rows.
+        date_columns: of a series: the columns with the date of each step, or a pattern with `{step}`.
+    """
+
+    kind: Literal["raster", "vector", "series", "category"]
+    title: str = ""
+    unit: str | dict[str, str] = ""
+    like: str | None = None
+    optional: bool = False
+    scale: float | None = Field(default=None, gt=0)
+    offset: float | None = None
+    nodata: float | None = Field(default=None, allow_inf_nan=False)
+    files: Name | None = None
+    bands: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    dtype: StoredType | None = None
+    resampling: Method | None = None
+    categories: dict[Code, Name | ClassSpec] | tuple[Name, ...] | None = Field(default=None, min_length=1)
+    column: Name | None = None
+    columns: Name | tuple[Name, ...] | dict[Name, tuple[Name, ...]] | None = Field(default=None, min_length=1)
+    dates: tuple[Date, ...] | None = Field(default=None, min_length=1)
+    date_columns: Name | tuple[Name, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModalitySpec":
+        keys = KEYS_OF_KIND[self.kind]
+        for key in sorted(self.model_fields_set):
+            if key not in (*COMMON_KEYS, *keys):
+                raise ValueError(f"{key} has no meaning for kind {self.kind}, which has {', '.join(keys)}")
+        if getattr(self, keys[0]) is None:
+            raise ValueError(f"kind {self.kind} needs {keys[0]}")
+        if self.kind == "category" and self.model_fields_set & {"unit", "scale", "offset", "like"}:
+            raise ValueError("unit, scale, offset and like have no meaning for a category")
+        for names in (self.bands, self.columns if isinstance(self.columns, tuple) else None):
+            if names is not None and len(set(names)) < len(names):
+                raise ValueError("a name is given twice")
+        if isinstance(self.categories, tuple) and len(self.categories) > MOST_CATEGORIES:
+            raise ValueError(f"there are {len(self.categories)} categories, {MOST_CATEGORIES} at most can be stored")
+        pattern_fields(self.files or "")
+        if self.kind == "series":
+            self._check_series()
+        return self
+
+    def _check_series(self) -> None:
+        if self.dates is not None and self.date_columns is not None:
+            raise ValueError("give either dates or date_columns")
+        if isinstance(self.columns, tuple) or (isinstance(self.columns, str) and "{step}" not in self.columns):
+            raise ValueError("columns of a series are a pattern with {step}, or channel: [column of each step]")
+        if isinstance(self.date_columns, str) and "{step}" not in self.date_columns:
+            raise ValueError("date_columns is a pattern with {step}, or a list of columns")
+        if isinstance(self.columns, dict) and len(set(map(len, self.columns.values()))) > 1:
+            raise ValueError("every channel needs a column for each step")
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """What stands in braces in `files`, besides `{band}`."""
+        return tuple(name for name in pattern_fields(self.files or "") if name != "band")
+
+
+class TableSpec(Options):
+    """A table, a row a sample, and what its columns are.
+
+    Attributes:
+        name: name of the dataset.
+        root: folder to which all paths are relative; it is itself relative to the folder of the spec.
+        table: path of a CSV, Parquet or GeoParquet table.
+        decimal: decimal separator of the numbers of a CSV.
+        id: column with the name of each sample, unique; the number of the row by default.
+        parse: columns that are cut out of others.
+        scene: column with what samples of one acquisition, site or group share; splits don't tear it apart.
+        tile: column with the tile that a sample lies in.
+        column: column with its column in the tile.
+        row: column with its row in the tile.
+        block: column with what `split.protocol: blocks` keeps together.
+        split: column with the published split.
+        time: column with date or time.
+        lon: column with the longitude, or x in `crs`.
+        lat: column with the latitude, or y in `crs`.
+        crs: coordinate reference system of `lon` and `lat`, or the column that names it.
+        labels: columns to be predicted, and what they hold.
+        modalities: by name.
+        reference: raster modality on whose grid all others are brought; the first by default.
+        size: side of a patch in pixels of the reference; that of the first row by default.
+        outside: whether files may lie outside `root`.
+        simulated: whether the data are simulated.
+    """
+
+    name: Name
+    root: str = "."
+    table: Name
+    decimal: Literal[".", ","] = "."
+    id: Name | None = None
+    parse: tuple[ParseSpec, ...] = ()
+    scene: Name | None = None
+    tile: Name | None = None
+    column: Name | None = None
+    row: Name | None = None
+    block: Name | None = None
+    split: Name | SplitSpec | None = None
+    time: Name | None = None
+    lon: Name | None = None
+    lat: Name | None = None
+    crs: Name = "EPSG:4326"
+    labels: dict[Name, Literal["class", "list", "number"] | LabelSpec] = Field(default_factory=dict)
+    modalities: dict[str, ModalitySpec] = Field(default_factory=dict)
+    reference: str | None = None
+    size: int | None = Field(default=None, ge=1)
+    outside: bool = False
+    simulated: bool = False
+
+    @field_validator("modalities")
+    @classmethod
+    def _check_names(cls, modalities: dict[str, ModalitySpec]) -> dict[str, ModalitySpec]:
+        check_names(modalities)
+        return modalities
+
+    @model_validator(mode="after")
+    def _check(self) -> "TableSpec":
+        rasters = self.raster_names
+        if self.reference is not None and self.reference not in rasters:
+            raise ValueError(f"reference '{self.reference}' is no raster; {did_you_mean(self.reference, rasters)}")
+        if (self.column_of("lon") is None) != (self.column_of("lat") is None):
+            raise ValueError("lon and lat are given together or not at all")
+        groups = [group for each in self.parse for group in each.groups]
+        if len(set(groups)) < len(groups):
+            raise ValueError("parse gives a column twice")
+        return self
+
+    @property
+    def raster_names(self) -> list[str]:
+        """Names of the modalities with files."""
+        return [name for name, modality in self.modalities.items() if modality.kind == "raster"]
+
+    @property
+    def reference_name(self) -> str | None:
+        """Name of the reference modality, None if there are no rasters."""
+        return self.reference or next(iter(self.raster_names), None)
+
+    def column_of(self, key: str) -> str | None:
+        """The column that gives a fact about a sample (one of `INDEX_KEYS`): as the spec names it, else a group of `parse`."""
+        given = getattr(self, key)
+        if given is not None:
+            return given.column if isinstance(given, SplitSpec) else str(given)
+        return key if any(key in each.groups for each in self.parse) else None
+
+    def label(self, name: str) -> LabelSpec:
+        """What a label column holds."""
+        given = self.labels[name]
+        return LabelSpec(kind=given) if isinstance(given, str) else given
+
+    def text_columns(self) -> set[str]:
+        """Columns that are read as they are written, such as 007."""
+        names: list[Any] = [self.id, *(self.column_of(key) for key in ("scene", "tile", "block", "split", "time"))]
+        names += [each.column for each in self.parse]
+        names += [name for modality in self.modalities.values() for name in modality.placeholders]
+        return {name for name in names if name is not None}
+
+
+def pattern_fields(pattern: str) -> list[str]:
+    """What stands in braces in a pattern, each once.
+
+    Raises:
+        ValueError: if a brace is not closed, or holds no column's name.
+    """
+    try:
+        parts = list(Formatter().parse(pattern))
+    except ValueError as error:
+        raise ValueError(f"files is no pattern: {error}; write {{column}} for what a column holds") from None
+    for _, field, form, conversion in parts:
+        if field == "" or form or conversion:
+            raise ValueError(f"files is no pattern: '{pattern}' has braces that hold more or less than a column's name")
+    return list(dict.fromkeys(field for _, field, _, _ in parts if field))

@@ -1,0 +1,309 @@
+"""Modalities whose values stand in the columns of a table: vectors, categories and series."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from eofuse.data.sources.scenes.spec import ClassSpec
+from eofuse.data.sources.table.columns import Rows, to_times
+from eofuse.data.sources.table.file import matching_columns, numeric
+from eofuse.data.sources.table.spec import MOST_CATEGORIES, ModalitySpec
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
+
+
+@dataclass(frozen=True)
+class Values:
+    """A modality from columns.
+
+    Attributes:
+        modality: as the store holds it.
+        present: which rows have it.
+        columns: of the table that it uses up.
+        index: columns of the index that hold it; none for a series.
+        series: (rows, steps, 1 + channels) float32 of a series (see `eofuse.modalities`), else None.
+    """
+
+    modality: Modality
+    present: npt.NDArray[np.bool_]
+    columns: tuple[str, ...]
+    index: pd.DataFrame
+    series: npt.NDArray[np.float32] | None = None
+
+
+def read_values(name: str, spec: ModalitySpec, rows: Rows) -> Values:
+    """The values of a vector, category or series in every row.
+
+    Raises:
+        DataError: if a column is missing; what is wrong in single rows is added to the problems.
+        UsageError: if the spec contradicts itself.
+    """
+    if spec.kind == "vector":
+        return _vector(name, spec, rows)
+    if spec.kind == "category":
+        return _category(name, spec, rows)
+    return _series(name, spec, rows)
+
+
+def describe_numbers(
+    name: str,
+    spec: ModalitySpec,
+    channels: Sequence[str],
+    dtype: str = "float32",
+    steps: int | None = None,
+    dated: bool = False,
+) -> Modality:
+    """A modality with numbers, from what the spec says and, where it says nothing, from the modality that it is like.
+
+    Args:
+        name: its name.
+        spec: what the spec says.
+        channels: names of its channels.
+        dtype: of a raster that is like none.
+        steps: of a series.
+        dated: whether the steps of a series have dates.
+
+    Raises:
+        UsageError: if a unit is given to a channel that is not there, or there is no modality to be like.
+    """
+    where = f"modalities.{name}"
+    like = _like(spec, where)
+    unit_of = spec.unit if isinstance(spec.unit, dict) else dict.fromkeys(channels, spec.unit)
+    for channel in unit_of:
+        if channel not in channels:
+            fix = did_you_mean(channel, channels)
+            raise UsageError(f"there is no channel '{channel}'", where=f"{where}.unit", fix=fix)
+    known = {each: channel for channel in (like.channels if like else ()) for each in (channel.name, *channel.aliases)}
+    units = {channel.unit for channel in known.values()}
+    common = units.pop() if len(units) == 1 else ""
+    found = []
+    for channel in channels:
+        about = known.get(channel, Channel(channel, unit=common))
+        found.append(replace(about, name=channel, unit=unit_of.get(channel) or about.unit))
+    kind = Kind(spec.kind)
+    base = like or Modality(name, Kind.RASTER, (), dtype=dtype)
+    return Modality(
+        name,
+        kind,
+        tuple(found),
+        title=spec.title or name,  # a product like another one need not be of its level
+        dtype=spec.dtype or base.dtype if kind is Kind.RASTER else "float32",
+        scale=base.scale if spec.scale is None else spec.scale,
+        offset=base.offset if spec.offset is None else spec.offset,
+        valid_range=base.valid_range,
+        nodata=(base.nodata if spec.nodata is None else spec.nodata) if kind is Kind.RASTER else None,
+        steps=steps,
+        dated=dated,
+    )
+
+
+def _like(spec: ModalitySpec, where: str) -> Modality | None:
+    if spec.like is None:
+        return None
+    like = find_modality(spec.like, BEN_GE_MODALITIES)
+    if like.is_categorical and spec.kind != "raster":
+        raise UsageError(f"'{spec.like}' has categories, no numbers", where=f"{where}.like", fix="leave it out")
+    return like
+
+
+def list_categories(name: str, spec: ModalitySpec) -> tuple[Category, ...]:
+    """The categories that a spec lists.
+
+    Raises:
+        UsageError: if two have the same name.
+    """
+    given = spec.categories or ()
+    entries = list(given.items()) if isinstance(given, dict) else list(enumerate(given))
+    found = []
+    for number, (code, entry) in enumerate(entries):
+        about = ClassSpec(name=entry) if isinstance(entry, str) else entry
+        found.append(Category(code, about.name, about.colour or class_colour(number)))
+    if len({category.name for category in found}) < len(found):
+        raise UsageError("two codes have the same name", where=f"modalities.{name}.categories")
+    return tuple(found)
+
+
+def _vector(name: str, spec: ModalitySpec, rows: Rows) -> Values:
+    key = f"modalities.{name}.columns"
+    if isinstance(spec.columns, str) and any(mark in spec.columns for mark in ("*", "{")):
+        found = matching_columns(rows.table, spec.columns, key, rows.path)
+        columns, channels = list(found), [parts.get("channel", column) for column, parts in found.items()]
+    else:
+        columns = [spec.columns] if isinstance(spec.columns, str) else list(spec.columns or ())
+        channels = columns
+    if isinstance(spec.columns, dict):
+        raise UsageError("columns of a vector are names or a pattern", where=key)
+    rows.require(columns, key)
+    for position, channel in enumerate(channels):
+        if channel in channels[:position]:
+            other, column = columns[channels.index(channel)], columns[position]
+            what = f"columns '{other}' and '{column}' are both channel '{channel}' ({key})"
+            raise DataError(what, where=rows.path, fix="rename one of them, or list the columns")
+    values = np.stack([rows.numbers(column, spec.nodata) for column in columns], axis=1)
+    missing = np.asarray(np.isnan(values))
+    if not spec.optional:
+        for row in rows.sound(np.asarray(missing.any(axis=1))):
+            _absent(rows, row, name, f"column '{columns[int(missing[row].argmax())]}' is empty")
+    present = np.asarray(~missing.any(axis=1))
+    index = pd.DataFrame({f"{name}.{channel}": values[:, position] for position, channel in enumerate(channels)})
+    modality = describe_numbers(name, spec, channels)
+    return Values(modality, present, tuple(columns), index)
+
+
+def _absent(rows: Rows, row: int, name: str, what: str) -> None:
+    fix = f"fill the cell, or set modalities.{name}.optional: true, so that the row lacks the modality"
+    rows.wrong(row, what, fix)
+
+
+def _category(name: str, spec: ModalitySpec, rows: Rows) -> Values:
+    column = str(spec.column)
+    rows.require([column], f"modalities.{name}.column")
+    cells = rows.table[column].reset_index(drop=True)
+    if spec.nodata is not None:
+        cells = cells.where(numeric(cells) != spec.nodata)
+    words = cells.astype("string").str.strip()
+    categories = list_categories(name, spec) or _categories_of(name, words)
+    code_of = {category.name: category.code for category in categories}
+    if isinstance(spec.categories, dict):
+        code_of.update({text: c.code for c in categories for text in (str(c.code), f"{c.code}.0")})
+    codes = words.map(code_of)
+    for row in np.flatnonzero(codes.isna() & words.notna()).tolist():
+        what = f"column '{column}' holds '{words.iloc[row]}', which is not in the list of categories"
+        rows.wrong(row, what, f"{did_you_mean(words.iloc[row], code_of)} Else add it to modalities.{name}.categories")
+    if not spec.optional:
+        for row in np.flatnonzero(words.isna()).tolist():
+            _absent(rows, row, name, f"column '{column}' is empty")
+    modality = Modality(
+        name,
+        Kind.CATEGORY,
+        (Channel(column, unit="class"),),
+        title=spec.title or name,
+        dtype="uint8",
+        categories=categories,
+    )
+    filled = codes.fillna(-1).to_numpy(dtype=np.int16)
+    return Values(modality, filled >= 0, (column,), pd.DataFrame({f"{name}.{column}": filled}))
+
+
+def _categories_of(name: str, words: pd.Series) -> tuple[Category, ...]:
+    """A category for each word of a column."""
+    found = sorted(words.dropna().unique())
+    if len(found) > MOST_CATEGORIES:
+        what = f"has {len(found)} different values; a category has at most {MOST_CATEGORIES}"
+        raise UsageError(what, where=f"modalities.{name}.column", fix="make it a vector, or list the categories")
+    return tuple(Category(code, str(word), class_colour(code)) for code, word in enumerate(found))
+
+
+def _series(name: str, spec: ModalitySpec, rows: Rows) -> Values:
+    key = f"modalities.{name}.columns"
+    columns, steps = _series_columns(name, spec, rows)
+    for channel, by_step in columns.items():
+        rows.require(by_step, f"{key}.{channel}" if isinstance(spec.columns, dict) else key)
+    values = np.full((len(rows.ids), len(steps), 1 + len(columns)), np.nan)
+    for position, by_step in enumerate(columns.values(), start=1):
+        for step, column in enumerate(by_step):
+            values[:, step, position] = rows.numbers(column, spec.nodata)
+    used = [column for by_step in columns.values() for column in by_step]
+    dated = spec.dates is not None or spec.date_columns is not None
+    if spec.date_columns is not None:
+        date_columns = _date_columns(name, spec.date_columns, steps, rows)
+        used += date_columns
+        values[:, :, 0] = np.stack([_days(rows, column) for column in date_columns], axis=1)
+    elif spec.dates is not None:
+        values[:, :, 0] = _listed_dates(name, spec.dates, len(steps))
+    else:
+        values[:, :, 0] = np.arange(len(steps))
+        if len(set(np.diff(steps))) > 1:
+            told = ", ".join(map(str, steps))
+            what = f"the steps {told} of '{name}' count as 0 to {len(steps) - 1}: that they lie unevenly is lost"
+            rows.warn(what, f"give modalities.{name}.dates")
+    values = _check_steps(name, values, rows)
+    present = np.asarray(~np.isnan(values[:, :, 1:]).all(axis=(1, 2)))
+    if not spec.optional:
+        for row in rows.sound(~present):
+            _absent(rows, row, name, f"no step of '{name}' has a value")
+    values[~present] = np.nan
+    modality = describe_numbers(name, spec, list(columns), steps=len(steps), dated=dated)
+    return Values(modality, present, tuple(used), pd.DataFrame(index=range(len(rows.ids))), values.astype(np.float32))
+
+
+def _series_columns(name: str, spec: ModalitySpec, rows: Rows) -> tuple[dict[str, list[str]], list[int]]:
+    """The columns of each channel by step, and the numbers of the steps."""
+    if isinstance(spec.columns, dict):
+        listed = {channel: list(columns) for channel, columns in spec.columns.items()}
+        return listed, list(range(len(next(iter(listed.values())))))
+    key = f"modalities.{name}.columns"
+    found = matching_columns(rows.table, str(spec.columns), key, rows.path)
+    column_at: dict[tuple[str, int], str] = {}
+    for column, parts in found.items():
+        place = parts.get("channel", name), int(parts["step"])
+        if place in column_at:
+            what = f"columns '{column_at[place]}' and '{column}' are the same step of channel '{place[0]}'"
+            raise DataError(what, where=rows.path, fix="rename one of them, or list the columns")
+        column_at[place] = column
+    channels, steps = list(dict.fromkeys(c for c, _ in column_at)), sorted({step for _, step in column_at})
+    for channel in channels:
+        for step in steps:
+            if (channel, step) not in column_at:
+                fix = "list the channels and columns, or make two series of them"
+                raise DataError(f"channel '{channel}' has no step {step} ({key})", where=rows.path, fix=fix)
+    return {channel: [column_at[channel, step] for step in steps] for channel in channels}, steps
+
+
+def _date_columns(name: str, given: str | tuple[str, ...], steps: Sequence[int], rows: Rows) -> list[str]:
+    key = f"modalities.{name}.date_columns"
+    columns = [given.replace("{step}", str(step)) for step in steps] if isinstance(given, str) else list(given)
+    if len(columns) != len(steps):
+        raise UsageError(f"{len(columns)} date columns for {len(steps)} steps", where=key, fix="give one a step")
+    rows.require(columns, key)
+    return columns
+
+
+def _days(rows: Rows, column: str) -> npt.NDArray[np.float64]:
+    """Days since 1970, NaN where there is no date."""
+    cells = rows.table[column].reset_index(drop=True)
+    times = to_times(cells)
+    for row in np.flatnonzero(times.isna() & cells.notna()).tolist():
+        rows.wrong(row, f"column '{column}' holds {cells.iloc[row]!r}, which is no date", "write it as 2024-06-30")
+    return _days_since_1970(times)
+
+
+def _days_since_1970(times: Any) -> npt.NDArray[np.float64]:
+    days = (times - pd.Timestamp(1970, 1, 1)) / pd.Timedelta(days=1)
+    return np.asarray(days.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _listed_dates(name: str, dates: Sequence[str], steps: int) -> npt.NDArray[np.float64]:
+    where = f"modalities.{name}.dates"
+    times = to_times(pd.Series(list(dates)))
+    if times.isna().any():
+        wrong = dates[int(np.flatnonzero(times.isna())[0])]
+        raise UsageError(f"'{wrong}' is no date", where=where, fix="write it as 2024-06-30")
+    if len(dates) != steps:
+        raise UsageError(f"{len(dates)} dates for {steps} steps", where=where, fix="give one a step")
+    days = _days_since_1970(times)
+    if (np.diff(days) <= 0).any():
+        raise UsageError("the dates do not rise", where=where, fix="order them, and the columns with them")
+    return days
+
+
+def _check_steps(name: str, values: npt.NDArray[np.float64], rows: Rows) -> npt.NDArray[np.float64]:
+    """Series with steps without a time at the end; times that do not rise are errors, as are values without a time."""
+    timeless = np.isnan(values[:, :, 0])
+    valued = ~np.isnan(values[:, :, 1:]).all(axis=2)
+    for row, step in zip(*np.nonzero(timeless & valued), strict=True):
+        rows.wrong(int(row), f"step {step + 1} of '{name}' has values and no date", "give it one, or empty its cells")
+    if timeless.any():
+        order = np.argsort(timeless, axis=1, kind="stable")
+        values = np.take_along_axis(values, order[:, :, None], axis=1)
+        values[np.isnan(values[:, :, 0])] = np.nan
+    for row in np.flatnonzero((np.diff(values[:, :, 0], axis=1) <= 0).any(axis=1)).tolist():
+        step = int(np.flatnonzero(np.diff(values[row, :, 0]) <= 0)[0])
+        earlier, later = values[row, [step, step + 1], 0].astype("datetime64[D]")
+        what = f"the dates of '{name}' do not rise: {later} comes after {earlier}"
+        rows.wrong(row, what, "order the steps of the row by date")
+    return values

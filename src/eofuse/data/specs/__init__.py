@@ -1,0 +1,1 @@
+"""Specs of tables and scenes: first ones, written from what is there."""

@@ -1,0 +1,286 @@
+"""Images below a folder, and the pattern by which the rows of a table name them."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from eofuse.data.reading.matching import band_names
+from eofuse.data.reading.rasters import SUFFIXES, RasterFile, inspect_raster, reading_environment
+from eofuse.data.specs.columns import is_text, modality_name
+from eofuse.errors import DataError
+from eofuse.words import counted
+
+KIND_OF_FILE = re.compile(
+    r"[_.-](?:mask|masks|label|labels|seg|gt|annotation|annotations|target|image|img)$", re.IGNORECASE
+)
+"""What the name of a file has after that of its sample."""
+
+SAMPLE_FOLDERS = {
+    "image",
+    "images",
+    "img",
+    "imgs",
+    "mask",
+    "masks",
+    "label",
+    "labels",
+    "annotation",
+    "annotations",
+    "gt",
+    "target",
+    "targets",
+}
+"""Words in names of folders that hold a file of each sample."""
+
+SAMPLE = 20
+"""Rows whose files are looked for and looked at."""
+
+
+@dataclass(frozen=True)
+class FilePattern:
+    """Files that the rows of a table name.
+
+    Attributes:
+        name: for the modality.
+        pattern: of their paths, relative to the folder.
+        bands: names of the bands if the paths or the files tell them.
+        files: what some of them say of themselves.
+        missing: rows without a file.
+    """
+
+    name: str
+    pattern: str
+    bands: tuple[str, ...]
+    files: tuple[RasterFile, ...]
+    missing: int
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self.bands) or len(self.files[0].names)
+
+    @property
+    def smallest_side(self) -> int | None:
+        """The smallest side of the files if they differ in size, else None."""
+        sizes = {(file.grid.width, file.grid.height) for file in self.files}
+        return min(map(min, sizes)) if len(sizes) > 1 else None
+
+    def said(self) -> str:
+        """What was found, in one line."""
+        sizes = Counter((file.grid.width, file.grid.height) for file in self.files)
+        systems = {file.grid.crs.to_string() if file.grid.crs else "none" for file in self.files}
+        shown = " or ".join(f"{width} × {height}" for width, height in sizes)
+        crs = ", ".join(sorted(systems)[:3]) + ("" if len(systems) <= 3 else f" and {len(systems) - 3} more")
+        return f"{self.pattern}, {counted(self.count, 'band')} of {self.files[0].dtype}, {shown} pixels, CRS {crs}"
+
+    def questions(self) -> list[str]:
+        """What can't be told."""
+        found = []
+        if not self.bands and self.count > 1:
+            found.append(f"which bands are the {self.count}? the files don't name them")
+        if self.files[0].dtype == "uint8" and self.count == 1:
+            found.append("a class map? then give it categories")
+        if any(file.alpha is not None for file in self.files):
+            found.append(
+                "a band is declared as alpha and taken as a mask: name as many bands as there are if it holds values"
+            )
+        if self.smallest_side is not None:
+            found.append(f"files of several sizes: the middle of {self.smallest_side} pixels is taken (size)")
+        if self.missing:
+            rows = counted(self.missing, "row has", "rows have")
+            found.append(f"{rows} no file: set optional: true if that is meant")
+        return found
+
+    def lines(self) -> list[str]:
+        """The modality as lines of YAML."""
+        names = self.bands or tuple(f"band_{number}" for number in range(1, self.count + 1))
+        quoted = ", ".join(f'"{name}"' if not re.fullmatch("[A-Za-z][A-Za-z0-9_.-]*", name) else name for name in names)
+        lines = [
+            f"{self.name}:  # {self.said().removeprefix(self.pattern + ', ')}",
+            "  kind: raster",
+            f'  files: "{self.pattern}"',
+        ]
+        told = "" if self.bands else "  # names, in the order of the file, which does not tell them"
+        lines.append(f"  bands: [{quoted}]{told if self.count > 1 else ''}")
+        if self.files[0].dtype == "uint16":
+            lines.append("  # like: s2  # if it is Sentinel-2 reflectance × 10,000; else scale, offset and unit")
+        band = self.files[0].bands[0]
+        if (band.scale, band.offset) != (1.0, 0.0):
+            lines += [f"  scale: {band.scale!r}  # as the files declare", f"  offset: {band.offset!r}"]
+        if self.files[0].dtype == "uint8" and self.count == 1:
+            lines.append("  # categories: {1: …, 2: …}  # if it is a class map")
+        if self.missing:
+            lines.append(f"  # optional: true  # {counted(self.missing, 'row has', 'rows have')} no file")
+        return lines
+
+
+def list_images(folder: Path) -> list[str]:
+    """Paths of the images below a folder, relative to it, sorted."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            (Path(parent) / name).relative_to(folder).as_posix() for name in names if name.lower().endswith(SUFFIXES)
+        ]
+    return sorted(found)
+
+
+def table_of_files(folder: Path) -> pd.DataFrame:
+    """A row for each image below a folder: its name, the folder it is in, its path.
+
+    Where folders side by side hold the same samples, as `images` and `masks` do, a row is a sample and has its name only.
+    """
+    paths = list_images(folder)
+    samples = _samples_of_folders(folder, paths)
+    if samples:
+        return pd.DataFrame({"id": samples})
+    stems = [Path(path).stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [str(Path(path).with_suffix("")) for path in paths]
+    return pd.DataFrame({"id": names, "folder": [Path(path).parent.name for path in paths], "path": paths})
+
+
+def _samples_of_folders(folder: Path, paths: Sequence[str]) -> list[str]:
+    """Names that most files of two or more folders share, but for an ending such as `_mask`; none if the folders are classes.
+
+    Folders whose files are all alike (bands, type) and whose names say nothing are classes, though files are numbered in each.
+    """
+    names: dict[str, dict[str, str]] = {}
+    for path in paths:
+        parent, _, file = path.rpartition("/")
+        names.setdefault(parent, {})[KIND_OF_FILE.sub("", Path(file).stem)] = path
+    first, *others = sorted(names, key=lambda parent: -len(names[parent])) or [""]
+    shared = [other for other in others if len(names[first].keys() & names[other].keys()) > len(names[first]) / 2]
+    if not shared:
+        return []
+    folders = [first, *shared]
+    told = any(word in SAMPLE_FOLDERS for each in folders for word in re.split(r"[/_.-]", each.lower()))
+    sorts = [] if told else [_sorts_of_files(folder, list(names[each].values())[:SAMPLE]) for each in folders]
+    if not told and (any(len(found) != 1 for found in sorts) or len(set.union(*sorts)) == 1):
+        return []
+    return sorted({name for each in folders for name in names[each]})
+
+
+def _sorts_of_files(folder: Path, paths: Sequence[str]) -> set[tuple[int, str]]:
+    """Numbers of bands and types of some files, of those that can be read."""
+    found = set()
+    with reading_environment():
+        for path in paths:
+            try:
+                file = inspect_raster(str(folder / path), path)
+            except DataError:
+                continue
+            found.add((len(file.names), str(file.dtype)))
+    return found
+
+
+def find_patterns(
+    folder: Path, table: pd.DataFrame, identity: str | None, taken: Sequence[str] = ()
+) -> list[FilePattern]:
+    """The patterns by which rows name images: a column with paths, else the id in the names of files.
+
+    Args:
+        folder: below which the images are.
+        table: whose rows name them.
+        identity: the column with the id.
+        taken: names of other modalities.
+    """
+    with reading_environment():
+        for name in table.columns:
+            cells = table[name].dropna()
+            if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(SUFFIXES).all():
+                found = _described(folder, table, f"{{{name}}}", modality_name("image", taken), ())
+                if found is not None:
+                    return [found]
+        if identity is None:
+            return []
+        patterns = _patterns_of_ids(list_images(folder), table, identity)
+        merged = _merge_bands(folder, table, patterns, taken)
+        return [each for each in merged if each is not None]
+
+
+def _patterns_of_ids(paths: list[str], table: pd.DataFrame, identity: str) -> list[str]:
+    """Patterns of the paths that hold the ids of a quarter of the first rows or more, the commonest first."""
+    found: Counter[str] = Counter()
+    sample = table.head(SAMPLE)
+    others = [str(name) for name in table.columns if name != identity and is_text(table[name])]
+    for _, row in sample.iterrows():
+        name = str(row[identity])
+        expression = re.compile(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])")
+        for path in paths:
+            if name in path and expression.search(path):
+                parts = expression.sub(f"{{{identity}}}", path).split("/")
+                columns = {str(row[other]): other for other in reversed(others)}
+                parts[:-1] = [f"{{{columns[part]}}}" if part in columns else part for part in parts[:-1]]
+                found["/".join(parts)] += 1
+    return [
+        pattern for pattern, count in found.most_common() if count >= len(sample) / 4
+    ]  # ids such as 7 occur by chance
+
+
+def _merge_bands(
+    folder: Path, table: pd.DataFrame, patterns: list[str], others: Sequence[str]
+) -> list[FilePattern | None]:
+    """Modalities: patterns of one folder that differ in a word are the bands of one, if each file has one band."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for pattern in sorted(patterns):
+        groups.setdefault((pattern.rpartition("/")[0], Path(pattern).suffix), []).append(pattern)
+    found: list[FilePattern | None] = []
+    taken = list(others)
+    for members in groups.values():
+        if len(members) > 1:
+            first = re.sub(r"[A-Za-z0-9]*$", "", _same_start(members))
+            last = re.sub(r"^[A-Za-z0-9]*", "", _same_start([member[::-1] for member in members])[::-1])
+            words = tuple(member[len(first) : len(member) - len(last)] for member in members)
+            merged = _described(folder, table, f"{first}{{band}}{last}", _name(members[0], "image", taken), words)
+            if merged is not None and all(len(file.names) == 1 for file in merged.files):
+                found.append(merged)
+                taken.append(merged.name)
+                continue
+        for member in members:
+            word = re.sub(r"\{[^}]*\}", "", Path(member).stem).strip("_-. ")
+            described = _described(folder, table, member, _name(member, word or "image", taken), ())
+            found.append(described)
+            taken += [described.name] if described else []
+    return found
+
+
+def _same_start(texts: list[str]) -> str:
+    """The letters with which all texts begin."""
+    equal = [len(set(letters)) == 1 for letters in zip(*texts, strict=False)]
+    return texts[0][: [*equal, False].index(False)]
+
+
+def _name(pattern: str, default: str, taken: list[str]) -> str:
+    """Name of a modality: the last folder of its files that all rows share, else the default."""
+    folders = [part for part in pattern.split("/")[:-1] if "{" not in part]
+    return modality_name((folders[-1] if folders and default == "image" else default).lower(), taken)
+
+
+def _described(
+    folder: Path, table: pd.DataFrame, pattern: str, name: str, bands: tuple[str, ...]
+) -> FilePattern | None:
+    """What the files of a pattern say of themselves; None if none can be read."""
+    columns = [str(column) for column in table.columns if f"{{{column}}}" in pattern]
+    paths = []
+    for cells in table[columns].astype("string").fillna("").itertuples(index=False, name=None):
+        path = pattern.replace("{band}", bands[0]) if bands else pattern
+        for column, cell in zip(columns, cells, strict=True):
+            path = path.replace(f"{{{column}}}", str(cell))
+        paths.append(str(folder / path))
+    there = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 (a str, for speed)
+    files = []
+    for path in there[:SAMPLE]:
+        try:
+            files.append(inspect_raster(path, path))
+        except DataError:
+            continue
+    if not files:
+        return None
+    named = (file for file in files if band_names(file)[0] != "band_1")
+    told = next(map(band_names, named), ())
+    return FilePattern(name, pattern, bands or told, tuple(files), len(paths) - len(there))

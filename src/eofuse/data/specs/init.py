@@ -1,0 +1,216 @@
+"""A first spec of a table that nobody has described yet: what its columns and files seem to be, and what can't be told.
+
+`init` looks at a table, or at a folder with a table and images, or with images only, and writes YAML for `eofuse pack`
+(see `eofuse.data.sources.table.spec`). It guesses by names and values and says so; nothing is packed.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from eofuse.config import write_yaml
+from eofuse.data.doors import OWN_FILES, TABLE_SUFFIXES, describe_path, wrong_door
+from eofuse.data.reading.rasters import SUFFIXES
+from eofuse.data.sources.table.file import decimal_commas, read_table_file
+from eofuse.data.specs.columns import Guess, guess_columns, shortened
+from eofuse.data.specs.files import FilePattern, find_patterns, table_of_files
+from eofuse.errors import DataError, UsageError
+from eofuse.files import write_text
+from eofuse.words import counted
+
+
+@dataclass(frozen=True)
+class Init:
+    """What `init` wrote.
+
+    Attributes:
+        spec: the YAML file.
+        found: what it recognised.
+        unknown: what somebody has to decide.
+    """
+
+    spec: Path
+    found: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> Init:
+    """Writes a first spec of a folder or table.
+
+    Args:
+        path: a CSV or Parquet table, or a folder with one, or with images only, of which a table is then written beside the spec.
+        output: the spec; by default a file with the name of the folder or table, in the working folder.
+
+    Raises:
+        UsageError: if there is nothing at the path, or the spec exists already.
+        DataError: if there is neither a table nor an image.
+    """
+    origin = Path(path)
+    if not origin.exists():
+        raise UsageError("there is no such folder or table", where=origin, fix="check the path")
+    if not _may_be_described(origin):
+        raise wrong_door(origin, "a folder or table to be described", f"tables end in {', '.join(TABLE_SUFFIXES)}")
+    name = origin.resolve().name if origin.is_dir() else origin.name.split(".")[0]
+    spec = Path(output) if output is not None else Path(f"{name}.yaml")
+    if spec.exists():
+        raise UsageError("exists already", where=spec, fix="remove it, or name another file with -o")
+    folder = origin if origin.is_dir() else origin.parent
+    notes: list[str] = []
+    decimal = "."
+    tables = _tables(origin)
+    if tables:
+        file = tables[0]
+        frame = read_table_file(file)
+        commas = decimal_commas(file, frame)
+        decimal = "," if commas else "."
+        frame = read_table_file(file, decimal=decimal) if commas else frame
+        notes += [f"another table: {other.relative_to(folder)}" for other in tables[1:]]
+        if commas:
+            notes.append(f"decimal commas: {', '.join(commas)}")
+    else:
+        frame = table_of_files(folder)
+        if not len(frame):
+            fix = f"tables end in {', '.join(TABLE_SUFFIXES)}, images in {', '.join(SUFFIXES)}"
+            found = describe_path(folder)
+            besides = f", but is {found[0]}" if found else ""
+            raise DataError(
+                f"holds neither a table nor an image{besides}", where=folder, fix=found[1] if found else fix
+            )
+        file = spec.with_suffix(".csv")
+        if file.exists():
+            raise UsageError("exists already", where=file, fix="name another spec with -o")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, frame.to_csv(index=False))
+        notes.append(f"the folder holds no table: {file} lists its images")
+        if "path" not in frame:
+            notes.append("files of equal names in different folders are one sample")
+    guess = guess_columns(frame)
+    if tables:  # names such as 007 are read as numbers above, which no file has in its path
+        words = [name for name in guess.columns() if name in frame.columns]
+        frame = read_table_file(file, words, decimal)
+    patterns = find_patterns(folder, frame, guess.id, [*guess.series, *guess.vectors])
+    unused = [column for column in guess.unused if not any(f"{{{column}}}" in each.pattern for each in patterns)]
+    if unused:
+        guess.unknown.append(f"in no modality, kept in the index (labels?): {shortened(unused)}")
+    text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
+    write_text(spec, text)
+    return Init(spec, tuple(notes + _found(frame, guess, patterns)), tuple(_unknown(guess, patterns)))
+
+
+def _may_be_described(origin: Path) -> bool:
+    """Whether a path is a table, or a folder that is neither a store nor a run or study."""
+    if origin.is_file():
+        return origin.name.lower().endswith(TABLE_SUFFIXES)
+    return not any((origin / name).is_file() for name in OWN_FILES)
+
+
+def _tables(origin: Path) -> list[Path]:
+    """Tables at a path, the most likely one first."""
+    if origin.is_file():
+        return [origin]
+    found = [path for pattern in ("*", "*/*") for path in origin.glob(pattern) if path.name.endswith(TABLE_SUFFIXES)]
+    likely = ("index", "meta", "table", "labels", "samples")
+    return sorted(
+        found, key=lambda path: (len(path.parts), not any(word in path.name.lower() for word in likely), path.name)
+    )
+
+
+def _found(frame: pd.DataFrame, guess: Guess, patterns: list[FilePattern]) -> list[str]:
+    lines = [f"{counted(len(frame), 'row')}, {counted(len(frame.columns), 'column')}"]
+    lines += [f"{key}: column '{name}'" for key, name in guess.facts().items() if isinstance(name, str)]
+    lines += [f"label: column '{name}' ({kind})" for name, kind in guess.labels.items()]
+    for name, series in guess.series.items():
+        lines.append(
+            f"{name}: series of {series.steps} steps, {counted(len(series.channels), 'channel')} ({series.pattern})"
+        )
+    lines += [
+        f"{name}: vector ({columns if isinstance(columns, str) else shortened(columns)})"
+        for name, columns in guess.vectors.items()
+    ]
+    lines += [f"{pattern.name}: {pattern.said()}" for pattern in patterns]
+    return lines
+
+
+def _unknown(guess: Guess, patterns: list[FilePattern]) -> list[str]:
+    lines = list(guess.unknown)
+    for pattern in patterns:
+        lines += [f"{pattern.name}: {question}" for question in pattern.questions()]
+    if not patterns and not guess.series and not guess.vectors:
+        lines.append("no modality was found: say which columns or files make one")
+    return lines
+
+
+def _spec_text(
+    name: str,
+    spec: Path,
+    folder: Path,
+    file: Path,
+    decimal: str,
+    guess: Guess,
+    patterns: list[FilePattern],
+    notes: list[str],
+) -> str:
+    root = os.path.relpath(str(folder), str(spec.parent))
+    lines = [
+        "# Written by `eofuse init` from names and values: check every line, then",
+        "#",
+        f"#   eofuse check {spec.name}",
+        f"#   eofuse pack {spec.name} {name}.store",
+        *(f"# {note}" for note in notes),
+        *_yaml({"name": name, "root": root, "table": os.path.relpath(str(file), str(folder))}),
+        *(_yaml({"decimal": decimal}) if decimal != "." else []),
+        *_yaml(guess.facts()),
+    ]
+    if guess.id is None:
+        lines.append("# id: …  # no column names each row; rows are then named by their number")
+    if guess.scene is None:
+        lines.append(
+            "# scene: …  # no column with what samples share (acquisition, site); spatial blocks or rows stand in"
+        )
+    if guess.split is None:
+        lines.append("# split: …  # no column says train, validation or test")
+    lines += [f"# {line}" for line in guess.unknown]
+    if guess.labels:
+        lines += _yaml({"labels": dict(guess.labels)})
+    else:
+        lines.append("# labels: {…: class}  # no column looks like a label")
+    smallest = patterns[0].smallest_side if patterns else None
+    if smallest is not None:
+        lines.append(f"size: {smallest}  # the files differ in size: of larger ones the middle is taken")
+    body = [line for pattern in patterns for line in pattern.lines()]
+    for series_name, series in guess.series.items():
+        body += [f"{series_name}:", "  kind: series", *_yaml({"columns": series.pattern}, 1)]
+        body.append(f"  # channels: {', '.join(series.channels)}")
+        body.append("  # dates: [2024-01-31, …]  # of the steps, if they are known; or date_columns")
+        body += ["  optional: true  # some rows have no value"] if series.has_empty_rows else []
+    for vector_name, columns in guess.vectors.items():
+        body += [f"{vector_name}:", "  kind: vector", *_yaml({"columns": columns}, 1)]
+        body += ["  optional: true  # some cells are empty"] if vector_name in guess.incomplete else []
+    lines += ["modalities:" if body else "modalities: {}", *(f"  {line}" for line in body)]
+    told = [line.replace("\n", " ") if line.lstrip().startswith("#") else line for line in lines]
+    return "\n".join(told) + "\n"
+
+
+def _yaml(values: Mapping[str, object], depth: int = 0) -> list[str]:
+    """Lines of YAML, with lists and mappings within on one line."""
+    lines = []
+    for key, value in values.items():
+        nested = isinstance(value, list | dict)
+        text = f"{_flat(key)}: {_flat(value)}" if nested else write_yaml({key: value}).rstrip("\n")
+        lines.append("  " * depth + text)
+    return lines
+
+
+def _flat(value: object) -> str:
+    """A value as YAML that may stand in a list or mapping on one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_flat(key)}: {_flat(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flat, value))}]"
+    if isinstance(value, str) and any(mark in value for mark in ",[]{}"):
+        return json.dumps(value, ensure_ascii=False)
+    return write_yaml({"_": value}).strip().removeprefix("_: ")

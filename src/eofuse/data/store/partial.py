@@ -1,0 +1,384 @@
+"""A store that is being written: `PartialStore` takes patches chunk by chunk, `move_into_place` gives the whole store its name.
+
+Chunks are appended in order to the shards of `STORE.partial`, with the digests of their patches, and after each chunk a small
+journal is replaced. Who goes on after a kill or a power cut begins at the journal, or at the first patch that the disk does not give
+back as it was read at its source. The same is compared once more before the store gets its name, so that no checksum is that of
+a damaged write.
+"""
+
+import contextlib
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256 as sha256_of
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eofuse import __version__
+from eofuse.data.sources import Source
+from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE
+from eofuse.data.store.gaps import empty_bands_column, may_have_empty_bands
+from eofuse.data.store.integrity import (
+    DIGEST_BYTES,
+    HEADER_BYTES,
+    PATCH_DIGESTS_FILE,
+    Digests,
+    array_header,
+    damaged_rows,
+    side_by_side,
+)
+from eofuse.errors import DataError, UsageError
+from eofuse.files import exchange, read_json, remove_temporaries, synchronise, write_text
+from eofuse.modalities import Modality
+from eofuse.records import SEAL, seal_is_whole, sealed
+
+SHARD_BYTES = 2 * 1024**3
+JOURNAL_FILE = "journal.json"
+SET_ASIDE_FILE = "set_aside.csv"
+REPLACED_FOLDER = "replaced"
+
+
+@dataclass
+class Chunk:
+    """What a worker gives: the good rows, their arrays (zeros or, in series, NaN where absent), and the bad ones with reasons.
+
+    The digests are those of the patches, (rows, arrays, `DIGEST_BYTES`).
+    """
+
+    rows: list[int] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    digests: Digests = field(default_factory=lambda: np.empty((0, 0, DIGEST_BYTES), dtype=np.uint8))
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+
+class PartialStore:
+    """Appends chunks to the shards of a partial store and keeps the journal.
+
+    Args:
+        folder: of the partial store.
+        source: what is packed.
+        chunks: rows of the source that are packed, by chunk.
+        journal: what is done.
+    """
+
+    def __init__(
+        self, folder: Path, source: Source, chunks: Sequence[Sequence[int]], journal: dict[str, Any] | None = None
+    ) -> None:
+        self.folder = folder
+        self.source = source
+        self.chunks = chunks
+        self.modalities = [modality for modality in source.modalities if modality.is_array]
+        self.journal = journal or {}
+
+    @classmethod
+    def open(
+        cls, folder: Path, source: Source, chunks: Sequence[Sequence[int]], job: str, *, skip_bad: bool, discard: bool
+    ) -> "PartialStore":
+        """Opens the partial store of this very job, or starts one.
+
+        Raises:
+            UsageError: if the folder holds patches of another job, or set bad ones aside that may not be skipped, unless it
+                may be discarded.
+        """
+        journal = _read_journal(folder)
+        writer = cls(folder, source, chunks, journal)
+        ours = journal.get("job") == job and (skip_bad or not journal["bad"])
+        if not ours and not discard and (journal.get("rows_done") or journal.get("bad")):
+            raise _in_the_way(folder, journal, job)
+        if ours and writer._cut_to_journal():
+            writer._forget_damaged()
+            return writer
+        remove_temporaries(folder)
+        if not journal and folder.exists() and any(folder.iterdir()):
+            raise UsageError("is in the way of the packing", where=folder, fix="move or remove it")
+        remove_partial(folder)
+        writer.journal = {"job": job, "chunks_done": 0, "rows_done": 0, "bad": []}
+        writer._save_journal()
+        for modality in writer.modalities:
+            (folder / modality.name).mkdir()
+        return writer
+
+    @property
+    def chunks_done(self) -> int:
+        """Chunks that the journal holds."""
+        return int(self.journal["chunks_done"])
+
+    def _save_journal(self) -> None:
+        write_text(self.folder / JOURNAL_FILE, json.dumps(sealed(self.journal)))
+
+    def _row_shape(self, modality: Modality) -> tuple[int, ...]:
+        return modality.shape(self.source.patch_size)
+
+    def _row_bytes(self, modality: Modality) -> int:
+        return math.prod(self._row_shape(modality)) * np.dtype(modality.dtype).itemsize
+
+    def _rows_per_shard(self, modality: Modality) -> int:
+        return max(1, (SHARD_BYTES - HEADER_BYTES) // self._row_bytes(modality))
+
+    def _shards(self, modality: Modality) -> Iterator[tuple[Path, int]]:
+        """Path and number of rows of each shard, for the rows that the journal holds."""
+        rows, per_shard = self.journal["rows_done"], self._rows_per_shard(modality)
+        for number, start in enumerate(range(0, rows, per_shard)):
+            yield self.folder / modality.name / f"{number:05d}.npy", min(per_shard, rows - start)
+
+    def _cut_to_journal(self) -> bool:
+        """Cuts off what was appended after the last journal entry; False if something is missing."""
+        expected = {
+            path: HEADER_BYTES + rows * self._row_bytes(modality)
+            for modality in self.modalities
+            for path, rows in self._shards(modality)
+        }
+        if expected:
+            digests = len(self.modalities) * DIGEST_BYTES
+            expected[self.folder / PATCH_DIGESTS_FILE] = HEADER_BYTES + self.journal["rows_done"] * digests
+        if not all((self.folder / modality.name).is_dir() for modality in self.modalities):
+            return False
+        if any(not path.is_file() or path.stat().st_size < size for path, size in expected.items()):
+            return False
+        for path in self.folder.rglob("*.npy"):
+            if path not in expected:
+                path.unlink()
+        for path, size in expected.items():
+            os.truncate(path, size)
+        return True
+
+    def _read_back(self) -> tuple[dict[str, str], int | None]:
+        """Reads what is written: checksums of all arrays, and the first row that is not what was read at the source."""
+        if not self.modalities:
+            return {}, None
+        shape = (self.journal["rows_done"], len(self.modalities), DIGEST_BYTES)
+        file = self.folder / PATCH_DIGESTS_FILE
+        digests = np.fromfile(file, dtype=np.uint8, offset=HEADER_BYTES).reshape(shape) if shape[0] else np.empty(shape)
+
+        def read(shard: tuple[int, Modality, int, Path, int]) -> tuple[str, str, int | None]:
+            position, modality, start, path, rows = shard
+            whole = sha256_of(array_header((rows, *self._row_shape(modality)), modality.dtype))
+            expected = digests[start : start + rows, position]
+            damaged = damaged_rows(path, expected, self._row_bytes(modality), whole)
+            name = path.relative_to(self.folder).as_posix()
+            return name, whole.hexdigest(), start + damaged[0] if damaged else None
+
+        shards = [
+            (position, modality, number * self._rows_per_shard(modality), path, rows)
+            for position, modality in enumerate(self.modalities)
+            for number, (path, rows) in enumerate(self._shards(modality))
+        ]
+        found = list(side_by_side(read, shards))
+        checksums = {name: checksum for name, checksum, _ in found}
+        checksums[PATCH_DIGESTS_FILE] = sha256_of(array_header(shape, "uint8") + digests.tobytes()).hexdigest()
+        return checksums, min((row for *_, row in found if row is not None), default=None)
+
+    def _forget_damaged(self) -> None:
+        """Takes the first damaged chunk, and all behind it, off the journal, so that they are read at the source again."""
+        _, damaged = self._read_back()
+        if damaged is None:
+            return
+        patch_ids = self.source.index["patch_id"].tolist()
+        bad = dict(self.journal["bad"])
+        chunks_done = rows_done = 0
+        kept: set[str] = set()
+        for chunk in self.chunks:
+            ids = {patch_ids[row] for row in chunk}
+            if rows_done + len(ids - bad.keys()) > damaged:
+                break
+            chunks_done, rows_done = chunks_done + 1, rows_done + len(ids - bad.keys())
+            kept |= ids
+        still_bad = [entry for entry in self.journal["bad"] if entry[0] in kept]
+        self.journal |= {"chunks_done": chunks_done, "rows_done": rows_done, "bad": still_bad}
+        self._save_journal()
+        self._cut_to_journal()
+
+    def require_space(self, patches: int) -> None:
+        """Raises a `DataError` if what is still to be written can't fit on the disk."""
+        needed = patches * sum(self._row_bytes(modality) for modality in self.modalities)
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            found = f"packing needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free"
+            raise DataError(found, where=self.folder, fix="free some space, or pack fewer modalities")
+
+    def append(self, chunk: Chunk) -> None:
+        """Appends a chunk to every modality's shards, then notes it in the journal."""
+        start = self.journal["rows_done"]
+        for modality in self.modalities:
+            per_shard = self._rows_per_shard(modality)
+            values = chunk.arrays[modality.name]
+            written = 0
+            while written < len(values):
+                number, row = divmod(start + written, per_shard)
+                count = min(per_shard - row, len(values) - written)
+                _extend(self.folder / modality.name / f"{number:05d}.npy", row, values[written : written + count])
+                written += count
+        if self.modalities and chunk.rows:
+            _extend(self.folder / PATCH_DIGESTS_FILE, start, chunk.digests)
+        self.journal["rows_done"] += len(chunk.rows)
+        self.journal["bad"] += chunk.bad
+        self.journal["chunks_done"] += 1
+        self._save_journal()
+
+    def finish(self, skip_bad: bool) -> None:
+        """Writes headers, index, list of bad patches and description, with checksums of all.
+
+        Raises:
+            DataError: if every patch is bad, or the disk does not give back what was written.
+        """
+        source = self.source
+        bad = {patch_id for patch_id, _ in self.journal["bad"]}
+        patch_ids = source.index["patch_id"].tolist()
+        rows = [row for chunk in self.chunks for row in chunk if patch_ids[row] not in bad]
+        if not rows:
+            raise DataError("every patch is bad", where=source.name, fix="see the problems with `eofuse check`")
+        self._write_headers()
+        checksums, damaged = self._read_back()
+        if damaged is not None:
+            raise _not_given_back(self.folder, f"patch {patch_ids[rows[damaged]]}")
+        index = io.BytesIO()
+        self._index(rows).to_parquet(index, index=False)
+        checksums[INDEX_FILE] = self._write(INDEX_FILE, index.getvalue())
+        errors = [problem for problem in source.problems if problem.severity == "error" and skip_bad]
+        set_aside = [(problem.patch_id, str(problem)) for problem in errors if problem.patch_id]
+        set_aside += [tuple(entry) for entry in self.journal["bad"]]
+        if set_aside:
+            listed = pd.DataFrame(set_aside, columns=["patch_id", "reason"]).to_csv(index=False)
+            checksums[SET_ASIDE_FILE] = self._write(SET_ASIDE_FILE, listed.encode())
+        modalities = [modality.to_dict() for modality in source.modalities]
+        values = {file: checksum for file, checksum in checksums.items() if file != PATCH_DIGESTS_FILE}
+        content = json.dumps([values, modalities], sort_keys=True)  # as before stores had digests of patches
+        description = {
+            "format": "eofuse-store",
+            "schema_version": SCHEMA_VERSION,
+            "name": source.name,
+            "simulated": source.simulated,
+            "patches": len(rows),
+            "patch_size": list(source.patch_size),
+            "modalities": modalities,
+            "rows_per_shard": {modality.name: self._rows_per_shard(modality) for modality in self.modalities},
+            "files": checksums,
+            "fingerprint": sha256_of(content.encode()).hexdigest(),
+            "provenance": {
+                **getattr(source, "provenance", {}),
+                "source": source.name,
+                "job": self.journal["job"],
+                "set_aside": len({patch_id for patch_id, _ in set_aside}),
+                "other_problems": [str(problem) for problem in errors if not problem.patch_id],
+                "eofuse": __version__,
+            },
+        }
+        for modality in self.modalities:
+            synchronise(self.folder / modality.name)
+        write_text(self.folder / STORE_FILE, json.dumps(sealed(description), indent=1) + "\n")
+        remove_temporaries(self.folder)
+
+    def _write_headers(self) -> None:
+        """Writes the heads of all arrays into the space left for them, and waits until the arrays are on the disk."""
+        heads = {
+            path: array_header((rows, *self._row_shape(modality)), modality.dtype)
+            for modality in self.modalities
+            for path, rows in self._shards(modality)
+        }
+        if heads:
+            shape = (self.journal["rows_done"], len(self.modalities), DIGEST_BYTES)
+            heads[self.folder / PATCH_DIGESTS_FILE] = array_header(shape, "uint8")
+        for path, head in heads.items():
+            with path.open("r+b") as file:
+                file.write(head)
+            synchronise(path)
+            with path.open("rb") as file:
+                if file.read(HEADER_BYTES) != head:
+                    raise _not_given_back(self.folder, path.relative_to(self.folder).as_posix())
+
+    def _write(self, name: str, content: bytes) -> str:
+        """Writes a file and returns its SHA-256."""
+        path = self.folder / name
+        path.write_bytes(content)
+        synchronise(path)
+        if path.read_bytes() != content:
+            raise _not_given_back(self.folder, name)
+        return sha256_of(content).hexdigest()
+
+    def _index(self, rows: list[int]) -> pd.DataFrame:
+        """The index of the rows that were packed, with the bands that hold no value."""
+        index = self.source.index.iloc[rows].reset_index(drop=True)
+        found = {}
+        for modality in self.modalities:
+            if may_have_empty_bands(modality):
+                shards = [np.load(path, mmap_mode="r", allow_pickle=False) for path, _ in self._shards(modality)]
+                present = index[f"has_{modality.name}"].to_numpy(dtype=bool)
+                found[f"empty_bands.{modality.name}"] = empty_bands_column(modality, shards, present)
+        return index.assign(**found)
+
+
+def _in_the_way(folder: Path, journal: dict[str, Any], job: str) -> UsageError:
+    """Says what a partial store holds that is not what is to be packed."""
+    if journal.get("job") == job:
+        patch_id, reason = journal["bad"][0]
+        aside = (
+            f"{len(journal['bad'])} bad patch{'es' * (len(journal['bad']) > 1)} aside (the first: {patch_id}: {reason})"
+        )
+        found = f"is a packing of these data that was interrupted, with {journal['rows_done']} patches; it set {aside}"
+        return UsageError(found, where=folder, fix="pass --skip-bad to go on with it, or remove it to start anew")
+    found = (
+        f"is a packing of other data, or with other options, that was interrupted, with {journal['rows_done']} patches"
+    )
+    fix = "finish it by the command that began it; or remove it, or (but for append) pass --overwrite, to start anew"
+    return UsageError(found, where=folder, fix=fix)
+
+
+def _not_given_back(folder: Path, what: str) -> DataError:
+    """The disk, or what lies between, changed what was written."""
+    fix = "check the disk, then run the same command again: it goes on from what is not damaged"
+    return DataError(f"{what} was written, and other bytes were read back", where=folder, fix=fix)
+
+
+def _read_journal(folder: Path) -> dict[str, Any]:
+    """The journal of a partial store, empty if there is none or it is damaged."""
+    with contextlib.suppress(OSError, ValueError, DataError):
+        journal = read_json(folder / JOURNAL_FILE)
+        if isinstance(journal, dict) and seal_is_whole(journal, ()):
+            return {key: value for key, value in journal.items() if key != SEAL}
+    return {}
+
+
+def _extend(path: Path, rows: int, values: np.ndarray) -> None:
+    """Appends values to an array of so many rows; room for its head is left at its beginning."""
+    with path.open("ab") as file:
+        if rows == 0:
+            file.write(bytes(HEADER_BYTES))
+        file.write(np.ascontiguousarray(values).data)
+
+
+def move_into_place(partial: Path, store: Path) -> None:
+    """Gives a finished store its name, in one step where the system can; another store of that name is removed only then."""
+    if not store.exists():
+        partial.rename(store)
+    elif not exchange(partial, store):
+        store.rename(partial / REPLACED_FOLDER)
+        partial.rename(store)
+    synchronise(store.parent)
+    clear_up(store)
+
+
+def clear_up(store: Path) -> None:
+    """Removes what only the packing needed, and the store that was replaced; a finished store with a journal has just got its name."""
+    if (store / JOURNAL_FILE).exists():
+        remove_partial(store.with_name(f"{store.name}.partial"))
+    (store / JOURNAL_FILE).unlink(missing_ok=True)
+    shutil.rmtree(store / REPLACED_FOLDER, ignore_errors=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes a partial store as far as the system allows, its journal last: what an interruption leaves still says what it is."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != JOURNAL_FILE:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    if folder.is_dir() and all(path.name == JOURNAL_FILE for path in folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
