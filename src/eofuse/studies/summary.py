@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from eofuse.config import write_yaml
-from eofuse.data.splits.leakage import protocol_leakage
+from eofuse.data.splits.comparison import protocol_leakage
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import ENVIRONMENT_FILE, read_facts
 from eofuse.learning.options import RunOptions

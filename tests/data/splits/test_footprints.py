@@ -11,8 +11,8 @@ from rasterio.crs import CRS
 
 from eofuse.data.reading.grid import Grid
 from eofuse.data.splits import Leakage, Split, SplitOptions, leakage, make_split
+from eofuse.data.splits.comparison import less_leaky, protocol_leakage
 from eofuse.data.splits.footprints import footprints
-from eofuse.data.splits.leakage import less_leaky, protocol_leakage
 from eofuse.data.store.georeference import corners, degrees, set_grids
 from eofuse.errors import DataError
 

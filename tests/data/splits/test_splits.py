@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eofuse.config import parse_options
 from eofuse.data.splits import Split, SplitOptions, leakage, make_split
-from eofuse.data.splits.leakage import protocol_leakage
+from eofuse.data.splits.comparison import protocol_leakage
 from eofuse.errors import DataError, UsageError
 from fake_source import FakeSource
 

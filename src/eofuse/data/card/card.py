@@ -12,7 +12,7 @@ from eofuse.data.card.duplicates import Duplicates, find_duplicates
 from eofuse.data.card.scan import Scan, scan_store
 from eofuse.data.scenes import Scenes, scenes_of
 from eofuse.data.splits import Leakage, Protocol, Split, SplitOptions, leakage, make_split
-from eofuse.data.splits.leakage import protocol_leakage
+from eofuse.data.splits.comparison import protocol_leakage
 from eofuse.data.store import Store
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError

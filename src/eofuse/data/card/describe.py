@@ -10,7 +10,7 @@ from eofuse.data.card.statistics import channel_moments
 from eofuse.data.loading import Loader, in_order
 from eofuse.data.scenes import scenes_of
 from eofuse.data.splits import Leakage, SplitOptions
-from eofuse.data.splits.leakage import protocol_leakage
+from eofuse.data.splits.comparison import protocol_leakage
 from eofuse.data.store import Store
 from eofuse.data.store.gaps import empty_bands
 from eofuse.data.targets import Target, make_target

@@ -9,7 +9,7 @@ import pandas as pd
 
 from eofuse.data.card.card import DataCard
 from eofuse.data.scenes import STAND_IN_KM, scenes_of
-from eofuse.data.splits.leakage import less_leaky
+from eofuse.data.splits.comparison import less_leaky
 from eofuse.data.store import Store
 from eofuse.errors import MOST_NAMES
 from eofuse.modalities import Kind

@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_a_vertex_that_is_no_place_is_an_error(tmp_path, kind, vertex):
 def test_a_spoilt_polygon_does_not_end_the_interpreter(tmp_path):
     path = write(tmp_path / "a.geojson", {"type": "Polygon", "coordinates": [[*RING[:2], "x", *RING[2:]]]})
     code = f"from pathlib import Path; from test_polygons import read; read(Path({str(path)!r}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd="tests/data", capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True)
     assert done.returncode == 1
     assert "its coordinates can't be used" in done.stderr
 
