@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=100, help="how many, over all harnesses (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="of the cases (default: 0)")
     parser.add_argument("--only", choices=HARNESSES, help="one harness")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case (default: 0)")
     parser.add_argument("--case", type=int, help="one case of a harness, by its number")
     parser.add_argument("--counts", metavar="NAME=N,…", help="cases of each harness, in place of --cases")
     parser.add_argument(
@@ -69,7 +70,7 @@ def _run(arguments: argparse.Namespace, world: World) -> dict[str, Counter[str]]
     for name, run in HARNESSES.items():
         if arguments.only not in (None, name) or name not in counts:
             continue
-        numbers = range(counts[name])
+        numbers = range(arguments.first, counts[name])
         found[name], tags = Counter(), Counter[str]()
         for number in numbers if arguments.case is None else [arguments.case]:
             if time.monotonic() > until:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,8 +188,9 @@ def _at_time(
     seconds = where * undisturbed.seconds
     command = Command(argv, folder)
     if not command.has_ended(seconds):
-        if number == signal.SIGINT:
-            os.killpg(command.pid, number)
-        else:
-            command.send(number)
+        with suppress(ProcessLookupError):  # it ended in between, or is no group yet
+            if number == signal.SIGINT:
+                os.killpg(command.pid, number)
+            else:
+                command.send(number)
     return command.wait(120), f"after {seconds:.2f} s"
