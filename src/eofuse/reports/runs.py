@@ -1,5 +1,6 @@
 """Predictions of a variant: its means over seeds, one run of it, and the maps that the run kept."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,9 @@ def predicted_map(results: StudyResults, prediction: pd.Series) -> np.ndarray | 
     if not path.is_file():
         return None
     try:
-        maps: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with warnings.catch_warnings(action="error"):  # numpy warns of heads that it mends
+            maps: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy parses the head as Python's literals, which fail in many ways
         raise DataError(f"is damaged: {error}", where=path, fix="run the study again; finished runs are kept") from None
     if prediction["place"] >= len(maps):  # runs keep a limited number of maps
         return None

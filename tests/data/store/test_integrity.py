@@ -230,6 +230,16 @@ def test_the_comparison_can_be_left_out_and_sizes_are_compared_all_the_same(copy
         open_store(copy)
 
 
+def test_a_head_that_numpy_would_mend_is_damaged(copy, recwarn):
+    path = copy / "s2/00000.npy"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"(39, 12, 4, 4), }", b"(39L, 12, 4, 4),}", 1))
+    assert path.read_bytes() != content
+    with pytest.raises(DataError, match=r"s2/00000\.npy: is damaged: its head is no head of an array"):
+        open_store(copy, verified=False)
+    assert not recwarn.list
+
+
 def test_values_that_changed_are_not_copied_into_other_stores(copy, whole, tmp_path, monkeypatch):
     flip(copy / "s2/00000.npy", 128 + 7 * 12 * 4 * 4 * 2)
     monkeypatch.setenv("EOFUSE_VERIFY", "0")

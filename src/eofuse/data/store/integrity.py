@@ -8,6 +8,7 @@ names the damaged patches of a damaged file.
 import hashlib
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,7 +71,7 @@ def wrong_array(path: Path, shape: tuple[int, ...], dtype: str) -> str:
     try:
         if not path.is_file():
             return "is missing"
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings(action="error"):  # numpy warns of heads that it mends
             version = npy_format.read_magic(file)
             read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
             found_shape, fortran, found_dtype = read(file)
