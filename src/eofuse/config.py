@@ -9,10 +9,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.limits import TEXT
@@ -35,6 +35,52 @@ class Options(BaseModel):
     """Base of all option groups: frozen, and strict about names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Choice(Options):
+    """Options of which one key names a thing of a registry, which may have more keys: a subclass of these options as its `Options`.
+
+    Values become the `Options` of the thing that they name. Keys of other things are refused, but for their defaults.
+
+    Attributes:
+        chooser: the key that holds the name.
+        choices: the registry.
+    """
+
+    chooser: ClassVar[str]
+    choices: ClassVar[Mapping[str, Any]]
+
+    def __new__(cls, **values: Any) -> Self:
+        """Options of the thing that is named."""
+        return super().__new__(cls.chosen(values))
+
+    @classmethod
+    def chosen(cls, values: Any) -> type[Self]:
+        """The class of the options of the thing that these values name; this one where they name none."""
+        name = values.get(cls.chooser) if isinstance(values, Mapping) else None
+        thing = cls.choices.get(name) if isinstance(name, str) else None
+        return thing.Options if thing is not None and issubclass(thing.Options, cls) else cls
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        chosen = cls.chosen(values)
+        if chosen is not cls:
+            return chosen.model_validate(values)
+        return handler(cls._own(values) if isinstance(values, Mapping) else values)
+
+    @classmethod
+    def _own(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values without those of other things, which must be defaults."""
+        own, name = dict(values), values.get(cls.chooser)
+        for key in values.keys() - cls.model_fields.keys():
+            fields = {other: thing.Options.model_fields.get(key) for other, thing in cls.choices.items()}
+            defaults = {other: field.default for other, field in fields.items() if field is not None}
+            if defaults and name in cls.choices and values[key] not in defaults.values():
+                raise ValueError(f"'{key}' is for {' and '.join(defaults)}, not for {name}")
+            if defaults:
+                del own[key]
+        return own
 
 
 OptionsType = TypeVar("OptionsType", bound=Options)
@@ -235,7 +281,7 @@ def _explain_all(kind: type[Options], values: Mapping[str, Any], problems: Seque
     ends_early: set[tuple[str, ...]] = set()
     for problem in problems:
         place, is_alternative = _place(values, problem)
-        words = _explain(kind, place, problem)
+        words = _explain(kind, values, place, problem)
         if words not in by_place.setdefault(place, []):
             by_place[place].append(words)
         if is_alternative:
@@ -281,11 +327,11 @@ _MESSAGES = {
 }
 
 
-def _explain(kind: type[Options], place: Sequence[str], problem: Mapping[str, Any]) -> str:
+def _explain(kind: type[Options], values: Any, place: Sequence[str], problem: Mapping[str, Any]) -> str:
     """What is wrong with a value."""
     given = problem["input"]
     if problem["type"] == "extra_forbidden":
-        return f"unknown key; {did_you_mean(place[-1], _keys_at(kind, place[:-1]))}"
+        return f"unknown key; {did_you_mean(place[-1], _keys_at(kind, place[:-1], values))}"
     if problem["type"] == "missing":
         return "this key is required"
     shown = textwrap.shorten(repr(given), 200, placeholder=" …") if len(repr(given)) > 200 else repr(given)
@@ -297,18 +343,21 @@ def _explain(kind: type[Options], place: Sequence[str], problem: Mapping[str, An
     message = re.sub("^Input should ", "must ", message)
     if place:
         message = f"{message[:1].lower()}{message[1:]}"
-    is_own = problem["type"] == "value_error" and isinstance(given, Mapping)
+    is_own = problem["type"] == "value_error" and (isinstance(given, Mapping) or shown in message)
     return message if is_own or not place else f"{message} (given: {shown})"
 
 
-def _keys_at(kind: Any, location: Sequence[str]) -> list[str]:
+def _keys_at(kind: Any, location: Sequence[str], values: Any) -> list[str]:
     """Valid keys of the option group to which a path leads."""
     for part in location:
         fields = getattr(kind, "model_fields", {})
+        values = values.get(part) if isinstance(values, Mapping) else None
         if part in fields:
             kind = _options_in(fields[part].annotation)
         elif not fields:
             break
+    if isinstance(kind, type) and issubclass(kind, Choice):
+        kind = kind.chosen(values)
     return [field.alias or name for name, field in getattr(kind, "model_fields", {}).items()]
 
 

@@ -14,7 +14,6 @@ from eofuse.models.fusion import FUSIONS
 from eofuse.models.heads import HeadSpec
 from eofuse.models.model import Model, build_model
 from eofuse.models.pretrained import map_weights
-from eofuse.models.pretrained.layout import parts_of
 from eofuse.models.pretrained.run_folder import model_source
 from fake_source import GREENNESS
 
@@ -185,7 +184,7 @@ class TestDecision:
 class TestTransfer:
     def test_every_tensor_belongs_to_a_part(self, name, tiny):
         model = tiny(inputs_of(name), pixels=True, **OPTIONS[name])
-        covered = {tensor for part in parts_of(model) for tensor in part.tensors.values()}
+        covered = {tensor for part in model.parts() for tensor in part.tensors.values()}
         assert covered == {tensor for tensor in model.state_dict() if not tensor.startswith("normaliser.")}
 
     @pytest.mark.parametrize("missing", ["exclude", "token"])

@@ -1,7 +1,6 @@
 """The contract of every fusion strategy, and what is peculiar to each."""
 
 from collections.abc import Callable, Sequence
-from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from eofuse.errors import UsageError
 from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER, Kind, Modality
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.fusion import FUSIONS, FusionOptions, build_fusion
-from eofuse.models.fusion.base import Strategy
 from eofuse.models.fusion.early import Early
 from eofuse.models.model import Model, ModelSpec, build_model
 from fake_source import GREENNESS
@@ -136,12 +134,8 @@ def test_patches_of_any_size_fit(strategy, size, tiny, make_inputs):
     assert all(given.vector.isfinite().all() for given in features)
 
 
-def test_the_options_name_every_strategy_of_the_table():
-    assert set(get_args(Strategy)) == set(FUSIONS)
-
-
-def test_a_misspelt_strategy_is_told_the_nearest():
-    with pytest.raises(UsageError, match="strategy: 'erly' is not valid; did you mean 'early'"):
+def test_the_nearest_name_is_suggested_for_a_misspelt_strategy():
+    with pytest.raises(UsageError, match=r"^strategy: 'erly' is no fusion strategy; did you mean 'early'\?$"):
         parse_options(FusionOptions, {"strategy": "erly"})
 
 

@@ -16,7 +16,6 @@ from eofuse.modalities import SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER
 from eofuse.models.artifact import save_model
 from eofuse.models.model import Model, build_model
 from eofuse.models.pretrained import WeightOptions, load_source, map_weights
-from eofuse.models.pretrained.layout import distances
 from eofuse.models.pretrained.run_folder import model_source
 from fake_source import GREENNESS
 
@@ -410,12 +409,12 @@ def test_a_head_of_other_classes_starts_fresh(make_spec):
 
 
 def test_layers_are_counted_from_the_heads(make_spec):
-    found = distances(model(make_spec, [SENTINEL2, SENTINEL1, SEASON], strategy="late"))
+    found = model(make_spec, [SENTINEL2, SENTINEL1, SEASON], strategy="late").distances()
     assert min(found.values()) == 1
     assert found["fusion.join.layers.0.weight"] == 1
     first = next(name for name in found if name.startswith("fusion.encoders.s2."))
     assert found[first] == max(found.values()) > 3
-    vit = distances(model(make_spec, [SENTINEL2], strategy="single", encoder="test_vit"))
+    vit = model(make_spec, [SENTINEL2], strategy="single", encoder="test_vit").distances()
     assert vit["fusion.encoder.body.network.patch_embed.proj.weight"] == max(vit.values())
     assert vit["fusion.encoder.body.network.blocks.5.attn.qkv.weight"] == 1
     assert vit["fusion.encoder.body.network.blocks.0.attn.qkv.weight"] == 6

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eofuse.modalities import Channel, Kind, Modality
-from eofuse.models.encoders import EncoderOptions, build_encoder
+from eofuse.models.encoders import build_encoder
 from eofuse.models.normalisation import ChannelStatistics, Normaliser
 from fake_source import GREENNESS
 
 NUMBERED = replace(GREENNESS, dated=False)
 STATISTICS = ChannelStatistics({"greenness": [0.2, -0.1]}, {"greenness": [0.5, 2.0]})
 ENCODERS = {
-    (name, modality.dated): build_encoder(modality, EncoderOptions(series=name)).eval()
+    (name, modality.dated): build_encoder(name, [modality]).eval()
     for name in ("convolution", "transformer")
     for modality in (GREENNESS, NUMBERED)
 }
@@ -94,4 +94,4 @@ def test_half_precision_gives_finite_vectors_and_gradients(name, dated):
 @pytest.mark.parametrize(("steps", "blocks"), [(1, 1), (3, 1), (4, 2), (12, 3), (365, 6)])
 def test_the_convolutions_reach_from_the_first_step_to_the_last(steps, blocks):
     modality = Modality("long", Kind.SERIES, (Channel("x"),), steps=steps)
-    assert len(build_encoder(modality, EncoderOptions()).blocks) == blocks
+    assert len(build_encoder("convolution", [modality]).blocks) == blocks

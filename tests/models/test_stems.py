@@ -8,7 +8,8 @@ from torch.nn.functional import conv2d
 
 from eofuse.errors import UsageError
 from eofuse.modalities import ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER, Channel
-from eofuse.models.pretrained.stems import Column, columns_of, map_columns
+from eofuse.models.parts import Column, columns_of
+from eofuse.models.pretrained.stems import map_columns
 
 L1C = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8a", "B9", "B10", "B11", "B12"]
 

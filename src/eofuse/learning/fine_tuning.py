@@ -17,7 +17,6 @@ from torch import nn
 from eofuse.learning.transfer import StartOptions
 from eofuse.models.lora import add_low_rank
 from eofuse.models.model import Model
-from eofuse.models.pretrained.layout import distances
 
 LOADED = ("loaded", "mapped")
 
@@ -38,7 +37,7 @@ class FineTuning:
     def __init__(self, model: Model, options: StartOptions, table: pd.DataFrame, seed: int) -> None:
         self.options = options
         loaded = set(table.loc[table["status"].isin(LOADED), "tensor"])
-        away = {name: distance for name, distance in distances(model).items() if name in loaded}
+        away = {name: distance for name, distance in model.distances().items() if name in loaded}
         self.depth = max(away.values(), default=0)
         self._distances = {parameter: away.get(name, 0) for name, parameter in model.named_parameters()}
         self._modules = _distances_of_modules(model, away)

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from eofuse.config import Options
 from eofuse.data.splits import SplitOptions
@@ -52,7 +52,7 @@ class LearningOptions(Options):
     data: DataOptions
     inputs: dict[str, list[str] | None]
     split: SplitOptions = SplitOptions()
-    fusion: FusionOptions = FusionOptions()
+    fusion: SerializeAsAny[FusionOptions] = FusionOptions()
     train: TrainOptions = TrainOptions()
     seed: int = Field(default=0, ge=0, lt=2**32)
 

@@ -12,9 +12,10 @@ from eofuse.config import parse_options
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.features import Features
-from eofuse.models.fusion import Fusion, FusionOptions, Present, build_fusion
+from eofuse.models.fusion import FUSIONS, Fusion, FusionOptions, Present, build_fusion
 from eofuse.models.heads import PIXEL_KINDS, Head, HeadSpec, build_head
 from eofuse.models.normalisation import ChannelStatistics, Normaliser, hide_absent
+from eofuse.models.parts import Part, tensors_of
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,8 @@ class ModelSpec:
 
     @property
     def piecewise(self) -> bool:
-        """Whether numbers are encoded in pieces; not where early fusion would make a plane of each."""
-        planes = self.fusion.strategy == "early" and any(each.kind is Kind.RASTER for each in self.modalities)
-        return self.fusion.numbers == "piecewise" and not planes
+        """Whether numbers are encoded in pieces."""
+        return self.fusion.numbers == "piecewise" and FUSIONS[self.fusion.strategy].takes_pieces(self.modalities)
 
     def calibrated(self, changes: Mapping[str, Mapping[str, Any]]) -> "ModelSpec":
         """The same with temperatures or margins of heads, by target name; what is not named goes back to none."""
@@ -102,6 +102,7 @@ class Model(nn.Module):
         self.normaliser = Normaliser(spec.modalities, spec.statistics, spec.piecewise)
         pixels = any(head.kind in PIXEL_KINDS for head in spec.heads.values())
         self.fusion: Fusion = build_fusion(self.normaliser.gives, spec.fusion, pixels)
+        self._inform_encoders()
         self.heads = nn.ModuleList(
             build_head(head, self.fusion.sizes, spec.fusion.dropout) for head in spec.heads.values()
         )
@@ -152,6 +153,41 @@ class Model(nn.Module):
                 module.training = True
         counted = self.fusion.counted(present)
         return {name: self.head(name).predict(output, counted) for name, output in outputs.items()}
+
+    def normalise_by(self, statistics: ChannelStatistics) -> None:
+        """Takes other statistics, such as those with which weights were trained."""
+        self.spec = replace(self.spec, statistics=statistics)
+        self.normaliser = Normaliser(self.spec.modalities, statistics, self.spec.piecewise)
+        self._inform_encoders()
+
+    def _inform_encoders(self) -> None:
+        for encoder in self.fusion.encoders_inside().values():
+            encoder.use_statistics(self.spec.statistics)
+
+    def parts(self) -> list[Part]:
+        """Its parts, in the order in which values pass them; the normalisation is none."""
+        parts = [
+            replace(part, tensors={name: f"fusion.{tensor}" for name, tensor in part.tensors.items()})
+            for part in self.fusion.parts()
+        ]
+        for index, (name, spec) in enumerate(self.spec.heads.items()):
+            identity = (replace(spec, temperature=1.0, margin=()), self.fusion.identity)
+            tensors = tensors_of(self.heads[index], f"heads.{index}")
+            parts.append(Part(f"head of {name}", f"head of {name}", tensors, identity=identity))
+        return parts
+
+    def distances(self) -> dict[str, int]:
+        """How many layers lie between each tensor of the fusion and the heads, counting its own: 1 for the last.
+
+        A layer is a stage of a convolutional network, or a block of a transformer; what joins modalities counts as a last one.
+        """
+        found: dict[str, int] = {}
+        for part in self.parts():
+            depth = max(part.layers.values(), default=0) + 1
+            for name, tensor in part.tensors.items():
+                if tensor.startswith("fusion."):
+                    found[tensor] = depth - part.layers.get(name, 0)
+        return found
 
     def calibrate(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """Changes temperature or margin of heads, by target name; see `ModelSpec.calibrated`."""

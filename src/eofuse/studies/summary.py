@@ -11,6 +11,7 @@ from eofuse.learning.facts import ENVIRONMENT_FILE, read_facts
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared
 from eofuse.learning.run import Run
+from eofuse.models.fusion import FUSIONS
 from eofuse.studies.grid import Cell
 from eofuse.studies.labels import LabelCount
 from eofuse.studies.plan import StudyPlan
@@ -138,5 +139,4 @@ def _strategy(cell: Cell) -> str:
     if cell.role not in ("variant", "frozen_random"):
         return cell.role.replace("_", " ")
     fusion = cell.options.fusion
-    detail = {"late": f" ({fusion.weights})", "middle": f" (stage {fusion.stage})"}
-    return fusion.strategy + detail.get(fusion.strategy, "")
+    return FUSIONS[fusion.strategy].title(fusion)

@@ -18,7 +18,6 @@ from eofuse.errors import UsageError
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.learning.pretraining.views import make_view
-from eofuse.models.fusion.late import Late
 from eofuse.models.fusion.per_modality import PerModality
 from eofuse.models.model import Model
 
@@ -40,6 +39,7 @@ class CrossModal:
             fix = "name two or more"
             raise UsageError("cross-modal pretraining compares modalities, here is one", where="inputs", fix=fix)
         self.module: nn.Module = _PerModality(model, options.pretrain.width)
+        self.by_encoder = _fusion(model).by_encoder
         self.views = {modality.name: make_view(options, [modality]) for modality in model.spec.modalities}
         self.loss = NTXentLoss(temperature=options.pretrain.temperature)
 
@@ -52,14 +52,15 @@ class CrossModal:
         inputs = {name: view(batch).inputs[name] for name, view in self.views.items()}
         present = {name: batch.present[name] for name in self.views}
         projected, joined = self.module(inputs, present)
+        present = self.by_encoder(present)
         losses = {
             f"{one}-{other}": self._contrast(projected[one], projected[other], present[one] & present[other])
-            for one, other in combinations(self.views, 2)
+            for one, other in combinations(projected, 2)
         }
         loss = torch.stack(list(losses.values())).mean()
         if joined is not None:
             several = torch.stack(list(present.values())).sum(0) > 1
-            to_each = [self._contrast(joined, projected[name].detach(), present[name] & several) for name in self.views]
+            to_each = [self._contrast(joined, projected[name].detach(), present[name] & several) for name in projected]
             losses["joined"] = torch.stack(to_each).mean()
             loss = loss + losses["joined"]
         return loss, {name: value.detach() for name, value in losses.items()} if len(losses) > 1 else {}
@@ -76,7 +77,7 @@ class _PerModality(nn.Module):
     """Encodes each modality by itself and projects its vector, and what late fusion joins of them.
 
     The encoders learn from the pairs alone: no gradient reaches them through the joined vector, which sees every modality and could
-    be told by the noise of one.
+    recognise a patch by the noise of one.
     """
 
     def __init__(self, model: Model, width: int) -> None:
@@ -87,8 +88,7 @@ class _PerModality(nn.Module):
             {name: SimCLRProjectionHead(size, size, width) for name, size in fusion.widths.items()}
         )
         self.joined: nn.Module | None = None
-        if isinstance(fusion, Late):
-            joined = fusion.join.width
+        if joined := fusion.joined_width:
             self.joined = SimCLRProjectionHead(joined, joined, width)
 
     def forward(
@@ -97,11 +97,11 @@ class _PerModality(nn.Module):
         """Projections (B, width) of a batch in native dtype: by modality name, and of the joined vector if there is one."""
         fusion = _fusion(self.model)
         features = fusion.encode(self.model.normaliser(inputs), present)
-        projected = {name: _project(head, features[name].vector, present[name]) for name, head in self.heads.items()}
+        encoded = fusion.by_encoder(present)
+        projected = {name: _project(head, features[name].vector, encoded[name]) for name, head in self.heads.items()}
         if self.joined is None:
             return projected, None
-        assert isinstance(fusion, Late)
-        vectors = {name: self._held(each.vector, present[name]) for name, each in features.items()}
+        vectors = {name: self._held(each.vector, encoded[name]) for name, each in features.items()}
         return projected, self.joined(fusion.join_vectors(vectors, present))
 
     @staticmethod

@@ -17,7 +17,7 @@ from eofuse.errors import UsageError
 from eofuse.learning.pretraining.options import PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.learning.pretraining.reconstruction import Reconstruction
-from eofuse.learning.pretraining.tokens import TokenReconstruction, token_side
+from eofuse.learning.pretraining.tokens import TokenReconstruction, token_encoders, token_side
 from eofuse.learning.pretraining.views import make_view
 from eofuse.models.model import Model
 
@@ -39,7 +39,7 @@ class Masked:
         self.view = make_view(options, model.spec.modalities)
         side = token_side(model)
         if side is not None:
-            together = options.fusion.strategy == "early"
+            together = any(len(encoder.modalities) > 1 for encoder, _ in token_encoders(model))
             self.module = TokenReconstruction(model, partial(draw_hidden_tokens, options.pretrain, side, together))
             return
         self.module = Reconstruction(model, partial(draw_hidden, options.pretrain))

@@ -144,16 +144,12 @@ def encode_visible(network: VisionTransformer, rasters: Tensor, kept: Tensor) ->
 
 
 def token_encoders(model: Model) -> list[tuple[RasterEncoder, list[str]]]:
-    """The encoders that can do without hidden tokens, and the names of the rasters that each encodes."""
-    rasters = [modality.name for modality in model.normaliser.gives if modality.kind is Kind.RASTER]
-    own: Any = getattr(model.fusion, "encoders", None)
-    pairs = (
-        [(model.fusion.encoder, rasters)] if own is None else [(own[name], [name]) for name in rasters if name in own]
-    )
+    """The encoders that can do without hidden tokens, and the names of the rasters of each."""
+    encoders = model.fusion.encoders_inside().values()
     return [
-        (encoder, names)
-        for encoder, names in pairs
-        if isinstance(encoder, RasterEncoder) and encoder.vision_transformer is not None
+        (each, [modality.name for modality in each.modalities if modality.kind is Kind.RASTER])
+        for each in encoders
+        if isinstance(each, RasterEncoder) and each.vision_transformer is not None and each.modalities
     ]
 
 

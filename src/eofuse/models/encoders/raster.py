@@ -5,7 +5,8 @@ in the middle needs; `_Tokens` (vision transformers) gives maps of tokens; `_Who
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,13 +20,20 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
+from eofuse.modalities import Modality
+from eofuse.models.encoders.base import ENCODERS, Encoder
 from eofuse.models.features import Features, FeatureSizes
+from eofuse.models.parts import Column, Part, tensors_of
 
 DEFAULT_ENCODER = "test_resnet"
 """The network used where none is named: a small residual one, which learns fast from scratch; see `benchmarks/encoders.py`."""
 
 
-class RasterEncoder(nn.Module):
+BLOCK = r"body\.network\.(?:blocks|layers|stages)\.(\d+)\."
+"""Begins the names of tensors in the blocks of a network that is not cut into stages."""
+
+
+class RasterEncoder(Encoder):
     """A timm network over rasters of any number of channels and any size.
 
     Every pixel counts: where a network would cut off a remainder (patches of 120 pixels in tokens of 16), the raster is
@@ -38,25 +46,31 @@ class RasterEncoder(nn.Module):
             each map has the side of the padded raster divided by its stride.
         weights: tensors of the whole timm network, by its own names, with which it begins; untrained without them. Names that
             timm does not know are passed over, and what they do not name stays untrained.
+        modalities: what the channels are.
 
     Attributes:
-        sizes: channels of the features, and strides of the maps.
-        pad_to: the rasters are padded to a multiple of this many pixels.
+        stem: name of the first convolution; it stays after the convolution was taken out.
 
     Raises:
         UsageError: if timm has no network of that name, or it can't be built over these channels.
     """
 
     def __init__(
-        self, name: str, in_channels: int, pixels: bool = False, weights: Mapping[str, Tensor] | None = None
+        self,
+        name: str,
+        in_channels: int,
+        pixels: bool = False,
+        weights: Mapping[str, Tensor] | None = None,
+        modalities: Sequence[Modality] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(modalities, pixels)
         self.name = name
         self.in_channels = in_channels
         body = _build_body(name, in_channels, weights)
         self.body: nn.Module = body
         self.sizes: FeatureSizes = body.sizes
-        self.pad_to: int = max(body.pad_to, *self.sizes.strides) if pixels else body.pad_to
+        self.pad_to = max(body.pad_to, *self.sizes.strides) if pixels else body.pad_to
+        self.stem = first_convolution(self)[0]
         self.to(memory_format=torch.channels_last)
 
     def forward(self, rasters: Tensor) -> Features:
@@ -67,6 +81,15 @@ class RasterEncoder(nn.Module):
         """Features of rasters from `prepare_rasters`, or, after `take_stem`, of what the stem made of them."""
         vector, maps = self.body(rasters)
         return Features(vector, maps, list(self.sizes.strides))
+
+    def layer_numbers(self) -> dict[str, int]:
+        """The layer of each tensor: a stage of a convolutional network, or a block of a transformer."""
+        return raster_layers(self.state_dict())
+
+    def parts(self, path: str) -> list[Part]:
+        """Itself; its first layer is put together by the names of its inputs if it is one convolution over all of them."""
+        _, first = first_convolution(self)
+        return [raster_part(path, self.name, tensors_of(self, path), self.columns, self.stem, first)]
 
     @property
     def stages(self) -> nn.ModuleList:
@@ -143,6 +166,50 @@ def first_convolution(network: nn.Module) -> tuple[str, nn.Conv2d | None]:
     return "", None
 
 
+def raster_part(
+    title: str,
+    network: str,
+    tensors: Mapping[str, str],
+    columns: tuple[Column, ...],
+    stem: str,
+    first: nn.Conv2d | None,
+) -> Part:
+    """A part whose tensors have the names of a `RasterEncoder`.
+
+    Args:
+        title: where it is, for people.
+        network: timm name.
+        tensors: by the names in a `RasterEncoder`, the names in the fusion.
+        columns: what its channels mean.
+        stem: name of the first convolution in a `RasterEncoder`.
+        first: that convolution.
+    """
+    named = first is not None and first.in_channels == len(columns) and first.groups == 1
+    layers = raster_layers(tensors)
+    start, architecture = f"{stem}.weight" if named else "", network.split(".")[0]
+    return Part(title, "raster", tensors, columns, start, layers=layers, network=architecture)
+
+
+def raster_layers(names: Iterable[str]) -> dict[str, int]:
+    """The layer, from 0, of each tensor of a `RasterEncoder`."""
+    order: dict[str, int] = {}
+    layers = {}
+    names = list(names)
+    blocks = {name: int(found[1]) for name in names if (found := re.match(BLOCK, name))}
+    for name in names:
+        if stage := re.match(r"body\.stages\.(\d+)\.", name):
+            layers[name] = int(stage[1])
+        elif name in blocks:
+            layers[name] = blocks[name] + 1
+        elif blocks:  # of a transformer: what makes tokens comes first, norms and pooling last
+            last = re.match(r"body\.network\.(norm|fc_norm|attn_pool)\b", name)
+            layers[name] = max(blocks.values()) + 1 if last else 0
+        else:
+            child = name.split(".")[2]
+            layers[name] = order.setdefault(child, len(order))
+    return layers
+
+
 class _Stages(nn.Module):
     """A network as a list of stages, each of which ends in a map of the pyramid."""
 
@@ -194,6 +261,8 @@ class _Whole(nn.Module):
 
 
 def _build_body(name: str, in_channels: int, weights: Mapping[str, Tensor] | None) -> _Stages | _Tokens | _Whole:
+    if name in ENCODERS:
+        raise _cannot_be_cut(name)
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         fix = f"the nearest timm names: {', '.join(near)}" if near else "timm.list_models() gives the names"

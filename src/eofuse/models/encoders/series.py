@@ -5,14 +5,15 @@ gaps, changes nothing.
 """
 
 import math
-from abc import ABC, abstractmethod
-from typing import Literal
+from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eofuse.modalities import Modality
+from eofuse.modalities import Kind, Modality
+from eofuse.models.encoders.base import ENCODERS, Encoder
 from eofuse.models.features import Features, FeatureSizes
 
 WIDTH = 64
@@ -21,15 +22,19 @@ WIDTH = 64
 MOST_BLOCKS = 6
 
 
-class SeriesEncoder(nn.Module, ABC):
-    """Encodes each step with those around it, and takes the mean over the steps that are known.
+class SeriesEncoder(Encoder):
+    """Encodes each step with those around it, and takes the mean over the valid steps.
 
     Args:
-        modality: the series, as the normaliser gives it.
+        modalities: one series, as the normaliser gives it.
+        pixels: has no influence, as there are no maps.
     """
 
-    def __init__(self, modality: Modality) -> None:
-        super().__init__()
+    kinds = (Kind.SERIES,)
+
+    def __init__(self, modalities: Sequence[Modality], pixels: bool = False) -> None:
+        super().__init__(modalities, pixels)
+        (modality,) = modalities
         self.channels = len(modality.channels)
         self.norm = nn.LayerNorm(WIDTH)
         self.last = nn.Linear(WIDTH, WIDTH)
@@ -47,6 +52,7 @@ class SeriesEncoder(nn.Module, ABC):
         """Each step with what lies around it, (B, T, 64), of series (B, T, C) with steps that are known (B, T, 1: 1 or 0)."""
 
 
+@ENCODERS.register("convolution")
 class TemporalConvolution(SeriesEncoder):
     """Residual blocks of dilated convolutions over the steps, as many as let the first step see the last.
 
@@ -54,8 +60,9 @@ class TemporalConvolution(SeriesEncoder):
     norm of each step in place of weight norm.
     """
 
-    def __init__(self, modality: Modality) -> None:
-        super().__init__(modality)
+    def __init__(self, modalities: Sequence[Modality], pixels: bool = False) -> None:
+        super().__init__(modalities, pixels)
+        (modality,) = modalities
         steps = modality.steps or 1
         count = next((n for n in range(1, MOST_BLOCKS) if 2 * (2**n - 1) >= steps - 1), MOST_BLOCKS)
         self.first = nn.Linear(modality.width, WIDTH)
@@ -87,6 +94,7 @@ class _ConvolutionBlock(nn.Module):
         return x + y
 
 
+@ENCODERS.register("transformer")
 class SeriesTransformer(SeriesEncoder):
     """Two layers of self-attention among the known steps, which carry sines and cosines of their times.
 
@@ -94,8 +102,9 @@ class SeriesTransformer(SeriesEncoder):
     from two years down to some days, or from twice the length of the series to a 64th of it where steps are numbered.
     """
 
-    def __init__(self, modality: Modality) -> None:
-        super().__init__(modality)
+    def __init__(self, modalities: Sequence[Modality], pixels: bool = False) -> None:
+        super().__init__(modalities, pixels)
+        (modality,) = modalities
         self.time = modality.time_width - 1
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(8), persistent=False)
         self.first = nn.Linear(modality.width + 16, WIDTH)
@@ -133,10 +142,3 @@ class _AttentionBlock(nn.Module):
         x = x + self.join(attended.transpose(1, 2).flatten(2))
         result: Tensor = x + self.layers(x)
         return result
-
-
-SERIES_ENCODERS: dict[Literal["convolution", "transformer"], type[SeriesEncoder]] = {
-    "convolution": TemporalConvolution,
-    "transformer": SeriesTransformer,
-}
-"""The networks for series, by their names in recipes."""

@@ -1,4 +1,4 @@
-"""Modalities that some patches lack: what stands for them (`Tokens`), and what the fusion is told (`presence`).
+"""Modalities that some patches lack: what stands for them (`Tokens`), and which are present (`presence`).
 
 Only the patches that have a modality pass its encoder, so that no made-up input meets batch normalisation; the others get learned
 features, one vector and one value a channel of each map. So it is with 0 patches, and with 1.
@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from eofuse.modalities import Kind
+from eofuse.models.encoders import Encoder
 from eofuse.models.features import Features, FeatureSizes
 
 Present = Mapping[str, Tensor]
@@ -78,16 +80,45 @@ class Tokens(nn.Module):
         return Features(vector, maps, list(strides))
 
 
-def encode_rows(encoder: Callable[[Tensor], Features], values: Tensor, rows: Rows) -> Features:
-    """Features of some patches of a batch."""
-    return encoder(values[rows])
+def encode_present(
+    encoder: Encoder,
+    inputs: Mapping[str, Tensor],
+    present: Present | None,
+    tokens: Tokens | None,
+    pixels: bool,
+    encode: Callable[[Rows], Features] | None = None,
+) -> Features:
+    """Features of the modalities of an encoder, with tokens for patches that have none of them.
+
+    Args:
+        encoder: the encoder.
+        inputs: by modality name.
+        present: by modality name, the patches that have it, (B,) bool; None where all have all.
+        tokens: stand for what is absent; without them, everything is encoded.
+        pixels: whether maps are looked at.
+        encode: features of some rows of the batch, the encoder's by default.
+    """
+    names = encoder.names
+
+    def encode_rows(rows: Rows) -> Features:
+        chosen = {name: inputs[name][rows] for name in names}
+        several = present is not None and len(names) > 1
+        return encoder.features(chosen, {name: present[name][rows] for name in names} if several and present else None)
+
+    encode = encode or encode_rows
+    if present is None or tokens is None:
+        return encode(slice(None))
+    raster = next((modality.name for modality in encoder.modalities if modality.kind is Kind.RASTER), None)
+    size = padded_size(inputs[raster], encoder.pad_to) if pixels and encoder.sizes.maps and raster else None
+    any_present = torch.stack([present[name] for name in names]).any(0)
+    return tokens.encode("+".join(names), encode, any_present, size)
 
 
 def presence(present: Present | None, names: Sequence[str], like: Tensor) -> Tensor:
-    """Which of B patches have which modalities, (B, modalities): 1 where they do, or everywhere if nothing is said.
+    """Which of B patches have which modalities, (B, modalities): 1 where they do; everywhere without `present`.
 
     Args:
-        present: what is known.
+        present: as in `Fusion.forward`.
         names: the modalities, in order.
         like: (B, …), whose kind of numbers the result has.
     """

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.models.fusion.absence import Present
+from eofuse.models.fusion.base import FUSIONS
 from eofuse.models.fusion.per_modality import JoinedByModule
 
 HEADS = 4
@@ -46,6 +47,7 @@ class _AttendModalities(nn.Module):
         return vector
 
 
+@FUSIONS.register("attention")
 class Attention(JoinedByModule):
     """Encodes each modality, and lets a token that stands for the patch attend to one token a modality.
 

@@ -8,10 +8,11 @@ from torch import Tensor
 from eofuse.modalities import Modality
 from eofuse.models.features import Features
 from eofuse.models.fusion.absence import Present
-from eofuse.models.fusion.base import FusionOptions
+from eofuse.models.fusion.base import FUSIONS, FusionOptions
 from eofuse.models.fusion.per_modality import PerModality
 
 
+@FUSIONS.register("decision")
 class Decision(PerModality):
     """Encodes each modality and keeps the features apart, one set a modality.
 
@@ -31,6 +32,6 @@ class Decision(PerModality):
         """Which modalities decide on which patches, (modalities, B) bool: those that are present; all where none is."""
         if present is None:
             return None
-        there = torch.stack([present[name] for name in self.order])
-        counted = there | ~there.any(0)
+        decide = torch.stack(list(self.by_encoder(present).values()))
+        counted = decide | ~decide.any(0)
         return None if bool(counted.all()) else counted

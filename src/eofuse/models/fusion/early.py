@@ -5,19 +5,25 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from eofuse.modalities import Modality
-from eofuse.models.encoders import Encoder, RasterEncoder, VectorEncoder
+from eofuse.errors import UsageError
+from eofuse.modalities import Kind, Modality
+from eofuse.models.encoders import Encoder, build_encoder
 from eofuse.models.features import Features
 from eofuse.models.fusion.absence import Present, presence
-from eofuse.models.fusion.base import Fusion, FusionOptions, split_kinds
+from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions, split_kinds
+from eofuse.models.parts import Column, columns_of, presence_columns
 
 
+@FUSIONS.register("early")
 class Early(Fusion):
     """Concatenates everything at the input.
 
     Vectors, one-hot categories and series, step after step, join the rasters as planes, each filled with its value ("blow-up").
     Where there is no raster, they are concatenated and encoded together. With `missing: token`, absent modalities have a learned
     value a channel, and one more plane for each modality says where it is present.
+
+    Raises:
+        UsageError: if the encoder takes physical units, which planes have not.
     """
 
     def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
@@ -27,12 +33,17 @@ class Early(Fusion):
         self.scalars = [modality.name for modality in scalars]
         widths = {modality.name: modality.width * (modality.steps or 1) for modality in rasters + scalars}
         self.tokens: nn.ParameterDict | None = None
-        width = sum(widths.values())
+        columns = tuple(column for modality in rasters + scalars for column in columns_of(modality))
         if options.missing == "token":
             self.tokens = nn.ParameterDict({name: torch.zeros(channels) for name, channels in widths.items()})
-            width += len(widths)
-        self.encoder: Encoder = RasterEncoder(options.encoder, width, pixels) if rasters else VectorEncoder(width)
+            columns += presence_columns(list(widths))
+        self.encoder = _stack_encoder(options.encoder, [*rasters, *scalars], columns, bool(rasters), pixels)
         self.sizes = [self.encoder.sizes]
+
+    @classmethod
+    def takes_pieces(cls, modalities: Sequence[Modality]) -> bool:
+        """Whether numbers can come in pieces: not where there would be a plane of each."""
+        return not any(modality.kind is Kind.RASTER for modality in modalities)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
         """Features of the stack of all modalities."""
@@ -55,3 +66,17 @@ class Early(Fusion):
             return values
         shape = (-1,) + (1,) * (values.ndim - 1)
         return torch.where(present[name].view(shape), values, self.tokens[name].view(1, *shape[:1], *shape[2:]))
+
+
+def _stack_encoder(
+    name: str, modalities: Sequence[Modality], columns: tuple[Column, ...], planes: bool, pixels: bool
+) -> Encoder:
+    """The encoder of the stack of all channels, which it sees as one modality."""
+    kind = Kind.RASTER if planes else Kind.VECTOR
+    stack = Modality("stack", kind, tuple(column.channel for column in columns))
+    encoder = build_encoder(name if planes else "perceptron", [stack], pixels)
+    if encoder.own_normalisation:
+        fix = "choose another encoder, or another strategy"
+        raise UsageError(f"the encoder '{name}' takes physical units, not stacked channels", where="fusion", fix=fix)
+    encoder.modalities, encoder.columns = tuple(modalities), columns
+    return encoder

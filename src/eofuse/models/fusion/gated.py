@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.models.fusion.absence import Present
+from eofuse.models.fusion.base import FUSIONS
 from eofuse.models.fusion.per_modality import JoinedByModule
 
 
@@ -34,6 +35,7 @@ class _GatedSum(nn.Module):
         return torch.stack(terms).sum(0)
 
 
+@FUSIONS.register("gated")
 class Gated(JoinedByModule):
     """Encodes each modality and adds up the projected vectors, each value by a gate that sees all of them.
 

@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
-from eofuse.models.encoders import RasterEncoder, build_encoder, prepare_rasters
+from eofuse.models.encoders import Encoder, RasterEncoder, build_encoders, first_convolution, prepare_rasters
+from eofuse.models.encoders.raster import raster_part
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.absence import Present, Rows, Tokens, encode_rows, padded_size, presence
-from eofuse.models.fusion.base import Fusion, FusionOptions, JoinVectors, split_kinds
+from eofuse.models.fusion.absence import Present, Rows, Tokens, encode_present, padded_size, presence
+from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions, JoinByName, split_kinds
 from eofuse.models.fusion.conditioning import ConditionMaps
+from eofuse.models.parts import Part, columns_of, numbered_columns, tensors_of
 
 
+@FUSIONS.register("middle")
 class Middle(Fusion):
     """Joins rasters at a stage of the encoder, and numbers and categories at its end.
 
@@ -29,40 +33,41 @@ class Middle(Fusion):
         rasters, scalars = split_kinds(modalities)
         several = len(rasters) > 1
         self.pyramid = JoinedPyramid(rasters, options.encoder, options.stage, pixels) if several else None
-        own = scalars if several else rasters + scalars
-        encoders = {modality.name: build_encoder(modality, options, pixels) for modality in own}
+        encoders = build_encoders(scalars if several else rasters + scalars, options, pixels)
         self.encoders = nn.ModuleDict(encoders)
-        sizes = [] if self.pyramid is None else [self.pyramid.sizes]
-        sizes += [encoder.sizes for encoder in encoders.values()]
-        self.order = [modality.name for modality in modalities]
+        sizes = {} if self.pyramid is None else {"+".join(self.pyramid.lower): self.pyramid.sizes}
+        sizes |= {name: encoder.sizes for name, encoder in encoders.items()}
         self.pixels = pixels
         self.tokens: Tokens | None = None
+        self.flags: list[str] = []
         if options.missing == "token":
             lower = {} if self.pyramid is None else dict.fromkeys(self.pyramid.lower, self.pyramid.lower_sizes)
             self.tokens = Tokens(lower | {name: encoder.sizes for name, encoder in encoders.items()})
-        self.join = JoinVectors([size.vector for size in sizes], len(self.order) if self.tokens is not None else 0)
-        self.sizes = [FeatureSizes(self.join.width, sizes[0].maps, sizes[0].strides)]
+            self.flags = [modality.name for modality in modalities]
+        widths = {name: size.vector for name, size in sizes.items()}
+        self.join = JoinByName("middle.join", widths, self.flags)
+        first, *others = sizes.values()
+        self.sizes = [FeatureSizes(self.join.width, first.maps, first.strides)]
         conditioned = pixels and rasters and scalars
-        self.conditioning = ConditionMaps([size.vector for size in sizes[1:]], sizes[0].maps) if conditioned else None
+        self.conditioning = ConditionMaps([size.vector for size in others], first.maps) if conditioned else None
+
+    @classmethod
+    def title(cls, options: FusionOptions) -> str:
+        """What it is called in reports."""
+        return f"{options.strategy} (stage {options.stage})"
 
     def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
         """Features of all modalities together; maps below the join are the modalities' own, concatenated."""
         tokens = self.tokens if present is not None else None
         features = []
-        for name, encoder in self.encoders.items():
-            if present is None or tokens is None:
-                features.append(encoder(inputs[name]))
-                continue
-            size = None
-            if self.pixels and isinstance(encoder, RasterEncoder):
-                size = padded_size(inputs[name], encoder.pad_to)
-            encode = partial(encode_rows, encoder, inputs[name])
-            features.append(tokens.encode(name, encode, present[name], size))
+        for encoder in self.encoders.values():
+            assert isinstance(encoder, Encoder)
+            features.append(encode_present(encoder, inputs, present, tokens, self.pixels))
         if self.pyramid is not None:
             features.insert(0, self.pyramid(inputs, present, tokens))
         vectors = [feature.vector for feature in features]
-        if self.tokens is not None:
-            vectors.append(presence(present, self.order, vectors[0]))
+        if self.flags:
+            vectors.append(presence(present, self.flags, vectors[0]))
         vector = self.join(vectors)
         maps = features[0].maps
         if self.conditioning is not None:
@@ -91,7 +96,8 @@ class JoinedPyramid(nn.Module):
                 where="fusion.stage",
                 fix=f"choose 1 to {depth - 1}",
             )
-        self.pad_to = first.pad_to
+        self.pad_to, self.network = first.pad_to, encoder
+        self.modalities = tuple(modalities)
         count, width = len(encoders), first.sizes.maps[stage - 1]
         self.lower = nn.ModuleDict({name: network.stages[:stage] for name, network in encoders.items()})
         self.upper = first.stages[stage:]
@@ -99,6 +105,22 @@ class JoinedPyramid(nn.Module):
         self.lower_sizes = FeatureSizes(0, first.sizes.maps[:stage], first.sizes.strides[:stage])
         below = [count * channels for channels in first.sizes.maps[: stage - 1]]
         self.sizes = FeatureSizes(first.sizes.vector, below + first.sizes.maps[stage - 1 :], first.sizes.strides)
+
+    def parts(self, path: str) -> list[Part]:
+        """An encoder for each raster, of its lower stages and the common upper ones; and the join."""
+        parts = []
+        for modality in self.modalities:
+            lower: Any = self.lower[modality.name]
+            tensors = tensors_of(lower, f"{path}.lower.{modality.name}", "body.stages.")
+            for index, upper in enumerate(self.upper, len(lower)):
+                tensors |= tensors_of(upper, f"{path}.upper.{index - len(lower)}", f"body.stages.{index}.")
+            stem, first = first_convolution(lower)
+            title, stem = f"{path}.{modality.name}", f"body.stages.{stem}"
+            parts.append(raster_part(title, self.network, tensors, columns_of(modality), stem, first))
+        joined: Any = self.join[0]
+        columns = numbered_columns(dict.fromkeys(self.lower, joined.in_channels // len(self.lower)))
+        tensors = tensors_of(self.join, f"{path}.join")
+        return [*parts, Part(f"{path}.join", "pyramid.join", tensors, columns, "0.weight", identity=len(lower))]
 
     def forward(
         self, inputs: Mapping[str, Tensor], present: Present | None = None, tokens: Tokens | None = None

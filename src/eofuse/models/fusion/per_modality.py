@@ -1,7 +1,7 @@
 """`PerModality`: what strategies with an encoder for each modality share; `SharedTrunk`: one network over several rasters."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -9,46 +9,65 @@ from torch import Tensor, nn
 
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
-from eofuse.models.encoders import RasterEncoder, build_encoder, prepare_rasters
+from eofuse.models.encoders import RasterEncoder, build_encoders, prepare_rasters
+from eofuse.models.encoders.raster import raster_part
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.absence import Present, Rows, Tokens, encode_rows, padded_size
-from eofuse.models.fusion.base import Fusion, FusionOptions, concatenate_maps, concatenated_sizes, split_kinds
+from eofuse.models.fusion.absence import Present, Rows, Tokens, encode_present, padded_size
+from eofuse.models.fusion.base import Fusion, FusionOptions, common_levels, split_kinds
 from eofuse.models.fusion.conditioning import ConditionMaps
+from eofuse.models.parts import Part, columns_of, tensors_of
 
 
 class PerModality(Fusion):
     """Encodes each modality by itself; with `weights: shared`, the rasters have a first convolution each and one trunk.
 
+    Where one encoder takes several modalities together, these count as one, whose name has a `+` between theirs.
+
     Attributes:
-        order: names of the modalities.
-        rasters: of those with pixels.
+        order: names of what is encoded: modalities, or groups of them with one encoder.
+        members: by that name, the modalities.
+        rasters: names of those with maps.
         scalars: of the others.
-        widths: length of the vector of each modality, by name.
+        widths: length of the vector of each, by name.
     """
 
     def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
         super().__init__(modalities, options, pixels)
         rasters, scalars = split_kinds(modalities)
-        self.rasters = [modality.name for modality in rasters]
-        self.scalars = [modality.name for modality in scalars]
-        self.order = [modality.name for modality in modalities]
-        own = scalars if options.weights == "shared" else modalities
-        encoders = {modality.name: build_encoder(modality, options, pixels) for modality in own}
+        is_shared = options.weights == "shared"
+        encoders = build_encoders(scalars if is_shared else modalities, options, pixels)
         self.encoders = nn.ModuleDict(encoders)
-        self.trunk = SharedTrunk(rasters, options.encoder, pixels) if options.weights == "shared" else None
-        found = {name: encoder.sizes for name, encoder in encoders.items()}
+        self.trunk = SharedTrunk(rasters, options.encoder, pixels) if is_shared else None
+        if pixels and not is_shared:
+            multiple = math.lcm(*(encoder.pad_to for encoder in encoders.values()))
+            for encoder in encoders.values():
+                encoder.pad_to = multiple if encoder.sizes.maps else encoder.pad_to
+        members = {name: encoder.names for name, encoder in encoders.items()}
         if self.trunk is not None:
-            found |= dict.fromkeys(self.rasters, self.trunk.encoder.sizes)
-        self.feature_sizes: dict[str, FeatureSizes] = {name: found[name] for name in self.order}
+            members |= {modality.name: [modality.name] for modality in rasters}
+        places = {modality.name: place for place, modality in enumerate(modalities)}
+        self.order = sorted(members, key=lambda name: places[members[name][0]])
+        self.members = {name: members[name] for name in self.order}
+        shared = {} if self.trunk is None else dict.fromkeys(self.trunk.stems, self.trunk.encoder.sizes)
+        self.feature_sizes = {name: shared[name] if name in shared else encoders[name].sizes for name in self.order}
         self.widths = {name: size.vector for name, size in self.feature_sizes.items()}
+        self.rasters = [name for name, size in self.feature_sizes.items() if size.maps]
+        self.scalars = [name for name in self.order if name not in self.rasters]
         self.tokens = Tokens(self.feature_sizes) if options.missing == "token" else None
+        self.flags = [modality.name for modality in modalities] if self.tokens is not None else []
         self.pixels = pixels
-        maps = concatenated_sizes(0, [self.feature_sizes[name] for name in self.rasters])
-        self.maps, self.strides = maps.maps, maps.strides
+        sizes = [self.feature_sizes[name] for name in self.rasters]
+        self.levels = common_levels(sizes)
+        if pixels and not any(self.levels) and sizes:
+            fix = "choose encoders with a stride in common"
+            raise UsageError("the encoders have no maps of the same stride", where="fusion.encoders", fix=fix)
+        widths = [[size.maps[level] for level in levels] for size, levels in zip(sizes, self.levels, strict=True)]
+        self.maps = [sum(level) for level in zip(*widths, strict=True)]
+        self.strides = [sizes[0].strides[level] for level in self.levels[0]] if sizes else []
         self.conditioning: ConditionMaps | None = None
 
     def encode(self, inputs: Mapping[str, Tensor], present: Present | None) -> dict[str, Features]:
-        """Features of each modality, by name; of absent ones, tokens."""
+        """Features of each modality or group, by name; of absent ones, tokens."""
         features = {name: self.encode_one(name, inputs, present) for name in self.encoders}
         if self.trunk is None:
             return features
@@ -64,20 +83,29 @@ class PerModality(Fusion):
         present: Present | None,
         encode: Callable[[Rows], Features] | None = None,
     ) -> Features:
-        """Features of a modality with an encoder of its own; tokens where it is absent.
+        """Features of what has an encoder of its own; tokens where it is absent.
 
         Args:
-            name: the modality.
+            name: of the encoder.
             inputs: as in `forward`.
             present: as in `forward`.
-            encode: features of some rows of the batch; those of the modality's encoder by default.
+            encode: features of some rows of the batch; those of the encoder by default.
         """
-        encoder, values = self.encoders[name], inputs[name]
-        encode = encode or partial(encode_rows, encoder, values)
-        if present is None or self.tokens is None:
-            return encode(slice(None))
-        size = padded_size(values, encoder.pad_to) if self.pixels and isinstance(encoder, RasterEncoder) else None
-        return self.tokens.encode(name, encode, present[name], size)
+        encoder: Any = self.encoders[name]
+        return encode_present(encoder, inputs, present, self.tokens, self.pixels, encode)
+
+    def by_encoder(self, present: Present) -> dict[str, Tensor]:
+        """Which patches have something to encode, by the names in `order`."""
+        return {name: torch.stack([present[each] for each in group]).any(0) for name, group in self.members.items()}
+
+    def join_vectors(self, vectors: Mapping[str, Tensor], present: Present | None) -> Tensor | None:
+        """One (B, `joined_width`) vector from those of all modalities, (B, D) by name; None where no layer joins them by itself."""
+        return None
+
+    @property
+    def joined_width(self) -> int:
+        """Length of the vector of `join_vectors`, 0 where there is none."""
+        return 0
 
     def condition_maps(self) -> None:
         """Lets what has no pixels condition the maps, where a head looks at them."""
@@ -86,7 +114,11 @@ class PerModality(Fusion):
 
     def join_maps(self, features: Mapping[str, Features]) -> list[Tensor]:
         """The maps of all rasters level by level, conditioned after `condition_maps`."""
-        maps = concatenate_maps([features[name] for name in self.rasters])
+        pyramids = [
+            [features[name].maps[level] for level in levels] if features[name].maps else []  # tokens without pixels
+            for name, levels in zip(self.rasters, self.levels, strict=True)
+        ]
+        maps = [torch.cat(level, 1) for level in zip(*pyramids, strict=True)]
         if self.conditioning is None:
             return maps
         conditioned: list[Tensor] = self.conditioning([features[name].vector for name in self.scalars], maps)
@@ -114,7 +146,8 @@ class JoinedByModule(PerModality):
         """Features of all modalities together."""
         features = self.encode(inputs, present)
         vectors = {name: features[name].vector for name in self.order}
-        vector = self.joining(vectors, present if self.tokens is None else None)
+        lacking = present is not None and self.tokens is None
+        vector = self.joining(vectors, self.by_encoder(present) if lacking and present else None)
         return [Features(vector, self.join_maps(features), self.strides)]
 
 
@@ -138,9 +171,21 @@ class SharedTrunk(nn.Module):
                 where="fusion.weights",
                 fix="name two or more rasters, or use weights: separate",
             )
+        self.modalities = tuple(modalities)
         encoders = {modality.name: RasterEncoder(encoder, modality.width, pixels) for modality in modalities}
         self.stems = nn.ModuleDict({name: encoder.take_stem() for name, encoder in encoders.items()})
         self.encoder = next(iter(encoders.values()))
+
+    def parts(self, path: str) -> list[Part]:
+        """An encoder for each raster: its own first convolution, and the trunk."""
+        parts = []
+        for modality in self.modalities:
+            stem: Any = self.stems[modality.name]
+            tensors = tensors_of(self.encoder, f"{path}.encoder")
+            tensors |= tensors_of(stem, f"{path}.stems.{modality.name}", f"{self.encoder.stem}.")
+            title, network = f"{path}.{modality.name}", self.encoder.name
+            parts.append(raster_part(title, network, tensors, columns_of(modality), self.encoder.stem, stem))
+        return parts
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Features]:
         """Features of each raster, by name."""
@@ -151,10 +196,10 @@ class SharedTrunk(nn.Module):
     ) -> dict[str, Features]:
         """Features of each raster where it is present, tokens elsewhere."""
         rows = {name: present[name].nonzero()[:, 0] for name in self.stems}
-        there = {name: inputs[name][found] for name, found in rows.items() if len(found)}
-        if sum(map(len, there.values())) == 1:
-            there = {name: values.repeat(2, 1, 1, 1) for name, values in there.items()}
-        encoded = self._encode(there) if there else {}
+        chosen = {name: inputs[name][found] for name, found in rows.items() if len(found)}
+        if sum(map(len, chosen.values())) == 1:
+            chosen = {name: values.repeat(2, 1, 1, 1) for name, values in chosen.items()}
+        encoded = self._encode(chosen) if chosen else {}
         features = {}
         for name, found in rows.items():
             values = inputs[name]

@@ -15,18 +15,9 @@ from torch import Tensor
 
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.models.model import Model
-from eofuse.models.normalisation import Normaliser
-from eofuse.models.pretrained.layout import Part, parts_of
+from eofuse.models.parts import Column, Part, channels_of, columns_of
 from eofuse.models.pretrained.source import Source
-from eofuse.models.pretrained.stems import (
-    Column,
-    MappedColumns,
-    channels_of,
-    columns_of,
-    join_weights,
-    map_columns,
-    match_columns,
-)
+from eofuse.models.pretrained.stems import MappedColumns, join_weights, map_columns, match_columns
 
 Status = Literal["loaded", "mapped", "fresh", "left over"]
 
@@ -82,8 +73,8 @@ def map_weights(model: Model, source: Source, trunk: str | None = None) -> list[
     Raises:
         UsageError: if nothing fits, the encoders are different networks, units differ, or the source has no such trunk.
     """
-    targets = parts_of(model)
-    _check_encoder(model, targets, source)
+    targets = model.parts()
+    _check_encoder(targets, source)
     if trunk is not None:
         _check_trunk(trunk, source, targets)
         targets.sort(key=lambda part: not part.sees(trunk))
@@ -100,7 +91,7 @@ def map_weights(model: Model, source: Source, trunk: str | None = None) -> list[
         )
     model.load_state_dict({**state, **taken.tensors})
     rows = _normalise(model, source, taken)
-    for part in parts_of(model):
+    for part in model.parts():
         for tensor in part.tensors.values():
             note = taken.notes.get(tensor, _why_fresh(part, source))
             fresh = Row(part.title, tensor, "", _shape(state[tensor]), "fresh", note)
@@ -118,7 +109,8 @@ def _why_fresh(part: Part, source: Source) -> str:
 def _take_part(
     part: Part, targets: Sequence[Part], source: Source, trunk: str | None, state: dict[str, Tensor], taken: _Taken
 ) -> None:
-    alike = [other for other in source.parts if other.kind == part.kind and other.identity == part.identity]
+    like = (part.kind, part.identity, part.network)
+    alike = [other for other in source.parts if (other.kind, other.identity, other.network) == like]
     related = [other for other in alike if not part.columns or match_columns(part.columns, other.columns)]
     related.sort(key=lambda other: min(match_columns(part.columns, other.columns), default=0))
     named = [other for other in alike if trunk is not None and part.kind == "raster" and _gives(other, trunk, targets)]
@@ -131,7 +123,7 @@ def _take_part(
         and not _has_one_first_layer(part, chosen[0], source, state)
     ):
         raise UsageError(
-            f"the first layer of the encoder '{source.encoder}' is not one convolution over its channels, "
+            f"the first layer of the encoder '{part.network}' is not one convolution over its channels, "
             "so it can't be mapped by their names",
             where=source.title,
             fix="choose another encoder, or exactly the channels of the weights in their order",
@@ -150,7 +142,7 @@ def _take_part(
         else:
             taken.take(part, name, origin, tensor, "loaded")
             taken.used.add(origin)
-    if part.kind == "series":
+    if part.identity is not None and not part.first:
         taken.known |= {column: column for column in part.columns}
 
 
@@ -238,8 +230,7 @@ def _normalise(model: Model, source: Source, taken: _Taken) -> list[Row]:
         if tensor in state:
             note = "quantiles of the training patches"
             rows.append(Row("normalisation", tensor, "", _shape(state[tensor]), "fresh", note))
-    model.spec = replace(model.spec, statistics=replace(model.spec.statistics, mean=mean, std=std))
-    model.normaliser = Normaliser(model.spec.modalities, model.spec.statistics, model.normaliser.piecewise)
+    model.normalise_by(replace(model.spec.statistics, mean=mean, std=std))
     return rows
 
 
@@ -261,15 +252,13 @@ def _left_over(source: Source, taken: _Taken) -> list[Row]:
     return rows
 
 
-def _check_encoder(model: Model, targets: Sequence[Part], source: Source) -> None:
-    wanted = model.spec.fusion.encoder
-    if source.encoder is None or not any(part.kind == "raster" for part in targets):
-        return
-    if source.encoder.split(".")[0] != wanted.split(".")[0]:
+def _check_encoder(targets: Sequence[Part], source: Source) -> None:
+    wanted, found = ({part.network for part in parts if part.network} for parts in (targets, source.parts))
+    if wanted and found and not wanted & found:
         raise UsageError(
-            f"has weights of the encoder '{source.encoder}', and the model has '{wanted}'",
+            f"has weights of the encoder '{', '.join(sorted(found))}', and the model has '{', '.join(sorted(wanted))}'",
             where=source.title,
-            fix=f"set fusion.encoder to {source.encoder.split('.')[0]}, or choose other weights",
+            fix=f"set fusion.encoder to {min(found)}, or choose other weights",
         )
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import Channel
 from eofuse.models.encoders import RasterEncoder, first_convolution
-from eofuse.models.pretrained.layout import Part
+from eofuse.models.encoders.raster import raster_part
+from eofuse.models.parts import Column
 from eofuse.models.pretrained.source import Source, Statistics
-from eofuse.models.pretrained.stems import Column
 
 PHOTOGRAPH = 3
 """Channels for which timm builds a network where nothing is said."""
@@ -69,11 +69,9 @@ def network_source(
             told = told if told not in tensors else f"{told} ({name})"
             tensors[told], inner[name] = tensor, told
     tensors = tensors | {name: tensor for name, tensor in weights.items() if name not in tensors}
-    path, stem = first_convolution(loaded)
-    first = f"{path}.weight" if stem is not None and stem.in_channels == len(bands) and stem.groups == 1 else ""
-    part = Part("network", "raster", inner, tuple(columns), first)
+    part = raster_part("network", encoder, inner, tuple(columns), *first_convolution(loaded))
     statistics: Statistics = {} if normalisation is None else dict(zip(columns, normalisation, strict=True))
-    return Source(title, encoder, [part], tensors, statistics, notes)
+    return Source(title, [part], tensors, statistics, notes)
 
 
 def _build(encoder: str, bands: int, weights: Mapping[str, Tensor]) -> RasterEncoder:

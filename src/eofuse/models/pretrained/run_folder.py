@@ -4,9 +4,8 @@ from pathlib import Path
 
 from eofuse.models.artifact import DESCRIPTION, load_model
 from eofuse.models.model import Model
-from eofuse.models.pretrained.layout import parts_of
+from eofuse.models.parts import channels_of
 from eofuse.models.pretrained.source import Source, Statistics
-from eofuse.models.pretrained.stems import channels_of
 
 
 def run_source(folder: Path) -> Source:
@@ -20,10 +19,8 @@ def run_source(folder: Path) -> Source:
 
 def model_source(model: Model, title: str) -> Source:
     """The weights of a model."""
-    parts = parts_of(model)
     tensors = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("normaliser.")}
-    rasters = any(part.kind == "raster" for part in parts)
-    return Source(title, model.spec.fusion.encoder if rasters else None, parts, tensors, _statistics(model))
+    return Source(title, model.parts(), tensors, _statistics(model))
 
 
 def _statistics(model: Model) -> Statistics:

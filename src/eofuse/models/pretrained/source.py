@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from eofuse.models.pretrained.layout import Part
-from eofuse.models.pretrained.stems import Column
+from eofuse.models.parts import Column, Part
 
 Statistics = dict[Column, tuple[float, float]]
 
@@ -16,7 +15,6 @@ class Source:
 
     Attributes:
         title: where they are from, for people.
-        encoder: timm name of the network for rasters, None if there is none.
         parts: what they consist of.
         tensors: by name, those of the parts and whatever else there is.
         statistics: mean and deviation of each channel, in physical units, by which the inputs were normalised; channels whose
@@ -25,7 +23,6 @@ class Source:
     """
 
     title: str
-    encoder: str | None
     parts: list[Part]
     tensors: dict[str, Tensor]
     statistics: Statistics = field(default_factory=dict)
