@@ -188,7 +188,7 @@ class Interrupted(BaseException):
     """Stands for Ctrl-C between or within runs."""
 
 
-def test_an_interrupted_study_goes_on_to_the_same_tables(small_tables, planted_store, worker_processes, tmp_path):
+def test_an_interrupted_study_goes_on_to_the_same_tables(small_tables, planted_store, tmp_path):
     def stop(runs, total, words):
         if runs == 2:
             raise Interrupted
@@ -201,10 +201,8 @@ def test_an_interrupted_study_goes_on_to_the_same_tables(small_tables, planted_s
         pd.testing.assert_frame_equal(table, small_tables[name])
 
 
-def test_a_killed_study_leaves_no_process_and_goes_on_to_the_same_tables(
-    small_tables, planted_store, worker_processes, tmp_path
-):
-    """kill −9; the study was started by a plain script, as in the README."""
+def test_a_killed_study_leaves_no_process_and_goes_on_to_the_same_tables(small_tables, planted_store, tmp_path):
+    """kill −9; the study was started by a plain script, as in the README, so that its runs have processes."""
     script, recipe = tmp_path / "script.py", small_study(planted_store)
     script.write_text(f"import eofuse\neofuse.study({recipe!r}, to={str(tmp_path / 'killed')!r}, workers=2)\n")
     process = subprocess.Popen([sys.executable, str(script)])
@@ -213,7 +211,7 @@ def test_a_killed_study_leaves_no_process_and_goes_on_to_the_same_tables(
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    again = recipes.study(recipe, to=tmp_path / "killed", workers=2)
+    again = recipes.study(recipe, to=tmp_path / "killed", workers=1)
     for name, table in tables(again.folder).items():
         pd.testing.assert_frame_equal(table, small_tables[name])
     assert not [line for line in os.popen("ps -eo ppid,args") if "studies.worker" in line and line.split()[0] == "1"]

@@ -1,0 +1,25 @@
+"""The documentation is about the code as it is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_of_the_project_that_a_page_names_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w.]+/)*[\w]+\.(?:py|yaml|md))`", text)) | set(re.findall(r"\]\(([\w./]+)\)", text))
+    ours = {name for name in named if "/" in name and not name.startswith(("studies/", "my-", "runs/"))}
+    roots = (PROJECT, PROJECT / "src", PROJECT / "src/eofuse", page.parent)
+    assert [name for name in sorted(ours) if not any((root / name).exists() for root in roots)] == []
+
+
+def test_the_map_of_the_house_names_every_room():
+    text = (PROJECT / "docs/architecture.md").read_text(encoding="utf-8")
+    drawn = text.split("```")[1]
+    rooms = [path.name for path in (PROJECT / "src/eofuse").iterdir() if (path / "__init__.py").exists()]
+    assert [room for room in rooms if f"{room}/" not in drawn] == []
