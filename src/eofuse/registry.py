@@ -12,6 +12,7 @@ and from outside, in the `pyproject.toml` of another package:
     mine = "my_package.fusion"
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -31,7 +32,7 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         title: what one is called in messages, as "fusion strategy".
         group: of the entry points by which other packages add some, as "eofuse.fusion".
-        package: whose modules register those that eofuse has.
+        package: whose modules register those that eofuse has; a module that does so itself, too.
     """
 
     def __init__(self, title: str, group: str, package: str) -> None:
@@ -50,14 +51,21 @@ class Registry(Mapping[str, T], Generic[T]):
         """
 
         def add(thing: T) -> T:
-            home = str(getattr(thing, "__module__", ""))
-            if self._homes.get(name, home) != home:
-                found = f"the {self.title} '{name}' is in {self._homes[name]} and in {home}"
-                raise UsageError(found, where=self.group, fix="rename one, or uninstall its package")
-            self._things[name], self._homes[name] = thing, home
+            self._enter(name, thing, str(getattr(thing, "__module__", "")))
             return thing
 
         return add
+
+    def add(self, record: T) -> T:
+        """Registers a record by its own `name`, as of the module that calls; see `register`."""
+        self._enter(str(getattr(record, "name", "")), record, str(sys._getframe(1).f_globals["__name__"]))
+        return record
+
+    def _enter(self, name: str, thing: T, home: str) -> None:
+        if self._homes.get(name, home) != home:
+            found = f"the {self.title} '{name}' is in {self._homes[name]} and in {home}"
+            raise UsageError(found, where=self.group, fix="rename one, or uninstall its package")
+        self._things[name], self._homes[name] = thing, home
 
     def check(self, name: str) -> str:
         """The name itself, if it is one; a `ValueError` with the nearest one otherwise, as pydantic wants it."""
@@ -99,7 +107,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._is_complete = True  # before the imports, which may look in here
         try:
             package = import_module(self.package)
-            for module in iter_modules(package.__path__, f"{self.package}."):
+            for module in iter_modules(getattr(package, "__path__", ()), f"{self.package}."):
                 import_module(module.name)
             for entry in entry_points(group=self.group):
                 self._load(entry)

@@ -16,7 +16,8 @@ from eofuse.data.store import STORE_FILE, open_store
 from eofuse.data.store.combine import append, merge
 from eofuse.data.store.pack import pack, pack_source
 from eofuse.data.store.subset import subset
-from eofuse.evaluation.evidence import EVIDENCE, to_columns
+from eofuse.evaluation.evidence import to_columns
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.learning.evaluate import to_predictions
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare
@@ -112,7 +113,7 @@ def test_intervals_take_patches_of_unknown_scene_one_by_one(sceneless):
     recipe = {"data": {"store": str(sceneless.path)}, "inputs": ["s1"], "task": {"target": "label"}}
     (task,) = prepare(sceneless, parse_options(RunOptions, recipe)).tasks
     table = pd.DataFrame({"patch_id": ["a", "b", "c"], "scene": [None, "s", "s"]})
-    evidence = {name: np.zeros((3, *shape(2))) for name, shape in EVIDENCE["single_label"].items()}
+    evidence = {name: np.zeros((3, *shape)) for name, shape in SINGLE_LABEL.evidence_shapes(2).items()}
     found = to_predictions(table.assign(**to_columns(evidence)), task, 0, 0)
     assert found.scenes.tolist() == units(table).tolist() == ["a", "s", "s"]
 

@@ -18,8 +18,9 @@ from eofuse.evaluation.calibration import (
     unscale,
 )
 from eofuse.evaluation.segmentation import IGNORE
+from eofuse.kinds import DETECTION, MULTI_LABEL, REGRESSION, SEGMENTATION, SINGLE_LABEL
 
-KINDS = ("single_label", "multi_label")
+KINDS = (SINGLE_LABEL, MULTI_LABEL)
 
 
 def softmax(logits: np.ndarray, axis: int = 1) -> np.ndarray:
@@ -30,7 +31,7 @@ def softmax(logits: np.ndarray, axis: int = 1) -> np.ndarray:
 def drawn(kind: str, count: int, seed: int = 0, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities, and truth drawn from them: perfectly calibrated."""
     generator = np.random.default_rng(seed)
-    if kind == "multi_label":
+    if kind == MULTI_LABEL:
         probabilities = generator.random((count, classes))
         return probabilities, (generator.random(probabilities.shape) < probabilities).astype(int)
     probabilities = softmax(generator.normal(0, 2, (count, classes)))
@@ -43,7 +44,7 @@ def probabilities_and_temperature(draw: st.DrawFn) -> tuple[np.ndarray, float, s
     generator = np.random.default_rng(draw(st.integers(0, 10**6)))
     kind, temperature = draw(st.sampled_from(KINDS)), float(np.exp(draw(st.floats(-1, 3))))
     logits = generator.normal(0, draw(st.sampled_from([0.1, 1.0, 2.0])), (draw(st.integers(1, 8)), 5))
-    probabilities = softmax(logits) if kind == "single_label" else 1 / (1 + np.exp(-logits))
+    probabilities = softmax(logits) if kind == SINGLE_LABEL else 1 / (1 + np.exp(-logits))
     return probabilities, temperature, kind
 
 
@@ -61,7 +62,7 @@ def test_a_temperature_changes_neither_the_most_probable_class_nor_the_sum(case:
     probabilities, temperature, kind = case
     scaled = scale(probabilities, temperature, kind)
     np.testing.assert_array_equal(scaled.argmax(axis=1), probabilities.argmax(axis=1))
-    if kind == "single_label":
+    if kind == SINGLE_LABEL:
         np.testing.assert_allclose(scaled.sum(axis=1), 1)
         if temperature > 1:
             assert (scaled.max(axis=1) <= probabilities.max(axis=1) + 1e-12).all()
@@ -71,12 +72,12 @@ def test_a_temperature_changes_neither_the_most_probable_class_nor_the_sum(case:
 
 def test_scale_divides_logits() -> None:
     logits = np.random.default_rng(0).normal(0, 3, (6, 4))
-    np.testing.assert_allclose(scale(softmax(logits), 2.5, "single_label"), softmax(logits / 2.5))
+    np.testing.assert_allclose(scale(softmax(logits), 2.5, SINGLE_LABEL), softmax(logits / 2.5))
     sigmoid = 1 / (1 + np.exp(-logits))
-    np.testing.assert_allclose(scale(sigmoid, 2.5, "multi_label"), 1 / (1 + np.exp(-logits / 2.5)))
+    np.testing.assert_allclose(scale(sigmoid, 2.5, MULTI_LABEL), 1 / (1 + np.exp(-logits / 2.5)))
     maps = np.random.default_rng(1).normal(0, 3, (2, 4, 3, 3))
-    np.testing.assert_allclose(scale(softmax(maps), 0.5, "segmentation"), softmax(maps / 0.5))
-    np.testing.assert_allclose(scale(softmax(logits, -1), 3, "single_label", axis=-1), softmax(logits / 3, -1))
+    np.testing.assert_allclose(scale(softmax(maps), 0.5, SEGMENTATION), softmax(maps / 0.5))
+    np.testing.assert_allclose(scale(softmax(logits, -1), 3, SINGLE_LABEL, axis=-1), softmax(logits / 3, -1))
 
 
 @pytest.mark.filterwarnings("error")
@@ -100,19 +101,19 @@ def test_the_fitted_temperature_is_the_one_that_spoilt_the_probabilities(kind: s
 
 
 def test_the_temperature_of_maps_is_that_of_their_known_pixels() -> None:
-    probabilities, truth = drawn("single_label", 2 * 30 * 30)
-    spoilt = unscale(probabilities, 2.0, "single_label")
+    probabilities, truth = drawn(SINGLE_LABEL, 2 * 30 * 30)
+    spoilt = unscale(probabilities, 2.0, SINGLE_LABEL)
     maps, numbers = spoilt.reshape(2, 30, 30, 4).transpose(0, 3, 1, 2), truth.reshape(2, 30, 30)
-    assert fit_temperature(maps, numbers, "segmentation") == pytest.approx(
-        fit_temperature(spoilt, truth, "single_label"), rel=1e-4
+    assert fit_temperature(maps, numbers, SEGMENTATION) == pytest.approx(
+        fit_temperature(spoilt, truth, SINGLE_LABEL), rel=1e-4
     )
     numbers[:, :10] = IGNORE
     known = numbers.ravel() != IGNORE
-    assert fit_temperature(spoilt, numbers.ravel(), "segmentation") == fit_temperature(
-        spoilt[known], truth[known], "single_label"
+    assert fit_temperature(spoilt, numbers.ravel(), SEGMENTATION) == fit_temperature(
+        spoilt[known], truth[known], SINGLE_LABEL
     )
-    assert fit_temperature(maps.astype(np.float32), numbers, "segmentation") == pytest.approx(
-        fit_temperature(spoilt[known], truth[known], "single_label"), rel=1e-4
+    assert fit_temperature(maps.astype(np.float32), numbers, SEGMENTATION) == pytest.approx(
+        fit_temperature(spoilt[known], truth[known], SINGLE_LABEL), rel=1e-4
     )
 
 
@@ -120,14 +121,14 @@ def test_the_temperature_of_maps_is_that_of_their_known_pixels() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_fit_survives_probabilities_of_zero_and_one(kind: str) -> None:
     certain = np.eye(3)[[0, 1, 2, 0]]
-    right = certain if kind == "multi_label" else np.array([0, 1, 2, 0])
-    wrong = 1 - certain if kind == "multi_label" else np.array([1, 2, 0, 1])
+    right = certain if kind == MULTI_LABEL else np.array([0, 1, 2, 0])
+    wrong = 1 - certain if kind == MULTI_LABEL else np.array([1, 2, 0, 1])
     assert np.exp(-3) <= fit_temperature(certain, right, kind) <= 1
     assert fit_temperature(certain, wrong, kind) == pytest.approx(np.exp(3), rel=1e-3)
 
 
 def test_probabilities_that_no_temperature_improves_keep_the_temperature_one() -> None:
-    assert fit_temperature(np.full((10, 4), 0.25), np.arange(10) % 4, "single_label") == 1.0
+    assert fit_temperature(np.full((10, 4), 0.25), np.arange(10) % 4, SINGLE_LABEL) == 1.0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,7 +170,7 @@ def test_reliability_of_patches_sums_to_that_of_the_raw_and_calibrated_predictio
     table = label_reliability(scale(raw, temperature, kind), truth, temperature, kind)
     assert table.shape == (40, 2, 15, 3)
     for side, values in enumerate((raw, scale(raw, temperature, kind))):
-        if kind == "multi_label":
+        if kind == MULTI_LABEL:
             expected = reliability_bins(values, truth == 1)
         else:
             expected = reliability_bins(values.max(axis=1), values.argmax(axis=1) == truth)
@@ -182,8 +183,8 @@ def test_reliability_of_pixels_is_that_of_patches_for_each_known_pixel(
     seed: int, temperature: float, unknown: float
 ) -> None:
     generator = np.random.default_rng(seed)
-    raw, truth = drawn("single_label", 3 * 5 * 6, seed)
-    calibrated = scale(raw, temperature, "single_label")
+    raw, truth = drawn(SINGLE_LABEL, 3 * 5 * 6, seed)
+    calibrated = scale(raw, temperature, SINGLE_LABEL)
     truth = np.where(generator.random(len(truth)) < unknown, IGNORE, truth)
     maps = calibrated.reshape(3, 5, 6, 4).transpose(0, 3, 1, 2)
     table = pixel_reliability(maps, truth.reshape(3, 5, 6).astype(np.uint8), temperature)
@@ -221,15 +222,15 @@ def test_impossible_temperatures_and_kinds_are_usage_errors() -> None:
     for temperature in (0, -1, np.nan, np.inf):
         for function in (scale, unscale):
             with pytest.raises(UsageError, match="temperature"):
-                function(np.eye(2), temperature, "single_label")
+                function(np.eye(2), temperature, SINGLE_LABEL)
         with pytest.raises(UsageError, match="temperature"):
             pixel_reliability(np.ones((1, 1, 1, 1)), np.zeros((1, 1, 1), int), temperature)
-    with pytest.raises(UsageError, match="valid: single_label"):
-        scale(np.eye(2), 1.0, "regression")
-    with pytest.raises(UsageError, match="valid: single_label"):
-        fit_temperature(np.eye(2), [0, 1], "detection")
+    with pytest.raises(UsageError, match="valid: multi_label, segmentation, single_label"):
+        scale(np.eye(2), 1.0, REGRESSION)
+    with pytest.raises(UsageError, match="valid: multi_label, segmentation, single_label"):
+        fit_temperature(np.eye(2), [0, 1], DETECTION)
     with pytest.raises(UsageError, match="pixel_reliability"):
-        label_reliability(np.eye(2), [0, 1], 1.0, "segmentation")
+        label_reliability(np.eye(2), [0, 1], 1.0, SEGMENTATION)
 
 
 def test_data_that_are_no_probabilities_or_truth_are_data_errors() -> None:
@@ -238,20 +239,20 @@ def test_data_that_are_no_probabilities_or_truth_are_data_errors() -> None:
     with pytest.raises(DataError, match="within 0 and 1"):
         reliability_bins([np.nan], [1])
     with pytest.raises(DataError, match="class 2 does not exist"):
-        fit_temperature(np.eye(2), [0, 2], "single_label")
+        fit_temperature(np.eye(2), [0, 2], SINGLE_LABEL)
     with pytest.raises(DataError, match="class 7 does not exist"):
         pixel_reliability(np.full((1, 2, 1, 1), 0.5), np.full((1, 1, 1), 7))
     with pytest.raises(DataError, match="0 or 1"):
-        fit_temperature(np.eye(2), np.eye(2) * 2, "multi_label")
+        fit_temperature(np.eye(2), np.eye(2) * 2, MULTI_LABEL)
     with pytest.raises(DataError, match="no truth is known"):
-        fit_temperature(np.full((1, 2, 1, 1), 0.5), np.full((1, 1, 1), IGNORE), "segmentation")
+        fit_temperature(np.full((1, 2, 1, 1), 0.5), np.full((1, 1, 1), IGNORE), SEGMENTATION)
 
 
 def test_shapes_that_do_not_fit_are_usage_errors() -> None:
     with pytest.raises(UsageError, match=r"give \(N, K\) and \(N,\)"):
         label_reliability(np.eye(2), np.eye(2))
     with pytest.raises(UsageError, match=r"give \(N, K\) both"):
-        label_reliability(np.eye(2), [0, 1], kind="multi_label")
+        label_reliability(np.eye(2), [0, 1], kind=MULTI_LABEL)
     with pytest.raises(UsageError, match=r"give \(B, K, H, W\)"):
         pixel_reliability(np.ones((1, 2, 3, 3)), np.zeros((1, 2, 3), int))
     with pytest.raises(UsageError, match="class numbers"):
@@ -273,32 +274,32 @@ def spoil_one(temperature, seed):
     generator = np.random.default_rng(seed)
     right = generator.dirichlet(np.ones(4), 200)
     truth = (generator.random((200, 1)) > right.cumsum(1)).sum(1).clip(0, 3)
-    return scale(right, 1 / temperature, "single_label"), truth
+    return scale(right, 1 / temperature, SINGLE_LABEL), truth
 
 
 def test_a_temperature_that_helps_in_other_scenes_is_used():
-    choice = choose_temperature(*scenes_with_temperatures([2, 2.2, 1.8, 2, 2]), "single_label")
+    choice = choose_temperature(*scenes_with_temperatures([2, 2.2, 1.8, 2, 2]), SINGLE_LABEL)
     assert choice.temperature == choice.fitted == pytest.approx(2, rel=0.2)
     assert choice.held_out_loss < choice.raw_loss
 
 
 def test_a_temperature_that_one_scene_asks_for_and_others_do_not_is_not_used():
-    choice = choose_temperature(*scenes_with_temperatures([0.2, 1.5]), "single_label")
+    choice = choose_temperature(*scenes_with_temperatures([0.2, 1.5]), SINGLE_LABEL)
     assert choice.temperature == 1
     assert choice.fitted != 1
     assert choice.held_out_loss > choice.raw_loss
 
 
 def test_with_one_scene_nothing_can_be_held_out_so_there_is_no_temperature():
-    choice = choose_temperature(*scenes_with_temperatures([3.0]), "single_label")
+    choice = choose_temperature(*scenes_with_temperatures([3.0]), SINGLE_LABEL)
     assert choice.temperature == 1
     assert np.isnan(choice.held_out_loss)
 
 
-@pytest.mark.parametrize("kind", ["multi_label", "segmentation"])
+@pytest.mark.parametrize("kind", [MULTI_LABEL, SEGMENTATION])
 def test_every_kind_with_probabilities_holds_scenes_out(kind):
     probabilities, truth, scenes = scenes_with_temperatures([2, 2, 2, 2])
-    if kind == "multi_label":
+    if kind == MULTI_LABEL:
         generator = np.random.default_rng(1)
         right = generator.random((len(truth), 3))
         truth = (generator.random(right.shape) < right).astype(int)

@@ -13,6 +13,7 @@ from eofuse.data.store import Store
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.arrays import predict_arrays, predict_table
 from eofuse.inference.predict import predict_store, write_predictions
+from eofuse.kinds import DETECTION, REGRESSION, SEGMENTATION, SINGLE_LABEL
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.heads import HeadSpec
@@ -20,10 +21,10 @@ from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
 
 HEADS = {
-    "zone": HeadSpec("single_label", ("north", "south"), temperature=1.5),
-    "height": HeadSpec("regression", ("height",), (500.0,), (100.0,), unit="m", margin=(20.0,)),
-    "cover": HeadSpec("segmentation", ("land", "water"), network="fpn"),
-    "tank": HeadSpec("detection", ("round", "square"), network="fcos"),
+    "zone": HeadSpec(SINGLE_LABEL, ("north", "south"), temperature=1.5),
+    "height": HeadSpec(REGRESSION, ("height",), (500.0,), (100.0,), unit="m", margin=(20.0,)),
+    "cover": HeadSpec(SEGMENTATION, ("land", "water"), network="fpn"),
+    "tank": HeadSpec(DETECTION, ("round", "square"), network="fcos"),
 }
 
 

@@ -20,6 +20,7 @@ from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.maps import MapFolder
 from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions
+from eofuse.kinds import DETECTION, MULTI_LABEL, PIXEL_REGRESSION, REGRESSION, SEGMENTATION, SINGLE_LABEL
 from eofuse.modalities import ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER
 from eofuse.models.artifact import save_model
 from eofuse.models.fusion import FusionOptions
@@ -37,13 +38,13 @@ LACKING = 3
 UNPLACED = 5
 COVER = tuple(category.name for category in WORLDCOVER.categories)
 HEADS = {
-    "zone": HeadSpec("single_label", ("north", "south")),
-    "cover": HeadSpec("multi_label", ("forest", "water")),
-    "height": HeadSpec("regression", ("height",), (500.0,), (100.0,), unit="m", margin=(20.0,)),
-    "shares": HeadSpec("regression", ("dry", "wet"), composition=True, margin=(0.9, 0.9)),
-    "worldcover": HeadSpec("segmentation", COVER, network="fpn"),
-    "elevation": HeadSpec("pixel_regression", ("elevation",), (500.0,), (9.0,), network="fpn", unit="m", margin=(7.5,)),
-    "tank": HeadSpec("detection", ("round", "square"), network="fcos"),
+    "zone": HeadSpec(SINGLE_LABEL, ("north", "south")),
+    "cover": HeadSpec(MULTI_LABEL, ("forest", "water")),
+    "height": HeadSpec(REGRESSION, ("height",), (500.0,), (100.0,), unit="m", margin=(20.0,)),
+    "shares": HeadSpec(REGRESSION, ("dry", "wet"), composition=True, margin=(0.9, 0.9)),
+    "worldcover": HeadSpec(SEGMENTATION, COVER, network="fpn"),
+    "elevation": HeadSpec(PIXEL_REGRESSION, ("elevation",), (500.0,), (9.0,), network="fpn", unit="m", margin=(7.5,)),
+    "tank": HeadSpec(DETECTION, ("round", "square"), network="fcos"),
 }
 
 
@@ -124,7 +125,7 @@ def test_one_number_is_a_column_and_several_are_columns_each_with_their_interval
 
 
 def test_a_number_without_a_known_interval_has_no_columns_of_it(store, tmp_path, monkeypatch):
-    monkeypatch.setitem(HEADS, "height", HeadSpec("regression", ("height",), (500.0,), (100.0,)))
+    monkeypatch.setitem(HEADS, "height", HeadSpec(REGRESSION, ("height",), (500.0,), (100.0,)))
     table = predict_store(make_model(tmp_path / "model", "height"), store)
     assert [name for name in table if name.startswith("height")] == ["height"]
 

@@ -11,6 +11,7 @@ from eofuse.config import merge, parse_options
 from eofuse.data.store import open_store
 from eofuse.data.store.pack import pack_source
 from eofuse.data.targets import IGNORE
+from eofuse.kinds import SEGMENTATION, SINGLE_LABEL
 from eofuse.learning.controls import constant_control, frozen_random_control
 from eofuse.learning.controls.linear import Linear, LinearHeads
 from eofuse.learning.controls.per_pixel import _sample
@@ -113,7 +114,7 @@ def test_pixels_of_linear_models_are_drawn_from_all_that_have_a_label(monkeypatc
     truth[:20, 2, 2:5] = 1
     truth[20:, 7] = 0
     target = SimpleNamespace(read=lambda rows, window: truth[rows])
-    task = SimpleNamespace(name="map", kind="segmentation", target=target, known=lambda rows: rows)
+    task = SimpleNamespace(name="map", kind=SEGMENTATION, target=target, known=lambda rows: rows)
     prepared, loader = (
         SimpleNamespace(rows={"train": np.arange(30)}),
         SimpleNamespace(window=None, read=lambda rows: rows),
@@ -142,7 +143,7 @@ def _correlated_samples(count=400, width=60):
 
 def test_linear_models_find_the_best_model():
     features, truth = _correlated_samples()
-    task = SimpleNamespace(kind="single_label", classes=("a", "b", "c"))
+    task = SimpleNamespace(kind=SINGLE_LABEL, classes=("a", "b", "c"))
     model = Linear(task, features, truth, strength=1.0)
     scaled = StandardScaler().fit_transform(features)
     exact = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10).fit(scaled, truth)

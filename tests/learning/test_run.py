@@ -22,6 +22,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.calibration import scale
 from eofuse.files import temporary_of
 from eofuse.inference.predict import predict_store
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
 from eofuse.learning.options import RunOptions
@@ -193,7 +194,7 @@ def test_scores_of_the_saved_model_are_those_reported(trained, planted_store):
     test = trained.predictions().set_index("patch_id")
     spread = table.loc[test.index, ["label.p.0", "label.p.1"]].to_numpy()
     raw, temperature = np.array(test["probabilities"].tolist(), dtype=float), test["temperature"].iloc[0]
-    np.testing.assert_allclose(spread, scale(raw, temperature, "single_label"), atol=1e-4)
+    np.testing.assert_allclose(spread, scale(raw, temperature, SINGLE_LABEL), atol=1e-4)
 
 
 def test_normalisation_comes_from_training_patches_only(trained, planted_store):

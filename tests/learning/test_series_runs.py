@@ -8,6 +8,7 @@ from eofuse.data.loading import Loader
 from eofuse.data.store.pack import pack_source
 from eofuse.errors import UsageError
 from eofuse.inference.predict import predict_store
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.learning.augment import AugmentOptions, make_augmentation
 from eofuse.modalities import SEASON, SENTINEL1
 from fake_source import GREENNESS, RisingSource
@@ -77,7 +78,7 @@ def test_masked_pretraining_without_pixels_is_an_error(flat_store, tmp_path):
 def test_augmented_series_are_whole_series_of_the_store_or_missing(mixed_store):
     loader = Loader(mixed_store, dict.fromkeys(mixed_store.modalities))
     options = AugmentOptions(preset="strong", mixup=1.0, drop_modalities=0.3)
-    augment = make_augmentation(options, loader.modalities, {"label": "single_label"})
+    augment = make_augmentation(options, loader.modalities, {"label": SINGLE_LABEL})
     batch = loader.read(np.arange(40))
     stored = {series.tobytes() for series in batch.inputs["greenness"].numpy()}
     missing = 0

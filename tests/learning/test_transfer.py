@@ -14,6 +14,7 @@ from eofuse.cli import main
 from eofuse.config import merge, parse_options, write_yaml
 from eofuse.data.store import open_store
 from eofuse.errors import DataError, UsageError
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.loop import TrainOptions, make_optimizer
 from eofuse.learning.options import RunOptions
@@ -213,7 +214,7 @@ def started(
     encoder = encoder_of(mode)
     seen = [modality for modality in modalities if modality is not SEASON]
     source = small(seen, 7, source_strategy or strategy, encoder)
-    model = small(modalities, 1, strategy, encoder, {"label": HeadSpec("single_label", ("a", "b"))})
+    model = small(modalities, 1, strategy, encoder, {"label": HeadSpec(SINGLE_LABEL, ("a", "b"))})
     rows = map_weights(model, model_source(source, "source"))
     table = pd.DataFrame([vars(row) for row in rows])
     return model, FineTuning(model, StartOptions(**{"from": "x", "mode": mode, **MODES[mode], **options}), table, 3)

@@ -7,6 +7,7 @@ import torch
 from fake_series import random_series
 from torch import Tensor
 
+from eofuse.kinds import MULTI_LABEL, SINGLE_LABEL
 from eofuse.modalities import Kind, Modality
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import HeadSpec, ModelSpec
@@ -30,8 +31,8 @@ def make_spec() -> Callable[..., ModelSpec]:
             quantiles={modality.name: [[-2.0, -0.5, 0.1, 0.4, 2.0]] * len(modality.channels) for modality in numeric},
         )
         heads = {
-            "land_cover": HeadSpec("multi_label", ("forest", "water", "urban")),
-            "zone": HeadSpec("single_label", ("north", "south")),
+            "land_cover": HeadSpec(MULTI_LABEL, ("forest", "water", "urban")),
+            "zone": HeadSpec(SINGLE_LABEL, ("north", "south")),
         }
         options = FusionOptions(**{"encoder": TINY_ENCODER, **fusion})
         return ModelSpec(tuple(modalities), options, heads, statistics, (patch_size, patch_size))

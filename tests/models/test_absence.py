@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from eofuse.kinds import SEGMENTATION, SINGLE_LABEL
 from eofuse.modalities import ELEVATION, SEASON, SENTINEL1, WEATHER, Modality
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.fusion import FUSIONS
@@ -21,8 +22,8 @@ MODALITIES = (SENTINEL1, ELEVATION, WEATHER, GREENNESS)
 OPTIONS = {strategy: {"strategy": strategy} for strategy in FUSIONS} | {
     "shared": {"strategy": "late", "weights": "shared"}
 }
-TOLD_OF_PATCHES = {"zone": HeadSpec("single_label", ("north", "south"))}
-TOLD_OF_PIXELS = TOLD_OF_PATCHES | {"cover": HeadSpec("segmentation", ("land", "water", "ice"), network="fpn")}
+TOLD_OF_PATCHES = {"zone": HeadSpec(SINGLE_LABEL, ("north", "south"))}
+TOLD_OF_PIXELS = TOLD_OF_PATCHES | {"cover": HeadSpec(SEGMENTATION, ("land", "water", "ice"), network="fpn")}
 SIZE, BATCH = 32, 4
 
 Make = Callable[..., Model]

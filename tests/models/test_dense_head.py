@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
+from eofuse.kinds import PIXEL_REGRESSION, SEGMENTATION
 from eofuse.models.encoders import RasterEncoder
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.heads.base import HeadSpec
@@ -34,7 +35,7 @@ ENCODERS = ["test_resnet", "test_convnext", "test_efficientnet", "test_vit"]
 
 def make_head(network: str, sizes: Sequence[FeatureSizes], dropout: float = 0.0, classes: str = "abc") -> DenseHead:
     torch.manual_seed(0)
-    return DenseHead(HeadSpec("segmentation", tuple(classes), network=network), sizes, dropout)
+    return DenseHead(HeadSpec(SEGMENTATION, tuple(classes), network=network), sizes, dropout)
 
 
 def make_features(sizes: FeatureSizes, size: tuple[int, int], batch_size: int = 2) -> Features:
@@ -218,7 +219,7 @@ class TestSetsOfFeatures:
 
 
 class TestPredict:
-    def head(self, kind="segmentation", classes=("a", "b"), **spec):
+    def head(self, kind=SEGMENTATION, classes=("a", "b"), **spec):
         return DenseHead(HeadSpec(kind, classes, **spec), [FeatureSizes(3)])
 
     def test_probabilities_are_the_mean_over_the_heads(self):
@@ -239,12 +240,12 @@ class TestPredict:
 
     def test_numbers_come_in_their_unit(self):
         numbers = torch.randn(2, 3, 2, 4, 5)
-        told = self.head("pixel_regression", mean=(100.0, -5.0), std=(20.0, 2.0)).predict(numbers)
+        told = self.head(PIXEL_REGRESSION, mean=(100.0, -5.0), std=(20.0, 2.0)).predict(numbers)
         torch.testing.assert_close(told[:, 0], numbers[:, :, 0].mean(0) * 20 + 100)
         torch.testing.assert_close(told[:, 1], numbers[:, :, 1].mean(0) * 2 - 5)
 
     def test_shares_sum_to_one_at_every_pixel(self):
-        told = self.head("pixel_regression", composition=True).predict(torch.randn(2, 3, 2, 4, 5))
+        told = self.head(PIXEL_REGRESSION, composition=True).predict(torch.randn(2, 3, 2, 4, 5))
         torch.testing.assert_close(told.sum(1), torch.ones(3, 4, 5))
 
     def test_half_precision_is_told_in_single(self):

@@ -9,6 +9,7 @@ from torch import nn
 
 from eofuse.errors import UsageError
 from eofuse.evaluation.detection import detection_metrics, intersection_over_union, match_boxes
+from eofuse.kinds import DETECTION
 from eofuse.models.encoders import RasterEncoder
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.heads.base import HeadSpec
@@ -24,7 +25,7 @@ each_network = pytest.mark.parametrize("network", DETECTORS)
 
 def make_head(network, sizes=SIZES, dropout=0.0):
     torch.manual_seed(0)
-    return DetectionHead(HeadSpec("detection", CLASSES, network=network), [sizes], dropout)
+    return DetectionHead(HeadSpec(DETECTION, CLASSES, network=network), [sizes], dropout)
 
 
 def make_features(sizes=SIZES, batch=3, size=SIZE, seed=0):
@@ -190,7 +191,7 @@ def test_levels_fit_the_maps_that_there_are(network, strides, expected):
 )
 def test_what_can_not_be_detected_with_is_refused(network, sizes, message):
     with pytest.raises(UsageError, match=message):
-        DetectionHead(HeadSpec("detection", CLASSES, network=network), sizes)
+        DetectionHead(HeadSpec(DETECTION, CLASSES, network=network), sizes)
 
 
 # What they learn

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eofuse.errors import UsageError
+from eofuse.kinds import SEGMENTATION
 from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1, SENTINEL2, WEATHER, Kind, Modality
 from eofuse.models.fusion import Fusion, FusionOptions, build_fusion
 from eofuse.models.fusion.conditioning import ConditionMaps
@@ -32,7 +33,7 @@ def make_fusion(strategy: str, modalities: Sequence[Modality] = MODALITIES, pixe
 
 
 def make_head(fusion: Fusion) -> DenseHead:
-    return DenseHead(HeadSpec("segmentation", ("a", "b"), network="unet"), fusion.sizes)
+    return DenseHead(HeadSpec(SEGMENTATION, ("a", "b"), network="unet"), fusion.sizes)
 
 
 def make_inputs(modalities: Sequence[Modality] = MODALITIES, size: int = 64, batch_size: int = 3) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from eofuse.errors import UsageError
+from eofuse.kinds import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from eofuse.modalities import BEN_GE_MODALITIES, SENTINEL1, SENTINEL2
 from eofuse.models.features import FeatureSizes
 from eofuse.models.heads import HeadSpec, build_head
@@ -48,28 +49,28 @@ def test_probabilities_are_the_mean_over_the_heads(strategy, make_spec, make_inp
 
 
 def test_probabilities_of_half_precision_logits_are_computed_in_full():
-    head = build_head(HeadSpec("single_label", ("a", "b", "c")), [FeatureSizes(vector=8)])
+    head = build_head(HeadSpec(SINGLE_LABEL, ("a", "b", "c")), [FeatureSizes(vector=8)])
     assert head.predict(torch.randn(1, 4, 3).bfloat16()).dtype == torch.float32
 
 
-@pytest.mark.parametrize("kind", ["single_label", "multi_label"])
+@pytest.mark.parametrize("kind", [SINGLE_LABEL, MULTI_LABEL])
 def test_a_temperature_makes_probabilities_milder_and_keeps_their_order(kind):
     logits = torch.randn(1, 50, 3) * 4
     raw = build_head(HeadSpec(kind, ("a", "b", "c")), [FeatureSizes(vector=8)]).predict(logits)
     mild = build_head(HeadSpec(kind, ("a", "b", "c"), temperature=3.0), [FeatureSizes(vector=8)]).predict(logits)
     assert torch.equal(raw.argmax(1), mild.argmax(1))
     assert mild.max() < raw.max()
-    expected = (logits[0] / 3).softmax(-1) if kind == "single_label" else (logits[0] / 3).sigmoid()
+    expected = (logits[0] / 3).softmax(-1) if kind == SINGLE_LABEL else (logits[0] / 3).sigmoid()
     torch.testing.assert_close(mild, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_numbers_come_out_in_their_unit():
-    head = build_head(HeadSpec("regression", ("a", "b"), (100.0, -3.0), (20.0, 0.5)), [FeatureSizes(vector=8)])
+    head = build_head(HeadSpec(REGRESSION, ("a", "b"), (100.0, -3.0), (20.0, 0.5)), [FeatureSizes(vector=8)])
     assert head.predict(torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]])).tolist() == [[110.0, -2.5]]
 
 
 def test_shares_of_a_composition_sum_to_one():
-    head = build_head(HeadSpec("regression", ("a", "b", "c"), composition=True), [FeatureSizes(vector=8)])
+    head = build_head(HeadSpec(REGRESSION, ("a", "b", "c"), composition=True), [FeatureSizes(vector=8)])
     torch.testing.assert_close(head.predict(torch.randn(2, 5, 3)).sum(1), torch.ones(5))
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1, SENTINEL2, Modality
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import HeadSpec, ModelSpec, build_model
@@ -72,7 +73,7 @@ def accuracy(modalities: Sequence[Modality], label: Label, **fusion: str) -> flo
     spec = ModelSpec(
         modalities=tuple(modalities),
         fusion=FusionOptions(encoder="test_resnet", **fusion),
-        heads={"sign": HeadSpec("single_label", ("darker", "brighter"))},
+        heads={"sign": HeadSpec(SINGLE_LABEL, ("darker", "brighter"))},
         statistics=ChannelStatistics(MEAN, STD),
         patch_size=(SIZE, SIZE),
     )

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from eofuse.errors import DataError, UsageError
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.modalities import SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER
 from eofuse.models.artifact import save_model
 from eofuse.models.model import Model, build_model
@@ -400,7 +401,7 @@ def test_an_encoder_with_several_first_layers_takes_only_the_same_channels(make_
 def test_a_head_of_other_classes_starts_fresh(make_spec):
     source = trained(make_spec, [SENTINEL2], strategy="single")
     spec = make_spec([SENTINEL2], 32, strategy="single")
-    spec.heads["zone"] = type(spec.heads["zone"])("single_label", ("south", "north"))
+    spec.heads["zone"] = type(spec.heads["zone"])(SINGLE_LABEL, ("south", "north"))
     rows = map_weights(build_model(spec, seed=2), model_source(source, "source"))
     parts = {row.part: row for row in rows}
     assert parts["head of zone"].status == "fresh"

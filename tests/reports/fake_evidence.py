@@ -29,6 +29,7 @@ from eofuse.evaluation.segmentation import (
     segmentation_metrics,
     segmentation_per_class,
 )
+from eofuse.kinds import KINDS
 from eofuse.modalities import WORLDCOVER
 
 SINGLE_CLASSES = ("tree_cover", "grassland", "cropland", "built-up", "permanent_water_bodies", "herbaceous_wetland")
@@ -124,10 +125,10 @@ class FakeTarget:
         odds = np.exp(logits * 1.2)
         single = self.kind == "single_label"
         raw = odds / odds.sum(1, keepdims=True) if single else odds / (1 + odds)
-        probabilities = scale(raw, TEMPERATURE, self.kind).astype(np.float32)
+        probabilities = scale(raw, TEMPERATURE, KINDS[self.kind]).astype(np.float32)
         measure = single_label_metrics if single else multi_label_metrics
         scores = measure(self.truth, probabilities) | calibration_metrics(
-            label_reliability(probabilities, self.truth, TEMPERATURE, self.kind)
+            label_reliability(probabilities, self.truth, TEMPERATURE, KINDS[self.kind])
         )
         temperature = np.full(self.number, TEMPERATURE)
         evidence = {"truth": self.truth, "probabilities": probabilities, "temperature": temperature}

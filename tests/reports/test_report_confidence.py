@@ -9,6 +9,7 @@ from fake_evidence import TEMPERATURE
 from fake_study import VARIANTS, write_study
 
 from eofuse.evaluation.calibration import calibration_metrics, label_reliability, scale
+from eofuse.kinds import KINDS
 from eofuse.reports.confidence import intervals, reliability
 from eofuse.reports.wording import number
 from eofuse.studies.results import StudyResults, read_results
@@ -31,8 +32,8 @@ def test_errors_are_those_of_the_evidence_before_and_after_calibration(tmp_path:
     evidence = results.evidence(rows)
     table = evidence.get("reliability")
     if table is None:
-        calibrated = scale(evidence["probabilities"].astype(float), TEMPERATURE, kind)
-        table = label_reliability(calibrated, evidence["truth"], TEMPERATURE, kind)
+        calibrated = scale(evidence["probabilities"].astype(float), TEMPERATURE, KINDS[kind])
+        table = label_reliability(calibrated, evidence["truth"], TEMPERATURE, KINDS[kind])
     errors = calibration_metrics(table)
     assert (found.rows[0].raw, found.rows[0].calibrated) == (number(errors["ece_raw"]), number(errors["ece"]))
     assert found.rows[0].temperatures == "1.40"

@@ -9,6 +9,7 @@ from fake_study import VARIANTS, write_study
 
 from eofuse.errors import DataError
 from eofuse.evaluation.calibration import scale
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.reports.examples import Chosen, choose_examples, score_threshold
 from eofuse.reports.runs import first_seed, predicted_map, seed_means
 from eofuse.reports.tables import leaderboard_rows
@@ -40,7 +41,7 @@ def test_confidence_is_the_mean_over_seeds_and_falls(tmp_path: Path) -> None:
     rows = rows[rows["patch_id"] == found.best[0].patch_id]
     assert len(rows) == 2
     raw = np.stack(list(rows["probabilities"])).astype(float)
-    told = scale(raw, rows["temperature"].iloc[0], "single_label").mean(axis=0)
+    told = scale(raw, rows["temperature"].iloc[0], SINGLE_LABEL).mean(axis=0)
     assert found.best[0].order == pytest.approx(told.max())
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from eofuse.kinds import KINDS, REGRESSION
 from eofuse.reports.wording import between, compact, decimals, interval, metric_words, number
 
 
@@ -18,15 +19,15 @@ def test_decimals_follow_the_size_of_a_number(value: float, digits: int) -> None
 def test_every_metric_has_words_and_a_meaning() -> None:
     for kind, names in METRICS.items():
         for name in names:
-            metric = metric_words(name, kind, "m")
+            metric = metric_words(name, KINDS[kind], "m")
             assert metric.meaning
             assert metric.lower_is_better is (name in LOWER_IS_BETTER)
 
 
 def test_only_errors_have_the_unit() -> None:
-    assert metric_words("rmse", "regression", "m").with_unit == "RMSE (m)"
-    assert metric_words("r2", "regression", "m").with_unit == "R²"
-    assert metric_words("rmse", "regression", "m", 61.2).quantity(59.61) == "59.61 m"
+    assert metric_words("rmse", REGRESSION, "m").with_unit == "RMSE (m)"
+    assert metric_words("r2", REGRESSION, "m").with_unit == "R²"
+    assert metric_words("rmse", REGRESSION, "m", 61.2).quantity(59.61) == "59.61 m"
 
 
 def test_intervals_with_negative_ends_are_no_chain_of_dashes() -> None:
@@ -44,4 +45,4 @@ def test_large_counts_and_endless_widths_are_short() -> None:
 def test_an_interval_that_is_not_known_is_one_dash() -> None:
     assert interval(math.nan, math.nan, "{:.1f}".format) == "–"
     assert interval(-0.5, 1.0, "{:+.1f}".format) == "-0.5 to +1.0"
-    assert metric_words("rmse", "regression", "m").signed_interval(-0.5, math.nan) == "–"
+    assert metric_words("rmse", REGRESSION, "m").signed_interval(-0.5, math.nan) == "–"

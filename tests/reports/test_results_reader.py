@@ -10,7 +10,7 @@ from fake_efficiency import with_amounts
 from fake_study import VARIANTS, write_study
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.evidence import EVIDENCE
+from eofuse.kinds import KINDS
 from eofuse.studies.results import COLUMNS, OF_ALL_AMOUNTS, StudyResults, read_results
 
 
@@ -39,13 +39,13 @@ def table_of(results: StudyResults, name: str) -> pd.DataFrame:
     return table
 
 
-@pytest.mark.parametrize("kind", EVIDENCE)
+@pytest.mark.parametrize("kind", KINDS)
 def test_gives_the_evidence_of_every_kind_its_shape_back(kind: str, tmp_path: Path) -> None:
     results = read_results(write_study(tmp_path / "study", kind, n_test=5, variants=VARIANTS[:1], seeds=(0,)))
     rows = results.predictions.iloc[3:7]
     classes = len(results.summary["classes"])
     found = {name: array.shape for name, array in results.evidence(rows).items()}
-    assert found == {name: (4, *shape(classes)) for name, shape in EVIDENCE[kind].items()}
+    assert found == {name: (4, *shape) for name, shape in KINDS[kind].evidence_shapes(classes).items()}
 
 
 def test_each_target_has_its_own_view(tmp_path: Path) -> None:

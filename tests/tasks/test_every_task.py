@@ -10,7 +10,7 @@ import torch
 from eofuse.config import merge, parse_options
 from eofuse.data.store.pack import pack_source
 from eofuse.errors import UsageError
-from eofuse.evaluation.evidence import EVIDENCE
+from eofuse.kinds import KINDS
 from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
 from eofuse.learning.options import RunOptions
@@ -84,7 +84,7 @@ def test_it_learns_and_is_evaluated_and_loads_to_the_same_predictions(kind, stra
     scores = evaluate(run.folder).set_index(["predictor", "metric"])["value"]
     metric = run.result["metric"]
     assert scores["run", metric] == pytest.approx(run.test[target][metric], nan_ok=True)
-    assert set(EVIDENCE[kind]) <= set(run.predictions().columns)
+    assert set(KINDS[kind].evidence) <= set(run.predictions().columns)
 
     prepared = prepare(mapped_store, run.options)
     batch = prepared.loader(run.options).read(prepared.rows["test"][:4])

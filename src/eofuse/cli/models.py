@@ -134,6 +134,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
     from eofuse.data.store import open_store
     from eofuse.inference.places import unplaced_note
     from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions
+    from eofuse.kinds import KINDS
     from eofuse.learning.run import MODEL_FOLDER, open_last
     from eofuse.learning.split_table import learned_from
     from eofuse.terminal import progress_bar
@@ -159,7 +160,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
         notes.append(f"tokens stand for inputs that patches lack: {inputs}")
     if arguments.maps and (unplaced := unplaced_note(store)):
         notes.append(unplaced)
-    has_boxes = any(entry["kind"] == "detection" for entry in runs[0].result["targets"])
+    has_boxes = any(KINDS[entry["kind"]].is_boxes for entry in runs[0].result["targets"])
     if arguments.maps and len(models) > 1 and has_boxes:
         notes.append(f"boxes are not averaged: those of {folders[0]} count")
     if arguments.json:

@@ -207,6 +207,6 @@ def balancing_weights(target: Target, rows: Rows) -> npt.NDArray[np.float64]:
     """
     rarity = 1 / np.maximum(target.counts(rows), 1)
     values = target.values[rows]
-    if target.kind == "single_label":
-        return np.asarray(np.where(target.known[rows], rarity[values], rarity.min()))
-    return np.asarray(np.maximum((values * rarity).max(axis=1), rarity.min()))
+    if target.kind.has_several:
+        return np.asarray(np.maximum((values * rarity).max(axis=1), rarity.min()))
+    return np.asarray(np.where(target.known[rows], rarity[values], rarity.min()))

@@ -23,15 +23,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, logsumexp
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.segmentation import IGNORE
 from eofuse.evaluation.weighting import FloatArray, divide, weightings
-
-BINS = 15
-"""Number of confidence bins."""
+from eofuse.kinds import BINS, IGNORE, KINDS, SEGMENTATION, SINGLE_LABEL, TaskKind
 
 _MOST_JUDGED = 50_000  # predictions, evenly spaced, by which a temperature is judged
 _PARTS = 5  # of the validation scenes, between which temperatures are tried
-_KINDS = ("single_label", "multi_label", "segmentation")
 _LOG_TEMPERATURES = (-3.0, 3.0)
 _GAIN = 1e-9  # of the loss; less is rounding
 _LEAST = float(np.finfo(np.float32).tiny)  # a probability of 0 in float32 need not have been 0
@@ -39,29 +35,28 @@ _ROUNDING = 1e-5  # by which a probability may exceed 1
 _SATURATION = 2.0**-24  # 1 − p is at least half of float32's spacing below 1
 
 
-def scale(probabilities: ArrayLike, temperature: float, kind: str, axis: int = 1) -> NDArray[Any]:
+def scale(probabilities: ArrayLike, temperature: float, kind: TaskKind, axis: int = 1) -> NDArray[Any]:
     """Probabilities after division of their logits by a temperature.
 
     Args:
         probabilities: of any shape; for single-label tasks and segmentation they sum to 1 along the class axis.
         temperature: above 0; 1 changes nothing but the rounding.
-        kind: `single_label` or `segmentation`: p^(1/T) / Σ p^(1/T); `multi_label`: sigmoid(logit(p)/T).
+        kind: of task; where classes exclude each other p^(1/T) / Σ p^(1/T), else sigmoid(logit(p)/T).
         axis: the class axis, if the kind has one.
 
     Returns:
         Probabilities of the same shape and floating type; 0 and 1 stay what they are.
 
     Raises:
-        UsageError: if the kind is unknown or the temperature is not above 0.
+        UsageError: if the kind has no probabilities or the temperature is not above 0.
     """
-    if kind not in _KINDS:
-        raise UsageError(f"'{kind}' has no temperature", where="kind", fix=f"valid: {', '.join(_KINDS)}")
+    _check_kind(kind)
     if not 0 < temperature < np.inf:
         raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")
     values = np.asarray(probabilities)
     if not np.issubdtype(values.dtype, np.floating):
         values = values.astype(np.float64)
-    if kind == "multi_label":
+    if kind.has_several:
         independent: NDArray[Any] = expit(logit(values) / values.dtype.type(temperature))
         return independent
     with np.errstate(divide="ignore"):
@@ -73,7 +68,7 @@ def scale(probabilities: ArrayLike, temperature: float, kind: str, axis: int = 1
     return powers
 
 
-def unscale(probabilities: ArrayLike, temperature: float, kind: str, axis: int = 1) -> NDArray[Any]:
+def unscale(probabilities: ArrayLike, temperature: float, kind: TaskKind, axis: int = 1) -> NDArray[Any]:
     """The probabilities from which `scale` made these, as far as their floating type kept them.
 
     A temperature below 1 drives probabilities towards 0 and 1, where float32 may round them; what was rounded to 0 or 1
@@ -93,7 +88,7 @@ def unscale(probabilities: ArrayLike, temperature: float, kind: str, axis: int =
     return scale(probabilities, 1 / temperature, kind, axis)
 
 
-def fit_temperature(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> float:
+def fit_temperature(probabilities: ArrayLike, truth: ArrayLike, kind: TaskKind) -> float:
     """The temperature with the least negative log likelihood of a validation set.
 
     Every patch, pixel or (multi-label) class of a patch counts alike. It is held between e⁻³ and e³, which it reaches if
@@ -103,10 +98,10 @@ def fit_temperature(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> fl
     Args:
         probabilities: (N, K), raw; for segmentation (B, K, H, W), or (n, K) of a sample of pixels.
         truth: (N,) class numbers, or (N, K) of 0 and 1; for segmentation (B, H, W) or (n,), 255 where unknown.
-        kind: `single_label`, `multi_label` or `segmentation`.
+        kind: of task.
 
     Raises:
-        UsageError: if the kind is unknown or the shapes do not fit.
+        UsageError: if the kind has no probabilities or the shapes do not fit.
         DataError: if nothing is known, a class number is out of range, a label is not 0 or 1 or a probability is not
             within 0 and 1.
     """
@@ -133,7 +128,9 @@ class TemperatureChoice:
     held_out_loss: float
 
 
-def choose_temperature(probabilities: ArrayLike, truth: ArrayLike, scenes: ArrayLike, kind: str) -> TemperatureChoice:
+def choose_temperature(
+    probabilities: ArrayLike, truth: ArrayLike, scenes: ArrayLike, kind: TaskKind
+) -> TemperatureChoice:
     """The temperature of a validation set, if one helps on patches to which it was not fitted; else 1.
 
     The scenes are dealt to at most five parts of about equal size. The predictions of each part are judged with the temperature of the
@@ -143,7 +140,7 @@ def choose_temperature(probabilities: ArrayLike, truth: ArrayLike, scenes: Array
         probabilities: (n, K), raw, of patches or pixels.
         truth: (n,) class numbers, or (n, K) of 0 and 1.
         scenes: (n,) scene of each.
-        kind: `single_label`, `multi_label` or `segmentation`.
+        kind: of task.
 
     Raises:
         UsageError: as `fit_temperature`.
@@ -175,16 +172,16 @@ def _parts(scenes: ArrayLike) -> NDArray[np.intp]:
     return part_of[codes]
 
 
-def _loss(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> Callable[[float], float]:
+def _loss(probabilities: ArrayLike, truth: ArrayLike, kind: TaskKind) -> Callable[[float], float]:
     """Mean negative log likelihood as a function of 1/T."""
     scores, labels = _checked(probabilities, truth, kind)
-    if kind == "segmentation":
+    if kind.is_map:
         known = labels != IGNORE
         scores, labels = np.moveaxis(scores, 1, -1)[known], labels[known]
     scores = scores.astype(np.float64)
     if not len(scores):
         raise DataError("a temperature cannot be fitted: no truth is known", fix="give labelled validation patches")
-    if kind == "multi_label":
+    if kind.has_several:
         logits = logit(np.clip(scores, _SATURATION, 1 - _SATURATION))
         signed = np.where(labels == 1, logits, -logits)
         return lambda inverse: float(np.logaddexp(0.0, -signed * inverse).mean())
@@ -217,15 +214,15 @@ def reliability_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS
 
 
 def label_reliability(
-    probabilities: ArrayLike, truth: ArrayLike, temperature: float = 1.0, kind: str = "single_label"
+    probabilities: ArrayLike, truth: ArrayLike, temperature: float = 1.0, kind: TaskKind = SINGLE_LABEL
 ) -> FloatArray:
     """Predictions of each patch by confidence.
 
     Args:
         probabilities: (N, K), calibrated: the temperature has been applied.
-        truth: (N,) class numbers for `single_label`, (N, K) of 0 and 1 for `multi_label`.
+        truth: (N,) class numbers, or (N, K) of 0 and 1 where classes do not exclude each other.
         temperature: with which they were calibrated; the raw ones are got back from it.
-        kind: `single_label` or `multi_label`.
+        kind: of task, with classes of patches.
 
     Returns:
         (N, 2, 15, 3): raw and calibrated × bins × predictions, sum of their confidence, right ones. A patch has one
@@ -235,14 +232,14 @@ def label_reliability(
         UsageError: if the kind is another one, the shapes do not fit or the temperature is not above 0.
         DataError: as `fit_temperature`.
     """
-    if kind == "segmentation":
+    if kind.is_map:
         raise UsageError("maps have another reliability", where="kind", fix="use pixel_reliability")
     scores, labels = _checked(probabilities, truth, kind)
     raw_scores = scores if temperature == 1 else unscale(scores, temperature, kind)
     rows = np.arange(len(scores), dtype=np.int64)
     tables = []
     for values in (raw_scores, scores):
-        if kind == "multi_label":
+        if kind.has_several:
             patch = np.repeat(rows, scores.shape[1])
             tables.append(_binned(patch, values.ravel(), labels.ravel() == 1, len(rows)))
         else:
@@ -267,7 +264,7 @@ def pixel_reliability(probabilities: ArrayLike, truth: ArrayLike, temperature: f
     """
     if not 0 < temperature < np.inf:
         raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")
-    scores, labels = _checked(probabilities, truth, "segmentation")
+    scores, labels = _checked(probabilities, truth, SEGMENTATION)
     best = scores[:, 0].copy()
     number = np.zeros(labels.shape, dtype=np.int16)
     for other in range(1, scores.shape[1]):  # class by class: argmax along an inner axis is far slower
@@ -334,33 +331,38 @@ def _binned(
     return np.stack(sums, axis=-1).reshape(groups, bins, 3).astype(np.float64)
 
 
-def _checked(probabilities: ArrayLike, truth: ArrayLike, kind: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _checked(probabilities: ArrayLike, truth: ArrayLike, kind: TaskKind) -> tuple[NDArray[Any], NDArray[Any]]:
     """Probabilities and truth of a kind, checked; the truth of maps may be 255."""
-    if kind not in _KINDS:
-        raise UsageError(f"'{kind}' has no probabilities", where="kind", fix=f"valid: {', '.join(_KINDS)}")
+    _check_kind(kind)
     scores, labels = np.asarray(probabilities), np.asarray(truth)
     if not np.issubdtype(scores.dtype, np.floating):
         scores = scores.astype(np.float64)
-    fits = scores.ndim >= 2 if kind == "segmentation" else scores.ndim == 2
-    expected = scores.shape if kind == "multi_label" else (*scores.shape[:1], *scores.shape[2:])
+    fits = scores.ndim >= 2 if kind.is_map else scores.ndim == 2
+    expected = scores.shape if kind.has_several else (*scores.shape[:1], *scores.shape[2:])
     if not fits or scores.shape[1] == 0 or labels.shape != expected:
-        fitting = {"single_label": "(N, K) and (N,)", "multi_label": "(N, K) both"}.get(
-            kind, "(B, K, H, W) and (B, H, W)"
+        fitting = (
+            "(N, K) both" if kind.has_several else "(B, K, H, W) and (B, H, W)" if kind.is_map else "(N, K) and (N,)"
         )
         raise UsageError(f"probabilities have the shape {scores.shape}, truth {labels.shape}", fix=f"give {fitting}")
     _check_probabilities(scores)
-    if kind == "multi_label":
+    if kind.has_several:
         if ((labels != 0) & (labels != 1)).any():
             raise DataError("labels must be 0 or 1", where="truth")
     elif labels.size:
         if not np.issubdtype(labels.dtype, np.integer):
             raise UsageError(f"truth must be class numbers, not {labels.dtype}", where="truth")
         wrong = (labels < 0) | (labels >= scores.shape[1])
-        if kind == "segmentation":
+        if kind.is_map:
             wrong &= labels != IGNORE
         if wrong.any():
             raise DataError(f"class {labels[wrong][0]} does not exist (0 to {scores.shape[1] - 1})", where="truth")
     return scores, labels
+
+
+def _check_kind(kind: TaskKind) -> None:
+    if not kind.has_probabilities:
+        valid = ", ".join(name for name, each in KINDS.items() if each.has_probabilities)
+        raise UsageError(f"'{kind.name}' has no probabilities of classes", where="kind", fix=f"valid: {valid}")
 
 
 def _check_probabilities(values: NDArray[Any]) -> None:

@@ -25,12 +25,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.weighting import FloatArray, divide, mean_where, weightings
+from eofuse.kinds import IGNORE
 
 SEGMENTATION = ("miou", "macro_f1", "accuracy", "boundary_f1")
 """Metrics of tasks with one class a pixel, the ranking one first."""
-
-IGNORE = 255
-"""The class number of pixels whose truth is unknown."""
 
 _CHUNK_BYTES = 64e6
 

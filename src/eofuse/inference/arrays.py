@@ -18,11 +18,18 @@ from eofuse.data.loading import Batch, in_order
 from eofuse.data.store import SAMPLE_KEYS, Window
 from eofuse.data.store.gaps import empty_channels, may_have_empty_bands
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.inference.columns import Array, columns, decide, pixels_with_data
 from eofuse.inference.ensemble import AnyPath, Ensemble, load_ensemble
-from eofuse.inference.predict import batch_size_of, may_lack_inputs, of_all_patches, torch_device
+from eofuse.inference.predict import (
+    batch_size_of,
+    may_lack_inputs,
+    of_all_patches,
+    pixels_with_data,
+    torch_device,
+)
 from eofuse.modalities import Kind, Modality
 from eofuse.models.model import ModelSpec
+from eofuse.tasks import TASKS
+from eofuse.tasks.base import Array
 
 SHOWN = 5
 """Names of classes in a `repr`."""
@@ -74,7 +81,7 @@ def predict_arrays(
     found = {}
     for name, head in model.spec.heads.items():
         values = of_all_patches(np.concatenate(gathered[name]).astype(np.float32), patches.rows, patches.count)
-        found[name] = Prediction(head.kind, head.classes, head.unit, np.asarray(values))
+        found[name] = Prediction(head.kind.name, head.classes, head.unit, np.asarray(values))
     return found
 
 
@@ -98,8 +105,10 @@ def predict_table(
     for batch, predictions in patches.predicted(torch_device(device)):
         with_data = pixels_with_data(patches.modalities, batch)
         for name, prediction in predictions.items():
-            decided = decide(model.spec.heads[name], prediction, with_data)
-            for column, values in columns(name, model.spec.heads[name], decided, threshold).items():
+            head = model.spec.heads[name]
+            task = TASKS[head.kind.name]
+            decided = task.decide(prediction, with_data)
+            for column, values in task.prediction_columns(name, head, decided, threshold).items():
                 gathered.setdefault(column, []).append(values)
     places = {name: list(arrays[name]) for name in ("patch_id", "scene", "lon", "lat") if name in arrays}
     table: dict[str, Any] = {**places, "predicted": patches.usable}

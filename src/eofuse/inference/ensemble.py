@@ -59,11 +59,11 @@ class Ensemble:
         sums = self.models[0].predict(inputs, present)
         for model in self.models[1:]:
             for name, prediction in model.predict(inputs, present).items():
-                if self.spec.heads[name].kind != "detection":
+                if not self.spec.heads[name].kind.is_boxes:
                     sums[name] = sums[name] + prediction
         count = len(self.models)
         return {
-            name: total if count == 1 or self.spec.heads[name].kind == "detection" else total / count
+            name: total if count == 1 or self.spec.heads[name].kind.is_boxes else total / count
             for name, total in sums.items()
         }
 

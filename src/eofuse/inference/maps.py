@@ -31,10 +31,12 @@ from eofuse.data.reading.grid import Grid
 from eofuse.data.store import Store, Window
 from eofuse.errors import UsageError
 from eofuse.files import file_name, replacing
-from eofuse.inference.columns import NO_CLASS, Array, boxes_that_count
 from eofuse.inference.places import grid_of, lon_lat
+from eofuse.kinds import IGNORE
 from eofuse.modalities import BEN_GE_MODALITIES
-from eofuse.models.heads import PIXEL_KINDS, HeadSpec
+from eofuse.models.heads import HeadSpec
+from eofuse.tasks.base import Array
+from eofuse.tasks.detection import boxes_that_count
 
 LON_LAT = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
 DECIMALS = 8
@@ -71,7 +73,7 @@ class MapFolder:
     ) -> None:
         self.folder = folder
         self.store = store
-        self.heads = {name: head for name, head in heads.items() if head.kind in PIXEL_KINDS}
+        self.heads = {name: head for name, head in heads.items() if head.kind.needs_maps}
         self.window = window
         self.threshold = threshold
         self.notes = {"predicted_by": source} if source else {}
@@ -80,7 +82,7 @@ class MapFolder:
         self._open = ExitStack()
         self._features: dict[str, WriteFeature] = {}
         if not self.heads:
-            predicted = ", ".join(f"{name} ({head.kind})" for name, head in heads.items())
+            predicted = ", ".join(f"{name} ({head.kind.name})" for name, head in heads.items())
             raise UsageError(f"the model predicts no pixels and no boxes: {predicted}", fix="leave out --maps")
         if folder.exists() and not folder.is_dir():
             raise UsageError("is no folder", where=folder, fix="name a folder for the maps")
@@ -88,7 +90,7 @@ class MapFolder:
     def __enter__(self) -> "MapFolder":
         self._open.enter_context(rasterio.Env())
         for name, head in self.heads.items():
-            if head.kind == "detection":
+            if head.kind.is_boxes:
                 path = self.folder / f"{file_name(name)}.geojson"
                 self._features[name] = self._open.enter_context(_feature_file(path, name, self.notes))
         return self
@@ -104,12 +106,12 @@ class MapFolder:
         Args:
             name: of the target.
             rows: of the patches in the store.
-            decided: see `eofuse.inference.columns.decide`.
+            decided: see `eofuse.tasks.Task.decide`.
         """
         if name not in self.heads:
             return
         for row, told in zip(rows.tolist(), decided, strict=True):
-            if self.heads[name].kind == "detection":
+            if self.heads[name].kind.is_boxes:
                 self._add_boxes(name, row, told[boxes_that_count(told, self.threshold)])
             else:
                 patch_id = str(self.store.index["patch_id"].iloc[row])
@@ -118,7 +120,7 @@ class MapFolder:
 
     def _write_map(self, path: Path, name: str, bands: Array, grid: Grid | None) -> None:
         head = self.heads[name]
-        is_classes = head.kind == "segmentation"
+        is_classes = not head.kind.is_numbers
         where = {"crs": grid.crs, "transform": grid.transform} if grid else {}
         count, height, width = bands.shape
         with replacing(path) as temporary, warnings.catch_warnings():
@@ -131,7 +133,7 @@ class MapFolder:
                 height=height,
                 width=width,
                 dtype=bands.dtype,
-                nodata=NO_CLASS if is_classes else np.nan,
+                nodata=IGNORE if is_classes else np.nan,
                 compress="deflate",
                 **where,
             ) as file:

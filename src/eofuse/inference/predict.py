@@ -13,18 +13,19 @@ import pandas as pd
 import torch
 
 from eofuse import __version__
-from eofuse.data.loading import Loader, Rows, in_order
+from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.data.store import Store
 from eofuse.data.store.gaps import presence
 from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing, sha256, write_text
-from eofuse.inference.columns import Array, columns, decide, pixels_with_data
 from eofuse.inference.ensemble import AnyPath, Ensemble, load_ensemble
 from eofuse.inference.maps import MapFolder
-from eofuse.modalities import Modality
+from eofuse.modalities import Kind, Modality
 from eofuse.models.artifact import WEIGHTS, load_model
-from eofuse.models.heads import PIXEL_KINDS, HeadSpec
+from eofuse.models.heads import HeadSpec
 from eofuse.models.model import Model
+from eofuse.tasks import TASKS
+from eofuse.tasks.base import Array
 
 Predictor = Model | Ensemble
 
@@ -89,8 +90,9 @@ def predict_store(
             with_data = pixels_with_data(loader.modalities, batch)
             moved = batch.to(torch.device(device))
             for name, prediction in model.predict(moved.inputs, moved.present).items():
-                decided = decide(heads[name], prediction, with_data)
-                for column, values in columns(name, heads[name], decided, threshold).items():
+                task = TASKS[heads[name].kind.name]
+                decided = task.decide(prediction, with_data)
+                for column, values in task.prediction_columns(name, heads[name], decided, threshold).items():
                     gathered.setdefault((name, column), []).append(values)
                 if writer:
                     writer.add(name, batch.rows, decided)
@@ -114,6 +116,25 @@ def predict_store(
     return table
 
 
+def pixels_with_data(modalities: Mapping[str, Modality], batch: Batch) -> npt.NDArray[np.bool_] | None:
+    """Pixels at which any raster among the inputs has a value, (batch, height, width); None where there is no raster.
+
+    Args:
+        modalities: of the inputs, by name.
+        batch: in native dtype, on the CPU.
+    """
+    found: npt.NDArray[np.bool_] | None = None
+    for name, modality in modalities.items():
+        if modality.kind is not Kind.RASTER:
+            continue
+        values = batch.inputs[name].numpy()
+        present = np.isfinite(values) & batch.present[name].numpy()[:, None, None, None]
+        if modality.nodata is not None:
+            present &= values != modality.nodata
+        found = present.any(axis=1) if found is None else found | present.any(axis=1)
+    return found
+
+
 def torch_device(name: str) -> str:
     """A device by name, where `auto` is a GPU if there is one."""
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
@@ -121,7 +142,7 @@ def torch_device(name: str) -> str:
 
 def batch_size_of(heads: Mapping[str, HeadSpec]) -> int:
     """Patches that are predicted at once."""
-    return BATCH_SIZE_WITH_PIXELS if any(head.kind in PIXEL_KINDS for head in heads.values()) else BATCH_SIZE
+    return BATCH_SIZE_WITH_PIXELS if any(head.kind.needs_maps for head in heads.values()) else BATCH_SIZE
 
 
 def of_all_patches(values: Array, rows: Rows, count: int) -> Array | pd.api.extensions.ExtensionArray:
@@ -151,8 +172,9 @@ def told_of(model: Model, loader: Loader, rows: Rows, threshold: float = 0.5) ->
         with_data = pixels_with_data(loader.modalities, batch)
         moved = batch.to(device)
         for name, prediction in model.predict(moved.inputs, moved.present).items():
-            decided = decide(heads[name], prediction, with_data)
-            for column, values in columns(name, heads[name], decided, threshold).items():
+            task = TASKS[heads[name].kind.name]
+            decided = task.decide(prediction, with_data)
+            for column, values in task.prediction_columns(name, heads[name], decided, threshold).items():
                 if not column.startswith(f"{name}.p."):
                     gathered.setdefault(column, []).append(values)
     return {column: np.concatenate(parts) for column, parts in gathered.items()}

@@ -7,7 +7,7 @@ training patches of a run whose labels are hidden, and writes the order in which
     order-<method>.csv   patch_id; picked: 0 for the labels that the run had, then 1, 2, …; uncertainty and distance of the picks
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +20,12 @@ from eofuse.data.store import open_store
 from eofuse.errors import UsageError
 from eofuse.evaluation.acquisition import NEED_UNCERTAINTY, FloatArray, binary_entropy, class_entropy, pick
 from eofuse.files import replacing
+from eofuse.kinds import TaskKind
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import check_same_data, open_run
 from eofuse.models.model import Model
 from eofuse.tasks.base import Array
-
-ENTROPIES: Mapping[str, Callable[[Array], FloatArray]] = {
-    "single_label": class_entropy,
-    "multi_label": binary_entropy,
-    "segmentation": class_entropy,
-}
-"""Kind of target → how uncertain its probabilities are, from 0 to 1. Numbers and boxes have no probabilities of classes."""
 
 MOST_PICKS = 2000
 """Hidden labels, at most, that one run puts into an order."""
@@ -39,12 +33,12 @@ MOST_PICKS = 2000
 BATCH_SIZE = 32
 
 
-def refuse_without_probabilities(by: str, kinds: Iterable[str]) -> None:
+def refuse_without_probabilities(by: str, kinds: Iterable[TaskKind]) -> None:
     """Raises a `UsageError` if a way of choosing needs probabilities, and no target of these kinds has them."""
-    known = list(kinds)
-    if by in NEED_UNCERTAINTY and not set(known) & set(ENTROPIES):
-        told = ", ".join(dict.fromkeys(kind.replace("_", " ") for kind in known))
-        found = f"'{by}' needs probabilities of classes, and {told} has none"
+    learned = list(kinds)
+    if by in NEED_UNCERTAINTY and not any(kind.has_probabilities for kind in learned):
+        titles = ", ".join(dict.fromkeys(kind.title for kind in learned))
+        found = f"'{by}' needs probabilities of classes, and {titles} has none"
         raise UsageError(found, fix="choose by diversity, which looks at the features alone")
 
 
@@ -100,7 +94,7 @@ def rank(
         progress: called with (patches seen, patches in all).
 
     Raises:
-        UsageError: if the method needs probabilities that the model does not tell.
+        UsageError: if the method needs probabilities that the model does not predict.
     """
     refuse_without_probabilities(by, [head.kind for head in model.spec.heads.values()])
     total, before = sum(len(rows) for _, rows in (candidates, labelled)), len(labelled[1])
@@ -116,7 +110,11 @@ def rank(
 def _look(model: Model, loader: Loader, rows: Rows, tell: Callable[[int], None]) -> tuple[Array, FloatArray | None]:
     """Features of patches, (patches, width), those of several sets one beside the other; and their uncertainty, (patches,)."""
     device = next(model.parameters()).device
-    telling = [(name, ENTROPIES[head.kind]) for name, head in model.spec.heads.items() if head.kind in ENTROPIES]
+    entropies = {
+        name: binary_entropy if head.kind.has_several else class_entropy
+        for name, head in model.spec.heads.items()
+        if head.kind.has_probabilities
+    }
     model.eval()
     vectors, unsure = [], []
     done = 0
@@ -124,12 +122,13 @@ def _look(model: Model, loader: Loader, rows: Rows, tell: Callable[[int], None])
         moved = batch.to(device)
         features = model.features(moved.inputs, moved.present)
         vectors.append(torch.cat([each.vector for each in features], dim=1).float().cpu().numpy())
-        if telling:
-            told = model.predict(moved.inputs, moved.present)
-            unsure.append(np.mean([entropy(told[name].float().cpu().numpy()) for name, entropy in telling], axis=0))
+        if entropies:
+            predicted = model.predict(moved.inputs, moved.present)
+            values = {name: predicted[name].float().cpu().numpy() for name in entropies}
+            unsure.append(np.mean([entropies[name](each) for name, each in values.items()], axis=0))
         done += len(batch)
         tell(done)
-    return np.concatenate(vectors), np.concatenate(unsure) if telling else None
+    return np.concatenate(vectors), np.concatenate(unsure) if entropies else None
 
 
 def order_file(folder: Path, by: str) -> Path:

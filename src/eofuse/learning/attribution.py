@@ -132,7 +132,7 @@ def attribute(
     lines: list[dict[str, Any]] = []
     facts: dict[str, dict[str, Any]] = {}
     for task in tested.tasks:
-        facts[task.name] = {"kind": task.kind, "metric": shown[task.name], "whole": {}, "constant": {}}
+        facts[task.name] = {"kind": task.kind.name, "metric": shown[task.name], "whole": {}, "constant": {}}
         for name in judged(task):
             line, key = partial(_line, tested, task, name), (task.name, name)
             worth = attribute_gain(game, [of_subset[subset][key] for subset in game.subsets], name)

@@ -77,8 +77,8 @@ def refuse_one_target_twice(store: Store, names: Iterable[str]) -> None:
 
 def copied_channel(store: Store, target: Target, inputs: Inputs) -> str | None:
     """The first channel of the inputs that says the same as a target, or as the raster from which it derives; None if none does."""
-    for name, channel, truths, values, kind in _comparisons(store, target, inputs):
-        if any(_same(truth, values, kind) for truth in truths):
+    for name, channel, truths, values in _comparisons(store, target, inputs):
+        if any(_same(truth, values, numbers=target.kind.is_numbers) for truth in truths):
             return f"{name}.{channel}"
     for name in inputs:
         copied = _copied_raster(store, target, name, inputs[name])
@@ -91,12 +91,12 @@ def near_copies(store: Store, target: Target, inputs: Inputs) -> list[str]:
     """Warnings of channels from which alone a target with one class or with numbers a patch follows all but exactly."""
     scene = units(store.index)
     found = {}
-    for name, channel, truths, values, kind in _comparisons(store, target, inputs, scene):
-        if kind == "regression":
+    for name, channel, truths, values in _comparisons(store, target, inputs, scene):
+        if target.kind.is_numbers:
             likeness = max(_rank_correlation(truth, values) for truth in truths)
             if likeness >= NEAR:
                 found[f"{name}.{channel}"] = f"rank correlation {likeness:.3f}"
-        elif target.kind == "single_label" and _tells_classes(truths[0], values):
+        elif not target.kind.has_several and _tells_classes(truths[0], values):
             found[f"{name}.{channel}"] = "it separates the classes without an error"
     return [
         f"The target '{target.name}' follows from the input '{channel}' alone ({why}): make sure that it is no copy of the target, "
@@ -130,12 +130,12 @@ def copied_patches(store: Store, inputs: Inputs, learned: Rows, test: Rows) -> l
 
 def _comparisons(
     store: Store, target: Target, inputs: Inputs, scene: npt.NDArray[Any] | None = None
-) -> Iterator[tuple[str, str, list[npt.NDArray[np.generic]], npt.NDArray[np.float64], str]]:
-    """Modality, channel, the values of the target, those of the channel and how they compare, of all inputs without pixels.
+) -> Iterator[tuple[str, str, list[npt.NDArray[np.generic]], npt.NDArray[np.float64]]]:
+    """Modality, channel, the values of the target and those of the channel, of all inputs without pixels.
 
     With `scene`, values that the patches of a scene share count once, so that a code of the scene is not taken for a copy.
     """
-    if target.kind not in ("single_label", "multi_label", "regression"):
+    if target.kind.needs_maps:
         return
     known = np.flatnonzero(target.known)
     for name, channels in inputs.items():
@@ -144,7 +144,6 @@ def _comparisons(
             continue
         rows = known[store.present(name)[known]][:MOST]
         truths = _truths(target, rows)
-        kind = "regression" if target.kind == "regression" else "single_label"
         for channel, values in _columns(store, modality, channels, rows):
             given = np.isfinite(values)
             if scene is not None:
@@ -153,18 +152,18 @@ def _comparisons(
                 )
                 given &= ~repeated.duplicated().to_numpy()
             if given.sum() >= FEWEST:
-                yield name, channel, [truth[given] for truth in truths], values[given], kind
+                yield name, channel, [truth[given] for truth in truths], values[given]
 
 
 def _truths(target: Target, rows: Rows) -> list[npt.NDArray[np.generic]]:
     """What a channel could copy: the class, the number, or whether a class is there that some patches show, and some do not."""
     values = target.values[rows]
-    if target.kind == "regression":
+    if target.kind.is_numbers:
         return list(values.reshape(len(rows), -1).T)
-    if target.kind == "single_label":
-        indicators = values[:, None] == np.arange(len(target.classes))
-        return [values, *_common(indicators)]
-    return _common(values > 0)
+    if target.kind.has_several:
+        return _common(values > 0)
+    indicators = values[:, None] == np.arange(len(target.classes))
+    return [values, *_common(indicators)]
 
 
 def _common(indicators: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.generic]]:
@@ -201,11 +200,12 @@ def _copy_of(
     """The first channel of a raster that says the same as another raster in some patches; every run of a study asks it."""
     first, other = store.modality(source), store.modality(name)
     truths = _pixels(store, first, of, np.array(rows, dtype=np.int64))
-    kind = "single_label" if first.is_categorical else "regression"
     for channel, values in _pixels(store, other, channels, np.array(rows, dtype=np.int64)).items():
         for truth in truths.values():
             given = np.isfinite(truth) & np.isfinite(values)
-            if given.sum() >= FEWEST * max(1, len(rows)) and _same(truth[given], values[given], kind):
+            if given.sum() >= FEWEST * max(1, len(rows)) and _same(
+                truth[given], values[given], numbers=not first.is_categorical
+            ):
                 return channel
     return None
 
@@ -258,9 +258,9 @@ def _columns(
             yield channel, flat[:, column]
 
 
-def _same(truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64], kind: str) -> bool:
+def _same(truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64], *, numbers: bool) -> bool:
     """Whether numbers differ by their unit only, or each class has one value of its own."""
-    if kind == "single_label":
+    if not numbers:
         if len(truth) > SAMPLE and not _one_to_one(truth[:SAMPLE], values[:SAMPLE]):
             return False
         pairs = pd.DataFrame({"truth": truth, "value": values}).drop_duplicates()

@@ -15,7 +15,6 @@ from types import TracebackType
 import numpy as np
 import pandas as pd
 
-from eofuse.data.loading import Rows
 from eofuse.evaluation.evidence import to_columns
 from eofuse.files import file_name, temporary_of
 from eofuse.learning.facts import TEST_FILE, write_facts
@@ -64,21 +63,11 @@ def write_test(folder: Path, prepared: Prepared, evidence: Mapping[str, Evidence
         index = prepared.store.index.iloc[rows]
         places = {"patch_id": index["patch_id"].to_numpy(), "row": rows, "scene": index["scene"].to_numpy()}
         columns = to_columns(evidence[task.name])
-        if task.kind == "detection":
-            columns["truth_boxes"] = _true_boxes(task, rows, prepared)
+        columns |= task.extra_columns(rows, prepared.window)
         write_table(pd.DataFrame({**places, **columns}), predictions_file(folder, task.name))
         values = task.score(evidence[task.name])
         scores[task.name] = {name: None if np.isnan(value) else value for name, value in values.items()}
     write_facts(folder, TEST_FILE, scores)
-
-
-def _true_boxes(task: Task, rows: Rows, prepared: Prepared) -> list[Array]:
-    """The boxes of each patch as one flat array of x0, y0, x1, y1, class."""
-    found = []
-    for row in rows:
-        boxes = task.target.read(np.array([row]), prepared.window)[0]
-        found.append(boxes[boxes[:, 4] >= 0].ravel())
-    return found
 
 
 class MapWriter:

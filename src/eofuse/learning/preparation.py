@@ -36,10 +36,6 @@ from eofuse.learning.transfer import StartOptions, history_of, start_from
 from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
 from eofuse.tasks import Task, make_task
-from eofuse.tasks.detection import Detection
-from eofuse.tasks.pixel_regression import PixelRegression
-from eofuse.tasks.regression import Regression
-from eofuse.tasks.segmentation import Segmentation
 
 REFITTED = (
     "The model was trained once more when validation had chosen, on training and validation patches together; "
@@ -223,7 +219,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
                 what = f"no {name} patch has the target '{task.name}'"
                 raise DataError(what, where=store.path, fix="choose another target or split")
         task.fit(parts["train"], window)
-        found += _warnings(store, task, parts, refit=options.refit)
+        found += task.check(parts, store.path, refit=options.refit)
         if window and task.name.partition(".")[0] in WHOLE_PATCH:
             size = f"{window.height} × {window.width}"
             found.append(f"'{task.name}' describes whole patches, of which the inputs show the middle {size} pixels.")
@@ -286,53 +282,6 @@ def flagged_patches(store: Store, columns: Sequence[str]) -> npt.NDArray[np.bool
             raise UsageError(f"no flag '{column}'", where="data.exclude", fix=did_you_mean(column, map(str, flags)))
         flagged |= store.index[column].fillna(False).to_numpy(dtype=bool)
     return flagged
-
-
-def _warnings(store: Store, task: Task, rows: dict[str, Rows], *, refit: bool) -> list[str]:
-    """What limits the worth of results on one target.
-
-    Raises:
-        DataError: if the training patches show fewer than two classes, or numbers that do not vary.
-    """
-    if isinstance(task, Regression | PixelRegression):
-        if not task.varies.any():
-            found = f"'{task.name}' is the same in every training patch"
-            raise DataError(found, where=store.path, fix="choose another target or split, or more labels")
-        still = [name for name, varies in zip(task.classes, task.varies, strict=True) if not varies]
-        return [f"Numbers that do not vary over the training patches: {', '.join(still)}."] if still else []
-    if isinstance(task, Detection):
-        for part in ("train", "validation"):
-            if not task.has_boxes(rows[part]):
-                words = {"train": "training"}.get(part, part)
-                fix = "choose other classes, a smaller size, another split or file"
-                raise DataError(f"no {words} patch has a box of '{task.name}'", where=store.path, fix=fix)
-        unseen = (
-            [] if task.has_boxes(rows["test"]) else [f"No test patch has a box of '{task.name}': it has no scores."]
-        )
-        return [*task.target.notes, *unseen]
-    if isinstance(task, Segmentation):
-        train = learned = test = task.pixels  # test maps are not read for a warning
-    else:
-        train, test = task.target.counts(rows["train"]), task.target.counts(rows["test"])
-        valid = task.target.counts(rows["validation"])
-        if not valid.any():
-            found = f"{task.metric} is not defined on the validation patches: none carries a class of '{task.name}'"
-            raise DataError(found, where=store.path, fix="choose another target, threshold or split")
-        learned = train + valid if refit and task.class_weights is None else train
-    if (train > 0).sum() < 2:
-        present = ", ".join(name for name, count in zip(task.classes, train, strict=True) if count) or "none"
-        fix = "choose another target or split, or more labels"
-        raise DataError(
-            f"training patches show fewer than two classes of '{task.name}' ({present})", where=store.path, fix=fix
-        )
-    unseen = [
-        f"{name} ({after})"
-        for name, before, after in zip(task.classes, learned, test, strict=True)
-        if after and not before
-    ]
-    if not unseen:
-        return []
-    return [f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."]
 
 
 def _leakage_warnings(found: Leakage, protocol: str) -> list[str]:

@@ -28,9 +28,6 @@ from eofuse.tasks.mixed import MixedBatch, Partner
 from eofuse.tasks.objective import Learner, Supervised, mixed_loss
 from eofuse.tasks.weighting import Weighting
 
-KINDS = ("single_label", "multi_label")
-"""Kinds of targets of which a model can be sure."""
-
 
 class UnlabelledOptions(Options):
     """How unlabelled training patches are learned from.
@@ -57,8 +54,8 @@ def refuse_other_tasks(tasks: list[Task]) -> None:
     fix = "leave out unlabelled, or choose one target with one or several classes a patch"
     if len(tasks) > 1:
         raise UsageError(f"FixMatch learns one task, here are {len(tasks)}", where="unlabelled", fix=fix)
-    if tasks[0].kind not in KINDS:
-        what = f"FixMatch needs classes of patches, and '{tasks[0].name}' is {tasks[0].kind.replace('_', ' ')}"
+    if not tasks[0].kind.has_labels:
+        what = f"FixMatch needs classes of patches, and '{tasks[0].name}' is {tasks[0].kind.title}"
         raise UsageError(what, where="unlabelled", fix=fix)
 
 
@@ -127,7 +124,7 @@ class FixMatch(Supervised):
         generator = torch.Generator().manual_seed(torch.initial_seed() ^ (1 << 60))
         seen = self.weak(others, generator)
         told = self.model.predict(seen.inputs, seen.present)[self.task.name]
-        labels, sure = pseudo_labels(told, self.task.kind == "single_label", self.options.threshold)
+        labels, sure = pseudo_labels(told, not self.task.kind.has_several, self.options.threshold)
         share = sure.float().mean()
         chosen = (sure if sure.ndim == 1 else sure.any(1)).nonzero()[:, 0]
         if not len(chosen):

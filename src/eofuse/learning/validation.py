@@ -76,7 +76,7 @@ class Validation:
         return [
             {
                 "target": task.name,
-                "kind": task.kind,
+                "kind": task.kind.name,
                 "classes": list(task.classes),
                 "unit": task.target.unit,
                 "metric": task.metric,

@@ -13,7 +13,7 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.features import Features
 from eofuse.models.fusion import FUSIONS, Fusion, FusionOptions, Present, build_fusion
-from eofuse.models.heads import PIXEL_KINDS, Head, HeadSpec, build_head
+from eofuse.models.heads import Head, HeadSpec, build_head
 from eofuse.models.normalisation import ChannelStatistics, Normaliser, hide_absent
 from eofuse.models.parts import Part, tensors_of
 
@@ -100,7 +100,7 @@ class Model(nn.Module):
         self.spec = spec
         self.history = ""
         self.normaliser = Normaliser(spec.modalities, spec.statistics, spec.piecewise)
-        pixels = any(head.kind in PIXEL_KINDS for head in spec.heads.values())
+        pixels = any(head.kind.needs_maps for head in spec.heads.values())
         self.fusion: Fusion = build_fusion(self.normaliser.gives, spec.fusion, pixels)
         self._inform_encoders()
         self.heads = nn.ModuleList(

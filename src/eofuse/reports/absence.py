@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eofuse.files import file_name, replacing
+from eofuse.kinds import KINDS
 from eofuse.reports.figures.attribution import Bar, Panel, Remaining, attribution_figure, without_figure
 from eofuse.reports.figures.style import write_png
 from eofuse.reports.pictures import Picture, wide_and_narrow
@@ -175,4 +176,4 @@ def write_run_pictures(table: pd.DataFrame, targets: Mapping[str, Mapping[str, A
 def run_metric(table: pd.DataFrame, facts: Mapping[str, Any]) -> MetricWords:
     """Words for the metric of a run's target."""
     largest = max(abs(facts[which][facts["metric"]]) for which in ("whole", "constant"))
-    return metric_words(facts["metric"], facts["kind"], str(table["unit"].iloc[0]), largest)
+    return metric_words(facts["metric"], KINDS.get(facts["kind"]), str(table["unit"].iloc[0]), largest)

@@ -76,14 +76,14 @@ class _Painter:
     def __init__(self, results: StudyResults, store: Store, variant: str) -> None:
         self.results = results
         self.store = store
-        self.kind = results.summary["task_kind"]
+        self.kind = results.kind
         crop = results.summary.get("crop")
         self.window = Window.centred(crop, store.patch_size) if crop else None
         self.target: Target | None = None
-        if self.kind in ("segmentation", "pixel_regression"):
+        if self.kind.is_map:
             self.target = make_target(store, results.summary["target"])
         self.threshold = 0.0
-        if self.kind == "detection":
+        if self.kind.is_boxes:
             self.threshold = score_threshold(results.evidence(first_seed(results, variant)))
 
     def panels(self, example: Example) -> tuple[PanelPicture, ...]:
@@ -92,7 +92,7 @@ class _Painter:
         hidden = self.target.sources if self.target else ()
         inputs = patch_panels(self.store, row, self.window, without=hidden)
         first: list[PanelPicture] = []
-        if self.kind == "detection":
+        if self.kind.is_boxes:
             first, inputs = self._boxes(example.prediction, inputs)
         elif self.target is not None:
             truth = self.target.read(np.array([row]), self.window)[0]
@@ -104,7 +104,7 @@ class _Painter:
         predicted = predicted_map(self.results, prediction)
         if predicted is None:
             return [Panel("Predicted", None)]
-        if self.kind == "segmentation":
+        if not self.kind.is_numbers:
             source = self.target.sources[0] if self.target and self.target.sources else ""
             colours = class_colours(classes, self.store.modalities.get(source))
             return class_panels(truth, predicted, classes, colours)

@@ -103,7 +103,7 @@ def score_findings(results: StudyResults) -> list[Finding]:
                 found.append(Finding(WORSE_CALIBRATED, str(variant), results.labels, detail))
         ranking = by_metric.get(results.summary["metric"])
         if ranking is not None and has_no_width(ranking["low"], ranking["high"]):
-            title = metric_words(results.summary["metric"], results.summary["task_kind"], "", np.nan).title
+            title = metric_words(results.summary["metric"], results.kind, "", np.nan).title
             found.append(Finding(NO_WIDTH, str(variant), results.labels, f"{title} {number(ranking['mean'])}"))
     return found
 

@@ -21,7 +21,7 @@ from eofuse.reports.figures.style import variant_colours
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
 from eofuse.reports.questions import Answer, answers
 from eofuse.reports.tables import Difference, LeaderboardRow, differences, final_cells, leaderboard_rows, words
-from eofuse.reports.wording import KINDS, MetricWords
+from eofuse.reports.wording import MetricWords
 from eofuse.studies.results import StudyResults
 
 
@@ -106,7 +106,7 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Cha
     return Chapter(
         prefix="" if is_only else f"{anchor(summary['target'])}-",
         summary=summary,
-        kind=KINDS[summary["task_kind"]],
+        kind=results.kind.words,
         scenes={part: part_scenes(results, part).words for part in summary["patches"]},
         metric=metric,
         other_metrics=tuple(words(results, name) for name in summary["metrics"] if name != metric.name),

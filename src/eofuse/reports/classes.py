@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from eofuse.evaluation.classification import confusion_matrix
+from eofuse.kinds import Place, Values
 from eofuse.reports.figures.confusion import confusion_figure
 from eofuse.reports.figures.per_class import class_support, per_class_figure
 from eofuse.reports.figures.scatter import scatter_figure
@@ -14,23 +15,23 @@ from eofuse.reports.figures.style import VARIANT_COLOURS
 from eofuse.reports.pictures import NARROW, Picture, picture, wide_and_narrow
 from eofuse.reports.runs import seed_means
 from eofuse.reports.tables import largest_value
-from eofuse.reports.wording import SUPPORT, MetricWords, class_title, metric_words, share
+from eofuse.reports.wording import MetricWords, class_title, metric_words, share
 from eofuse.studies.results import StudyResults
 
 MOST_VARIANT_PICTURES = 12
 MOST_SCATTERS = 6
 
+LABEL_METRICS = ("f1", "precision", "recall", "average_precision")
+NUMBER_METRICS = ("rmse", "mae", "r2", "bias")
 CLASS_METRICS = {
-    "single_label": ("f1", "precision", "recall", "average_precision"),
-    "multi_label": ("f1", "precision", "recall", "average_precision"),
-    "regression": ("rmse", "mae", "r2", "bias"),
-    "segmentation": ("iou", "f1", "precision", "recall", "boundary_f1"),
-    "pixel_regression": ("rmse", "mae", "r2", "bias"),
-    "detection": ("average_precision", "ap50", "recall"),
+    (Place.PATCH, Values.CLASS): LABEL_METRICS,
+    (Place.PATCH, Values.CLASSES): LABEL_METRICS,
+    (Place.PATCH, Values.NUMBERS): NUMBER_METRICS,
+    (Place.PIXEL, Values.CLASS): ("iou", "f1", "precision", "recall", "boundary_f1"),
+    (Place.PIXEL, Values.NUMBERS): NUMBER_METRICS,
+    (Place.BOX, Values.CLASS): ("average_precision", "ap50", "recall"),
 }
 """Scores of a class or number, in the order in which to show them."""
-
-NUMBER_KINDS = ("regression", "pixel_regression")
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,18 @@ def by_class(results: StudyResults, ranked: Sequence[str], palette: Sequence[str
         ranked: names of the variants, the best first.
         palette: names of the variants in the order that fixes their colours.
     """
-    numbers = results.summary["task_kind"] in NUMBER_KINDS
+    kind = results.kind
+    numbers = kind.is_numbers
     metrics = _metrics(results)
     matrices = _matrices(results, ranked)
-    shares_only = results.summary["task_kind"] == "segmentation"
+    shares_only = kind.is_map
     return ByClass(
         title="Number by number"
         if numbers and len(results.summary["classes"]) > 1
         else "Errors"
         if numbers
         else "By class",
-        counted=SUPPORT[results.summary["task_kind"]],
+        counted=kind.support,
         metrics=metrics,
         lines=_lines(results, ranked[0], metrics) if ranked else (),
         overview=_overview(results, ranked, palette, metrics),
@@ -102,8 +104,8 @@ def by_class(results: StudyResults, ranked: Sequence[str], palette: Sequence[str
 
 
 def _metrics(results: StudyResults) -> tuple[MetricWords, ...]:
-    kind, table = results.summary["task_kind"], results.per_class
-    names = CLASS_METRICS[kind]
+    kind, table = results.kind, results.per_class
+    names = CLASS_METRICS[kind.place, kind.values]
     unit = results.summary["unit"]
     return tuple(metric_words(name, kind, unit, largest_value(table, name, "value")) for name in names)
 
@@ -116,9 +118,8 @@ def _lines(results: StudyResults, variant: str, metrics: Sequence[MetricWords]) 
     scores = chosen.pivot_table(index="class", columns="metric", values="value", aggfunc="mean", dropna=False)
     scores = scores.reindex(index=classes, columns=[metric.name for metric in metrics])
     support = class_support(chosen).reindex(classes).fillna(0)
-    patches = results.summary["task_kind"] in ("single_label", "multi_label")
-    whole = results.summary["patches"]["test"] if patches else float(support.sum())
-    if results.summary["task_kind"] not in NUMBER_KINDS:
+    whole = results.summary["patches"]["test"] if results.kind.has_labels else float(support.sum())
+    if not results.kind.is_numbers:
         support = support.sort_values(ascending=False, kind="stable")
     values = {str(name): tuple(row) for name, row in zip(classes, scores.to_numpy(dtype=float).tolist(), strict=True)}
     return tuple(
@@ -130,11 +131,11 @@ def _lines(results: StudyResults, variant: str, metrics: Sequence[MetricWords]) 
 def _overview(
     results: StudyResults, ranked: Sequence[str], palette: Sequence[str], metrics: Sequence[MetricWords]
 ) -> Picture | None:
-    is_alone = results.summary["task_kind"] in NUMBER_KINDS and len(results.summary["classes"]) < 2
+    is_alone = results.kind.is_numbers and len(results.summary["classes"]) < 2
     if not ranked or not metrics or is_alone or not (results.per_class["support"] > 0).any():
         return None
     metric = metrics[-1] if results.summary["metric"] == "mAP" else metrics[0]
-    counted = SUPPORT[results.summary["task_kind"]]
+    counted = results.kind.support
     draw = partial(
         per_class_figure,
         results.per_class,
@@ -151,7 +152,7 @@ def _overview(
 
 def _matrices(results: StudyResults, ranked: Sequence[str]) -> dict[str, np.ndarray]:
     """Confusion matrices, (K, K) counts of all runs together, by variant; none for other kinds of task."""
-    if results.summary["task_kind"] not in ("single_label", "segmentation"):
+    if results.kind.is_boxes or results.kind.values is not Values.CLASS:
         return {}
     matrices = {}
     for name in ranked[:MOST_VARIANT_PICTURES]:
@@ -173,7 +174,7 @@ def _confusion_picture(results: StudyResults, variant: str, counts: np.ndarray, 
 
 
 def _scatters(results: StudyResults, variant: str) -> tuple[Picture, ...]:
-    if results.summary["task_kind"] != "regression":
+    if results.kind.needs_maps or not results.kind.is_numbers:
         return ()
     if not (results.predictions["variant"] == variant).any():
         return ()

@@ -16,9 +16,6 @@ from eofuse.studies.results import StudyResults
 
 MOST_PICTURES = 3
 
-COUNTED = {"single_label": "patches", "multi_label": "decisions", "segmentation": "pixels"}
-"""What is one prediction, by kind of task with probabilities."""
-
 
 @dataclass(frozen=True)
 class CalibrationRow:
@@ -69,12 +66,13 @@ def reliability(results: StudyResults, ranked: Sequence[str], palette: Sequence[
         ranked: names of the variants, the best first.
         palette: names of the variants in the order that fixes their colours.
     """
-    kind = results.summary["task_kind"]
-    if kind not in COUNTED or not ranked:
+    kind = results.kind
+    if not kind.has_probabilities or not ranked:
         return None
+    counted = "decisions" if kind.has_several else "pixels" if kind.is_map else "patches"
     colours = variant_colours(palette)
     axes_titles = ("probability of the predicted class", "share that is right")
-    if kind == "multi_label":
+    if kind.has_several:
         axes_titles = ("predicted probability", "share that has the class")
     pictures: list[Picture] = []
     rows: list[CalibrationRow] = []
@@ -98,15 +96,15 @@ def reliability(results: StudyResults, ranked: Sequence[str], palette: Sequence[
         )
         if len(pictures) < MOST_PICTURES:
             labels = ("raw", "calibrated") if own else ("as predicted",)
-            figure = reliability_figure(tables.sum(axis=0), name, colours[name], axes_titles, COUNTED[kind], labels)
+            figure = reliability_figure(tables.sum(axis=0), name, colours[name], axes_titles, counted, labels)
             alt = f"Reliability of {name}: calibration error {calibrated}"
             pictures.append(picture(figure, f"{alt}, {raw} before calibration." if own else f"{alt}."))
-    return Reliability(tuple(pictures), tuple(rows), is_calibrated, COUNTED[kind], kind == "multi_label")
+    return Reliability(tuple(pictures), tuple(rows), is_calibrated, counted, kind.has_several)
 
 
 def intervals(results: StudyResults, ranked: Sequence[str]) -> tuple[IntervalRow, ...]:
     """Coverage and width of the predictive intervals of each variant, of tasks with numbers that have them."""
-    if results.summary["task_kind"] not in ("regression", "pixel_regression"):
+    if not results.kind.is_numbers:
         return ()
     width = words(results, "interval_width")
     board = results.leaderboard
@@ -142,9 +140,8 @@ def _runs(results: StudyResults, variant: str) -> tuple[np.ndarray, list[float]]
         if "temperature" in evidence:
             temperature = float(evidence["temperature"][0])
             temperatures.append(temperature)
-            kind = results.summary["task_kind"]
-            calibrated = scale(evidence["probabilities"].astype(np.float64), temperature, kind)
-            found = label_reliability(calibrated, evidence["truth"], temperature, kind)
+            calibrated = scale(evidence["probabilities"].astype(np.float64), temperature, results.kind)
+            found = label_reliability(calibrated, evidence["truth"], temperature, results.kind)
         else:
             temperatures.extend([told[run]] if run in told else [])
             found = evidence["reliability"]

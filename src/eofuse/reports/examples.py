@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.evaluation.weighting import divide, mean_where
+from eofuse.kinds import Place, Values
 from eofuse.reports.runs import first_seed, seed_means
 from eofuse.reports.wording import class_title, decimals, number
 from eofuse.studies.results import StudyResults
@@ -73,7 +74,7 @@ def choose_examples(results: StudyResults, variant: str, most: int = 4) -> Chose
     """
     if not (results.predictions["variant"] == variant).any():
         return Chosen((), (), "Best", "Worst", "")
-    return CHOICES[results.summary["task_kind"]](results, variant, most)
+    return CHOICES[results.kind.place, results.kind.values](results, variant, most)
 
 
 def _single_label(results: StudyResults, variant: str, most: int) -> Chosen:
@@ -291,12 +292,12 @@ def _examples(
     return tuple(Example(patches.iloc[place], facts(place), float(order[place])) for place in places)
 
 
-CHOICES: dict[str, Callable[[StudyResults, str, int], Chosen]] = {
-    "single_label": _single_label,
-    "multi_label": _multi_label,
-    "regression": _regression,
-    "segmentation": _segmentation,
-    "pixel_regression": _pixel_regression,
-    "detection": _detection,
+CHOICES: dict[tuple[Place, Values], Callable[[StudyResults, str, int], Chosen]] = {
+    (Place.PATCH, Values.CLASS): _single_label,
+    (Place.PATCH, Values.CLASSES): _multi_label,
+    (Place.PATCH, Values.NUMBERS): _regression,
+    (Place.PIXEL, Values.CLASS): _segmentation,
+    (Place.PIXEL, Values.NUMBERS): _pixel_regression,
+    (Place.BOX, Values.CLASS): _detection,
 }
-"""How patches are chosen, by kind of task."""
+"""How patches are chosen, by what is predicted."""

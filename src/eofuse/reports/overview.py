@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from eofuse.reports.chapter import anchor
 from eofuse.reports.tables import Difference, LeaderboardRow, differences, final_cells, leaderboard_rows, words
-from eofuse.reports.wording import KINDS, MetricWords, class_title, listing
+from eofuse.reports.wording import MetricWords, class_title, listing
 from eofuse.studies.results import StudyResults
 
 
@@ -172,7 +172,7 @@ def _line(results: StudyResults, rows: Sequence[LeaderboardRow], row: Leaderboar
     constant = next((other for other in rows if other.role == "constant"), None)
     gain = differences(results, metric.name, constant.variant).get(row.variant) if constant else None
     target = results.summary["target"]
-    kind = KINDS[results.summary["task_kind"]]
+    kind = results.kind.words
     verdict = _verdict(gain, metric, "yes", "no")
     controls = [other for other in rows if other.role != "variant" and not math.isnan(other.mean)]
     best = (min if metric.lower_is_better else max)(controls, key=lambda other: other.mean, default=None)

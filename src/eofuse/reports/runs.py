@@ -8,6 +8,7 @@ import pandas as pd
 
 from eofuse.errors import DataError
 from eofuse.evaluation.calibration import scale
+from eofuse.kinds import TaskKind
 from eofuse.reports.tables import final_cells
 from eofuse.studies.results import StudyResults
 
@@ -23,7 +24,7 @@ def seed_means(results: StudyResults, variant: str, name: str) -> tuple[pd.DataF
     chosen = results.predictions[results.predictions["variant"] == variant].reset_index(drop=True)
     evidence = results.evidence(chosen)
     if name == "probabilities":
-        evidence[name] = _calibrated(evidence[name], evidence["temperature"], results.summary["task_kind"])
+        evidence[name] = _calibrated(evidence[name], evidence["temperature"], results.kind)
     numbers, _ = pd.factorize(chosen["patch_id"])
     is_first = ~chosen["patch_id"].duplicated().to_numpy()
     counts = np.bincount(numbers)
@@ -35,7 +36,7 @@ def seed_means(results: StudyResults, variant: str, name: str) -> tuple[pd.DataF
     }
 
 
-def _calibrated(probabilities: np.ndarray, temperatures: np.ndarray, kind: str) -> np.ndarray:
+def _calibrated(probabilities: np.ndarray, temperatures: np.ndarray, kind: TaskKind) -> np.ndarray:
     """Probabilities at the temperature of their run."""
     found = probabilities.astype(np.float64)
     for temperature in np.unique(temperatures):

@@ -93,7 +93,7 @@ class LeaderboardRow:
 def words(results: StudyResults, metric: str) -> MetricWords:
     """Words for a metric of a study's target: with its unit, and decimals that suit the leaderboard's values."""
     largest = largest_value(results.leaderboard, metric, "mean")
-    return metric_words(metric, results.summary["task_kind"], results.summary["unit"], largest)
+    return metric_words(metric, results.kind, results.summary["unit"], largest)
 
 
 def largest_value(table: pd.DataFrame, metric: str, column: str) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.kinds import TaskKind
 
 MISSING = "–"
 
@@ -114,28 +115,8 @@ ROLES = {
 }
 """What the controls are, by role."""
 
-SUPPORT = {
-    "single_label": "test patches",
-    "multi_label": "test patches",
-    "regression": "test patches",
-    "segmentation": "test pixels",
-    "pixel_regression": "test pixels",
-    "detection": "true boxes",
-}
-"""What the support of a class or number counts, by kind of task."""
 
-KINDS = {
-    "single_label": "one class a patch",
-    "multi_label": "any number of classes a patch",
-    "regression": "numbers a patch",
-    "segmentation": "a class a pixel",
-    "pixel_regression": "numbers a pixel",
-    "detection": "boxes",
-}
-"""What is predicted, by kind of task."""
-
-
-def metric_words(name: str, kind: str = "", unit: str = "", largest: float = math.nan) -> MetricWords:
+def metric_words(name: str, kind: TaskKind | None = None, unit: str = "", largest: float = math.nan) -> MetricWords:
     """Words for a metric; an unknown one is called by its name.
 
     Args:
@@ -145,7 +126,7 @@ def metric_words(name: str, kind: str = "", unit: str = "", largest: float = mat
         largest: the largest value that will be written, which fixes the decimals of metrics in a unit.
     """
     title, meaning = METRICS.get(name, (name.replace("_", " "), ""))
-    if kind == "segmentation":
+    if kind is not None and kind.is_map:
         meaning = PIXEL_MEANINGS.get(name, meaning)
     return MetricWords(
         name,

@@ -188,7 +188,7 @@ class _Chapter:
                 calibration[-1]["fold"] = cell.options.split.fold
         facts: dict[str, Any] = {
             "target": task.name,
-            "task_kind": task.kind,
+            "task_kind": task.kind.name,
             "metric": task.metric,
             "metrics": list(task.metrics),
             "classes": list(task.classes),
@@ -199,7 +199,7 @@ class _Chapter:
             "known_scenes": {part: asdict(found) for part, found in scenes.items()},
             "calibration": calibration,
         }
-        if task.kind in ("single_label", "multi_label"):
+        if task.kind.has_labels:
             facts["class_counts"] = {part: task.target.counts(found).tolist() for part, found in rows.items()}
         return facts
 

@@ -25,8 +25,9 @@ from pydantic import BaseModel, ConfigDict
 
 from eofuse.data.doors import wrong_door
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.evaluation.evidence import EVIDENCE, from_columns
+from eofuse.evaluation.evidence import from_columns
 from eofuse.files import file_name
+from eofuse.kinds import KINDS, TaskKind
 from eofuse.records import read_record, read_table
 from eofuse.studies.efficiency import EFFICIENCY, TO_FULL
 
@@ -108,10 +109,7 @@ OF_ALL_AMOUNTS = ("to_full", "efficiency")
 """Tables that belong to no single amount of labels."""
 
 PREDICTION_COLUMNS = ("variant", "role", "seed", "fold", "n_labels", "patch_id", "row", "scene")
-"""Columns of the predictions of every kind of target; the evidence of the kind and `EXTRA_COLUMNS` come with them."""
-
-EXTRA_COLUMNS: dict[str, tuple[str, ...]] = {"detection": ("truth_boxes",)}
-"""Columns of predictions that no metric needs: the true boxes, flat lists of x0, y0, x1, y1, class number."""
+"""Columns of the predictions of every kind of target; the evidence and the columns of the kind come with them."""
 
 
 class _Summary(BaseModel):
@@ -196,6 +194,11 @@ class StudyResults:
         """Names of all targets of the study, in its order."""
         return [entry["target"] for entry in self.summary["targets"]]
 
+    @property
+    def kind(self) -> TaskKind:
+        """The target's kind of task."""
+        return KINDS[self.summary["task_kind"]]
+
     def of(self, target: str) -> "StudyResults":
         """The view of another target of the study.
 
@@ -218,7 +221,7 @@ class StudyResults:
 
     def evidence(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
         """The evidence of some rows of `predictions` as arrays: see `eofuse.evaluation.evidence`."""
-        return from_columns(table, self.summary["task_kind"], len(self.summary["classes"]))
+        return from_columns(table, self.kind, len(self.summary["classes"]))
 
 
 def is_study(folder: Path) -> bool:
@@ -257,8 +260,8 @@ def read_results(folder: str | Path, target: str | None = None, labels: int | No
     for name, columns in COLUMNS.items():
         if "target" in columns:
             tables[name] = tables[name][tables[name]["target"] == target].reset_index(drop=True)
-    kind = entry["task_kind"]
-    columns = (*PREDICTION_COLUMNS, *EVIDENCE[kind], *EXTRA_COLUMNS.get(kind, ()))
+    kind = KINDS[entry["task_kind"]]
+    columns = (*PREDICTION_COLUMNS, *kind.evidence, *kind.columns)
     tables["predictions"] = read_table(folder / "predictions" / f"{file_name(target)}.parquet", FIX, columns)
     over_labels = OverLabels(**{field.name: tables[field.name] for field in fields(OverLabels)})
     views = {
@@ -289,8 +292,6 @@ def _read_summary(path: Path) -> dict[str, Any]:
             raise DataError(
                 f"lacks {', '.join(missing)} of a target", where=path, fix="run the study again with this version"
             )
-        if entry["task_kind"] not in EVIDENCE:
-            raise DataError(
-                f"unknown task kind '{entry['task_kind']}'", where=path, fix=f"known: {', '.join(EVIDENCE)}"
-            )
+        if entry["task_kind"] not in KINDS:
+            raise DataError(f"unknown task kind '{entry['task_kind']}'", where=path, fix=f"known: {', '.join(KINDS)}")
     return summary

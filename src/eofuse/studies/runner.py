@@ -19,8 +19,6 @@ from eofuse.data.store.gaps import has_required
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import is_empty, remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities
-from eofuse.learning.controls.per_pixel import is_map
-from eofuse.learning.controls.trees import KINDS
 from eofuse.learning.facts import RESULT_FILE, TEST_FILE
 from eofuse.learning.leaks import refuse_one_target_twice
 from eofuse.learning.options import LearningOptions, RunOptions
@@ -29,7 +27,6 @@ from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writes
 from eofuse.modalities import Kind
-from eofuse.models.heads.base import PIXEL_KINDS
 from eofuse.records import read_record
 from eofuse.studies.absence import is_answered, is_asked, job
 from eofuse.studies.collect import collect
@@ -101,11 +98,11 @@ def run_study(
         else:
             rehearse_start(store, prepared, options, plan.pretraining[start])
         rasters = any(store.modality(modality).kind is Kind.RASTER for modality in options.inputs)
-        if rasters and any(is_map(task) for task in prepared.tasks):
+        if rasters and any(task.kind.is_map for task in prepared.tasks):
             with_maps.append(name)
         if name in plan.axes.trees:
             _refuse_pixels(prepared, options)
-        pixels = any(task.kind in PIXEL_KINDS for task in prepared.tasks)
+        pixels = any(task.kind.needs_maps for task in prepared.tasks)
         if pixels and options.data.crop != plan.options.data.crop:
             fix = "give all variants the same data.crop"
             raise UsageError("has other pixels to predict than the baseline", where=f"study.variants.{name}", fix=fix)
@@ -157,7 +154,7 @@ def _refuse_pixels(prepared: Prepared, options: RunOptions) -> None:
     if rasters:
         found = f"trees learn from columns, and {options.name} has inputs with pixels: {', '.join(rasters)}"
         raise UsageError(found, where="study.trees", fix="name variants without them")
-    if not any(task.kind in KINDS for task in prepared.tasks):
+    if all(task.kind.needs_maps for task in prepared.tasks):
         found = f"trees learn no target of {options.name}: none is one class, labels or numbers a patch"
         raise UsageError(found, where="study.trees", fix="take it away")
 

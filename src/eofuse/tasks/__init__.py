@@ -3,20 +3,13 @@
 A file a kind; `TASKS` names them.
 """
 
+from dataclasses import replace
+
 from eofuse.data.store import Store
 from eofuse.data.targets import TargetOptions, make_target
 from eofuse.errors import UsageError
-from eofuse.tasks.base import Evidence, Task, TaskOptions
-from eofuse.tasks.detection import Detection
-from eofuse.tasks.multi_label import MultiLabel
-from eofuse.tasks.pixel_regression import PixelRegression
-from eofuse.tasks.regression import Regression
-from eofuse.tasks.segmentation import Segmentation
-from eofuse.tasks.single_label import SingleLabel
-
-TASKS: dict[str, type[Task]] = {
-    task.kind: task for task in (SingleLabel, MultiLabel, Regression, Segmentation, PixelRegression, Detection)
-}
+from eofuse.kinds import KINDS
+from eofuse.tasks.base import TASKS, Evidence, Task, TaskOptions
 
 USED_BY = {
     "threshold": ("land_cover_above",),
@@ -44,7 +37,10 @@ def make_task(store: Store, options: TaskOptions) -> Task:
             found = f"'{option}' is for {', '.join(targets)}, not for '{options.target}'"
             raise UsageError(found, where=f"task.{option}", fix="leave it out")
     target = make_target(store, options)
-    if options.kind is not None and options.kind != target.kind:
-        words = target.kind.replace("_", " ")
-        raise UsageError(f"'{options.target}' is predicted by {words} only", where="task.kind", fix="leave it out")
-    return TASKS[target.kind](target, options)
+    if options.kind is not None:
+        kind = KINDS[options.kind]
+        if (kind.place, kind.values) != (target.kind.place, target.kind.values):
+            found = f"'{options.target}' is predicted by {target.kind.title} only"
+            raise UsageError(found, where="task.kind", fix="leave it out")
+        target = replace(target, kind=kind)
+    return TASKS[target.kind.name](target, options)

@@ -7,6 +7,7 @@ bootstrap over scenes needs nothing else.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,13 +17,15 @@ from torch import Tensor
 
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
-from eofuse.data.targets import Target, TargetKind, TargetOptions
+from eofuse.data.targets import Target, TargetOptions
 from eofuse.data.targets.base import MIXED
-from eofuse.errors import UsageError, did_you_mean
+from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.calibration import choose_temperature
 from eofuse.evaluation.coverage import conformal_margin
 from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from eofuse.kinds import TaskKind
 from eofuse.models.heads.base import HeadSpec
+from eofuse.registry import Registry
 from eofuse.tasks.drawing import Draw
 
 Array = npt.NDArray[Any]
@@ -68,7 +71,7 @@ class Task(ABC):
         class_weights: (classes,) weights in the loss, None for none. Set by `fit`.
     """
 
-    kind: ClassVar[TargetKind]
+    kind: ClassVar[TaskKind]
     losses: tuple[str, ...]
     networks: ClassVar[tuple[str, ...]] = ()
     balances: ClassVar[tuple[str, ...]] = ("none",)
@@ -77,7 +80,7 @@ class Task(ABC):
         self.target = target
         self.options = options
         mixed = target.unit == MIXED  # errors in unlike units have no mean
-        self.metrics = ("r2",) if mixed else METRICS[self.kind]
+        self.metrics = ("r2",) if mixed else METRICS[self.kind.name]
         if target.composition:  # shares that sum to 1 have no bias over all of them
             self.metrics = tuple(name for name in self.metrics if name != "bias")
         self.metric = options.metric or self.metrics[0]
@@ -94,7 +97,7 @@ class Task(ABC):
 
     def _check(self, option: str, value: str, valid: tuple[str, ...]) -> None:
         if value not in valid:
-            found = f"unknown {option} '{value}' for {self.kind.replace('_', ' ')} ('{self.name}')"
+            found = f"unknown {option} '{value}' for {self.kind.title} ('{self.name}')"
             fix = did_you_mean(value, valid) if valid else "leave it out"
             raise UsageError(found, where=f"task.{option}", fix=fix)
 
@@ -124,6 +127,19 @@ class Task(ABC):
         Args:
             rows: training patches.
             window: pixels that are used.
+        """
+
+    @abstractmethod
+    def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
+        """What limits the worth of results, in sentences; after `fit`.
+
+        Args:
+            rows: of each part of the split.
+            where: of the store.
+            refit: whether the model learns from the validation patches too, in the end.
+
+        Raises:
+            DataError: if nothing can be learned from the training patches, or validation can't judge it.
         """
 
     @abstractmethod
@@ -178,9 +194,85 @@ class Task(ABC):
         """
         return {}, {}
 
+    @classmethod
+    def decide(cls, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:
+        """What is kept of a model's prediction for a batch of patches, on the CPU.
+
+        Args:
+            prediction: of `Model.predict`.
+            with_data: pixels at which the inputs have a value, (batch, height, width); None where there is no raster.
+
+        Returns:
+            The prediction; where it is a map, as its GeoTIFF holds it, with the nodata value where there are no data.
+        """
+        return prediction.float().cpu().numpy()
+
+    @classmethod
+    @abstractmethod
+    def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:
+        """Columns of the table of predictions, with a value for each patch of a batch.
+
+        Args:
+            name: of the target.
+            head: what the model predicts.
+            decided: of `decide`.
+            threshold: probability from which a class of several counts as present, and score from which a box counts.
+        """
+
+    def extra_columns(self, rows: Rows, window: Window | None) -> dict[str, list[Array]]:
+        """Columns of the table of test predictions besides the evidence, as the kind names them; none by default."""
+        return {}
+
     def keep(self, prediction: Array) -> Array | None:
         """The map of each patch that is kept for pictures; none by default."""
         return None
+
+
+TASKS: Registry[type[Task]] = Registry("task", "eofuse.tasks", "eofuse.tasks")
+"""By name of their kind."""
+
+
+def number_names(name: str, head: HeadSpec) -> list[str]:
+    """Names of the columns of a target's numbers: its own if there is one only."""
+    return [name] if len(head.classes) == 1 else [f"{name}.{number}" for number in head.classes]
+
+
+def hide_without_data(bands: Array, with_data: npt.NDArray[np.bool_] | None, nodata: Any) -> Array:
+    """Maps (batch, bands, height, width) with the nodata value where there are no data, (batch, height, width)."""
+    return bands if with_data is None else np.where(with_data[:, None], bands, nodata)
+
+
+def check_varying(task: Task, varies: Array, where: Path) -> list[str]:
+    """What to say of numbers that do not vary over the training patches; a `DataError` if none does."""
+    if not varies.any():
+        found = f"'{task.name}' is the same in every training patch"
+        raise DataError(found, where=where, fix="choose another target or split, or more labels")
+    still = [name for name, each in zip(task.classes, varies, strict=True) if not each]
+    return [f"Numbers that do not vary over the training patches: {', '.join(still)}."] if still else []
+
+
+def check_classes(task: Task, train: Array, learned: Array, test: Array, where: Path) -> list[str]:
+    """What to say of classes that no model can learn; a `DataError` if the training patches show fewer than two.
+
+    Args:
+        task: with classes.
+        train: counts of the classes in the training patches.
+        learned: the same, with the other patches from which the model learns.
+        test: counts in the test patches.
+        where: of the store.
+    """
+    if (train > 0).sum() < 2:
+        present = ", ".join(name for name, count in zip(task.classes, train, strict=True) if count) or "none"
+        found = f"training patches show fewer than two classes of '{task.name}' ({present})"
+        raise DataError(found, where=where, fix="choose another target or split, or more labels")
+    unseen = [
+        f"{name} ({after})"
+        for name, before, after in zip(task.classes, learned, test, strict=True)
+        if after and not before
+    ]
+    if not unseen:
+        return []
+    return [f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."]
 
 
 def interval(residuals: Array) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -189,7 +281,9 @@ def interval(residuals: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     return ({"margin": tuple(margin.tolist())} if np.isfinite(margin).all() else {}), {}
 
 
-def temperature(prediction: Array, truth: Array, scenes: Array, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def temperature(
+    prediction: Array, truth: Array, scenes: Array, kind: TaskKind
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Temperature of a head, if one helps in held-out validation scenes, and the losses by which that was decided."""
     if not len(truth):
         return {}, {}

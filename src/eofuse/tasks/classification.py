@@ -2,14 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eofuse.data.loading import Rows
+from eofuse.errors import DataError
 from eofuse.evaluation.calibration import calibration_metrics, label_reliability, scale
 from eofuse.evaluation.classification import per_class
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Evidence, Scores, Task, temperature
+from eofuse.tasks.base import Array, Evidence, Scores, Task, check_classes, temperature
 from eofuse.tasks.drawing import Draw
 
 
@@ -18,6 +21,26 @@ class Classification(Task):
 
     losses = ("cross_entropy",)
     balances = ("none", "class_weights", "sampling")
+
+    def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
+        """Two classes must occur in the training patches, and one in those of validation."""
+        train, valid, test = (self.target.counts(rows[part]) for part in ("train", "validation", "test"))
+        if not valid.any():
+            found = f"{self.metric} is not defined on the validation patches: none carries a class of '{self.name}'"
+            raise DataError(found, where=where, fix="choose another target, threshold or split")
+        learned = train + valid if refit and self.class_weights is None else train
+        return check_classes(self, train, learned, test, where)
+
+    @staticmethod
+    @abstractmethod
+    def predicted_classes(classes: Array, probabilities: Array, threshold: float) -> Any:
+        """What is predicted of each patch: the name of its class, or those of its classes.
+
+        Args:
+            classes: (classes,) names.
+            probabilities: (patches, classes).
+            threshold: from which a class of several counts as present.
+        """
 
     @abstractmethod
     def metrics_of(self, truth: Array, probabilities: Array, weights: Array | None) -> Scores:
@@ -40,6 +63,14 @@ class Classification(Task):
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """F1, precision, recall, average precision."""
         return {**per_class(evidence["truth"], evidence["probabilities"])}
+
+    @classmethod
+    def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:
+        """`<target>` (the class, or the list of those present), `<target>.confidence` and `<target>.p.<class>`."""
+        predicted = np.full(len(decided), None, dtype=object)
+        predicted[:] = cls.predicted_classes(np.array(head.classes, dtype=object), decided, threshold)
+        columns: dict[str, Array] = {name: predicted, f"{name}.confidence": decided.max(axis=1)}
+        return columns | {f"{name}.p.{label}": decided[:, number] for number, label in enumerate(head.classes)}
 
     def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
         """Patches."""

@@ -1,24 +1,29 @@
 """Boxes with classes."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
+from eofuse.errors import DataError
 from eofuse.evaluation.detection import detection_metrics, detection_per_class, match_boxes
+from eofuse.kinds import DETECTION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Evidence, Scores, Task
+from eofuse.tasks.base import TASKS, Array, Evidence, Scores, Task
 
 PARTS = ("scores", "labels", "matched", "counts")
 
 
+@TASKS.register(DETECTION.name)
 class Detection(Task):
     """Boxes around objects; the loss is the detector's own, computed by the head."""
 
-    kind = "detection"
+    kind = DETECTION
     losses = ("detector",)
     networks = ("fcos", "retinanet", "faster_rcnn")
 
@@ -31,9 +36,19 @@ class Detection(Task):
         """Whether one of the patches that are known has a box."""
         return any((self.target.read(part, self.window)[..., 4] >= 0).any() for part in in_order(self.known(rows), 64))
 
+    def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
+        """Training and validation must have a box."""
+        for part, words in {"train": "training", "validation": "validation"}.items():
+            if not self.has_boxes(rows[part]):
+                fix = "choose other classes, a smaller size, another split or file"
+                raise DataError(f"no {words} patch has a box of '{self.name}'", where=where, fix=fix)
+        if self.has_boxes(rows["test"]):
+            return [*self.target.notes]
+        return [*self.target.notes, f"No test patch has a box of '{self.name}': it has no scores."]
+
     def head(self) -> HeadSpec:
         """Boxes of the classes."""
-        return HeadSpec("detection", self.classes, network=self.network)
+        return HeadSpec(self.kind, self.classes, network=self.network)
 
     def loss(self, output: Mapping[str, Tensor], truth: Tensor, known: Tensor) -> Tensor:
         """The sum of the detector's losses, for which the head left out the patches that are not known."""
@@ -52,3 +67,21 @@ class Detection(Task):
         """Average precision, at IoU .5 too, and recall; support in boxes."""
         scores, labels, matched, counts = (evidence[name] for name in PARTS)
         return {**detection_per_class(scores, labels, matched, counts)}
+
+    @classmethod
+    def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:
+        """`<target>.boxes`, how many count."""
+        return {f"{name}.boxes": boxes_that_count(decided, threshold).sum(axis=1)}
+
+    def extra_columns(self, rows: Rows, window: Window | None) -> dict[str, list[Array]]:
+        """The true boxes of each patch, as one flat array of x0, y0, x1, y1, class."""
+        found = []
+        for row in rows:
+            boxes = self.target.read(np.array([row]), window)[0]
+            found.append(boxes[boxes[:, 4] >= 0].ravel())
+        return {"truth_boxes": found}
+
+
+def boxes_that_count(boxes: Array, threshold: float) -> npt.NDArray[np.bool_]:
+    """Which rows (…, 100, 6) of boxes are boxes of at least this score, (…, 100)."""
+    return np.asarray((boxes[..., 5] >= 0) & (boxes[..., 4] >= threshold))

@@ -55,7 +55,7 @@ def walk(
             if not known.any():
                 continue
             prediction = told[task.name]
-            if task.kind in ("segmentation", "pixel_regression") and prediction.shape[-2:] != truth.shape[-2:]:
+            if task.kind.is_map and prediction.shape[-2:] != truth.shape[-2:]:
                 prediction = np.broadcast_to(prediction, (*prediction.shape[:2], *truth.shape[-2:]))
             yield (task, prediction, truth) if known.all() else (task, prediction[known], truth[known])
 

@@ -1,5 +1,8 @@
 """Several classes a patch: binary cross-entropy and metrics of each class's probability."""
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,15 +10,17 @@ from torch.nn import functional
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
 from eofuse.evaluation.classification import multi_label_metrics
+from eofuse.kinds import MULTI_LABEL
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Scores
+from eofuse.tasks.base import TASKS, Array, Scores
 from eofuse.tasks.classification import Classification
 
 
+@TASKS.register(MULTI_LABEL.name)
 class MultiLabel(Classification):
     """Classification into any number of the target's classes."""
 
-    kind = "multi_label"
+    kind = MULTI_LABEL
 
     def fit(self, rows: Rows, window: Window | None) -> None:
         """Class frequencies, and weights of the positives of each class: negatives over positives, at most 100."""
@@ -27,7 +32,7 @@ class MultiLabel(Classification):
 
     def head(self) -> HeadSpec:
         """Logits of the classes."""
-        return HeadSpec("multi_label", self.classes)
+        return HeadSpec(self.kind, self.classes)
 
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """Binary cross-entropy, averaged over heads, classes and labelled patches."""
@@ -36,6 +41,14 @@ class MultiLabel(Classification):
         weights = None if self.class_weights is None else self.class_weights.to(output.device)
         losses = functional.binary_cross_entropy_with_logits(output, wanted, pos_weight=weights, reduction="none")
         return (losses.mean(dim=(0, 2)) * labelled).sum() / labelled.sum().clamp(min=1)
+
+    @staticmethod
+    def predicted_classes(classes: Array, probabilities: Array, threshold: float) -> Any:
+        """The classes of each patch that are present, as lists."""
+        found = np.full(len(probabilities), None, dtype=object)
+        for position, values in enumerate(probabilities):
+            found[position] = classes[values >= threshold].tolist()
+        return found
 
     def metrics_of(self, truth: Array, probabilities: Array, weights: Array | None) -> Scores:
         """Mean average precision, macro and micro F1 at a probability of 0.5."""

@@ -1,9 +1,11 @@
 """Numbers a pixel, in their unit: maps of heights, reflectances and the like."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -12,13 +14,25 @@ from eofuse.data.store import Window
 from eofuse.data.targets.base import MIXED
 from eofuse.evaluation.coverage import pixel_coverage_metrics
 from eofuse.evaluation.regression import pixel_regression_metrics, pixel_regression_per_class, pixel_sums
+from eofuse.kinds import PIXEL_REGRESSION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Evidence, Scores, Task, interval
+from eofuse.tasks.base import (
+    TASKS,
+    Array,
+    Evidence,
+    Scores,
+    Task,
+    check_varying,
+    hide_without_data,
+    interval,
+    number_names,
+)
 from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import regression_loss
 from eofuse.tasks.segmentation import MOST_PATCHES
 
 
+@TASKS.register(PIXEL_REGRESSION.name)
 class PixelRegression(Task):
     """Prediction of numbers for each pixel.
 
@@ -27,7 +41,7 @@ class PixelRegression(Task):
         std: deviation of each number over the training patches, 1 where it is constant.
     """
 
-    kind = "pixel_regression"
+    kind = PIXEL_REGRESSION
     losses = ("mse", "l1", "huber")
     networks = ("unet", "fpn", "deeplabv3plus")
 
@@ -50,10 +64,14 @@ class PixelRegression(Task):
         self.std = np.where(self.varies, std, 1.0)
         self.constant = self.mean[:, None, None]
 
+    def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
+        """Numbers must vary over the training patches."""
+        return check_varying(self, self.varies, where)
+
     def head(self) -> HeadSpec:
         """Numbers at each pixel, with mean and deviation."""
         mean, std = tuple(self.mean.tolist()), tuple(self.std.tolist())
-        return HeadSpec("pixel_regression", self.classes, mean, std, network=self.network, unit=self.target.unit)
+        return HeadSpec(self.kind, self.classes, mean, std, network=self.network, unit=self.target.unit)
 
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """The named losses, summed, on standardised numbers of known pixels."""
@@ -84,6 +102,20 @@ class PixelRegression(Task):
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """RMSE, MAE, R², bias of each number."""
         return {**pixel_regression_per_class(evidence["sums"])}
+
+    @classmethod
+    def decide(cls, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:
+        """The numbers, (batch, numbers, height, width) float32, NaN where there are no data."""
+        return hide_without_data(super().decide(prediction, None), with_data, np.float32(np.nan))
+
+    @classmethod
+    def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:
+        """`<target>.<number>.mean`, over the pixels with data."""
+        valid = np.isfinite(decided)
+        pixels = valid.sum(axis=(2, 3))
+        sums = np.where(valid, decided, 0).sum(axis=(2, 3), dtype=np.float64)
+        means = np.divide(sums, pixels, out=np.full_like(sums, np.nan), where=pixels > 0)
+        return {f"{label}.mean": means[:, number] for number, label in enumerate(number_names(name, head))}
 
     def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
         """Pixels that have every number."""

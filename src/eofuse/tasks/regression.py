@@ -1,6 +1,7 @@
 """Numbers a patch, in their unit; standardised by the training patches inside the model."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from eofuse.data.targets import Target
 from eofuse.data.targets.base import MIXED
 from eofuse.evaluation.coverage import coverage_metrics
 from eofuse.evaluation.regression import regression_metrics, regression_per_class
+from eofuse.kinds import REGRESSION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Evidence, Scores, Task, TaskOptions, interval
+from eofuse.tasks.base import TASKS, Array, Evidence, Scores, Task, TaskOptions, check_varying, interval, number_names
 from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import composition_loss, regression_loss
 
 
+@TASKS.register(REGRESSION.name)
 class Regression(Task):
     """Prediction of numbers; of shares that sum to 1 where the target is a composition.
 
@@ -27,7 +30,7 @@ class Regression(Task):
         std: deviation of each number over the training patches, 1 where it is constant.
     """
 
-    kind = "regression"
+    kind = REGRESSION
     losses: tuple[str, ...] = ("mse", "l1", "huber")
 
     def __init__(self, target: Target, options: TaskOptions) -> None:
@@ -43,11 +46,15 @@ class Regression(Task):
         self.std = np.where(self.varies, std, 1.0)
         self.constant = self.mean
 
+    def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
+        """Numbers must vary over the training patches."""
+        return check_varying(self, self.varies, where)
+
     def head(self) -> HeadSpec:
         """Numbers with mean and deviation."""
         target = self.target
         return HeadSpec(
-            "regression",
+            self.kind,
             self.classes,
             tuple(self.mean.tolist()),
             tuple(self.std.tolist()),
@@ -82,6 +89,19 @@ class Regression(Task):
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """RMSE, MAE, R², bias of each number."""
         return {**regression_per_class(evidence["truth"], evidence["prediction"])}
+
+    @classmethod
+    def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:
+        """The numbers, with `.low` and `.high` where the model has a predictive interval."""
+        columns: dict[str, Array] = {}
+        for position, label in enumerate(number_names(name, head)):
+            values = decided[:, position].astype(np.float64)
+            columns[label] = values
+            if head.margin:
+                low, high = values - head.margin[position], values + head.margin[position]
+                columns[f"{label}.low"] = low.clip(0, 1) if head.composition else low
+                columns[f"{label}.high"] = high.clip(0, 1) if head.composition else high
+        return columns
 
     def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
         """Patches."""

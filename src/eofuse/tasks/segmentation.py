@@ -1,9 +1,11 @@
 """One class a pixel: maps of classes."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,18 +19,20 @@ from eofuse.evaluation.segmentation import (
     segmentation_metrics,
     segmentation_per_class,
 )
+from eofuse.kinds import SEGMENTATION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Evidence, Scores, Task, temperature
+from eofuse.tasks.base import TASKS, Array, Evidence, Scores, Task, check_classes, hide_without_data, temperature
 from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import segmentation_loss
 
 MOST_PATCHES = 10_000
 
 
+@TASKS.register(SEGMENTATION.name)
 class Segmentation(Task):
     """Classification of each pixel into one of the target's classes."""
 
-    kind = "segmentation"
+    kind = SEGMENTATION
     losses = ("cross_entropy", "dice", "focal")
     networks = ("unet", "fpn", "deeplabv3plus")
     balances = ("none", "class_weights")
@@ -52,9 +56,13 @@ class Segmentation(Task):
             inverse = torch.where(shares > 0, shares.clamp(min=1e-9).rsqrt(), 0.0)
             self.class_weights = inverse / (inverse * shares).sum()
 
+    def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
+        """Two classes must occur in the training patches; test maps are not read for a warning."""
+        return check_classes(self, self.pixels, self.pixels, self.pixels, where)
+
     def head(self) -> HeadSpec:
         """Logits of the classes at each pixel."""
-        return HeadSpec("segmentation", self.classes, network=self.network)
+        return HeadSpec(self.kind, self.classes, network=self.network)
 
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """The named losses, summed, over labelled pixels."""
@@ -86,6 +94,23 @@ class Segmentation(Task):
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """IoU, F1, precision, recall, boundary F1; support in pixels."""
         return {**segmentation_per_class(evidence["confusion"], evidence["boundary"])}
+
+    @classmethod
+    def decide(cls, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:
+        """Class numbers and confidence in per cent, (batch, 2, height, width) uint8, 255 where there are no data."""
+        confidence, numbers = prediction.max(dim=1)
+        per_cent = (100 * confidence).round()
+        bands = torch.stack([numbers.to(torch.uint8), per_cent.to(torch.uint8)], dim=1).cpu().numpy()
+        return hide_without_data(bands, with_data, np.uint8(IGNORE))
+
+    @classmethod
+    def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:
+        """`<target>.share.<class>`, of the pixels with data."""
+        counts = np.stack([np.bincount(numbers.ravel(), minlength=256) for numbers in decided[:, 0].astype(np.int64)])
+        counts = counts[:, : len(head.classes)].astype(np.float64)
+        pixels = counts.sum(axis=1, keepdims=True)
+        shares = np.divide(counts, pixels, out=np.full_like(counts, np.nan), where=pixels > 0)
+        return {f"{name}.share.{label}": shares[:, number] for number, label in enumerate(head.classes)}
 
     def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
         """Pixels that have a label."""

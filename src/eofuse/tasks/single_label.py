@@ -1,5 +1,7 @@
 """One class a patch: cross-entropy and metrics of the most probable class."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,15 +9,17 @@ from torch.nn import functional
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
 from eofuse.evaluation.classification import single_label_metrics
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Scores
+from eofuse.tasks.base import TASKS, Array, Scores
 from eofuse.tasks.classification import Classification
 
 
+@TASKS.register(SINGLE_LABEL.name)
 class SingleLabel(Classification):
     """Classification into exactly one of the target's classes."""
 
-    kind = "single_label"
+    kind = SINGLE_LABEL
 
     def fit(self, rows: Rows, window: Window | None) -> None:
         """Class frequencies, and class weights: inverse frequency, with a mean of 1 over the training patches."""
@@ -28,7 +32,7 @@ class SingleLabel(Classification):
 
     def head(self) -> HeadSpec:
         """Logits of the classes."""
-        return HeadSpec("single_label", self.classes)
+        return HeadSpec(self.kind, self.classes)
 
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """Cross-entropy, averaged over heads and labelled patches."""
@@ -39,6 +43,11 @@ class SingleLabel(Classification):
             output.reshape(heads * patches, classes), truth.repeat(heads), weight=weights, reduction="none"
         ).reshape(heads, patches)
         return (losses.mean(0) * labelled).sum() / labelled.sum().clamp(min=1)
+
+    @staticmethod
+    def predicted_classes(classes: Array, probabilities: Array, threshold: float) -> Any:
+        """The most probable class of each patch."""
+        return classes[probabilities.argmax(axis=1)]
 
     def metrics_of(self, truth: Array, probabilities: Array, weights: Array | None) -> Scores:
         """Accuracy, balanced accuracy, macro and micro F1, mAP."""

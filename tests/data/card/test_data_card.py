@@ -16,6 +16,7 @@ from eofuse.data.store.gaps import empty_bands
 from eofuse.data.store.pack import pack_source
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
+from eofuse.kinds import DETECTION
 from eofuse.modalities import SEASON
 from fake_source import FakeSource, MappedSource
 
@@ -238,6 +239,6 @@ def test_the_balance_counts_every_part(sound, name, counted):
 
 def test_boxes_have_no_balance(sound):
     target = make_target(sound, "label")
-    object.__setattr__(target, "kind", "detection")
+    object.__setattr__(target, "kind", DETECTION)
     with pytest.raises(UsageError, match="it has boxes"):
         balance(target, make_split(sound.index, SplitOptions()).parts())

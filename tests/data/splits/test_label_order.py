@@ -6,6 +6,7 @@ import pytest
 from eofuse.data.splits.subsets import LabelOptions, first_in_order, label_subset, subset_size
 from eofuse.data.targets import Target
 from eofuse.errors import DataError, UsageError
+from eofuse.kinds import SINGLE_LABEL
 
 IDS = np.array([f"p{row}" for row in range(20)])
 TRAINING = np.arange(10, 20)
@@ -32,7 +33,7 @@ def test_patches_of_other_parts_and_repetitions_do_not_count(tmp_path):
 @pytest.mark.parametrize("fraction", [0.01, 0.15, 0.33, 1.0])
 def test_a_fraction_comes_to_as_many_labels_as_a_draw_of_it(fraction, tmp_path):
     rows = np.arange(20)
-    target = Target("zone", "single_label", ("a", "b"), np.ones(20, dtype=bool), values=rows % 2)
+    target = Target("zone", SINGLE_LABEL, ("a", "b"), np.ones(20, dtype=bool), values=rows % 2)
     drawn = label_subset([target], np.full(20, "scene"), rows, LabelOptions(amount=fraction))
     assert len(drawn) == subset_size(fraction, 20)
     options = LabelOptions(amount=fraction, order=order(tmp_path, *IDS))

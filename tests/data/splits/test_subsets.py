@@ -11,6 +11,7 @@ from eofuse.config import parse_options
 from eofuse.data.splits.subsets import LabelOptions, label_subset, strata, stratified_order
 from eofuse.data.targets import Target
 from eofuse.errors import UsageError
+from eofuse.kinds import DETECTION, MULTI_LABEL, PIXEL_REGRESSION, REGRESSION, SEGMENTATION, SINGLE_LABEL
 
 SCENES = np.repeat([f"scene_{number}" for number in range(40)], 5)
 ROWS = np.arange(200)
@@ -28,18 +29,18 @@ def one_class(seed, classes=5):
     generator = np.random.default_rng(seed)
     shares = generator.dirichlet(np.full(classes, 0.7))
     return target(
-        "single_label", np.concatenate([np.arange(classes), generator.choice(classes, 200 - classes, p=shares)])
+        SINGLE_LABEL, np.concatenate([np.arange(classes), generator.choice(classes, 200 - classes, p=shares)])
     )
 
 
 def several_classes(seed, classes=7):
     generator = np.random.default_rng(seed)
     values = generator.uniform(size=(200, classes)) < generator.uniform(0.03, 0.6, classes)
-    return target("multi_label", values.astype(np.float32))
+    return target(MULTI_LABEL, values.astype(np.float32))
 
 
 def numbers(seed, width=1):
-    return target("regression", np.random.default_rng(seed).normal(size=(200, width)).astype(np.float32))
+    return target(REGRESSION, np.random.default_rng(seed).normal(size=(200, width)).astype(np.float32))
 
 
 TARGETS = st.builds(
@@ -165,14 +166,14 @@ def test_with_several_targets_the_strata_of_all_count():
 
 def test_a_patch_that_does_not_know_the_target_is_of_no_stratum():
     known = np.arange(200) % 2 == 0
-    truth = target("single_label", np.ones(200, dtype=int), known)
+    truth = target(SINGLE_LABEL, np.ones(200, dtype=int), known)
     np.testing.assert_array_equal(strata(truth, ROWS)[:, 0], known)
 
 
 def test_maps_are_stratified_by_the_class_of_most_pixels():
     maps = np.full((200, 4, 4), 255, dtype=np.uint8)
     maps[:, :2] = (np.arange(200) % 4 == 0)[:, None, None]
-    truth = SimpleNamespace(kind="segmentation", known=np.ones(200, dtype=bool), read=lambda rows, window: maps[rows])
+    truth = SimpleNamespace(kind=SEGMENTATION, known=np.ones(200, dtype=bool), read=lambda rows, window: maps[rows])
     np.testing.assert_array_equal(strata(truth, ROWS)[:, 1], np.arange(200) % 4 == 0)
 
 
@@ -180,13 +181,13 @@ def test_boxes_are_stratified_by_the_classes_that_occur():
     boxes = np.full((200, 2, 5), -1.0)
     boxes[::3, 0, 4] = 1
     truth = SimpleNamespace(
-        kind="detection", classes=("a", "b"), known=np.ones(200, dtype=bool), read=lambda rows, window: boxes[rows]
+        kind=DETECTION, classes=("a", "b"), known=np.ones(200, dtype=bool), read=lambda rows, window: boxes[rows]
     )
     np.testing.assert_array_equal(strata(truth, ROWS)[:, 0], np.arange(200) % 3 == 0)
 
 
 def test_what_has_no_strata_is_drawn_at_random():
-    truth = target("pixel_regression", np.zeros((200, 1)))
+    truth = target(PIXEL_REGRESSION, np.zeros((200, 1)))
     assert len(subset(truth, 0.1)) == 20
     assert len(subset(truth, 7)) == len(subset(truth, 7, grouped=True)) == 7
 

@@ -8,6 +8,7 @@ from eofuse.data.store import Window
 from eofuse.data.store.pack import pack_source
 from eofuse.data.targets import TargetOptions, make_target
 from eofuse.errors import DataError, UsageError
+from eofuse.kinds import REGRESSION
 from eofuse.modalities import SENTINEL2, WORLDCOVER
 from fake_source import MODALITIES, FakeSource
 
@@ -91,7 +92,7 @@ def test_a_column_that_holds_no_classes_is_refused(store):
 
 def test_a_column_of_fractions_is_predicted_as_a_number(store):
     target = make_target(store, "lon")
-    assert (target.kind, target.classes) == ("regression", ("lon",))
+    assert (target.kind, target.classes) == (REGRESSION, ("lon",))
     assert target.values[:, 0] == pytest.approx(store.index["lon"])
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from eofuse.data.loading import Batch
+from eofuse.kinds import MULTI_LABEL, PIXEL_REGRESSION, REGRESSION, SEGMENTATION, SINGLE_LABEL
 from eofuse.modalities import (
     CLIMATE_ZONE,
     ELEVATION,
@@ -17,11 +18,11 @@ from eofuse.modalities import (
 
 MODALITIES = {each.name: each for each in (SENTINEL2, SENTINEL1, ELEVATION, WORLDCOVER, SEASON, CLIMATE_ZONE)}
 KINDS = {
-    "label": "single_label",
-    "labels": "multi_label",
-    "shares": "regression",
-    "cover": "segmentation",
-    "height": "pixel_regression",
+    "label": SINGLE_LABEL,
+    "labels": MULTI_LABEL,
+    "shares": REGRESSION,
+    "cover": SEGMENTATION,
+    "height": PIXEL_REGRESSION,
 }
 
 

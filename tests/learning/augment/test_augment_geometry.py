@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from eofuse.data.boxes import clip_boxes, pad_boxes
 from eofuse.data.loading import Batch
 from eofuse.data.store import Window
+from eofuse.kinds import DETECTION
 from eofuse.learning.augment import AugmentOptions, make_augmentation
 from eofuse.learning.augment.geometry import (
     Windows,
@@ -108,7 +109,7 @@ def shown(batch: Batch) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("seed", range(4))
 def test_all_of_a_patch_turns_alike(seed):
     batch = aligned(12)
-    kinds = {**KINDS, "boxes": "detection"}
+    kinds = {**KINDS, "boxes": DETECTION}
     after = make_augmentation(AugmentOptions(turns=True), MODALITIES, kinds)(batch, torch.manual_seed(seed))
     assert {name: values.dtype for name, values in after.inputs.items()} == {
         name: values.dtype for name, values in batch.inputs.items()
@@ -125,7 +126,7 @@ def test_all_of_a_patch_turns_alike(seed):
 def test_all_of_a_patch_is_resampled_alike(change):
     batch = aligned(24)
     options = AugmentOptions(resampled=1, **change)
-    after = make_augmentation(options, MODALITIES, {**KINDS, "boxes": "detection"})(batch, torch.manual_seed(1))
+    after = make_augmentation(options, MODALITIES, {**KINDS, "boxes": DETECTION})(batch, torch.manual_seed(1))
     masks = shown(after)
     for name, mask in masks.items():
         off = (mask != masks["cover"]).float().mean()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
+from eofuse.kinds import DETECTION, SINGLE_LABEL
 from eofuse.learning.augment import AugmentOptions, make_augmentation
 from eofuse.learning.augment.dropping import rectangle
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2
@@ -129,10 +130,10 @@ def test_one_patch_alone_is_not_mixed():
 @pytest.mark.parametrize("change", [{"mixup": 0.2}, {"cutmix": 1.0}, {"preset": "strong", "mixup": 0.5}])
 def test_mixing_boxes_is_refused(change):
     with pytest.raises(UsageError, match="boxes of two patches can't be mixed"):
-        make_augmentation(AugmentOptions(**change), MODALITIES, {"boxes": "detection"})
+        make_augmentation(AugmentOptions(**change), MODALITIES, {"boxes": DETECTION})
 
 
-@pytest.mark.parametrize("kinds", [{}, {"boxes": "detection"}])
+@pytest.mark.parametrize("kinds", [{}, {"boxes": DETECTION}])
 def test_strong_leaves_mixing_out_where_it_can_not_be(kinds):
     assert not make_augmentation(AugmentOptions(preset="strong"), MODALITIES, kinds).options.mixes
 
@@ -160,7 +161,7 @@ def test_cut_out_drops_boxes_of_which_little_remains():
     whole, corner = [0.0, 0.0, 20.0, 20.0, 1.0], [9.0, 9.0, 10.0, 10.0, 0.0]
     batch.targets["boxes"] = torch.tensor([[whole, corner, [0, 0, 0, 0, -1]]]).repeat(40, 1, 1)
     batch.known["boxes"] = torch.ones(40, dtype=torch.bool)
-    after = augmented(batch, kinds={**KINDS, "boxes": "detection"}, cut_out=0.6)
+    after = augmented(batch, kinds={**KINDS, "boxes": DETECTION}, cut_out=0.6)
     hidden = after.targets["cover"][:, 9, 9] == 255
     assert hidden.any()
     assert torch.equal(after.targets["boxes"][:, 1, 4] == -1, hidden)
@@ -221,17 +222,17 @@ def test_the_loss_of_a_mixed_batch_is_that_of_both_truths(numbered):
     from eofuse.tasks.weighting import Fixed
 
     classes = tuple("abcdef")
-    target = Target("label", "single_label", classes, numbered.known["label"].numpy())
+    target = Target("label", SINGLE_LABEL, classes, numbered.known["label"].numpy())
     task = SingleLabel(target, TaskOptions(target="label"))
     spec = ModelSpec(
         modalities=(SENTINEL1,),
         fusion=FusionOptions(strategy="single", encoder="test_resnet"),
-        heads={"label": HeadSpec("single_label", classes)},
+        heads={"label": HeadSpec(SINGLE_LABEL, classes)},
         statistics=ChannelStatistics({"s1": [-12.0, -12.0]}, {"s1": [3.0, 3.0]}),
         patch_size=(16, 16),
     )
     model = build_model(spec, seed=0).eval()
-    augment = make_augmentation(AugmentOptions(mixup=1.0), {"s1": SENTINEL1}, {"label": "single_label"})
+    augment = make_augmentation(AugmentOptions(mixup=1.0), {"s1": SENTINEL1}, {"label": SINGLE_LABEL})
     torch.manual_seed(5)
     mixed = augment(numbered)
     torch.manual_seed(5)

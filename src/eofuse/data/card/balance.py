@@ -74,23 +74,22 @@ def balance(target: Target, parts: Mapping[str, Rows], seed: int = 0) -> Balance
     Raises:
         UsageError: if the target is boxes.
     """
-    if target.kind == "detection":
+    if target.kind.is_boxes:
         raise UsageError(
             f"the balance of '{target.name}' can't be shown: it has boxes", fix="choose a target with classes"
         )
     labelled = {name: rows[target.known[rows]] for name, rows in parts.items()}
     counts = {name: len(rows) for name, rows in labelled.items()}
-    if target.kind in ("single_label", "multi_label"):
+    if target.kind.has_labels:
         by_part = {name: target.counts(rows) for name, rows in labelled.items()}
-        several = target.kind == "multi_label"
-        return Balance(target.name, "patches", counts, _table(target, by_part), several=several)
+        return Balance(target.name, "patches", counts, _table(target, by_part), several=target.kind.has_several)
     generator = np.random.default_rng([seed, 17])
-    if target.kind == "regression":
+    if not target.kind.is_map:
         values = {name: target.values[rows] for name, rows in labelled.items()}
         return Balance(target.name, "patches", counts, numbers=_numbers(target, values, generator), unit=target.unit)
     chosen = {name: _at_most(rows, MOST_PATCHES // len(parts), generator) for name, rows in labelled.items()}
     looked_at = {name: len(rows) for name, rows in chosen.items()}
-    if target.kind == "segmentation":
+    if not target.kind.is_numbers:
         by_part = {name: _count_pixels(target, rows) for name, rows in chosen.items()}
         return Balance(target.name, "pixels", counts, _table(target, by_part), looked_at=looked_at)
     values = {name: _sample_pixels(target, rows, generator) for name, rows in chosen.items()}

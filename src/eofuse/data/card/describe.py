@@ -117,7 +117,7 @@ def _classes(store: Store) -> pd.DataFrame:
             continue
         labelled = int(target.known.sum())
         for number, label in enumerate(target.classes):
-            column = target.values == number if target.kind == "single_label" else target.values[:, number] > 0
+            column = target.values[:, number] > 0 if target.kind.has_several else target.values == number
             carries = column & target.known
             if carries.any():
                 scenes = store.index.loc[carries, "scene"].nunique()

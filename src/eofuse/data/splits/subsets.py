@@ -154,10 +154,10 @@ def subset_size(fraction: float, patches: int) -> int:
 def strata(target: Target, rows: Rows, window: Window | None = None) -> Strata:
     """To which strata of a target each of some patches belongs, (rows, strata); to none where the target is not known."""
     known = target.known[rows]
-    if target.kind == "multi_label":
-        member = np.asarray(target.values[rows] > 0.5)
-    elif target.kind == "detection":
+    if target.kind.is_boxes:
         member = _carried(target, rows, window)
+    elif target.kind.has_several:
+        member = np.asarray(target.values[rows] > 0.5)
     else:
         member = _one_hot(_stratum_numbers(target, rows, window))
     member = member & known[:, None]
@@ -166,13 +166,11 @@ def strata(target: Target, rows: Rows, window: Window | None = None) -> Strata:
 
 def _stratum_numbers(target: Target, rows: Rows, window: Window | None) -> npt.NDArray[np.int64]:
     """Number of the one stratum of each row, −1 for none."""
-    if target.kind == "single_label":
-        return np.asarray(target.values[rows], dtype=np.int64)
-    if target.kind == "segmentation":
-        return _commonest(target, rows, window)
-    if target.kind == "regression":
+    if target.kind.is_map:
+        return np.full(len(rows), -1) if target.kind.is_numbers else _commonest(target, rows, window)
+    if target.kind.is_numbers:
         return _fifths(target.values[rows].astype(np.float64), target.known[rows])
-    return np.full(len(rows), -1)
+    return np.asarray(target.values[rows], dtype=np.int64)
 
 
 def _one_hot(numbers: npt.NDArray[np.int64]) -> Strata:

@@ -14,7 +14,7 @@ A target names the modalities it derives from: they can't be its inputs.
 from difflib import get_close_matches
 
 from eofuse.data.store import Store
-from eofuse.data.targets.base import IGNORE, Target, TargetKind, TargetOptions
+from eofuse.data.targets.base import IGNORE, Target, TargetOptions
 from eofuse.data.targets.boxes import file_boxes, region_boxes
 from eofuse.data.targets.labels import (
     category,
@@ -30,7 +30,7 @@ from eofuse.data.targets.numbers import column_numbers, is_numbers, land_cover_f
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Kind
 
-__all__ = ["IGNORE", "Target", "TargetKind", "TargetOptions", "canonical_name", "make_target"]
+__all__ = ["IGNORE", "Target", "TargetOptions", "canonical_name", "make_target"]
 
 NAMED = (
     "climate_zone",

@@ -9,11 +9,9 @@ from pydantic import Field
 
 from eofuse.config import Options
 from eofuse.data.store import Window
-
-TargetKind = Literal["single_label", "multi_label", "regression", "segmentation", "pixel_regression", "detection"]
-
-IGNORE = 255
-"""Class number of pixels without a label."""
+from eofuse.kinds import IGNORE as IGNORE
+from eofuse.kinds import KINDS, TaskKind, Values
+from eofuse.registry import name_in
 
 MIXED = "mixed units"
 """Unit of numbers that have not all the same one."""
@@ -37,7 +35,7 @@ class TargetOptions(Options):
 
     Attributes:
         target: name of the target (see `eofuse.data.targets`).
-        kind: classes or numbers, for a column of the index that could be either; found out by default.
+        kind: name of the kind of task, where a target could be several, as a column of the index; found out by default.
         threshold: fraction of the patch from which a land-cover class counts, for `land_cover_above`.
         classes: classes whose connected regions become boxes, for `regions`.
         smallest: pixels from which a region counts, for `regions`.
@@ -47,7 +45,7 @@ class TargetOptions(Options):
     """
 
     target: str
-    kind: Literal["single_label", "regression"] | None = None
+    kind: name_in(KINDS) | None = None  # type: ignore[valid-type]
     threshold: float = Field(default=0.05, ge=0, lt=1)
     classes: tuple[str, ...] = ()
     smallest: int = Field(default=20, ge=1)
@@ -79,7 +77,7 @@ class Target:
     """
 
     name: str
-    kind: TargetKind
+    kind: TaskKind
     classes: tuple[str, ...]
     known: npt.NDArray[np.bool_]
     sources: tuple[str, ...] = ()
@@ -102,7 +100,7 @@ class Target:
     def counts(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Number of labelled patches among `rows` that carry each class, of kinds with classes a patch."""
         values = self.values[rows[self.known[rows]]]
-        if self.kind == "single_label":
+        if self.kind.values is Values.CLASS:
             return np.bincount(values, minlength=len(self.classes)).astype(np.int64)
         counts: npt.NDArray[np.int64] = values.sum(axis=0).astype(np.int64)
         return counts

@@ -10,6 +10,7 @@ from eofuse.data.boxes import Boxes, clip_boxes, pad_boxes, read_coco, read_geoj
 from eofuse.data.store import Store, Window
 from eofuse.data.targets.base import Array, Target, TargetOptions
 from eofuse.errors import UsageError, did_you_mean
+from eofuse.kinds import DETECTION
 from eofuse.modalities import WORLDCOVER, Kind, Modality
 
 
@@ -33,7 +34,7 @@ def region_boxes(store: Store, options: TargetOptions) -> Target:
             raise UsageError(f"'{name}' has no class '{chosen}'", where="task.classes", fix=did_you_mean(chosen, codes))
     return RegionBoxes(
         options.target,
-        "detection",
+        DETECTION,
         options.classes,
         _mapped(store, modality),
         (name,),
@@ -85,7 +86,7 @@ def file_boxes(store: Store, options: TargetOptions) -> Target:
         notes.append(f"'{path.name}' names {boxes.absent} patches that the store lacks; their boxes are left out.")
     if boxes.crowds:
         notes.append(f"Regions of many objects (iscrowd) of '{path.name}' are left out: {boxes.crowds}.")
-    return FileBoxes("boxes", "detection", boxes.classes, known, boxes=boxes, notes=tuple(notes))
+    return FileBoxes("boxes", DETECTION, boxes.classes, known, boxes=boxes, notes=tuple(notes))
 
 
 @dataclass(frozen=True)

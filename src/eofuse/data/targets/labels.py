@@ -8,6 +8,7 @@ from eofuse.data.sources.ben_ge.clc import CLC19, CLC43
 from eofuse.data.store import Store
 from eofuse.data.targets.base import Target
 from eofuse.errors import UsageError
+from eofuse.kinds import MULTI_LABEL, SINGLE_LABEL
 from eofuse.modalities import WORLDCOVER, Modality
 
 FRACTION = "worldcover_fraction."
@@ -20,7 +21,7 @@ def category(store: Store, modality: Modality) -> Target:
         table[category.code] = number
     numbers = table[store.read(modality.name, np.arange(len(store)))]
     classes = tuple(category.name for category in modality.categories)
-    return Target(modality.name, "single_label", classes, numbers >= 0, (modality.name,), np.maximum(numbers, 0))
+    return Target(modality.name, SINGLE_LABEL, classes, numbers >= 0, (modality.name,), np.maximum(numbers, 0))
 
 
 def column_sources(store: Store, name: str) -> tuple[str, ...]:
@@ -62,7 +63,7 @@ def column_lists(store: Store, name: str) -> Target:
     values = np.zeros((len(store), len(classes)), dtype=np.float32)
     for row, cell in enumerate(lists):
         values[row, [number[str(label)] for label in cell or ()]] = 1
-    return Target(name, "multi_label", tuple(classes), known, column_sources(store, name), values)
+    return Target(name, MULTI_LABEL, tuple(classes), known, column_sources(store, name), values)
 
 
 def column_classes(store: Store, name: str) -> Target:
@@ -80,7 +81,7 @@ def column_classes(store: Store, name: str) -> Target:
             fix="choose classes, or kind: regression",
         )
     sources = column_sources(store, name)
-    return Target(name, "single_label", tuple(map(str, classes)), numbers >= 0, sources, np.maximum(numbers, 0))
+    return Target(name, SINGLE_LABEL, tuple(map(str, classes)), numbers >= 0, sources, np.maximum(numbers, 0))
 
 
 def land_cover_shares(store: Store) -> npt.NDArray[np.float64]:
@@ -108,7 +109,7 @@ def dominant_land_cover(store: Store) -> Target:
     known = ~np.isnan(fractions).any(axis=1) & (np.nan_to_num(fractions).sum(axis=1) > 0)
     classes = tuple(category.name for category in WORLDCOVER.categories)
     values = np.where(known, np.nan_to_num(fractions).argmax(axis=1), 0)
-    return Target("dominant_land_cover", "single_label", classes, known, (WORLDCOVER.name,), values)
+    return Target("dominant_land_cover", SINGLE_LABEL, classes, known, (WORLDCOVER.name,), values)
 
 
 def land_cover_above(store: Store, threshold: float) -> Target:
@@ -117,7 +118,7 @@ def land_cover_above(store: Store, threshold: float) -> Target:
     known = np.asarray(~np.isnan(fractions).any(axis=1))
     classes = tuple(category.name for category in WORLDCOVER.categories)
     values = (np.nan_to_num(fractions) > threshold).astype(np.float32)
-    return Target("land_cover_above", "multi_label", classes, known, (WORLDCOVER.name,), values)
+    return Target("land_cover_above", MULTI_LABEL, classes, known, (WORLDCOVER.name,), values)
 
 
 def clc(store: Store, name: str) -> Target:
@@ -136,4 +137,4 @@ def clc(store: Store, name: str) -> Target:
             for label in labels:
                 if label in number:
                     values[row, number[label]] = 1
-    return Target(name, "multi_label", classes, np.asarray(values.any(axis=1)), values=values)
+    return Target(name, MULTI_LABEL, classes, np.asarray(values.any(axis=1)), values=values)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from eofuse.data.store import Store, Window
 from eofuse.data.targets.base import IGNORE, MIXED, Array, Target
 from eofuse.errors import UsageError
+from eofuse.kinds import PIXEL_REGRESSION, SEGMENTATION
 from eofuse.modalities import Modality
 
 
@@ -26,13 +27,13 @@ def raster_target(store: Store, modality: Modality, channel: str = "") -> Target
                 "a class map has no channels", where=f"task.target: {modality.name}.{channel}", fix="name the map only"
             )
         classes = tuple(category.name for category in modality.categories)
-        return ClassMap(modality.name, "segmentation", classes, known, (modality.name,), store=store)
+        return ClassMap(modality.name, SEGMENTATION, classes, known, (modality.name,), store=store)
     channels = [modality.channel_index(channel)] if channel else list(range(len(modality.channels)))
     names = tuple(modality.channel_names[position] for position in channels)
     units = {modality.channels[position].unit for position in channels}
     return NumberMap(
         f"{modality.name}.{channel}" if channel else modality.name,
-        "pixel_regression",
+        PIXEL_REGRESSION,
         names,
         known,
         (modality.name,),

@@ -7,6 +7,7 @@ from eofuse.data.store import Store
 from eofuse.data.targets.base import MIXED, Target, TargetOptions
 from eofuse.data.targets.labels import column_sources, hide_unknown, land_cover_shares
 from eofuse.errors import DataError, UsageError
+from eofuse.kinds import KINDS, REGRESSION
 from eofuse.modalities import ELEVATION, WORLDCOVER, Modality
 
 
@@ -17,7 +18,7 @@ def vector_numbers(store: Store, modality: Modality) -> Target:
     units = {channel.unit for channel in modality.channels}
     return Target(
         modality.name,
-        "regression",
+        REGRESSION,
         modality.channel_names,
         known,
         (modality.name,),
@@ -29,12 +30,13 @@ def vector_numbers(store: Store, modality: Modality) -> Target:
 def is_numbers(store: Store, options: TargetOptions) -> bool:
     """Whether a column of the index is predicted as a number: as recipe or table spec say, else if it holds fractions."""
     column = store.index[options.target]
-    if options.kind == "regression" and not pd.api.types.is_numeric_dtype(column):
+    wanted = None if options.kind is None else KINDS[options.kind]
+    if wanted is not None and wanted.is_numbers and not pd.api.types.is_numeric_dtype(column):
         raise UsageError(
             f"the column '{options.target}' holds no numbers", where="task.kind", fix="use kind: single_label"
         )
-    if options.kind is not None:
-        return options.kind == "regression"
+    if wanted is not None:
+        return wanted.is_numbers
     declared = store.provenance.get("labels", {}).get(options.target)
     if declared in ("class", "number"):
         return bool(declared == "number" and pd.api.types.is_numeric_dtype(column))
@@ -51,7 +53,7 @@ def column_numbers(store: Store, name: str) -> Target:
         unit = next((channel.unit for channel in modality.channels if name.endswith(f".{channel.name}")), "")
     return Target(
         name,
-        "regression",
+        REGRESSION,
         (name,),
         known,
         column_sources(store, name),
@@ -68,7 +70,7 @@ def land_cover_fractions(store: Store) -> Target:
     values /= np.maximum(values.sum(axis=1, keepdims=True), 1e-9)
     return Target(
         "land_cover_fractions",
-        "regression",
+        REGRESSION,
         tuple(category.name for category in WORLDCOVER.categories),
         np.asarray(known),
         (WORLDCOVER.name,),
@@ -97,4 +99,4 @@ def mean_elevation(store: Store) -> Target:
         known[rows] = count > 0
         mean = np.where(valid, pixels, 0).sum(axis=1, dtype=np.float64) / np.maximum(count, 1)
         values[rows, 0] = np.where(count > 0, mean * modality.scale + modality.offset, 0)
-    return Target("mean_elevation", "regression", ("mean_elevation",), known, (ELEVATION.name,), values, "m")
+    return Target("mean_elevation", REGRESSION, ("mean_elevation",), known, (ELEVATION.name,), values, "m")

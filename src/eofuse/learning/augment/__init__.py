@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from eofuse.config import Options
 from eofuse.data.loading import Batch
-from eofuse.data.targets import TargetKind
 from eofuse.errors import UsageError
+from eofuse.kinds import TaskKind
 from eofuse.learning.augment.dropping import cut_out, drop_bands, drop_modalities
 from eofuse.learning.augment.geometry import Windows, crops, moves, resample_patches, turn_patches
 from eofuse.learning.augment.mixing import cut_mix, mix_up
@@ -99,7 +99,7 @@ class AugmentOptions(Options):
 
 
 def make_augmentation(
-    options: AugmentOptions, modalities: Mapping[str, Modality], targets: Mapping[str, TargetKind]
+    options: AugmentOptions, modalities: Mapping[str, Modality], targets: Mapping[str, TaskKind]
 ) -> "Augmentation":
     """The augmentation of a run.
 
@@ -111,7 +111,7 @@ def make_augmentation(
     Raises:
         UsageError: if mixing is asked for that a target does not permit.
     """
-    if options.mixes and (not targets or "detection" in targets.values()):
+    if options.mixes and (not targets or any(kind.is_boxes for kind in targets.values())):
         preset = PRESETS[options.preset]
         if (options.mixup, options.cutmix) != (preset.get("mixup", 0.0), preset.get("cutmix", 0.0)):
             found = "boxes of two patches can't be mixed" if targets else "without targets there is nothing to be mixed"
@@ -130,7 +130,7 @@ class Augmentation:
     """
 
     def __init__(
-        self, options: AugmentOptions, modalities: Mapping[str, Modality], targets: Mapping[str, TargetKind]
+        self, options: AugmentOptions, modalities: Mapping[str, Modality], targets: Mapping[str, TaskKind]
     ) -> None:
         self.options = options
         self.modalities = dict(modalities)

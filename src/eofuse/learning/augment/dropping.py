@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from eofuse.data.boxes import SMALLEST_SHARE
-from eofuse.data.targets import IGNORE
 from eofuse.learning.augment.geometry import drop_boxes
 from eofuse.learning.augment.patches import Patches
 
@@ -24,14 +23,13 @@ def cut_out(patches: Patches, largest: float, draw: np.random.Generator) -> None
     rectangles = [rectangle(patches.size, area, draw, largest) for area in areas]
     for name, _, _ in patches.rasters():
         _fill(patches.writable(name), rectangles, patches.blank(name))
-    for kind, hidden in (("segmentation", float(IGNORE)), ("pixel_regression", float("nan"))):
-        for name in (name for name in patches.targets if patches.kinds.get(name) == kind):
-            patches.targets[name] = _fill(patches.targets[name].clone(), rectangles, hidden)
-            if patches.partners and name in patches.partners:
-                partner = patches.partners[name]
-                truth = _fill(partner.truth.clone(), rectangles, hidden)
-                patches.partners[name] = partner._replace(truth=truth)
-    for name in patches.targets_of("detection"):
+    for name, kind in patches.maps:
+        patches.targets[name] = _fill(patches.targets[name].clone(), rectangles, kind.unlabelled)
+        if patches.partners and name in patches.partners:
+            partner = patches.partners[name]
+            truth = _fill(partner.truth.clone(), rectangles, kind.unlabelled)
+            patches.partners[name] = partner._replace(truth=truth)
+    for name in patches.boxes:
         patches.targets[name] = _hide_boxes(patches.targets[name], rectangles)
 
 

@@ -6,6 +6,7 @@ import torch
 
 from eofuse.data.loading import Loader
 from eofuse.data.store import Store
+from eofuse.kinds import SINGLE_LABEL
 from eofuse.learning.augment import AugmentOptions, make_augmentation
 from eofuse.modalities import Kind
 
@@ -29,7 +30,7 @@ def example_draws(store: Store, patch_id: str, options: AugmentOptions, count: i
     names = [name for name, each in store.modalities.items() if each.kind is Kind.RASTER and store.present(name)[row]]
     loader = Loader(store, dict.fromkeys(names))
     others = np.setdiff1d(np.flatnonzero(loader.complete()), row)
-    augment = make_augmentation(options, loader.modalities, {"patch": "single_label"})  # a kind that permits mixing
+    augment = make_augmentation(options, loader.modalities, {"patch": SINGLE_LABEL})  # a kind that permits mixing
     generator = torch.Generator().manual_seed(seed)
     partners = np.random.default_rng(seed)
     draws: list[Rasters] = [{name: store.read(name, [row])[0] for name in names}]

@@ -36,9 +36,9 @@ def turn_patches(patches: Patches, draw: np.random.Generator, to_numbers: Collec
     turns = draw.integers(0, 8 if square else EXCHANGE, len(patches)).tolist()
     for name, _, values in patches.rasters():
         patches.put(name, turn(values, turns, torch.float32 if name in to_numbers else values.dtype))
-    for name in [*patches.targets_of("segmentation"), *patches.targets_of("pixel_regression")]:
+    for name, _ in patches.maps:
         patches.targets[name] = turn(patches.targets[name], turns)
-    for name in patches.targets_of("detection"):
+    for name in patches.boxes:
         patches.targets[name] = turn_boxes(patches.targets[name], turns, patches.size)
 
 
@@ -148,16 +148,15 @@ def resample_patches(patches: Patches, share: float, windows: Windows, draw: np.
         else:
             values = patches.numbers(name)
             values[chosen] = resample_numbers(values[chosen], windows)
-    for name, kind in patches.kinds.items():
-        if name not in patches.targets or kind not in ("segmentation", "pixel_regression", "detection"):
-            continue
+    for name, kind in patches.maps:
         truth = patches.targets[name] = patches.targets[name].clone()
-        if kind == "segmentation":
-            truth[chosen] = resample_codes(truth[chosen], windows, IGNORE)
-        elif kind == "pixel_regression":
+        if kind.is_numbers:
             truth[chosen] = resample_numbers(truth[chosen], windows)
         else:
-            truth[chosen] = resample_boxes(truth[chosen], windows, patches.size)
+            truth[chosen] = resample_codes(truth[chosen], windows, IGNORE)
+    for name in patches.boxes:
+        truth = patches.targets[name] = patches.targets[name].clone()
+        truth[chosen] = resample_boxes(truth[chosen], windows, patches.size)
 
 
 def resample_codes(values: Tensor, windows: Windows, outside: int) -> Tensor:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eofuse.data.targets import IGNORE
 from eofuse.learning.augment.dropping import rectangle
 from eofuse.learning.augment.patches import Patches, movable
 from eofuse.modalities import Kind
@@ -66,10 +65,10 @@ def cut_mix(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
     patches.partners = {}
     for name in patches.targets:
         kind = patches.kinds.get(name)
-        if kind in ("segmentation", "pixel_regression"):
+        if kind is not None and kind.is_map:
             truth = patches.targets[name] = patches.targets[name].clone()
             pasted = truth[area].roll(-places, 0)
-            pasted[~patches.batch.known[name].roll(-places, 0)] = IGNORE if kind == "segmentation" else float("nan")
+            pasted[~patches.batch.known[name].roll(-places, 0)] = kind.unlabelled
             truth[area] = pasted
         elif kind is not None:
             patches.partners[name] = _partner(patches, name, places, share)

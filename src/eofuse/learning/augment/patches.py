@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from eofuse.data.loading import Batch
-from eofuse.data.targets import TargetKind
+from eofuse.kinds import TaskKind
 from eofuse.modalities import Kind, Modality
 from eofuse.tasks.mixed import MixedBatch, Partner
 
@@ -28,7 +28,7 @@ class Patches:
         kinds: of its targets, by name.
     """
 
-    def __init__(self, batch: Batch, modalities: Mapping[str, Modality], kinds: Mapping[str, TargetKind]) -> None:
+    def __init__(self, batch: Batch, modalities: Mapping[str, Modality], kinds: Mapping[str, TaskKind]) -> None:
         self.batch = batch
         self.modalities = modalities
         self.kinds = kinds
@@ -53,9 +53,15 @@ class Patches:
             if modality.kind is Kind.RASTER:
                 yield name, modality, self.inputs[name]
 
-    def targets_of(self, kind: TargetKind) -> list[str]:
-        """Names of the targets of a kind."""
-        return [name for name in self.targets if self.kinds.get(name) == kind]
+    @property
+    def maps(self) -> list[tuple[str, TaskKind]]:
+        """Name and kind of each target with a map."""
+        return [(name, self.kinds[name]) for name in self.targets if name in self.kinds and self.kinds[name].is_map]
+
+    @property
+    def boxes(self) -> list[str]:
+        """Names of the targets with boxes."""
+        return [name for name in self.targets if name in self.kinds and self.kinds[name].is_boxes]
 
     def put(self, name: str, values: Tensor) -> None:
         """New values of a modality; no one else may hold the tensor."""

@@ -18,7 +18,7 @@ from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.files import file_name
 from eofuse.learning.controls.finish import Control, is_done
 from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, best_on_validation, note_convergence
-from eofuse.learning.controls.per_pixel import is_map, linear_maps
+from eofuse.learning.controls.per_pixel import linear_maps
 from eofuse.learning.curves import Curves
 from eofuse.learning.fitting import rows_of_step
 from eofuse.learning.loop import fit, open_fabric
@@ -43,15 +43,15 @@ def frozen_random_control(folder: Path) -> None:
     device = open_fabric(options.train).device
     model = build_model(model_spec(prepared, options), seed=options.seed).to(device).eval()
     loader = prepared.loader(options)
-    vector_tasks = [task for task in prepared.tasks if not is_map(task) and task.kind != "detection"]
+    vector_tasks = [task for task in prepared.tasks if not task.kind.needs_maps]
     features = {
         name: _vectors(model, loader, rows, device) if vector_tasks else [] for name, rows in prepared.rows.items()
     }
     evidence: dict[str, Evidence] = {}
     for task in prepared.tasks:
-        if is_map(task):
+        if task.kind.is_map:
             evidence[task.name] = linear_maps(control, task, partial(_pixels, model, device))
-        elif task.kind == "detection":
+        elif task.kind.is_boxes:
             evidence[task.name] = _trained_head(control, task)
         else:
             evidence[task.name] = _linear_head(control, task, features)

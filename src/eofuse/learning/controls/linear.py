@@ -37,9 +37,9 @@ class Linear:
         self.converged = True
         self.scaler = StandardScaler().fit(features)
         scaled = self.scaler.transform(features)
-        if task.kind in ("regression", "pixel_regression"):
+        if task.kind.is_numbers:
             self.models = [Ridge(alpha=1 / strength).fit(scaled, truth)]
-        elif task.kind == "multi_label":
+        elif task.kind.has_several:
             self.models = [self._logistic(scaled, labels, strength) for labels in truth.T]
         else:
             self.models = [self._logistic(scaled, truth, strength)]
@@ -57,13 +57,13 @@ class Linear:
     def predict(self, features: Array) -> Array:
         """Probabilities or numbers of samples, (n, classes)."""
         scaled = self.scaler.transform(features)
-        if self.task.kind in ("regression", "pixel_regression"):
+        if self.task.kind.is_numbers:
             numbers: Array = self.models[0].predict(scaled).reshape(len(features), -1)
             if self.task.target.composition:
                 return to_shares(numbers)
             return numbers
         told = np.zeros((len(features), len(self.task.classes)))
-        if self.task.kind == "multi_label":
+        if self.task.kind.has_several:
             for number, model in enumerate(self.models):
                 told[:, number] = _probability_of_one(model, scaled)
         elif isinstance(self.models[0], LogisticRegression):

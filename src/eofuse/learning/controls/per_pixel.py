@@ -47,15 +47,10 @@ def per_pixel_control(folder: Path) -> None:
             normalised = hide_absent(normaliser(batch.inputs), batch.present)
         return [np.concatenate([_numbers(normalised[name]) for name in rasters], axis=1)]
 
-    tasks = [task for task in prepared.tasks if is_map(task)]
+    tasks = [task for task in prepared.tasks if task.kind.is_map]
     evidence = {task.name: linear_maps(control, task, channels) for task in tasks}
     width = sum(modality.width for modality in spec.modalities if modality.kind is Kind.RASTER)
     control.finish(evidence, sum(len(task.classes) * (width + 1) for task in tasks))
-
-
-def is_map(task: Task) -> bool:
-    """Whether a task has a class or numbers for each pixel."""
-    return task.kind in ("segmentation", "pixel_regression")
 
 
 def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Evidence:
@@ -101,7 +96,7 @@ def _sample(
             [values.reshape(*values.shape[:2], -1)[position, :, pixel[first:last]] for values in heads],
         )
     samples = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
-    return samples, truth[:, 0].astype(np.int64) if task.kind == "segmentation" else truth
+    return samples, truth if task.kind.is_numbers else truth[:, 0].astype(np.int64)
 
 
 def _draw_pixels(task: Task, prepared: Prepared, loader: Loader, seed: int) -> tuple[Array, Array, Array]:

@@ -22,15 +22,13 @@ from sklearn.ensemble import (
 
 from eofuse.data.loading import Loader, Rows, in_order
 from eofuse.data.store.series import known_values
+from eofuse.kinds import Values
 from eofuse.learning.controls.finish import Control, better, is_done
 from eofuse.learning.controls.linear import to_shares
 from eofuse.learning.preparation import Prepared
 from eofuse.modalities import Kind, Modality
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
-
-KINDS = ("single_label", "multi_label", "regression")
-"""Kinds of tasks that trees learn: those that say something of the patch as a whole."""
 
 TREES = 200
 """Of a forest."""
@@ -72,11 +70,11 @@ def _control(folder: Path, candidates: Candidates) -> None:
             task,
             prepared,
             columns,
-            candidates(task.kind != "regression", options.seed, options.train.threads),
+            candidates(not task.kind.is_numbers, options.seed, options.train.threads),
             refit=options.refit,
         )
         for task in prepared.tasks
-        if task.kind in KINDS
+        if not task.kind.needs_maps
     }
     control.finish(evidence, 0)
 
@@ -128,7 +126,7 @@ class Trees:
     def __init__(self, task: Task, make: Callable[[], Any], columns: Array, truth: Array) -> None:
         self.task = task
         self.make = make
-        outputs = [truth] if task.kind == "single_label" else list(truth.T)
+        outputs = [truth] if task.kind.values is Values.CLASS else list(truth.T)
         self.models = [None if (one == one[0]).all() else make().fit(columns, one) for one in outputs]
         self.firsts = [one[0] for one in outputs]
 
@@ -136,14 +134,14 @@ class Trees:
         """Probabilities or numbers of samples, (n, classes)."""
         told = np.zeros((len(columns), len(self.task.classes)))
         for number, (model, first) in enumerate(zip(self.models, self.firsts, strict=True)):
-            if self.task.kind == "single_label":
+            if self.task.kind.values is Values.CLASS:
                 if model is None:
                     told[:, int(first)] = 1
                 else:
                     told[:, model.classes_.astype(int)] = model.predict_proba(columns)
             elif model is None:
                 told[:, number] = first
-            elif self.task.kind == "multi_label":
+            elif self.task.kind.has_several:
                 told[:, number] = model.predict_proba(columns)[:, 1]
             else:
                 told[:, number] = model.predict(columns)

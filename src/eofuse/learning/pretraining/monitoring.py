@@ -96,7 +96,7 @@ class Monitor:
 
 def _single_label(data: Unlabelled, name: str, rows: Rows) -> Target:
     target = make_target(data.store, name)
-    if target.kind != "single_label":
+    if not target.kind.has_labels or target.kind.has_several:
         found = f"the target '{name}' has not one class a patch, so that neighbours can't be compared"
         raise UsageError(found, where="pretrain.monitor", fix="choose another, or leave it out")
     known = rows[target.known[rows]]

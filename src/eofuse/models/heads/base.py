@@ -1,39 +1,34 @@
-"""What every head is (`Head`) and what it is told (`HeadSpec`)."""
+"""What every head is (`Head`), of what it is built (`HeadSpec`), and their names (`HEADS`)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor, nn
 
-from eofuse.models.features import Features
-
-HeadKind = Literal["single_label", "multi_label", "regression", "segmentation", "pixel_regression", "detection"]
-
-PIXEL_KINDS = ("segmentation", "pixel_regression", "detection")
-"""Kinds of heads that look at maps, not only at vectors."""
+from eofuse.kinds import KINDS, TaskKind
+from eofuse.models.features import Features, FeatureSizes
+from eofuse.registry import Registry
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What a head tells.
+    """What a head predicts.
 
     Attributes:
-        kind: `single_label`: one class a patch (softmax); `multi_label`: any number of classes a patch (sigmoid);
-            `regression`: numbers a patch; `segmentation`: one class a pixel; `pixel_regression`: numbers a pixel;
-            `detection`: boxes with classes.
+        kind: of task.
         classes: names of the classes, or of the predicted numbers, in the order of the outputs.
         mean: of each predicted number over the training patches, in its unit.
         std: standard deviation of each predicted number over the training patches, in its unit.
         composition: whether the predicted numbers are shares that sum to 1.
         network: name of the decoder or detector, for kinds that have one.
         unit: of the predicted numbers.
-        temperature: by which log probabilities are divided before they are told.
-        margin: half width of the predictive interval of each predicted number, empty where it is not known.
+        temperature: by which log probabilities are divided.
+        margin: half width of the predictive interval of each predicted number, empty without one.
     """
 
-    kind: HeadKind
+    kind: TaskKind
     classes: tuple[str, ...]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -45,25 +40,30 @@ class HeadSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description, the inverse of `from_dict`."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {each.name: getattr(self, each.name) for each in fields(self)} | {"kind": self.kind.name}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HeadSpec":
-        """Builds a specification from its JSON description."""
+        """Builds a specification from its JSON description.
+
+        Raises:
+            UsageError: if no package that is installed has its kind of task.
+        """
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        return cls(**plain)
+        return cls(**plain | {"kind": KINDS[plain["kind"]]})
 
 
 class Head(nn.Module, ABC):
     """Turns features into one target's output. Subclasses take (spec, sizes, dropout): see `eofuse.models.heads.build_head`.
 
     Args:
-        spec: what it tells.
+        spec: what it predicts.
 
     Attributes:
-        spec: what it tells.
+        spec: what it predicts.
     """
 
     def __init__(self, spec: HeadSpec) -> None:
@@ -98,6 +98,11 @@ class Head(nn.Module, ABC):
             Probabilities (B, K) or (B, K, H, W); numbers in their unit (B, D) or (B, D, H, W); boxes (B, 100, 6) as rows of
             x0, y0, x1, y1 (pixels), score, class, best first, filled up with rows of score 0 and class -1.
         """
+
+
+HEADS: Registry[Callable[[HeadSpec, Sequence[FeatureSizes], float], Head]] = Registry(
+    "head", "eofuse.heads", "eofuse.models.heads"
+)
 
 
 def mean_of_heads(values: Tensor, counted: Tensor | None) -> Tensor:

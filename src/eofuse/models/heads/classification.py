@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.heads.base import Head, HeadSpec, mean_of_heads
+from eofuse.models.heads.base import HEADS, Head, HeadSpec, mean_of_heads
 
 
+@HEADS.register("classification")
 class ClassificationHead(Head):
     """A linear layer on the vector of each set of features.
 
@@ -30,12 +31,12 @@ class ClassificationHead(Head):
 
     def predict(self, output: Tensor, counted: Tensor | None = None) -> Tensor:
         """Probabilities (B, K): the mean over the heads of their softmax or sigmoid, at the head's temperature."""
-        if self.spec.kind == "single_label":
-            probabilities = mean_of_heads(output.float().softmax(-1), counted)
+        if self.spec.kind.has_several:
+            probabilities = mean_of_heads(output.float().sigmoid(), counted)
             if self.spec.temperature != 1:
-                return (probabilities.clamp(min=1e-12).log() / self.spec.temperature).softmax(-1)
+                return (probabilities.logit(eps=1e-7) / self.spec.temperature).sigmoid()
             return probabilities
-        probabilities = mean_of_heads(output.float().sigmoid(), counted)
+        probabilities = mean_of_heads(output.float().softmax(-1), counted)
         if self.spec.temperature != 1:
-            return (probabilities.logit(eps=1e-7) / self.spec.temperature).sigmoid()
+            return (probabilities.clamp(min=1e-12).log() / self.spec.temperature).softmax(-1)
         return probabilities

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.heads.base import Head, HeadSpec, mean_of_heads
+from eofuse.models.heads.base import HEADS, Head, HeadSpec, mean_of_heads
 from eofuse.models.heads.decoders import DECODERS, enlarge
 from eofuse.models.heads.pyramid import Pyramid
 
 
+@HEADS.register("dense")
 class DenseHead(Head):
     """A decoder for each set of features with maps, a linear layer for each without; one output channel a class or number.
 
@@ -47,7 +48,7 @@ class DenseHead(Head):
     def predict(self, output: Tensor, counted: Tensor | None = None) -> Tensor:
         """Probabilities (B, K, H, W), or numbers in their unit (B, D, H, W)."""
         values = output.float()
-        if self.spec.kind == "segmentation":
+        if not self.spec.kind.is_numbers:
             probabilities = mean_of_heads(values.softmax(2), counted)
             if self.spec.temperature == 1:
                 return probabilities
@@ -80,7 +81,7 @@ class _MapBranch(nn.Module):
 
 
 class _VectorBranch(nn.Module):
-    """Tells the same of every pixel, from the vector of one set of features."""
+    """Predicts the same of every pixel, from the vector of one set of features."""
 
     def __init__(self, sizes: FeatureSizes, outputs: int, dropout: float) -> None:
         super().__init__()

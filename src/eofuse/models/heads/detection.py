@@ -24,11 +24,9 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from eofuse.errors import UsageError, did_you_mean
+from eofuse.kinds import MOST_BOXES
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.heads.base import Head, HeadSpec
-
-MOST_BOXES = 100
-"""Boxes told of a patch."""
+from eofuse.models.heads.base import HEADS, Head, HeadSpec
 
 UNKNOWN = -2
 """Class of the rows of a patch whose boxes are not known; rows that only fill up have -1."""
@@ -42,6 +40,7 @@ LOWEST_SCORE = 0.05
 Truth = dict[str, Tensor]
 
 
+@HEADS.register("detection")
 class DetectionHead(Head):
     """A detector on a feature pyramid over the maps of stride 4 to 32.
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.heads.base import Head, HeadSpec, mean_of_heads
+from eofuse.models.heads.base import HEADS, Head, HeadSpec, mean_of_heads
 
 
+@HEADS.register("regression")
 class RegressionHead(Head):
     """A linear layer on the vector of each set of features; its numbers are standardised, or logits of shares.
 

@@ -17,6 +17,7 @@ from eofuse.data.store.pack import pack
 from eofuse.data.store.subset import subset
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
+from eofuse.kinds import MULTI_LABEL, REGRESSION, SEGMENTATION
 from eofuse.terminal import provenance_lines
 from shrink import RECIPES
 from table_folder import TableFolder
@@ -127,7 +128,7 @@ def test_lists_of_labels_are_several_classes(mine, tmp_path, cells):
         mine.spec["labels"], mine.table["tags"] = {"tags": {"kind": "list", "separator": ";"}}, cells
     store = pack(mine.only(weather=WEATHER).save(), tmp_path / "out.store", workers=1)
     target = make_target(store, "tags")
-    assert (target.kind, target.classes) == ("multi_label", ("x", "y"))
+    assert (target.kind, target.classes) == (MULTI_LABEL, ("x", "y"))
     assert target.known.tolist() == [True, False, True, True, True, True]
     assert target.values[4].tolist() == [1, 1]
 
@@ -141,7 +142,7 @@ def test_a_mask_is_a_target_of_pixels(mine, tmp_path):
         "categories": {1: "field", 2: "wood"},
     }
     store = pack(mine.save(), tmp_path / "out.store", workers=1)
-    assert make_target(store, "mask").kind == "segmentation"
+    assert make_target(store, "mask").kind == SEGMENTATION
 
 
 def test_a_file_a_band_is_put_together_by_name(mine):
@@ -597,6 +598,6 @@ def test_what_a_label_is_declared_to_be_is_how_it_is_predicted(mine, tmp_path):
     mine.spec["labels"] = {"yield": "number", "code": "class"}
     store = pack(mine.only(weather=WEATHER).save(), tmp_path / "out.store", workers=1)
     target = make_target(store, "yield")
-    assert (target.kind, target.values[:2, 0].tolist()) == ("regression", [120.0, 130.0])
+    assert (target.kind, target.values[:2, 0].tolist()) == (REGRESSION, [120.0, 130.0])
     assert make_target(store, "code").classes == ("1", "2")
     assert make_target(store, "code").known.tolist() == [True, True, True, True, False, True]
