@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 from eofuse.config import parse_options
 from eofuse.data.loading import distinct_rows
 from eofuse.learning.augment import AugmentOptions
-from eofuse.learning.pretraining import PretrainingOptions, PretrainOptions
+from eofuse.learning.pretraining import METHODS, PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.clusters import Clusters
 from eofuse.learning.pretraining.cross_modal import CrossModal
 from eofuse.learning.pretraining.inpainting import hide_middle
 from eofuse.learning.pretraining.masked import draw_blocks, draw_hidden
 from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled
 from eofuse.learning.pretraining.reconstruction import Reconstruction, error_where_hidden
-from eofuse.learning.pretraining.simclr import SimCLR
-from eofuse.learning.pretraining.vicreg import VICReg
 from eofuse.modalities import CLIMATE_ZONE, SENTINEL1
 from eofuse.models.model import build_model
 
@@ -286,11 +284,32 @@ def test_what_stands_for_an_absent_modality_does_not_meet_the_projections_of_the
     assert (projected["s2"][2:] != 0).any(1).all()
 
 
-@pytest.mark.parametrize("method", [SimCLR, VICReg])
+@pytest.mark.parametrize("method", ["simclr", "vicreg", "byol"])
 def test_modalities_that_a_view_drops_are_absent_to_the_model(data, options, method):
     fusion = options.fusion.model_copy(update={"strategy": "late", "missing": "token"})
-    options = options.model_copy(update={"fusion": fusion, "augment": AugmentOptions(drop_modalities=0.5)})
+    changed = {"fusion": fusion, "augment": AugmentOptions(drop_modalities=0.5), "pretrain": {"method": method}}
+    options = PretrainingOptions.model_validate({**dict(options), **changed})
     model = build_model(model_without_heads(data, options), seed=0)
     torch.manual_seed(0)
-    method(model, data, options).step(data.loader(options).read(data.rows["train"][:6]))[0].backward()
+    METHODS[method](model, data, options).step(data.loader(options).read(data.rows["train"][:6]))[0].backward()
     assert any(token.grad is not None and token.grad.any() for token in model.fusion.tokens.parameters())
+
+
+def test_the_teacher_is_a_moving_average_of_the_student(data, options):
+    changed = {"pretrain": {"method": "byol", "momentum": 0.9, "width": 8}, "train": {"steps": 11, "batch_size": 6}}
+    options = PretrainingOptions.model_validate({**dict(options), **changed})
+    model = build_model(model_without_heads(data, options), seed=0)
+    objective = METHODS["byol"](model, data, options)
+    student, teacher = (dict(each.named_parameters()) for each in (objective.pair.student, objective.pair.teacher))
+    before = {name: tensor.clone() for name, tensor in teacher.items()}
+    objective.step(data.loader(options).read(data.rows["train"][:6]))[0].backward()
+    assert all(tensor.grad is None for tensor in teacher.values())
+    with torch.no_grad():
+        for tensor in student.values():
+            tensor += 1
+    objective.after_step(6)  # half way, where the cosine from 0.9 to 1 is at 0.95
+    for name, tensor in teacher.items():
+        torch.testing.assert_close(tensor, before[name] + 0.05)
+    objective.after_step(11)
+    for name, tensor in teacher.items():
+        torch.testing.assert_close(tensor, before[name] + 0.05)

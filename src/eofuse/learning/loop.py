@@ -208,6 +208,7 @@ def fit(
         optimizer.zero_grad(set_to_none=True)
         logged.append({"loss": loss.detach(), **logs})
         state.step += 1
+        objective.after_step(state.step)
         if state.step not in evaluate_at:
             if time.perf_counter() - saved > 60 * options.checkpoint_minutes:
                 _keep_losses(state, logged)

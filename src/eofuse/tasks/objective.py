@@ -1,7 +1,8 @@
 """What the loop minimises: `Objective`, and `Supervised`, a model that learns one task or several at once."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +14,24 @@ from eofuse.tasks.mixed import MixedBatch, Partner
 from eofuse.tasks.weighting import Weighting
 
 
-class Objective(Protocol):
-    """Anything that the loop can train: it has a module and a loss for a batch."""
+class Objective(ABC):
+    """Anything that the loop can train.
+
+    Attributes:
+        module: what is trained, and checkpointed with everything that it remembers.
+    """
 
     module: nn.Module
 
+    @abstractmethod
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and values to be logged."""
-        ...
+
+    def after_step(self, step: int) -> None:  # noqa: B027
+        """Called after each step of the optimiser, with the number of steps done; does nothing by default."""
 
 
-class Supervised:
+class Supervised(Objective):
     """A model that learns its targets.
 
     Args:

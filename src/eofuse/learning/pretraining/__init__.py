@@ -4,24 +4,7 @@
 patches are learned from, labelled or not; validation patches are for monitoring, and test patches are never read.
 """
 
-from eofuse.learning.pretraining.clusters import Clusters
-from eofuse.learning.pretraining.cross_modal import CrossModal
-from eofuse.learning.pretraining.inpainting import Inpainting
-from eofuse.learning.pretraining.masked import Masked
-from eofuse.learning.pretraining.options import MethodName, PretrainingOptions, PretrainOptions
-from eofuse.learning.pretraining.simclr import SimCLR
-from eofuse.learning.pretraining.vicreg import VICReg
+from eofuse.learning.pretraining.base import Method
+from eofuse.learning.pretraining.options import METHODS, PretrainingOptions, PretrainOptions
 
 __all__ = ["METHODS", "Method", "PretrainOptions", "PretrainingOptions"]
-
-Method = type[SimCLR | VICReg | CrossModal | Masked | Clusters | Inpainting]
-
-METHODS: dict[MethodName, Method] = {
-    "simclr": SimCLR,
-    "vicreg": VICReg,
-    "cross_modal": CrossModal,
-    "masked": Masked,
-    "clusters": Clusters,
-    "inpainting": Inpainting,
-}
-"""Every method by its name in recipes; each is an `Objective` made of (model, data, options)."""

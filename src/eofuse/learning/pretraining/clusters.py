@@ -1,35 +1,46 @@
-"""`Clusters`: the region of the Earth in which a patch lies is told (a pretext of geography-aware learning, Ayush et al. 2021)."""
+"""`Clusters`: the region of the Earth in which a patch lies is predicted (of geography-aware learning, Ayush et al. 2021)."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
 from eofuse.errors import DataError
-from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.base import Method
+from eofuse.learning.pretraining.options import METHODS, PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.learning.pretraining.views import make_view
 from eofuse.models.model import Model
 from eofuse.tasks.base import Array
 
 
-class Clusters:
-    """Classifies patches by region: a cluster (k-means) of the places of the training patches.
+class ClustersOptions(PretrainOptions):
+    """Options of `Clusters`.
 
-    Args:
-        model: whose encoders learn.
-        data: the patches.
-        options: number of regions.
+    Attributes:
+        clusters: number of regions.
+    """
+
+    clusters: int = Field(default=20, ge=2)
+
+
+@METHODS.register("clusters")
+class Clusters(Method):
+    """Classifies patches by region: a cluster (k-means) of the places of the training patches.
 
     Raises:
         DataError: if the training patches lie at fewer places than there are regions to be.
     """
 
+    Options = ClustersOptions
+
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
+        assert isinstance(options.pretrain, ClustersOptions)
         count = options.pretrain.clusters
         places = places_on_sphere(data)
         placed = np.asarray(np.isfinite(places).all(axis=1))
@@ -46,7 +57,7 @@ class Clusters:
         self.view = make_view(options, model.spec.modalities)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The cross-entropy, and the share of patches whose region is told; patches without a place do not count."""
+        """The cross-entropy, and the share of patches whose region is right; patches without a place do not count."""
         inputs = self.view(batch).inputs
         logits = self.module(inputs)
         regions = self.regions[torch.from_numpy(batch.rows)].to(logits.device)

@@ -15,33 +15,36 @@ from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
-from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.base import Method
+from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
+from eofuse.learning.pretraining.projection import ContrastOptions
 from eofuse.learning.pretraining.views import make_view
 from eofuse.models.fusion.per_modality import PerModality
 from eofuse.models.model import Model
 
 
-class CrossModal:
+@METHODS.register("cross_modal")
+class CrossModal(Method):
     """Contrasts the projected vectors of each pair of modalities, each seen in a view of its own.
-
-    Args:
-        model: whose encoders learn; it has one for each modality.
-        data: the patches.
-        options: temperature, and width of the projections.
 
     Raises:
         UsageError: if there is only one input, or the fusion has no encoder for each modality.
     """
 
+    Options = ContrastOptions
+    learns_from_two_inputs = True
+
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
+        own = options.pretrain
+        assert isinstance(own, ContrastOptions)
         if len(model.spec.modalities) < 2:
             fix = "name two or more"
             raise UsageError("cross-modal pretraining compares modalities, here is one", where="inputs", fix=fix)
-        self.module: nn.Module = _PerModality(model, options.pretrain.width)
+        self.module: nn.Module = _PerModality(model, own.width)
         self.by_encoder = _fusion(model).by_encoder
         self.views = {modality.name: make_view(options, [modality]) for modality in model.spec.modalities}
-        self.loss = NTXentLoss(temperature=options.pretrain.temperature)
+        self.loss = NTXentLoss(temperature=own.temperature)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean contrastive loss over the pairs of modalities plus, in late fusion, that of the joined vector to each modality.

@@ -4,29 +4,40 @@ from collections.abc import Mapping
 from functools import partial
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
-from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.base import Method
+from eofuse.learning.pretraining.options import METHODS, PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.learning.pretraining.reconstruction import Reconstruction
 from eofuse.learning.pretraining.views import make_view
 from eofuse.models.model import Model
 
 
-class Inpainting:
-    """Reconstructs the middle of all rasters from what is around it, and from the inputs without pixels.
+class InpaintingOptions(PretrainOptions):
+    """Options of `Inpainting`.
 
-    Args:
-        model: whose encoders learn.
-        data: the patches.
-        options: size of the hole.
+    Attributes:
+        hole: side of the hidden middle, as a share of the patch's side.
+    """
+
+    hole: float = Field(default=0.5, gt=0, lt=1)
+
+
+@METHODS.register("inpainting")
+class Inpainting(Method):
+    """Reconstructs the middle of all rasters from what is around it, and from the inputs without pixels.
 
     Raises:
         UsageError: if no input is a raster.
     """
 
+    Options = InpaintingOptions
+
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
+        assert isinstance(options.pretrain, InpaintingOptions)
         self.module: nn.Module = Reconstruction(model, partial(hide_middle, options.pretrain.hole))
         self.view = make_view(options, model.spec.modalities)
 

@@ -10,11 +10,13 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
-from eofuse.learning.pretraining.options import PretrainingOptions, PretrainOptions
+from eofuse.learning.pretraining.base import Method
+from eofuse.learning.pretraining.options import METHODS, PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.learning.pretraining.reconstruction import Reconstruction
 from eofuse.learning.pretraining.tokens import TokenReconstruction, token_encoders, token_side
@@ -22,29 +24,43 @@ from eofuse.learning.pretraining.views import make_view
 from eofuse.models.model import Model
 
 
-class Masked:
-    """Reconstructs hidden blocks, drawn for each raster by itself (but see `draw_hidden_tokens`), and hidden modalities.
+class MaskedOptions(PretrainOptions):
+    """Options of `Masked`.
 
-    Args:
-        model: whose encoders learn.
-        data: the patches.
-        options: how much is hidden.
+    Attributes:
+        mask: share of the blocks of each raster that are hidden.
+        block: side of a block in pixels; of vision transformers a block is a token.
+        hide: share of the patches of which one modality is hidden as a whole.
+    """
+
+    mask: float = Field(default=0.75, gt=0, lt=1)
+    block: int = Field(default=12, ge=1)
+    hide: float = Field(default=0.5, ge=0, le=1)
+
+
+@METHODS.register("masked")
+class Masked(Method):
+    """Reconstructs hidden blocks, drawn for each raster by itself (but see `draw_hidden_tokens`), and hidden modalities.
 
     Raises:
         UsageError: if no input is a raster, or a block covers more than half of a patch.
     """
 
+    Options = MaskedOptions
+
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
+        own = options.pretrain
+        assert isinstance(own, MaskedOptions)
         self.module: nn.Module
         self.view = make_view(options, model.spec.modalities)
         side = token_side(model)
         if side is not None:
             together = any(len(encoder.modalities) > 1 for encoder, _ in token_encoders(model))
-            self.module = TokenReconstruction(model, partial(draw_hidden_tokens, options.pretrain, side, together))
+            self.module = TokenReconstruction(model, partial(draw_hidden_tokens, own, side, together))
             return
-        self.module = Reconstruction(model, partial(draw_hidden, options.pretrain))
-        if 2 * options.pretrain.block > min(model.spec.patch_size):
-            found = f"blocks of {options.pretrain.block} pixels are more than half of a patch"
+        self.module = Reconstruction(model, partial(draw_hidden, own))
+        if 2 * own.block > min(model.spec.patch_size):
+            found = f"blocks of {own.block} pixels are more than half of a patch"
             fix = f"use {min(model.spec.patch_size) // 8 or 1}"
             raise UsageError(found, where="pretrain.block", fix=fix)
 
@@ -56,7 +72,7 @@ class Masked:
 
 
 def draw_hidden(
-    options: PretrainOptions, normalised: Mapping[str, Tensor], valid: Mapping[str, Tensor]
+    options: MaskedOptions, normalised: Mapping[str, Tensor], valid: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """What is hidden: in each raster a share of the blocks that hold data, and of some patches one modality as a whole."""
     hidden = {}
@@ -69,7 +85,7 @@ def draw_hidden(
 
 
 def draw_hidden_tokens(
-    options: PretrainOptions,
+    options: MaskedOptions,
     side: int,
     together: bool,
     normalised: Mapping[str, Tensor],

@@ -14,7 +14,7 @@ from eofuse.data.store.gaps import has_required, presence
 from eofuse.errors import DataError
 from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.preparation import describe_parts, flagged_patches
-from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.split_table import split_table
 from eofuse.learning.statistics import neutral_statistics, training_statistics
 from eofuse.models.model import ModelSpec
@@ -90,7 +90,7 @@ class Unlabelled:
 def prepare_unlabelled(store: Store, options: PretrainingOptions) -> Unlabelled:
     """Selects the patches of a pretraining: training and validation patches with every input.
 
-    Where absent modalities have tokens, cross-modal pretraining learns from training patches with two inputs, too.
+    Where absent modalities have tokens, some methods learn from training patches with two inputs, too.
 
     Raises:
         UsageError: if a modality, channel or flag is unknown.
@@ -110,7 +110,7 @@ def prepare_unlabelled(store: Store, options: PretrainingOptions) -> Unlabelled:
         "lacks an input modality": int((~flagged & ~complete)[both].sum()),
     }
     rows = {name: part[usable[part]] for name, part in parts.items()}
-    if options.pretrain.method == "cross_modal" and options.fusion.missing == "token":
+    if METHODS[options.pretrain.method].learns_from_two_inputs and options.fusion.missing == "token":
         required = ~flagged & needed
         paired = np.sum(list(there.values()), axis=0) >= FEWEST_INPUTS
         excluded["lacks an input modality"] -= int((required & paired & ~complete)[split.train].sum())

@@ -1,15 +1,37 @@
-"""`Projected`: a model whose vectors pass a projection head each, for two views of the same patches."""
+"""`Projected`: a model whose vectors pass a projection head each, for two views of the same patches; and options of projections."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
+from eofuse.learning.pretraining.options import PretrainOptions
 from eofuse.models.model import Model
 
 View = tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
 """Inputs in native dtype, and which patches have them, (B,): both by modality name."""
+
+
+class ProjectionOptions(PretrainOptions):
+    """Options of methods that compare projections.
+
+    Attributes:
+        width: length of the projections.
+    """
+
+    width: int = Field(default=128, ge=2)
+
+
+class ContrastOptions(ProjectionOptions):
+    """Options of methods that contrast projections with those of other patches.
+
+    Attributes:
+        temperature: of the contrastive loss.
+    """
+
+    temperature: float = Field(default=0.1, ge=0.01)
 
 
 class Projected(nn.Module):

@@ -6,28 +6,27 @@ from lightly.models.modules.heads import SimCLRProjectionHead
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
-from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.base import Method
+from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.projection import Projected, view_of
+from eofuse.learning.pretraining.projection import ContrastOptions, Projected, view_of
 from eofuse.learning.pretraining.views import make_one_of_two_views
 from eofuse.models.model import Model
 
 
-class SimCLR:
-    """Contrasts the projected vectors of two views of each patch with those of all other patches of the batch.
+@METHODS.register("simclr")
+class SimCLR(Method):
+    """Contrasts the projected vectors of two views of each patch with those of all other patches of the batch."""
 
-    Args:
-        model: whose encoders learn.
-        data: the patches.
-        options: temperature, and width of the projections.
-    """
+    Options = ContrastOptions
 
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
-        width = options.pretrain.width
-        heads = [SimCLRProjectionHead(size.vector, size.vector, width) for size in model.fusion.sizes]
+        own = options.pretrain
+        assert isinstance(own, ContrastOptions)
+        heads = [SimCLRProjectionHead(size.vector, size.vector, own.width) for size in model.fusion.sizes]
         self.module: nn.Module = Projected(model, heads)
         self.view = make_one_of_two_views(options, model.spec.modalities)
-        self.loss = NTXentLoss(temperature=options.pretrain.temperature)
+        self.loss = NTXentLoss(temperature=own.temperature)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrastive loss of a batch."""

@@ -1,4 +1,4 @@
-"""`VICReg`: two views of a patch are alike, and every number of the vectors tells something else (Bardes et al. 2022)."""
+"""`VICReg`: two views of a patch are alike, and every number of the vectors varies in its own way (Bardes et al. 2022)."""
 
 import torch
 from lightly.loss.vicreg_loss import covariance_loss, invariance_loss, variance_loss
@@ -6,9 +6,10 @@ from lightly.models.modules.heads import VICRegProjectionHead
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
-from eofuse.learning.pretraining.options import PretrainingOptions
+from eofuse.learning.pretraining.base import Method
+from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.projection import Projected, view_of
+from eofuse.learning.pretraining.projection import Projected, ProjectionOptions, view_of
 from eofuse.learning.pretraining.views import make_one_of_two_views
 from eofuse.models.model import Model
 
@@ -19,20 +20,20 @@ EXPANSION = 4
 """Length of the projections in units of `pretrain.width`: without negatives, they have to be longer than those of SimCLR."""
 
 
-class VICReg:
+@METHODS.register("vicreg")
+class VICReg(Method):
     """Brings the projected vectors of two views together without contrasting them with others.
 
     Three terms: the two are alike (invariance), each of their numbers varies over the batch (variance), and no two numbers
     vary together (covariance).
-
-    Args:
-        model: whose encoders learn.
-        data: the patches.
-        options: width of the projections.
     """
 
+    Options = ProjectionOptions
+
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None:
-        width = EXPANSION * options.pretrain.width
+        own = options.pretrain
+        assert isinstance(own, ProjectionOptions)
+        width = EXPANSION * own.width
         heads = [VICRegProjectionHead(size.vector, width, width) for size in model.fusion.sizes]
         self.module: nn.Module = Projected(model, heads)
         self.view = make_one_of_two_views(options, model.spec.modalities)
