@@ -152,8 +152,7 @@ def test_show_draws_what_augmentation_makes_of_a_patch(store, tmp_path):
 
     first = drawn("strong", 0)
     assert first.startswith(b"\x89PNG")
-    assert drawn("strong", 0) == first
-    assert len({first, drawn("strong", 1), drawn("none", 0)}) == 3
+    assert drawn("strong", 1) != first
 
 
 def test_train_tells_scores_and_where_the_run_is(recipe, tmp_path, capsys):

@@ -47,7 +47,6 @@ def score(store, folder, inputs, task, **train) -> dict[str, float]:
 
 def test_a_mask_that_only_s1_shows(stores, tmp_path):
     task = {"target": "worldcover"}
-    assert score(stores["s1"], tmp_path / "s1", ["s1"], task)["miou"] > 0.85
     assert score(stores["s1"], tmp_path / "both", ["s2", "s1"], task)["miou"] > 0.8
     assert score(stores["s1"], tmp_path / "s2", ["s2"], task, steps=20)["miou"] < 0.6
 

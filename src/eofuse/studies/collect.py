@@ -86,7 +86,7 @@ def collect(
     full = [(cell, run) for cell, run in runs if cell.role == "variant" and label.is_full(cell)]
     if not any(cell.variant == plan.axes.baseline for cell, _ in full):
         fix = "name another by study.baseline=NAME: finished runs are kept; or try runs again by --retry-failed"
-        raise DataError(f"the baseline has no score: {' '.join(warnings)}", where="study.baseline", fix=fix)
+        raise DataError(f"the baseline has no score: {' '.join(warnings).rstrip('.')}", where="study.baseline", fix=fix)
     labels = {cell.variant: run.options.labels for cell, run in reversed(full)}  # of the first seed and fold
     prepared = {
         name: prepare(store, options.model_copy(update={"labels": labels.get(name, options.labels)}))

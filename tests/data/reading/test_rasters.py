@@ -194,6 +194,16 @@ def test_a_changed_sidecar_is_other_content(tmp_path):
     assert through_a_table(tmp_path, nodata=7).fingerprint != before
 
 
+@pytest.mark.parametrize("dtype", ["complex_int16", "complex64"])
+def test_complex_numbers_are_refused(tmp_path, dtype):
+    """As in single-look complex images of Sentinel-1."""
+    size = {"width": SIDE, "height": SIDE, "count": 1}
+    with rasterio.open(tmp_path / "slc.tif", "w", dtype=dtype, crs="EPSG:32632", transform=PLACE, **size):
+        pass
+    with reading_environment(), pytest.raises(DataError, match=r"holds complex numbers; give amplitude or power"):
+        inspect_raster(tmp_path / "slc.tif", "a file")
+
+
 def test_a_turned_file_is_read_and_a_mirrored_one_refused_alike_everywhere(tmp_path, way):
     write(tmp_path / "a.tif", numbers(), transform=PLACE @ Affine.rotation(10))
     np.testing.assert_array_equal(way(tmp_path), numbers())

@@ -212,7 +212,13 @@ def inspect_raster(path: str | Path, where: str) -> RasterFile:
 
 
 def check_size(dataset: Any, where: str) -> None:
-    """Raises a `DataError` if a block of a file, or a file that holds next to nothing, unpacks to more than is allowed."""
+    """Refuses a file of complex numbers, and one of which a block, or the whole if it holds next to nothing, unpacks to too much.
+
+    Raises:
+        DataError: if it is one.
+    """
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise DataError("holds complex numbers", where=where, fix="give amplitude or power as real numbers")
     sizes = [np.dtype(dtype).itemsize for dtype in dataset.dtypes]
     whole = dataset.width * dataset.height * sum(sizes)
     pixels = max(rows * columns for rows, columns in dataset.block_shapes)

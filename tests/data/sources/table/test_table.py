@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from eofuse.data.card.balance import natural_target
 from eofuse.data.card.describe import describe_store
+from eofuse.data.sources.table.file import read_table_file
 from eofuse.data.sources.table.source import open_table_spec
 from eofuse.data.splits import SplitOptions, leakage, make_split
 from eofuse.data.store.pack import pack
@@ -85,7 +87,6 @@ def test_geoparquet_gives_the_place(mine):
     import struct
 
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     square = struct.pack("<BIII", 1, 3, 1, 5) + struct.pack("<10d", 8, 47, 10, 47, 10, 49, 8, 49, 8, 47)
     points = [struct.pack("<BI2d", 1, 1, 5.0 + row, 45.0) for row in range(5)]
@@ -566,6 +567,18 @@ def test_a_decimal_comma_that_the_spec_does_not_mention_is_named(mine):
     mine.table["temperature"] = ["0,5", 1, 2, 3, 4, 5]
     problem = only_problem(mine.only(weather=WEATHER).open())
     assert "row 1: column 'temperature' holds '0,5', which is no number; set `decimal: ','` in the spec" in problem
+
+
+def test_a_parquet_table_of_a_type_that_pandas_does_not_know_is_named(mine):
+    mine.table.to_parquet(mine.path / "samples.parquet")
+    table = pq.read_table(mine.path / "samples.parquet")
+    damaged = {
+        b"pandas": table.schema.metadata[b"pandas"].replace(b'"numpy_type": "float64"', b'"numpy_type": "flo`t64"')
+    }
+    assert damaged != table.schema.metadata
+    pq.write_table(table.replace_schema_metadata(damaged), mine.path / "samples.parquet")
+    with pytest.raises(DataError, match=r"samples\.parquet: not a readable table"):
+        read_table_file(mine.path / "samples.parquet")
 
 
 def test_a_named_index_of_a_parquet_table_is_a_column(mine):

@@ -66,17 +66,7 @@ def read_table_file(path: Path, texts: Collection[str] = (), decimal: str = ".")
         raise DataError("there is no such table", where=path, fix="correct `table` or `root` in the spec")
     try:
         table = _read_parquet(path) if path.suffix in PARQUET else _read_csv(path, texts, decimal)
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        MemoryError,
-        OverflowError,
-        lzma.LZMAError,
-        zlib.error,
-        pd.errors.ParserError,
-        pd.errors.ParserWarning,
-    ) as error:
+    except UNREADABLE as error:
         fix = "write it as CSV (UTF-8, with a header) or Parquet"
         raise DataError(f"not a readable table ({error})", where=path, fix=fix) from None
     if not len(table):
