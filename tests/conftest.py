@@ -1,7 +1,9 @@
 """Fixtures for all tests: the shared real data, one thread, no network."""
 
+import gc
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
@@ -92,6 +94,24 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def plugin() -> Iterator[Path]:
+    """`tests/plugin` as if it were installed, here and in processes that are started, for the tests of a module."""
+    from eofuse.registry import Registry
+
+    folder = PROJECT / "tests" / "plugin"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
+        for registry in [each for each in gc.get_objects() if type(each) is Registry]:
+            patch.setattr(registry, "_things", dict(registry))
+            patch.setattr(registry, "_homes", dict(registry._homes))
+            patch.setattr(registry, "_is_complete", False)
+        yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == "example_plugin"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The house: one direction of imports, and no torch before it is needed."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -132,3 +133,33 @@ def test_libraries_that_once_executed_what_they_loaded_are_allowed_from_their_cu
     cured = {"torch": (2, 6), "timm": (1, 0, 31), "pyarrow": (14, 0, 1), "pyyaml": (5, 4)}
     for name, version in cured.items():
         assert tuple(map(int, floors[name].split("."))) >= version
+
+
+REGISTRIES = ("eofuse.models.fusion:FUSIONS", "eofuse.models.encoders:ENCODERS", "eofuse.learning.pretraining:METHODS")
+
+
+def strings(nodes) -> set[str]:
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def listed(node: ast.AST) -> set[str]:
+    """Strings that stand together: keys of a dictionary, elements of a list, values of a `Literal`."""
+    if isinstance(node, ast.Dict):
+        return strings(node.keys)
+    return strings(node.elts) if isinstance(node, ast.List | ast.Tuple | ast.Set) else set()
+
+
+def switched_on(node: ast.AST) -> set[str]:
+    """Strings with which the name of a strategy or method is compared."""
+    is_name = isinstance(node, ast.Compare) and ast.unparse(node.left).endswith((".strategy", ".method"))
+    return strings(node.comparators) if is_name else set()
+
+
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_names_of_things_stand_in_their_registry_only(registry):
+    module, _, name = registry.partition(":")
+    names = set(getattr(importlib.import_module(module), name))
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert len(listed(node) & names) < 2, (path, listed(node))
+            assert not switched_on(node) & names, (path, switched_on(node))
