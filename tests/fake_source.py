@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from eofuse.data.problems import Problem
+from eofuse.data.sources import Samples
 from eofuse.errors import DataError
 from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WORLDCOVER, Channel, Kind, Modality
 
@@ -16,7 +16,7 @@ GREENNESS = Modality("greenness", Kind.SERIES, (Channel("ndvi"), Channel("ndwi")
 
 
 @dataclass
-class FakeSource:
+class FakeSource(Samples):
     """Random patches of every kind of modality; 5 patches a scene; the index has a column `label` of two classes.
 
     Attributes:
@@ -68,7 +68,6 @@ class FakeSource:
         for modality in self.modalities:
             lacking = list(self.absent.get(modality.name, ()))
             self.index[f"has_{modality.name}"] = ~np.isin(np.arange(count), lacking)
-        self.problems: list[Problem] = []
         self.plant()
 
     def plant(self) -> None:

@@ -8,6 +8,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `init`           folder or table → a first spec of it
 `pack`           folder or table → packed store
 `cut`            scenes → packed store of patches
+`write_store`    samples of any origin, one by one → packed store
 `open_store`     opens a packed store: `store[0]` is a patch, `store.dataset()` a PyTorch dataset
 `merge`          several stores → one
 `append`         adds the patches of other stores to a store
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from eofuse.data.store.cut import cut as cut
     from eofuse.data.store.pack import pack as pack
     from eofuse.data.store.subset import subset as subset
+    from eofuse.data.store.write import write_store as write_store
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.evaluate import evaluate as evaluate
@@ -80,6 +82,7 @@ _ROOMS = {
     "suggest": "eofuse.suggestions",
     "subset": "eofuse.data.store.subset",
     "train": "eofuse.recipe",
+    "write_store": "eofuse.data.store.write",
 }
 
 __all__ = ["__version__", *_ROOMS]

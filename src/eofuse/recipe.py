@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, rehea
 from eofuse.learning.run import start_run, test_run, train_run
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writing
+from eofuse.progress import Progress
 from eofuse.studies.plan import plan_study
 from eofuse.studies.runner import run_study
 from eofuse.trained import Study, TrainedRun, open_run
 
 AnyPath = str | os.PathLike[str]
-Progress = Callable[[int, int, str], None]
 
 
 def load_recipe(

@@ -5,7 +5,6 @@ none, of any other those that have none. Its validation and test patches are nev
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from eofuse.learning.facts import DATA_FILE, read_facts
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, flagged_patches, prepare
 from eofuse.learning.run import Run, open_last
+from eofuse.progress import Progress
 from eofuse.reports.figures.suggestions import contact_sheet
 
 TABLE_FILE = "suggestions.csv"
@@ -63,7 +63,7 @@ def suggest(
     output: AnyPath = "suggestions",
     seed: int = 0,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Suggestions:
     """Ranks the patches of a store for annotation, and writes the table and a contact sheet.
 

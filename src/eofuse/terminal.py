@@ -6,32 +6,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from eofuse.data.card.describe import Description
 from eofuse.data.scenes import Scenes
+from eofuse.data.sources import Provenance
 from eofuse.data.splits import Leakage
 from eofuse.data.store import Store
+from eofuse.progress import Progress
 from eofuse.reports import wording
 from eofuse.reports.wording import MISSING
 from eofuse.words import counted, printable
-
-
-class Report(Protocol):
-    """Tells a progress bar how far the work is."""
-
-    def __call__(self, done: int, total: int, words: str = "") -> None:
-        """Shows `done` of `total`, and a few words."""
-        ...
-
 
 SILENT_SECONDS = 30
 """Time between lines of progress where there is no terminal."""
@@ -78,7 +72,7 @@ def without_progress() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(what: str, unit: str) -> Iterator[Report]:
+def progress_bar(what: str, unit: str) -> Iterator[Progress]:
     """A progress bar on the error stream, with the time that remains; where there is no terminal, a line every half minute."""
     count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     words_column = TextColumn("{task.fields[words]}", style="dim", markup=False)
@@ -91,7 +85,9 @@ def progress_bar(what: str, unit: str) -> Iterator[Report]:
         words_column,
     )
     target = PlainConsole(stderr=True)
-    with Progress(*columns, console=target, disable=_is_quiet.get() or not target.is_terminal, transient=True) as bar:
+    with ProgressBar(
+        *columns, console=target, disable=_is_quiet.get() or not target.is_terminal, transient=True
+    ) as bar:
         task = bar.add_task(what, total=None, words="")
         shown = time.monotonic()
 
@@ -136,15 +132,11 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
 
 def provenance_lines(store: Store) -> Iterator[str]:
     """What was done to the data of a table or of scenes when they were packed."""
-    for origin, member in (("table", "row"), ("cut", "scene")):
-        facts = store.provenance.get(origin, {})
-        for name, where in facts.get("warped", {}).items():
-            count = where if isinstance(where, int) else len(where)
-            methods = facts.get("resampling", {}).get(name, {})
-            how = f" ({', '.join(methods)})" if methods else ""
-            yield f"{name}: brought to the reference's grid in {counted(count, member)}{how}"
-    if "table" in store.provenance and "itself" not in store.provenance["table"]["scenes"]:  # as older versions said
-        yield f"scenes are {store.provenance['table']['scenes']}"
+    provenance = Provenance.of(store.provenance)
+    yield from provenance.warped
+    scenes = provenance.facts.get("scenes", "")
+    if isinstance(scenes, str) and scenes and "itself" not in scenes:  # as older versions said
+        yield f"scenes are {scenes}"
 
 
 def transfer_table(summary: pd.DataFrame) -> Table:

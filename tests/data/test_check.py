@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from eofuse.data.check import check_source
+from eofuse.data.check import check_samples
 from eofuse.data.problems import Problem, errors_first, problem_lines
 from eofuse.data.sources.ben_ge.source import open_ben_ge
 from eofuse.errors import DataError
@@ -12,7 +12,7 @@ from fake_ben_ge import edit_table, write_ben_ge
 
 
 def check(folder, **options):
-    return check_source(open_ben_ge(folder), **options)
+    return check_samples(open_ben_ge(folder), **options)
 
 
 def change(path, function, **profile):

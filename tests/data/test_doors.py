@@ -50,7 +50,6 @@ ANSWERS = {
     "check": {
         "index.csv": INIT,
         "chips": INIT,
-        "scenes.yaml": CUT,
         "recipe.yaml": TRAIN,
         "a.nc": GEOTIFF,
         "a.zip": UNPACK,

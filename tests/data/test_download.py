@@ -403,12 +403,12 @@ def test_a_folder_that_cannot_be_made_is_a_data_error(site: Site, tmp_path: Path
 
 
 def test_progress_counts_up_to_the_size(site: Site, tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[int, int, str]] = []
     leave_part(site, tmp_path, 1000)
     fetch(site, tmp_path, progress=lambda *news: seen.append(news))
     size = len(site.files["ben-ge-800.tar.gz"])
-    assert {(key, total) for key, _, total in seen} == {("ben-ge-800.tar.gz", size)}
-    counts = [count for _, count, _ in seen]
+    assert {(key, total) for _, total, key in seen} == {("ben-ge-800.tar.gz", size)}
+    counts = [count for count, _, _ in seen]
     assert counts == sorted(counts)
     assert counts[0] > 1000
     assert counts[-1] == size

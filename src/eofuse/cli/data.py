@@ -23,7 +23,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
             arguments.patches,
             arguments.seed,
             arguments.workers,
-            lambda done, total: progress(done, total),
+            progress,
             arguments.scenes,
         )
     show(f"{folder}: {arguments.patches} simulated patches (for first use and teaching, never for claims)")
@@ -37,9 +37,7 @@ def run_download(arguments: argparse.Namespace) -> int:
 
     before = is_downloaded(arguments.name, arguments.to)
     with progress_bar("downloading", "bytes") as progress:
-        folder = download(
-            arguments.name, arguments.to, arguments.base_url, lambda name, done, total: progress(done, total, name)
-        )
+        folder = download(arguments.name, arguments.to, arguments.base_url, progress)
     if before:
         show(f"{folder}: is there already")
         return 0
@@ -88,6 +86,7 @@ def run_init(arguments: argparse.Namespace) -> int:
 
 def run_pack(arguments: argparse.Namespace) -> int:
     """Does `eofuse pack`."""
+    from eofuse.data.sources import Provenance
     from eofuse.data.store.pack import pack
     from eofuse.terminal import progress_bar
 
@@ -103,7 +102,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
             overrides=arguments.overrides,
             progress=progress,
         )
-    for warning in store.provenance.get("table", {}).get("warnings", ()):
+    for warning in Provenance.of(store.provenance).warnings:
         show(warning)
     aside = store.provenance["set_aside"]
     _tell(arguments.store, store)

@@ -7,9 +7,9 @@ from typing import Any
 
 from eofuse.config import read_yaml
 from eofuse.data.reading.rasters import FORMATS, SUFFIXES
+from eofuse.data.sources.base import SOURCES, SPEC_SUFFIXES, Source, SpecSource
 from eofuse.errors import DataError, UsageError
 
-SPEC_SUFFIXES = (".yaml", ".yml")
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".tsv", ".parquet", ".geoparquet", ".pq")
 
 OWN_FILES = ("store.json", "study.yaml", "recipe.yaml")
@@ -79,8 +79,41 @@ def wrong_door(path: Path, wanted: str, otherwise: str) -> DataError:
     return DataError(f"is {found[0]}, not {wanted}", where=path, fix=found[1])
 
 
-def require_spec(values: Mapping[str, Any], wanted: str, path: Path) -> None:
-    """Raises a `UsageError` if the values of a YAML file are clearly of another kind (`"table"`, `"scenes"`, `"recipe"`)."""
+def find_source(path: Path, command: str, wanted: str, otherwise: str) -> Source:
+    """The source that reads what lies at a path.
+
+    Args:
+        path: what was named.
+        command: `pack`, `cut` or `check`.
+        wanted: what it takes, such as "the spec of scenes".
+        otherwise: what to do if it is not known what lies there.
+
+    Raises:
+        UsageError: if it is a recipe or a spec that can't be read, another command takes it, or several sources read it.
+        DataError: if no source reads it (see `wrong_door`).
+    """
+    sources = {name: source() for name, source in SOURCES.items()}
+    found = {name: source for name, source in sources.items() if source.accepts(path)}
+    if len(found) > 1:
+        raise UsageError(
+            f"is read by several sources: {', '.join(found)}", where=path, fix="uninstall the package of one"
+        )
+    form = "spec" if path.suffix in SPEC_SUFFIXES else "file" if path.is_file() else "folder"
+    if form == "spec" and not found:
+        require_kind(path, read_yaml(path), None)
+    for source in found.values():
+        if command not in (source.command, "check"):
+            raise UsageError(f"is {source.title}", where=path, fix=source.advice(path))
+        return source
+    takes = command if command == "cut" else "pack"
+    for source in sources.values():
+        if source.is_fallback and (source.form, source.command) == (form, takes):
+            return source
+    raise wrong_door(path, wanted, otherwise)
+
+
+def require_kind(path: Path, values: Mapping[str, Any], wanted: str | None) -> None:
+    """Raises a `UsageError` if a YAML file is clearly of another kind than the one wanted: `"recipe"`, or the name of a source."""
     kind = kind_of_yaml(values)
     if kind is not None and kind != wanted:
         what, fix = _of_kind(kind, path)
@@ -88,7 +121,7 @@ def require_spec(values: Mapping[str, Any], wanted: str, path: Path) -> None:
 
 
 def read_kind(path: Path, kind: str, wanted: str, otherwise: str) -> dict[str, Any]:
-    """The values of a YAML file of a kind (see `require_spec`).
+    """The values of a YAML file of a kind (see `require_kind`).
 
     Raises:
         UsageError: if it can't be read or is clearly of another kind.
@@ -97,32 +130,23 @@ def read_kind(path: Path, kind: str, wanted: str, otherwise: str) -> dict[str, A
     if path.exists() and path.suffix not in SPEC_SUFFIXES:
         raise wrong_door(path, wanted, otherwise)
     values = read_yaml(path)
-    require_spec(values, kind, path)
+    require_kind(path, values, kind)
     return values
 
 
 def kind_of_yaml(values: Mapping[str, Any]) -> str | None:
-    """Whether a YAML file is the spec of a table or of scenes, or a recipe; None if that is not clear."""
+    """`"recipe"`, or the name of the source of which a YAML file is a spec; None if that is not clear."""
     if values.keys() & {"task", "inputs", "train", "study", "fusion", "pretrain"}:
         return "recipe"
-    if "table" in values:
-        return "table"
-    modalities = values.get("modalities")
-    layers = list(modalities.values()) if isinstance(modalities, Mapping) else []
-    return (
-        "scenes" if any(isinstance(each, Mapping) and "{scene}" in str(each.get("files")) for each in layers) else None
-    )
+    specs = ((name, source()) for name, source in SOURCES.items())
+    return next((name for name, source in specs if isinstance(source, SpecSource) and source.describes(values)), None)
 
 
 def _of_kind(kind: str, path: Path) -> tuple[str, str]:
-    return {
-        "recipe": ("a recipe", f"`eofuse train {path}`, or `eofuse study {path}` if it compares variants"),
-        "table": ("the spec of a table", f"`eofuse pack {path} STORE`; `eofuse check {path}` lists its problems"),
-        "scenes": (
-            "a spec of scenes",
-            f"`eofuse cut {path} STORE`, which looks at every patch and names what is wrong",
-        ),
-    }[kind]
+    if kind == "recipe":
+        return "a recipe", f"`eofuse train {path}`, or `eofuse study {path}` if it compares variants"
+    source = SOURCES[kind]()
+    return source.title, source.advice(path)
 
 
 def _yaml(path: Path) -> tuple[str, str] | None:
@@ -136,7 +160,7 @@ def _yaml(path: Path) -> tuple[str, str] | None:
 def _folder(path: Path) -> tuple[str, str] | None:
     is_store, is_study, is_run = ((path / name).is_file() for name in OWN_FILES)
     if is_store:
-        return "a store", f"`eofuse describe {path}`; to train on it, `eofuse train RECIPE.yaml --store {path}`"
+        return _of_kind("store", path)
     if is_study:
         fix = (
             f"`eofuse report {path}` writes its report again, `eofuse predict {path} STORE` predicts; its runs are in "

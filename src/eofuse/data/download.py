@@ -37,6 +37,7 @@ from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import LONGEST_NAME, parse_json, write_text
 from eofuse.limits import ARCHIVE, JSON
 from eofuse.locks import writing
+from eofuse.progress import Progress
 from eofuse.words import is_control
 
 RECORDS = {"ben-ge-800": 12941231, "ben-ge-8k": 8121208}
@@ -48,7 +49,6 @@ MOST_PACKED = 100
 HEAD = 512
 """Bytes that every file of an archive counts besides its content."""
 
-Progress = Callable[[str, int, int], None]
 """Called with a file's name, the bytes that are there and the bytes in all."""
 
 _MARKER = "download.json"  # in a finished folder: which files it came from
@@ -282,7 +282,7 @@ def _receive(response: http.client.HTTPResponse, file: _File, part: Path, have: 
                     "the server sent more bytes than the file has", where=file.url, fix="run the same again"
                 )
             if progress:
-                progress(file.key, have, file.size)
+                progress(have, file.size, file.key)
     return have
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from eofuse.modalities import Kind, Modality
 from eofuse.models.artifact import WEIGHTS, load_model
 from eofuse.models.heads import HeadSpec
 from eofuse.models.model import Model
+from eofuse.progress import Progress
 from eofuse.tasks import TASKS
 from eofuse.tasks.base import Array
 
@@ -41,7 +42,7 @@ def predict_store(
     threshold: float = 0.5,
     device: str = "auto",
     source: str = "",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Predictions for every patch of a store.
 

@@ -25,6 +25,7 @@ from eofuse.learning.loop import open_fabric
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import check_same_data, open_run
 from eofuse.models.model import Model
+from eofuse.progress import Progress
 from eofuse.tasks.base import Array
 
 MOST_PICKS = 2000
@@ -80,7 +81,7 @@ def rank(
     labelled: tuple[Loader, Rows],
     *,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Ranked:
     """Chooses patches to be annotated.
 

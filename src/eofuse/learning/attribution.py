@@ -12,7 +12,7 @@ The first two ask the model without modalities, and are worth as much as it has 
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from eofuse.files import replacing, write_text
 from eofuse.learning.evaluate import metric_unit, unknown_scenes
 from eofuse.learning.without import NEVER_SAW_GAPS, Tested, never_lacked, open_tested, predict_from
 from eofuse.modalities import Kind
+from eofuse.progress import Progress
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
 from eofuse.tasks.gathering import Predict
@@ -47,8 +48,6 @@ GUESSING = ("macro_f1", "miou")
 
 MOST_ROWS = 20_000
 """Training patches on which it is measured whether scalars tell scenes."""
-
-Progress = Callable[[int, int, str], None]
 
 Scores = dict[tuple[str, str], LeftOut]
 """By target and metric."""

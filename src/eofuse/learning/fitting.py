@@ -8,7 +8,7 @@ from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.lineage import History
-from eofuse.learning.loop import Progress, RowsOfStep, fit, open_fabric
+from eofuse.learning.loop import RowsOfStep, fit, open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, model_spec, with_training
 from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
@@ -16,6 +16,7 @@ from eofuse.learning.transfer import history_of, start_once
 from eofuse.models.artifact import save_model
 from eofuse.models.lora import merged
 from eofuse.models.model import Model, build_model
+from eofuse.progress import Progress
 from eofuse.tasks.objective import Supervised
 from eofuse.tasks.weighting import WEIGHTINGS
 

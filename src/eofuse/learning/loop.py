@@ -24,6 +24,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
+from eofuse.progress import Progress
 from eofuse.tasks.objective import Objective
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -33,7 +34,6 @@ WITHOUT_EFFECT = {"checkpoint_minutes"}
 
 RowsOfStep = Callable[[int], Rows]
 Evaluate = Callable[[], dict[str, float]]
-Progress = Callable[[int, int, str], None]
 
 
 class TrainOptions(Options):

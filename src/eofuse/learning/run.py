@@ -46,7 +46,7 @@ from eofuse.learning.facts import (
     write_facts,
 )
 from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
-from eofuse.learning.loop import WITHOUT_EFFECT, Progress, fit, open_fabric
+from eofuse.learning.loop import WITHOUT_EFFECT, fit, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
@@ -62,6 +62,7 @@ from eofuse.learning.validation import Validation, calibration
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.lora import merged
 from eofuse.models.model import Model, count_parameters
+from eofuse.progress import Progress
 from eofuse.tasks.gathering import gather, predict_with
 
 RECIPE_FILE = "recipe.yaml"

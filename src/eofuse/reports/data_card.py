@@ -1,6 +1,6 @@
 """The data card of a store: one HTML file that shows what is in it and says what to fix first."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from eofuse.data.scenes import scenes_of
 from eofuse.data.splits import PARTS, Protocol
 from eofuse.data.store import Store
 from eofuse.files import write_text
+from eofuse.progress import Progress
 from eofuse.reports import wording
 from eofuse.reports.figures.by_part import by_part_figure
 from eofuse.reports.figures.histograms import MOST_PANELS, histograms_figure
@@ -28,8 +29,6 @@ from eofuse.words import counted
 MOST_PAIRS = 12
 MOST_CLASSES = 45
 WEIGHT_WORDS = {"fix": "fix", "look": "look at", "know": "good to know"}
-
-Progress = Callable[[int, int], None]
 
 
 def data_card(

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from eofuse.errors import UsageError
 from eofuse.locks import writes
 from eofuse.modalities import WEATHER, WORLDCOVER
 from eofuse.processes import in_processes, usable_cores
+from eofuse.progress import Progress
 from eofuse.simulation import figures as f
 from eofuse.simulation.geotiff import write_geotiff
 from eofuse.simulation.labels import land_labels
@@ -54,7 +55,7 @@ def simulate(
     patches: int = 800,
     seed: int = 0,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     scenes: int | None = None,
 ) -> Path:
     """Writes a simulated ben-ge; see `eofuse.simulation` for what it is and what it is not for.

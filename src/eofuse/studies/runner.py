@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writes
 from eofuse.modalities import Kind
+from eofuse.progress import Progress
 from eofuse.records import read_record
 from eofuse.studies.absence import is_answered, is_asked, job
 from eofuse.studies.collect import collect
@@ -49,8 +50,6 @@ from eofuse.studies.results import STUDY_FILE, StudyResults, read_results
 COST_FILE = "cost.json"
 
 NO_RATE = "training diverged at every learning rate"
-
-Progress = Callable[[int, int, str], None]
 
 
 @writes("folder")

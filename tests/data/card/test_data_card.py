@@ -10,6 +10,7 @@ from eofuse.data.card.card import look_at
 from eofuse.data.card.duplicates import find_duplicates
 from eofuse.data.card.findings import findings
 from eofuse.data.card.scan import scan_store
+from eofuse.data.sources import Provenance
 from eofuse.data.splits import SplitOptions, make_split
 from eofuse.data.store import Store
 from eofuse.data.store.gaps import empty_bands
@@ -214,7 +215,7 @@ def test_a_large_store_is_sampled_and_says_so(sound, monkeypatch):
 def test_the_target_is_the_label_that_the_source_declares(tmp_path):
     source = FakeSource(patches=20)
     assert natural_target(packed(tmp_path, source)).name == "climate_zone"
-    source.provenance = {"labels": {"label": "class"}}
+    source.provenance = Provenance(labels={"label": "class"})
     assert natural_target(pack_source(source, tmp_path / "t.store", workers=1, overwrite=True)).name == "label"
 
 

@@ -239,7 +239,7 @@ def test_overviews_are_never_read(tmp_path, method, expected):
     assert tables.max() <= 16
     if expected is not None:
         assert (tables == expected).all()
-        assert source.provenance["table"]["resampling"] == {"fine": {"average": 1}}
+        assert source.provenance.facts["resampling"] == {"fine": {"average": 1}}
         assert store.provenance["cut"]["resampling"] == {"fine": {"average": 1}}
 
 

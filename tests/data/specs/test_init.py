@@ -53,7 +53,7 @@ def test_the_spec_of_fuel_moisture_can_be_packed_as_it_is(shared, tmp_path):
         "terrain": "vector",
     }
     assert source.index["scene"].nunique() == 150
-    assert source.provenance["labels"] == {"target": "number"}
+    assert source.provenance.labels == {"target": "number"}
     assert any("start_month" in line for line in done.unknown)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from eofuse.data.card.describe import describe_store
-from eofuse.data.check import check_path, check_source
+from eofuse.data.check import check_path, check_samples
 from eofuse.data.loading import Loader
 from eofuse.data.store import Store
 from eofuse.data.store.gaps import empty_bands, empty_channels, has_required, lacking, presence, requirement
@@ -105,7 +105,7 @@ def test_they_stay_known_in_a_part_of_a_store(store, tmp_path):
 
 
 def test_the_check_of_a_source_names_patch_and_bands(source):
-    said = {(p.patch_id, p.where) for p in check_source(source) if "no value" in p.what}
+    said = {(p.patch_id, p.where) for p in check_samples(source) if "no value" in p.what}
     assert said == {
         ("patch_1", "s2, band B01, B09"),
         ("patch_2", "s1, band VH"),

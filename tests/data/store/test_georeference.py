@@ -80,7 +80,7 @@ def test_chips_that_are_cut_or_filled_up_lie_where_their_pixels_lie(chips, tmp_p
 
 def test_turned_pixels_are_read_as_they_lie(chips):
     source = chips.open()
-    assert source.provenance["table"]["warped"] == {}
+    assert source.provenance.facts["warped"] == {}
     np.testing.assert_array_equal(source.read(4)["optical"].ravel(), np.arange(192) + 1)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from eofuse.data.card.describe import describe_store
 from eofuse.data.card.statistics import channel_moments, channel_quantiles
-from eofuse.data.check import check_source
+from eofuse.data.check import check_samples
 from eofuse.data.loading import Loader
 from eofuse.data.store import Window, open_store, partial
 from eofuse.data.store import pack as packing
@@ -158,7 +158,7 @@ def test_a_patch_whose_time_runs_backwards_stops_the_packing_or_is_set_aside(tmp
 
 
 def test_the_check_tells_of_every_patch_whose_time_runs_backwards():
-    found = check_source(BackwardsSource(patches=10, modalities=(SENTINEL1, GREENNESS)))
+    found = check_samples(BackwardsSource(patches=10, modalities=(SENTINEL1, GREENNESS)))
     assert [(problem.patch_id, problem.severity) for problem in found] == [("patch_3", "error")]
 
 

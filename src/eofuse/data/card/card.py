@@ -1,6 +1,5 @@
 """What a data card tells of a store, as values; `eofuse.reports.data_card` draws it, `eofuse.data.card.findings` judges it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +15,9 @@ from eofuse.data.splits.comparison import protocol_leakage
 from eofuse.data.store import Store
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError
+from eofuse.progress import Progress
 
 MOST_PATCHES = 10_000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

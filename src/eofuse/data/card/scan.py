@@ -1,6 +1,5 @@
 """One pass over the patches of a store that gathers what its data card needs: digests, small pictures, values, dead bands."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -12,6 +11,7 @@ from eofuse.data.store import Store
 from eofuse.data.store.gaps import empty_channels, may_have_empty_bands
 from eofuse.data.store.series import known_values
 from eofuse.modalities import Kind, Modality
+from eofuse.progress import Progress
 
 BATCH = 16
 VALUES = 64
@@ -19,7 +19,6 @@ CELLS = 8
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Patches of packed stores as a source, so that they can be packed into another store."""
+"""Patches of packed stores as samples, so that they can be checked and packed into another store."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as sha256_of
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.data.problems import Problem
-from eofuse.data.store import Store
+from eofuse.data.sources.base import NO_PIXELS, SOURCES, Arrays, OpenOptions, Provenance, Samples, Source
+from eofuse.data.store import STORE_FILE, Store, open_store, open_to_check
+from eofuse.data.store.gaps import FIX_EMPTY, empty_bands
+from eofuse.data.store.georeference import has_grid, misplaced, unplaced
 from eofuse.data.store.verify import require_undamaged
 from eofuse.errors import DataError
 from eofuse.modalities import Kind, Modality
@@ -25,8 +29,8 @@ class Part:
     rows: npt.NDArray[np.int64]
 
 
-class StoredPatches:
-    """Patches of one or several stores, a part after another (a `Source`).
+class StoredPatches(Samples):
+    """Patches of one or several stores, a part after another.
 
     The values are those of the stores, bit for bit. A modality or column that a store lacks is absent or unknown for its patches;
     modalities that no patch has are left out.
@@ -45,8 +49,7 @@ class StoredPatches:
         self, parts: Sequence[Part], names: Sequence[str] | None, name: str, provenance: Mapping[str, Any]
     ) -> None:
         self.name = name
-        self.provenance = dict(provenance)
-        self.problems: list[Problem] = []
+        self.provenance = Provenance(facts=provenance)
         self.simulated = any(part.store.simulated for part in parts)
         found: dict[str, Modality] = {}
         for part in parts:
@@ -57,7 +60,7 @@ class StoredPatches:
         self.modalities = tuple(found.values())
         sizes = [p.store.patch_size for p in parts if any(m.kind is Kind.RASTER for m in p.store.modalities.values())]
         has_rasters = any(modality.kind is Kind.RASTER for modality in self.modalities)
-        self.patch_size: tuple[int, int] = sizes[0] if has_rasters else (0, 0)
+        self.patch_size = sizes[0] if has_rasters else NO_PIXELS
         self.index = _join([_columns(part, found) for part in parts], found)
         self._stores = [part.store for part in parts]
         self._store = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
@@ -70,15 +73,44 @@ class StoredPatches:
         digest = sha256_of(json.dumps([store.fingerprint for store in self._stores]).encode())
         for numbers in (self._store, self._row):
             digest.update(numbers.astype("<i8").tobytes())
-        digest.update(json.dumps([self.provenance, [m.to_dict() for m in self.modalities]], sort_keys=True).encode())
+        digest.update(
+            json.dumps([self.provenance.to_dict(), [m.to_dict() for m in self.modalities]], sort_keys=True).encode()
+        )
         return digest.hexdigest()
 
-    def read(self, row: int) -> dict[str, np.ndarray]:
+    def read(self, row: int) -> Arrays:
         """The rasters and series of a patch, as they are stored."""
         store, at = self._stores[self._store[row]], [int(self._row[row])]
         values = {name: store.read(name, at)[0] for name in self._arrays if self._present[name][row]}
         require_undamaged(store, at[0], values)
         return values
+
+
+@SOURCES.register("store")
+class StoreFolder(Source):
+    """The folder of a store."""
+
+    title = "a store"
+    form = "folder"
+    command = "subset"
+
+    def accepts(self, path: Path) -> bool:
+        """Whether it holds the description of a store."""
+        return (path / STORE_FILE).is_file()
+
+    def open(self, path: Path, options: OpenOptions) -> StoredPatches:
+        """All patches of the store."""
+        store = open_store(path)
+        return StoredPatches([Part(store, np.arange(len(store)))], options.modalities, store.name, store.provenance)
+
+    def check(self, path: Path, options: OpenOptions) -> list[Problem]:
+        """What is damaged; of a whole store, what looks odd."""
+        store = open_to_check(path)
+        return store.verify(options.progress) or [*_empty_bands(store), *_places(store)]
+
+    def advice(self, path: Path) -> str:
+        """What to do with a store."""
+        return f"`eofuse describe {path}`; to train on it, `eofuse train RECIPE.yaml --store {path}`"
 
 
 def belongs_to(column: str, modalities: Mapping[str, Any]) -> str | None:
@@ -116,6 +148,8 @@ def _column(
         found = f"the column '{name}' holds {' in one store and '.join(sorted(sorts))} in another"
         raise DataError(found, fix="rename or convert the column before packing")
     if not known:
+        if all(piece is not None and piece.dtype.kind == "f" for piece in pieces):
+            return pd.concat(pieces, ignore_index=True)
         return pd.concat([pd.Series([None] * size, dtype=object) for size in sizes], ignore_index=True)
     dtype = pd.concat(known).dtype
     unknown = _unknown(name, modalities)
@@ -149,3 +183,24 @@ def _sort(piece: pd.Series) -> str:
         return "times"
     first = next((value for value in piece if np.ndim(value) or not pd.isna(value)), "")
     return "lists" if np.ndim(first) else "text" if isinstance(first, str) else type(first).__name__
+
+
+def _empty_bands(store: Store) -> Iterator[Problem]:
+    """One warning for each modality of a store with bands that hold no value in some patches."""
+    for name, modality in store.modalities.items():
+        counts = empty_bands(store, name).sum(axis=0).tolist()
+        bands = [f"{band} in {count}" for band, count in zip(modality.channel_names, counts, strict=True) if count]
+        if bands:
+            what = f"bands without any value: {', '.join(bands)} of {int(store.present(name).sum())} patches"
+            yield Problem("warning", what, name, fix=FIX_EMPTY)
+
+
+def _places(store: Store) -> Iterator[Problem]:
+    """Warnings of patches that lie nowhere, or elsewhere than they say."""
+    yield from misplaced(store.index, store.name)
+    count = int((~has_grid(store.index)).sum())
+    if count and any(modality.kind is Kind.RASTER for modality in store.modalities.values()):
+        fix = "georeference the rasters; a store of an older version did not keep the size of pixels: pack it again"
+        yield Problem(
+            "warning", f"{unplaced(count, len(store))}: maps of them have no georeference", store.name, fix=fix
+        )

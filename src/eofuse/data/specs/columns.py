@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from eofuse.data.sources.scenes.spec import RESERVED_NAMES
 from eofuse.data.sources.table.file import GEOMETRY_PLACE
 from eofuse.data.sources.table.spec import SPLIT_WORDS
+from eofuse.data.store.index import RESERVED_NAMES
 
 NAMES = {
     "id": ("id", "patch_id", "sample_id", "image_id", "chip_id", "tile_id", "uid", "name", "sample", "patch", "key"),

@@ -2,7 +2,6 @@
 
 from eofuse.data.splits.protocols import (
     BLOCK_KM,
-    PARTS,
     Leakage,
     Protocol,
     Split,
@@ -12,6 +11,7 @@ from eofuse.data.splits.protocols import (
     make_split,
     spatial_blocks,
 )
+from eofuse.data.store.index import PARTS
 
 __all__ = [
     "BLOCK_KM",

@@ -26,6 +26,7 @@ from pydantic import Field, model_validator
 from eofuse.config import Options
 from eofuse.data.scenes import units
 from eofuse.data.splits.footprints import PATCH_KM, Footprints, components, footprints
+from eofuse.data.store.index import PARTS
 from eofuse.errors import DataError, UsageError
 
 Protocol = Literal["scene", "blocks", "random", "published", "tutorial"]
@@ -35,7 +36,6 @@ TOUCHING = 0.1
 STRETCH = 1.001
 """Map projections stretch distances by up to this factor; a buffer is that much wider, so that it holds in any of them."""
 KM_PER_DEGREE = 111.2
-PARTS = ("train", "validation", "test")
 
 Rows = npt.NDArray[np.int64]
 

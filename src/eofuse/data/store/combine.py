@@ -5,7 +5,7 @@ or the new one. An interrupted run goes on where it stopped.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from itertools import combinations
@@ -23,11 +23,11 @@ from eofuse.data.store.partial import clear_up
 from eofuse.errors import DataError, UsageError
 from eofuse.locks import reading, writes
 from eofuse.modalities import Kind, Modality
+from eofuse.progress import Progress
 
 FOR_PEOPLE = ("title", "valid_range")
 """Fields of a modality that may differ between stores: they change no value."""
 
-Progress = Callable[[int, int], None]
 PathLike = str | os.PathLike[str]
 
 

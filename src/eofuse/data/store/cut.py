@@ -1,23 +1,21 @@
 """Cuts scenes (optical, radar, elevation, class maps, polygons) into the patches of a store; see `eofuse.data.sources.scenes.spec`."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eofuse.config import apply_overrides, parse_options
-from eofuse.data.doors import read_kind
 from eofuse.data.problems import Problem
 from eofuse.data.reading.rasters import close_files
-from eofuse.data.sources.scenes.source import open_scenes
+from eofuse.data.sources.scenes.source import SIZE, open_scenes, read_spec
 from eofuse.data.sources.scenes.spec import SceneSpec
 from eofuse.data.store import Store
 from eofuse.data.store.pack import pack_source
 from eofuse.locks import writes
 from eofuse.processes import usable_cores
-
-Progress = Callable[[int, int, str], None]
+from eofuse.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def cut(
     spec: str | os.PathLike[str] | Mapping[str, Any],
     store: str | os.PathLike[str],
     *,
-    size: int = 120,
+    size: int = SIZE,
     overlap: int = 0,
     overrides: Sequence[str] = (),
     overwrite: bool = False,
@@ -65,20 +63,16 @@ def cut(
         overrides: `key.path=value` words, such as `root=../scenes`.
         overwrite: replace a store of other content.
         workers: processes that read, one a core by default; the store does not depend on it.
-        progress: called with (patches done, patches in all, what is done with them).
+        progress: receives how many patches are done, and what is done with them.
 
     Raises:
         UsageError: if the spec is wrong, or `store` exists and holds something else.
         DataError: if a file is missing or not what it should be, or the disk is full.
     """
-    values = (
-        spec
-        if isinstance(spec, Mapping)
-        else read_kind(Path(spec), "scenes", "the spec of scenes", "write one: see docs/data.md, Scenes")
-    )
-    where = None if isinstance(spec, Mapping) else os.fspath(spec)
-    options = parse_options(SceneSpec, apply_overrides(values, overrides), where)
-    folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
+    if isinstance(spec, Mapping):
+        options, folder = parse_options(SceneSpec, apply_overrides(spec, overrides), None), Path()
+    else:
+        options, folder = read_spec(Path(spec), overrides), Path(spec).parent
     processes = workers or usable_cores()
     try:
         source = open_scenes(options, folder, size, overlap, processes, _phase(progress, "looked at"))
@@ -86,14 +80,14 @@ def cut(
         done = pack_source(source, Path(store).resolve(), overwrite=overwrite, workers=processes, progress=packing)
     finally:
         close_files()
-    facts = source.provenance["cut"]
+    facts = source.provenance.facts
     left_out = facts["left_out"]
     counts = left_out["beyond_edge"], left_out["no_data"]
     return Cut(done, *counts, facts["warped"], facts["resampling"], tuple(source.problems))
 
 
-def _phase(progress: Progress | None, words: str) -> Callable[[int, int], None] | None:
+def _phase(progress: Progress | None, words: str) -> Progress | None:
     if progress is None:
         return None
     report = progress
-    return lambda done, total: report(done, total, words)
+    return lambda done, total, _="": report(done, total, words)

@@ -19,6 +19,8 @@ EmptyBands = Literal["keep", "absent"]
 NEVER_ZERO = ("reflectance", "dB")
 """Units in which a band that is 0 throughout holds no value: no surface is black in every pixel, nor backscatter 1."""
 
+FIX_EMPTY = "leave the bands out of the inputs, or let them count as gaps (data.empty_bands: absent)"
+
 FIRST = 64
 """Values of a channel that are looked at first, since most channels show there that they are not empty."""
 

@@ -21,6 +21,7 @@ from numpy.lib import format as npy_format
 from eofuse.data.problems import Problem
 from eofuse.files import sha256
 from eofuse.processes import usable_cores
+from eofuse.progress import Progress
 
 HEADER_BYTES = 128
 """Bytes of the head of every array that is written."""
@@ -38,7 +39,6 @@ FIX = "pack it again with --overwrite, or restore the file from a copy"
 Digests = npt.NDArray[np.uint8]
 """(patches, modalities, `DIGEST_BYTES`), or without the axis of modalities."""
 
-Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -8,29 +8,24 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 
-import numpy as np
-
-from eofuse.data.doors import SPEC_SUFFIXES, wrong_door
-from eofuse.data.sources import Source
-from eofuse.data.sources.ben_ge.source import open_ben_ge
-from eofuse.data.sources.table.source import open_table_spec
+from eofuse.data.doors import find_source
+from eofuse.data.sources import OpenOptions, Samples
 from eofuse.data.store import SCHEMA_VERSION, STORE_FILE, Store, open_store, read_description
-from eofuse.data.store.integrity import patch_digest
-from eofuse.data.store.partial import Chunk, PartialStore, clear_up, move_into_place, remove_partial
-from eofuse.data.store.series import require_series
+from eofuse.data.store.arrays import Chunk, require_array
+from eofuse.data.store.index import complete_index
+from eofuse.data.store.partial import PartialStore, clear_up, move_into_place, remove_partial
 from eofuse.errors import DataError, UsageError
 from eofuse.locks import writes
 from eofuse.modalities import Kind
 from eofuse.processes import in_processes, usable_cores
+from eofuse.progress import Progress
 
 CHUNK = 16
 CHUNK_WITHOUT_RASTERS = 1024
-
-Progress = Callable[[int, int], None]
 
 
 @writes("store")
@@ -45,17 +40,18 @@ def pack(
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Store:
-    """Packs a folder of the ben-ge family, or a table, into a store.
+    """Packs what a source reads into a store.
 
     Args:
-        folder: the dataset's folder, or a YAML file that says what the columns of a table are (`eofuse.data.sources.table.spec`).
+        folder: the dataset's folder, a YAML file that says what the columns of a table are (`eofuse.data.sources.table.spec`), or
+            whatever else a source reads.
         store: folder of the store to be made.
         modalities: those wanted, all by default.
         skip_bad: set bad patches aside in the store's `set_aside.csv` instead of stopping at the first.
         overwrite: replace a store of other content.
         workers: processes that read, one a core by default; the store does not depend on it.
         overrides: `key.path=value` words that change the YAML file, such as `root=../data`.
-        progress: called with (patches done, patches in all).
+        progress: receives how many patches are done.
 
     Returns:
         The packed store, opened. If it exists already with this very content, nothing is done.
@@ -68,21 +64,16 @@ def pack(
     if target == origin or target in origin.parents or origin in target.parents:
         fix = "name a store outside the dataset's folder"
         raise UsageError("the store must not hold the dataset, nor lie in it", where=store, fix=fix)
-    source: Source
-    if origin.suffix in SPEC_SUFFIXES:
-        source = open_table_spec(Path(folder), overrides, modalities, progress)
-    elif not origin.is_dir() and origin.exists():
-        raise wrong_door(Path(folder), "a folder or the spec of a table", "see docs/data.md for what can be packed")
-    elif overrides:
-        raise UsageError("changes need a YAML file", where=folder, fix=f"leave out {overrides[0]}")
-    else:
-        source = open_ben_ge(Path(folder), modalities)
-    return pack_source(source, target, skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress)
+    wanted, otherwise = "a folder or the spec of a table", "see docs/data.md for what can be packed"
+    source = find_source(Path(folder), "pack", wanted, otherwise)
+    options = OpenOptions(modalities, overrides, workers=workers or usable_cores(), progress=progress)
+    samples = source.open(Path(folder), options)
+    return pack_source(samples, target, skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress)
 
 
 @writes("store")
 def pack_source(
-    source: Source,
+    source: Samples,
     store: Path,
     *,
     skip_bad: bool = False,
@@ -106,6 +97,7 @@ def pack_source(
         DataError: as `pack`.
         UsageError: if `store`, or `STORE.partial`, exists and holds something else.
     """
+    source.index = complete_index(source.index, source.modalities, source.name)
     job = _job(source)
     if store.exists():
         if not (store / STORE_FILE).is_file():
@@ -140,7 +132,7 @@ def pack_source(
     return open_store(store, verified=False)
 
 
-def _job(source: Source) -> str:
+def _job(source: Samples) -> str:
     """Digest of everything that the content of the store depends on; whether bad patches are set aside shows in its list of them."""
     parts = [
         SCHEMA_VERSION,
@@ -152,7 +144,7 @@ def _job(source: Source) -> str:
     return sha256_of(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _chunk_size(source: Source) -> int:
+def _chunk_size(source: Samples) -> int:
     """Patches that are read at a time: many where they are small."""
     return CHUNK if any(modality.kind is Kind.RASTER for modality in source.modalities) else CHUNK_WITHOUT_RASTERS
 
@@ -165,7 +157,7 @@ def _is_done(store: Path, job: str, skip_bad: bool) -> bool:
     return False
 
 
-def _chunks(source: Source, skip_bad: bool) -> list[list[int]]:
+def _chunks(source: Samples, skip_bad: bool) -> list[list[int]]:
     """Rows to pack, in order; the index's errors stop here unless bad patches are to be skipped."""
     errors = [problem for problem in source.problems if problem.severity == "error"]
     if errors and not skip_bad:
@@ -182,39 +174,23 @@ def _chunks(source: Source, skip_bad: bool) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _read_chunk(shared: tuple[Source, bool], rows: Sequence[int]) -> Chunk:
-    source, skip_bad = shared
-    series = {modality.name: modality for modality in source.modalities if modality.kind is Kind.SERIES}
-    buffers = {
-        modality.name: np.full(
-            (len(rows), *modality.shape(source.patch_size)),
-            np.nan if modality.name in series else 0,
-            dtype=modality.dtype,
-        )
-        for modality in source.modalities
-        if modality.is_array
-    }
-    patch_ids = source.index["patch_id"]
-    chunk = Chunk()
+def _read_chunk(shared: tuple[Samples, bool], rows: Sequence[int]) -> Chunk:
+    samples, skip_bad = shared
+    modalities = {modality.name: modality for modality in samples.modalities}
+    patch_ids = samples.index["patch_id"]
+    chunk = Chunk.empty(samples.modalities, samples.patch_size, len(rows))
     for row in rows:
         try:
-            patch = source.read(row)
-            for name in series.keys() & patch.keys():
-                require_series(series[name], patch[name], f"patch {patch_ids.iloc[row]}")
+            arrays = samples.read(row)
+            for name, values in arrays.items():
+                require_array(modalities[name], values, samples.patch_size, f"patch {patch_ids.iloc[row]}")
         except DataError as error:
             if not skip_bad:
                 raise
             chunk.bad.append((str(patch_ids.iloc[row]), str(error)))
             continue
-        for name, values in patch.items():
-            buffers[name][len(chunk.rows)] = values
-        chunk.rows.append(row)
-    chunk.arrays = {name: buffer[: len(chunk.rows)] for name, buffer in buffers.items()}
-    if buffers and chunk.rows:
-        chunk.digests = np.array(
-            [[patch_digest(values) for values in row] for row in zip(*chunk.arrays.values(), strict=True)]
-        )
-    return chunk
+        chunk.add(row, arrays)
+    return chunk.finish()
 
 
 def _fill(writer: PartialStore, skip_bad: bool, workers: int, progress: Progress | None) -> None:

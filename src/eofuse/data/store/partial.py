@@ -13,7 +13,6 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,14 @@ import numpy as np
 import pandas as pd
 
 from eofuse import __version__
-from eofuse.data.sources import Source
+from eofuse.data.sources import Samples
 from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE
+from eofuse.data.store.arrays import Chunk
 from eofuse.data.store.gaps import empty_bands_column, may_have_empty_bands
 from eofuse.data.store.integrity import (
     DIGEST_BYTES,
     HEADER_BYTES,
     PATCH_DIGESTS_FILE,
-    Digests,
     array_header,
     damaged_rows,
     side_by_side,
@@ -45,19 +44,6 @@ SET_ASIDE_FILE = "set_aside.csv"
 REPLACED_FOLDER = "replaced"
 
 
-@dataclass
-class Chunk:
-    """What a worker gives: the good rows, their arrays (zeros or, in series, NaN where absent), and the bad ones with reasons.
-
-    The digests are those of the patches, (rows, arrays, `DIGEST_BYTES`).
-    """
-
-    rows: list[int] = field(default_factory=list)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    digests: Digests = field(default_factory=lambda: np.empty((0, 0, DIGEST_BYTES), dtype=np.uint8))
-    bad: list[tuple[str, str]] = field(default_factory=list)
-
-
 class PartialStore:
     """Appends chunks to the shards of a partial store and keeps the journal.
 
@@ -69,7 +55,7 @@ class PartialStore:
     """
 
     def __init__(
-        self, folder: Path, source: Source, chunks: Sequence[Sequence[int]], journal: dict[str, Any] | None = None
+        self, folder: Path, source: Samples, chunks: Sequence[Sequence[int]], journal: dict[str, Any] | None = None
     ) -> None:
         self.folder = folder
         self.source = source
@@ -79,7 +65,7 @@ class PartialStore:
 
     @classmethod
     def open(
-        cls, folder: Path, source: Source, chunks: Sequence[Sequence[int]], job: str, *, skip_bad: bool, discard: bool
+        cls, folder: Path, source: Samples, chunks: Sequence[Sequence[int]], job: str, *, skip_bad: bool, discard: bool
     ) -> "PartialStore":
         """Opens the partial store of this very job, or starts one.
 
@@ -262,7 +248,7 @@ class PartialStore:
             "files": checksums,
             "fingerprint": sha256_of(content.encode()).hexdigest(),
             "provenance": {
-                **getattr(source, "provenance", {}),
+                **source.provenance.to_dict(),
                 "source": source.name,
                 "job": self.journal["job"],
                 "set_aside": len({patch_id for patch_id, _ in set_aside}),
@@ -334,6 +320,12 @@ def _not_given_back(folder: Path, what: str) -> DataError:
     """The disk, or what lies between, changed what was written."""
     fix = "check the disk, then run the same command again: it goes on from what is not damaged"
     return DataError(f"{what} was written, and other bytes were read back", where=folder, fix=fix)
+
+
+def remove_partial_of(folder: Path, job: str) -> None:
+    """Removes a partial store of a job that can't go on where it stopped."""
+    if _read_journal(folder).get("job") == job:
+        remove_partial(folder)
 
 
 def _read_journal(folder: Path) -> dict[str, Any]:

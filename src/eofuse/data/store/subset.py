@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from eofuse.data.store import Store, open_store
 from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.locks import reading, writes
+from eofuse.progress import Progress
 
 CONDITION = re.compile(r"(?P<column>[^=!<>]+?)\s*(?P<sign>!=|<=|>=|=|<|>)\s*(?P<value>.+)")
 
-Progress = Callable[[int, int], None]
 PathLike = str | os.PathLike[str]
 Mask = npt.NDArray[np.bool_]
 

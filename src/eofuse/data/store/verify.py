@@ -12,13 +12,13 @@ from eofuse.data.store.integrity import (
     DIGEST_BYTES,
     FIX,
     PATCH_DIGESTS_FILE,
-    Progress,
     compare,
     damaged_rows,
     patch_digest,
     wrong_array,
 )
 from eofuse.errors import DataError
+from eofuse.progress import Progress
 from eofuse.words import counted
 
 if TYPE_CHECKING:

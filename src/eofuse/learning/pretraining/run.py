@@ -29,7 +29,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts, write_facts
-from eofuse.learning.loop import Progress, fit, open_fabric
+from eofuse.learning.loop import fit, open_fabric
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.monitoring import COLLAPSED, Monitor
 from eofuse.learning.pretraining.preparation import Unlabelled, model_without_heads, prepare_unlabelled
@@ -43,6 +43,7 @@ from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import PATCHES_FILE
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model, build_model, count_parameters
+from eofuse.progress import Progress
 from eofuse.records import write_table
 from eofuse.tasks.objective import Objective
 

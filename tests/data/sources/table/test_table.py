@@ -187,7 +187,7 @@ def test_a_file_in_another_reference_system_is_brought_to_the_reference(mine):
     mine.spec["modalities"]["dem"] = {"kind": "raster", "files": "dem/{id}.tif", "nodata": -1}
     source = mine.open()
     assert (source.read(3)["dem"] == 7).all()
-    assert source.provenance["table"]["warped"] == {"dem": 6}
+    assert source.provenance.facts["warped"] == {"dem": 6}
 
 
 @pytest.mark.parametrize(("side", "expected"), [(10, 0), (6, 28)])
@@ -346,7 +346,7 @@ def test_a_file_beside_the_patch_is_named(mine, shift, warped):
         corner = (500000.0 + (shift if number == 2 else 0), 5200000.0)
         mine.write(f"dem/p{number}.tif", np.ones((1, 8, 8), np.float32), corner=corner)
     source = mine.open()
-    assert source.provenance["table"]["warped"] == ({"dem": 1} if warped else {})
+    assert source.provenance.facts["warped"] == ({"dem": 1} if warped else {})
     with pytest.raises(DataError, match=r"row 3 \(p2\), dem, .*lies beside the patch"):
         source.read(2)
 

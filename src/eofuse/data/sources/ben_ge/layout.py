@@ -89,14 +89,15 @@ def _nothing_found(root: Path) -> DataError:
 
 
 def _looked_for(root: Path) -> str:
-    below = [entry.name for entry in _entries(root) if entry.is_dir() and _looks_right(Path(entry.path))]
+    below = [entry.name for entry in _entries(root) if entry.is_dir() and looks_right(Path(entry.path))]
     hint = f"; did you mean the folder '{below[0]}' in it?" if below else ""
     names = ", ".join((*_S2_FOLDERS, *_S1_FOLDERS, *_ELEVATION_FOLDERS, *_WORLDCOVER_FOLDERS))
     return f"looked for a table *_meta.csv, the folders {names}, and patch folders S2?_MSIL2A_*{hint}"
 
 
-def _looks_right(folder: Path) -> bool:
-    return bool(_find_tables(folder)) or any((folder / name).is_dir() for name in (*_S2_FOLDERS, *_S1_FOLDERS))
+def looks_right(folder: Path) -> bool:
+    """Whether a folder has one of the tables or folders of the layouts."""
+    return any(folder.glob("*_meta.csv")) or any((folder / name).is_dir() for name in (*_S2_FOLDERS, *_S1_FOLDERS))
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -1,6 +1,6 @@
 """ben-ge and BigEarthNet folders as a source of samples.
 
-`open_ben_ge` indexes a folder in any of the known layouts (see `eofuse.data.sources.ben_ge.layout`), and `BenGeSource.read`
+`open_ben_ge` indexes a folder in any of the known layouts (see `eofuse.data.sources.ben_ge.layout`), and `BenGeSamples.read`
 gives the rasters of a patch, all on its 10 m grid. What is wrong with the tables is collected in `problems`; what is
 wrong with a raster is raised when it is read.
 
@@ -21,23 +21,28 @@ import numpy.typing as npt
 import pandas as pd
 from affine import Affine
 
+from eofuse.data.check import odd_values, warning
 from eofuse.data.problems import Problem, errors_first
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.rasters import reading_environment
+from eofuse.data.sources.base import Arrays, Samples
 from eofuse.data.sources.ben_ge.bands import Band, check_crs, read_band, read_grid
 from eofuse.data.sources.ben_ge.index import build_index
 from eofuse.data.sources.ben_ge.layout import Layout, find_layout
 from eofuse.data.sources.ben_ge.patch_rasters import READERS, REFERENCE_BAND, band_paths
 from eofuse.data.store.georeference import PIXEL_M, centres, misplaced, named_crs, set_grids
 from eofuse.errors import DataError
-from eofuse.modalities import BEN_GE_MODALITIES, SENTINEL1, SENTINEL2, Kind, Modality, find_modality
+from eofuse.modalities import BEN_GE_MODALITIES, SENTINEL1, SENTINEL2, WORLDCOVER, Kind, Modality, find_modality
 
 CORNER_TOLERANCE_PIXELS = 0.5
 """Distance between corners that counts as none."""
 
+FRACTION_TOLERANCE = 0.01
+"""Difference between shares of land cover that counts as none."""
 
-class BenGeSource:
-    """A ben-ge or BigEarthNet dataset, indexed; see `eofuse.data.sources.Source`.
+
+class BenGeSamples(Samples):
+    """A ben-ge or BigEarthNet dataset, indexed.
 
     Attributes:
         name: name of the dataset.
@@ -56,15 +61,14 @@ class BenGeSource:
         self.simulated = layout.simulated
         self.modalities = tuple(modality for modality in modalities if index[f"has_{modality.name}"].any())
         self.index = _without_absent(index, self.modalities)
-        self.problems = errors_first(problems)
         self._ids: list[tuple[str, str]] = list(zip(self.index["patch_id"], self.index["patch_id_s1"], strict=True))
         self._present = {
             modality.name: self.index[f"has_{modality.name}"].to_numpy(dtype=bool) for modality in self.modalities
         }
-        self._place()
-        self.problems = errors_first(self.problems + misplaced(self.index, layout.name))
+        self._place(problems)
+        self.problems = errors_first([*errors_first(problems), *misplaced(self.index, layout.name)])
 
-    def _place(self) -> None:
+    def _place(self, problems: list[Problem]) -> None:
         """Writes the grid of each patch into the index: that of its first raster, which its label file should agree with."""
         grids: list[Grid | None] = []
         stated = list(zip(*(self.index[name] for name in ("crs", "ulx", "uly")), strict=True))
@@ -78,7 +82,7 @@ class BenGeSource:
                 elif grid is not None and is_stated and not _begins_at(grid, crs, left, top):
                     what = f"its label file puts the corner at ({left:.10g}, {top:.10g}) of {crs}, its raster elsewhere"
                     fix = "see which one is wrong; maps follow the raster"
-                    self.problems.append(Problem("warning", what, self._first_path(row), self._ids[row][0], fix))
+                    problems.append(Problem("warning", what, self._first_path(row), self._ids[row][0], fix))
                 grids.append(grid)
         set_grids(self.index, grids)
         for key, column in zip(("lon", "lat"), centres(self.index).T, strict=True):
@@ -100,7 +104,7 @@ class BenGeSource:
         return len(self.index)
 
     @functools.cached_property
-    def patch_size(self) -> tuple[int, int]:
+    def patch_size(self) -> tuple[int, int]:  # type: ignore[override]  # looks at files, when it is needed
         """(height, width) of the first patch that can be read, in pixels of 10 m.
 
         Raises:
@@ -119,7 +123,7 @@ class BenGeSource:
         raise first_error or DataError("no patch has a raster", where=self._layout.root, fix="fetch the rasters")
 
     @functools.cached_property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str:  # type: ignore[override]  # looks at all files
         """Digest of the index and of names, sizes and times of the raster files; the same wherever the folder lies."""
         digest = hashlib.sha256(repr((self.simulated, [modality.name for modality in self.modalities])).encode())
         digest.update(self.index.to_json(orient="split", double_precision=15).encode())
@@ -128,7 +132,7 @@ class BenGeSource:
                 digest.update(f"{os.path.relpath(path, self._layout.root)} {_state(path)}\0".encode())
         return digest.hexdigest()
 
-    def read(self, row: int) -> dict[str, npt.NDArray[np.generic]]:
+    def read(self, row: int) -> Arrays:
         """The rasters that a patch has.
 
         Args:
@@ -156,6 +160,19 @@ class BenGeSource:
                     check_crs(band, reference)
                 rasters[modality.name] = values, band
         return rasters
+
+    def check(self, row: int) -> list[Problem]:
+        """Everything that is wrong with the rasters of a patch, or looks odd."""
+        patch_id = self._ids[row][0]
+        try:
+            rasters = self.read_with_grids(row)
+        except DataError:
+            return [Problem.from_error(error, patch_id) for error in self.errors(row)]
+        found = _corner_warnings({name: band.transform for name, (_, band) in rasters.items()}, patch_id)
+        found += odd_values(self, patch_id, {name: values for name, (values, _) in rasters.items()})
+        if WORLDCOVER.name in rasters:
+            found += _fraction_warnings(self.index.iloc[row], rasters[WORLDCOVER.name][0])
+        return found
 
     def errors(self, row: int) -> list[DataError]:
         """Everything that is wrong with the rasters of a patch, where `read` raises the first only."""
@@ -214,7 +231,7 @@ class BenGeSource:
         return READERS[modality.name](paths, patch_id, size)
 
 
-def open_ben_ge(folder: str | os.PathLike[str], modalities: Sequence[str] | None = None) -> BenGeSource:
+def open_ben_ge(folder: str | os.PathLike[str], modalities: Sequence[str] | None = None) -> BenGeSamples:
     """Indexes a ben-ge or BigEarthNet folder; of each patch the header of one raster is read, which says where it lies.
 
     Args:
@@ -230,7 +247,7 @@ def open_ben_ge(folder: str | os.PathLike[str], modalities: Sequence[str] | None
     if modalities is not None:
         named = {find_modality(name, BEN_GE_MODALITIES) for name in modalities}
         wanted = tuple(modality for modality in BEN_GE_MODALITIES if modality in named)
-    source = BenGeSource(find_layout(Path(folder)), wanted)
+    source = BenGeSamples(find_layout(Path(folder)), wanted)
     for modality in wanted if modalities is not None else ():
         if modality not in source.modalities:
             found = ", ".join(modality.name for modality in source.modalities) or "none"
@@ -263,3 +280,28 @@ def _state(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
+
+
+def _corner_warnings(transforms: dict[str, Affine], patch_id: str) -> list[Problem]:
+    """Rasters whose upper-left corner is not that of the patch's first raster."""
+    tolerance = CORNER_TOLERANCE_PIXELS * max((abs(each.a) for each in transforms.values()), default=1.0)
+    corners = {name: (each.c, each.f) for name, each in transforms.items()}
+    first, (left, top) = next(iter(corners.items()), ("", (0.0, 0.0)))
+    return [
+        warning(patch_id, f"its corner lies {x - left:g} m east and {top - y:g} m south of that of {first}", name)
+        for name, (x, y) in corners.items()
+        if max(abs(x - left), abs(y - top)) > tolerance
+    ]
+
+
+def _fraction_warnings(patch: pd.Series, codes: npt.NDArray[np.generic]) -> list[Problem]:
+    """Land cover fractions of the table that are not those of the map."""
+    for category in WORLDCOVER.categories:
+        column = f"worldcover_fraction.{category.name}"
+        if column not in patch:
+            return []
+        listed, counted = float(patch[column]), float((codes == category.code).mean())
+        if abs(listed - counted) > FRACTION_TOLERANCE:
+            what = f"the table says {listed:.3f} {category.name}, the map {counted:.3f}"
+            return [warning(str(patch["patch_id"]), what, column, "correct the table, or fetch the map again")]
+    return []

@@ -1,6 +1,6 @@
 """Scenes of aligned or unaligned rasters and polygons as a source of samples: a patch is a square of the scene's grid.
 
-`open_scenes` finds the files, looks at every patch once and indexes those that are kept; `ScenesSource.read` gives the rasters of a
+`open_scenes` finds the files, looks at every patch once and indexes those that are kept; `SceneSamples.read` gives the rasters of a
 patch. Only windows are read, never whole scenes. The grid of a scene is that of its reference modality; a file with another
 one is resampled to it (`eofuse.data.reading.resampling`).
 """
@@ -10,21 +10,24 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from affine import Affine
 
+from eofuse.config import apply_overrides, parse_options
+from eofuse.data.doors import read_kind
 from eofuse.data.problems import Problem
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover, transform_places
 from eofuse.data.reading.matching import describe_values, fit_values, mixed_values, without_data
 from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
 from eofuse.data.scenes import GIVEN, SCENE_KIND
+from eofuse.data.sources.base import Provenance, Samples
+from eofuse.data.sources.scenes import Scenes
 from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes, scene_paths
 from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.data.sources.scenes.spec import SceneSpec
@@ -33,6 +36,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.limits import RASTER
 from eofuse.modalities import SENTINEL2, Modality
 from eofuse.processes import in_processes
+from eofuse.progress import Progress
 
 OFFSET_SUSPECTED = 900
 """Smallest value of a Sentinel-2 scene from which it looks as if the 1000 of baseline 04.00 were still in it."""
@@ -40,12 +44,13 @@ OFFSET_SUSPECTED = 900
 BLOCK_EDGE = 1e-6
 """A patch whose middle lies on the edge of a block belongs to the next one, whatever the rounding."""
 
+SIZE = 120
+"""Pixels along the side of a patch."""
+
 LONGEST_NAME = 20
 MOST_PATCHES = 5_000_000
 """Patches of a scene."""
 
-
-Progress = Callable[[int, int], None]
 Raster = npt.NDArray[np.generic]
 
 
@@ -60,8 +65,8 @@ class _Tile:
     top: int
 
 
-class ScenesSource:
-    """Scenes cut into patches; see `eofuse.data.sources.Source`.
+class SceneSamples(Samples):
+    """Scenes cut into patches.
 
     Attributes:
         name: name of the dataset.
@@ -92,8 +97,6 @@ class ScenesSource:
         self.patch_size = (size, size)
         self.fingerprint = ""
         self.index = pd.DataFrame()
-        self.problems: list[Problem] = []
-        self.provenance: dict[str, Any] = {}
 
     def read(self, row: int) -> dict[str, Raster]:
         """The rasters of a patch that hold any data, by modality: (channels, height, width) as stored.
@@ -151,20 +154,26 @@ def patch_name(scene: str, tile: _Tile) -> str:
     return f"{scene}_{tile.column}_{tile.row}"
 
 
+def read_spec(path: Path, overrides: Sequence[str] = ()) -> SceneSpec:
+    """The spec in a YAML file, changed by `key.path=value` words."""
+    values = read_kind(path, "scenes", Scenes.title, "write one: see docs/data.md, Scenes")
+    return parse_options(SceneSpec, apply_overrides(values, overrides), path)
+
+
 def open_scenes(
     spec: SceneSpec,
     folder: Path,
-    size: int,
+    size: int | None,
     overlap: int = 0,
     workers: int = 1,
     progress: Progress | None = None,
-) -> ScenesSource:
+) -> SceneSamples:
     """Finds the files of a spec, looks at every patch once and indexes those that are kept.
 
     Args:
         spec: what to cut.
         folder: folder of the spec.
-        size: side of a patch in pixels of the reference.
+        size: side of a patch in pixels of the reference; `SIZE` by default, or that of the smallest scene.
         overlap: pixels that neighbouring patches share.
         workers: processes that read; the result does not depend on it.
         progress: called with (patches looked at, patches in all).
@@ -173,7 +182,7 @@ def open_scenes(
         UsageError: if size and overlap don't fit, or the spec names what is not there.
         DataError: if a file is missing or not what it should be; the message names it.
     """
-    if size < 1 or not 0 <= overlap < size:
+    if not 0 <= overlap < (SIZE if size is None else size):
         raise UsageError(f"patches of {size} pixels can't overlap by {overlap}", fix="choose 0 <= overlap < size")
     root = folder / spec.root
     if not root.is_dir():
@@ -181,9 +190,11 @@ def open_scenes(
     names = find_scenes(spec, root)
     with reading_environment():
         scenes, modalities, resampled = resolve_scenes(spec, root, names)
+    if size is None:
+        size = min(SIZE, *(min(scene.grid.width, scene.grid.height) for scene in scenes))
     RASTER.check(size * size * 8 * max(len(each.channels) for each in modalities), "has patches that take", spec.name)
     tiles, beyond_edge = _tiles(scenes, size, overlap)
-    source = ScenesSource(spec, scenes, modalities, tiles, size)
+    source = SceneSamples(spec, scenes, modalities, tiles, size)
     survey = _survey(source, tiles, workers, progress)
     reference = [modality.name for modality in modalities].index(spec.reference_name)
     kept = np.flatnonzero(survey.nodata[:, reference] < 1)
@@ -196,8 +207,9 @@ def open_scenes(
             fix = "check that it covers the scenes and that its coordinate reference system is right"
             raise DataError("no patch holds any data of this modality", where=modality.name, fix=fix)
     source.problems = _warnings(spec, scenes, modalities, tiles, survey)
-    source.provenance = {
-        "cut": {
+    source.provenance = Provenance(
+        "cut",
+        facts={
             "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
             "size": size,
             "overlap": overlap,
@@ -205,8 +217,8 @@ def open_scenes(
             "left_out": {"beyond_edge": beyond_edge, "no_data": len(tiles) - len(kept)},
             "warped": {name: list(where) for name, where in resampled.items()},
             "resampling": {name: dict(sorted(Counter(by.values()).items())) for name, by in resampled.items()},
-        }
-    }
+        },
+    )
     source.fingerprint = _fingerprint(source, scenes, root)
     return source
 
@@ -240,7 +252,7 @@ class _Survey:
     lowest: npt.NDArray[np.float64]
 
 
-def _survey(source: ScenesSource, tiles: Sequence[_Tile], workers: int, progress: Progress | None) -> _Survey:
+def _survey(source: SceneSamples, tiles: Sequence[_Tile], workers: int, progress: Progress | None) -> _Survey:
     strips = _strips(tiles)
     facts: list[npt.NDArray[np.float64]] = []
     done = 0
@@ -262,7 +274,7 @@ def _strips(tiles: Sequence[_Tile]) -> list[list[_Tile]]:
     return list(strips.values())
 
 
-def _survey_strip(source: ScenesSource, strip: Sequence[_Tile]) -> npt.NDArray[np.float64]:
+def _survey_strip(source: SceneSamples, strip: Sequence[_Tile]) -> npt.NDArray[np.float64]:
     """(2, tiles, modalities): share of missing values and smallest value."""
     facts = np.full((2, len(strip), len(source.modalities)), np.nan)
     for number, tile in enumerate(strip):
@@ -288,7 +300,7 @@ def _block(grid: Grid, pixels: int) -> str:
 
 
 def _index(
-    source: ScenesSource, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int, overlap: int
+    source: SceneSamples, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int, overlap: int
 ) -> pd.DataFrame:
     rows, grids = [], []
     centres: dict[int, list[tuple[float, float]]] = {}
@@ -355,9 +367,9 @@ def _warnings(
     return problems
 
 
-def _fingerprint(source: ScenesSource, scenes: Sequence[Scene], root: Path) -> str:
+def _fingerprint(source: SceneSamples, scenes: Sequence[Scene], root: Path) -> str:
     """Digest of spec, tiling, index, and names, sizes and times of the files; the same wherever the folder lies."""
-    digest = hashlib.sha256(json.dumps(source.provenance["cut"], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(source.provenance.facts, sort_keys=True).encode())
     digest.update(source.index.to_json(orient="split", double_precision=15).encode())
     for path in scene_paths(source._spec, scenes, root):
         state = path.stat()

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from eofuse.config import Options
 from eofuse.data.reading.resampling import METHODS_FOR_CLASSES, Method
+from eofuse.data.store.index import RESERVED_NAMES
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour
 
@@ -22,40 +23,6 @@ STORED_TYPE = {"uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": 
     ("float32", "float64"), "float32"
 )
 """Dtype of a file → dtype in which an unknown modality is stored by default."""
-
-RESERVED_NAMES = frozenset(
-    (
-        "patch_id",
-        "patch_id_s1",
-        "scene",
-        "scene_kind",
-        "tile",
-        "column",
-        "row",
-        "lon",
-        "lat",
-        "crs",
-        "ulx",
-        "uly",
-        "side_km",
-    )
-) | frozenset(
-    (
-        "grid_a",
-        "grid_b",
-        "grid_d",
-        "grid_e",
-        "grid_width",
-        "grid_height",
-        "time",
-        "time_s2",
-        "time_s1",
-        "split",
-        "block",
-        "nodata",
-    )
-)
-"""Columns of the index, which would be mixed up with a modality of that name."""
 
 
 def check_names(modalities: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """A table of one's own as a source of samples: a row a sample, with its numbers, codes, series, and paths of its rasters.
 
 `open_table` reads the table that a spec names (see `eofuse.data.sources.table.spec`) and looks at the header of every file;
-`TableSource.read` gives pixels and series of a row. What is wrong in single rows is collected in `problems`.
+`TableSamples.read` gives pixels and series of a row. What is wrong in single rows is collected in `problems`.
 """
 
 import hashlib
@@ -9,20 +9,20 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from eofuse.config import apply_overrides, parse_options, read_yaml
-from eofuse.data.doors import require_spec
+from eofuse.data.doors import require_kind
 from eofuse.data.problems import Problem, errors_first
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import describe_values, mixed_values
 from eofuse.data.reading.rasters import reading_environment
+from eofuse.data.sources.base import NO_PIXELS, Arrays, Provenance, Samples
 from eofuse.data.sources.table.columns import Rows, facts, fill_scenes, other_columns, row_ids
 from eofuse.data.sources.table.file import parse_columns, read_table_file
 from eofuse.data.sources.table.rasters import RowRasters
@@ -31,15 +31,11 @@ from eofuse.data.sources.table.values import Values, read_values
 from eofuse.data.store.georeference import centres, misplaced, set_grids
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Modality
-
-NO_PIXELS = (0, 0)
-"""Patch size of a table without rasters."""
-
-Progress = Callable[[int, int], None]
+from eofuse.progress import Progress
 
 
-class TableSource:
-    """A table, indexed; see `eofuse.data.sources.Source`.
+class TableSamples(Samples):
+    """A table, indexed.
 
     Attributes:
         name: name of the dataset.
@@ -66,18 +62,16 @@ class TableSource:
         self.patch_size = rasters.size if rasters else NO_PIXELS
         self.index = index
         self.fingerprint = ""
-        self.problems: list[Problem] = []
-        self.provenance: dict[str, Any] = {}
         self._series = {name: (values, index[f"has_{name}"].to_numpy(dtype=bool)) for name, values in series.items()}
         self._rasters = rasters
 
-    def read(self, row: int) -> dict[str, npt.NDArray[np.generic]]:
+    def read(self, row: int) -> Arrays:
         """Rasters (channels, height, width) and series (steps, 1 + channels) of a row, by modality.
 
         Raises:
             DataError: naming row and file, if a raster can't be read or does not fit.
         """
-        found: dict[str, npt.NDArray[np.generic]] = {}
+        found: Arrays = {}
         if self._rasters is not None:
             with reading_environment():
                 found.update(self._rasters.read(row))
@@ -87,7 +81,7 @@ class TableSource:
 
 def open_table_spec(
     path: Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None, progress: Progress | None = None
-) -> TableSource:
+) -> TableSamples:
     """Indexes the table of a spec in a YAML file; see `open_table`.
 
     Args:
@@ -97,7 +91,7 @@ def open_table_spec(
         progress: called with (rows looked at, rows in all).
     """
     values = apply_overrides(read_yaml(path), overrides)
-    require_spec(values, "table", path)
+    require_kind(path, values, "table")
     spec = parse_options(TableSpec, values, path)
     if not spec.modalities:
         fix = "say which columns or files hold its data: modalities: {NAME: {kind: vector, columns: [...]}}"
@@ -116,7 +110,7 @@ def open_table_spec(
     return open_table(spec, path.parent, progress)
 
 
-def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) -> TableSource:
+def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) -> TableSamples:
     """Reads a table, checks its columns and looks at the header of every file.
 
     Args:
@@ -157,21 +151,22 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
     index = pd.concat([index, *(each.index for each in values.values())], axis=1)
     used = _used(spec, values)
     index = pd.concat([index, other_columns(spec, rows, used, set(index.columns))], axis=1)
-    source = TableSource(
+    source = TableSamples(
         spec, modalities, index, {n: v.series for n, v in values.items() if v.series is not None}, rasters
     )
     rows.warn_of_suspects()
     source.problems = errors_first(rows.problems)
-    source.provenance = {
-        "labels": {name: spec.label(name).kind for name in spec.labels},
-        "table": {
+    source.provenance = Provenance(
+        "table",
+        {name: spec.label(name).kind for name in spec.labels},
+        {
             "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
             "scenes": scenes,
             "warped": {name: methods.total() for name, methods in resampled.items()},
             "resampling": {name: dict(sorted(methods.items())) for name, methods in resampled.items()},
             "warnings": [str(problem) for problem in source.problems if problem.severity == "warning"],
         },
-    }
+    )
     source.fingerprint = _fingerprint(source, rasters, sidecars, root)
     return source
 
@@ -243,9 +238,9 @@ def _survey(
     return found, sorted(sidecars)
 
 
-def _fingerprint(source: TableSource, rasters: RowRasters | None, sidecars: Sequence[str], root: Path) -> str:
+def _fingerprint(source: TableSamples, rasters: RowRasters | None, sidecars: Sequence[str], root: Path) -> str:
     """Digest of spec, index, series, and names, sizes and times of the files; the same wherever the folder lies."""
-    digest = hashlib.sha256(json.dumps(source.provenance["table"], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(source.provenance.facts, sort_keys=True).encode())
     for name, column in source.index.items():
         hashable = column.map(repr) if column.dtype == object else column
         digest.update(str(name).encode())

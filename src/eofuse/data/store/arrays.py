@@ -1,0 +1,90 @@
+"""Arrays of samples, as a store holds them: `require_array` checks one, `Chunk` holds those of some samples side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eofuse.data.store.integrity import DIGEST_BYTES, Digests, patch_digest
+from eofuse.data.store.series import require_series
+from eofuse.errors import DataError
+from eofuse.modalities import Kind, Modality
+
+Array = npt.NDArray[np.generic]
+Size = tuple[int, int]
+
+
+def require_array(modality: Modality, values: Array, patch_size: Size, where: str) -> None:
+    """Raises a `DataError` unless values are those of a raster or series.
+
+    Args:
+        modality: what they should be.
+        values: of one sample.
+        patch_size: (height, width) of rasters.
+        where: which sample it is, for messages.
+    """
+    place = f"{where}, {modality.name}" if where else modality.name
+    expected = modality.shape(patch_size)
+    if modality.kind is Kind.SERIES and values.dtype.kind == "f":
+        require_series(modality, values, where)  # type: ignore[arg-type]  # of floating point, as the line above sees
+    elif values.shape != expected:
+        raise DataError(f"has the shape {values.shape} where {expected} is expected", where=place)
+    if values.dtype != modality.dtype:
+        with np.errstate(invalid="ignore", over="ignore"):
+            stored = values.astype(modality.dtype)
+        if not np.array_equal(stored, values, equal_nan=values.dtype.kind == "f"):
+            found = f"holds {values.dtype} values that the stored {modality.dtype} can't hold"
+            raise DataError(found, where=place, fix="round them, or store another dtype")
+
+
+@dataclass
+class Chunk:
+    """The arrays of some samples: zeros, or NaN in series, where one is absent.
+
+    Attributes:
+        rows: of the samples that it holds.
+        arrays: by modality, (rows, …).
+        digests: of each sample in each array, (rows, arrays, `DIGEST_BYTES`).
+        bad: ids of samples that could not be read, with the reasons.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    digests: Digests = field(default_factory=lambda: np.empty((0, 0, DIGEST_BYTES), dtype=np.uint8))
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, modalities: Sequence[Modality], patch_size: Size, length: int) -> "Chunk":
+        """Room for samples.
+
+        Args:
+            modalities: rasters and series; others are left out.
+            patch_size: (height, width) of rasters.
+            length: most samples that it takes.
+        """
+        arrays = {
+            modality.name: np.full(
+                (length, *modality.shape(patch_size)),
+                np.nan if modality.kind is Kind.SERIES else 0,
+                dtype=modality.dtype,
+            )
+            for modality in modalities
+            if modality.is_array
+        }
+        return cls(arrays=arrays)
+
+    def add(self, row: int, arrays: Mapping[str, Any]) -> None:
+        """Adds a sample; the modalities that it lacks are absent."""
+        for name, values in arrays.items():
+            self.arrays[name][len(self.rows)] = values
+        self.rows.append(row)
+
+    def finish(self) -> "Chunk":
+        """Cuts off the room that is left, and computes the digests."""
+        self.arrays = {name: buffer[: len(self.rows)] for name, buffer in self.arrays.items()}
+        if self.arrays and self.rows:
+            samples = zip(*self.arrays.values(), strict=True)
+            self.digests = np.array([[patch_digest(values) for values in sample] for sample in samples])
+        return self

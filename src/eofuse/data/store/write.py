@@ -1,0 +1,277 @@
+"""Writes samples of any origin into a store: `write_store` takes them one by one, as dictionaries of arrays."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.matching import fit_values
+from eofuse.data.sources.base import NO_PIXELS, Arrays, Provenance, Samples
+from eofuse.data.store import SCHEMA_VERSION, STORE_FILE, Store, open_store
+from eofuse.data.store.arrays import Chunk, require_array
+from eofuse.data.store.georeference import centres, set_grids
+from eofuse.data.store.index import COLUMNS, OPTIONAL, category_code, complete_index
+from eofuse.data.store.partial import PartialStore, move_into_place, remove_partial, remove_partial_of
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.limits import RASTER
+from eofuse.locks import writes
+from eofuse.modalities import BEN_GE_MODALITIES, Kind, Modality, find_modality
+from eofuse.progress import Progress
+
+AT_ONCE = 16
+"""Samples that are written at a time."""
+
+FACTS = ("scene", "tile", "column", "row", "block", "lon", "lat", "time", "split")
+"""Keys of a sample that are columns of the index under their own name."""
+
+
+@writes("to")
+def write_store(
+    samples: Iterable[Mapping[str, Any]],
+    modalities: Sequence[Modality | str],
+    to: str | os.PathLike[str],
+    *,
+    name: str,
+    simulated: bool = False,
+    labels: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Store:
+    """Writes samples into a store.
+
+    A sample is a dictionary with
+
+    - `id`: its name, unique;
+    - a value for each modality that it has, by the modality's name: of a raster an array (channels, height, width), of one size in all
+      samples; of a vector (channels,); of a series (steps, 1 + channels) with the time first and no more steps than the modality
+      has; of a category its code or name. Numbers are those of the modality's dtype; NaN, and the modality's nodata, are missing;
+    - optional: `transform` (affine, from the column and row of a pixel to coordinates) with `crs`; `lon` and `lat` in degrees, by
+      default those of the middle of the pixels; `scene`, `tile`, `column`, `row`, `block`, `time` (date, or ISO 8601), `split`
+      (`train`, `validation` or `test`);
+    - anything else: a column of the index, such as a label.
+
+    Samples are taken one after another and written in small portions. The store appears when it is whole; what is raised while samples
+    are made leaves nothing behind.
+
+    Args:
+        samples: of these dictionaries, such as a generator.
+        modalities: of the samples; a name stands for a modality that eofuse knows, such as `s2`.
+        to: folder of the store.
+        name: name of the dataset.
+        simulated: whether its values are simulated.
+        labels: columns to be predicted → `class`, `list` or `number`.
+        overwrite: replace another store.
+        progress: receives how many samples are written; the total is the same number, since it is not known.
+
+    Raises:
+        UsageError: if `to` exists, or a modality or label is none.
+        DataError: naming sample and modality, if a value does not fit; or if there is no sample.
+    """
+    store = Path(to).resolve()
+    if store.exists() and not (store / STORE_FILE).is_file():
+        raise UsageError("exists and is no store", where=store, fix="choose another name")
+    if store.exists() and not overwrite:
+        raise UsageError("exists and holds other data", where=store, fix="choose another name or pass overwrite=True")
+    for column, kind in (labels or {}).items():
+        if kind not in ("class", "list", "number"):
+            raise UsageError(f"'{kind}' is no kind of label", where=column, fix="choose class, list or number")
+    given = _Given(
+        name, [each if isinstance(each, Modality) else find_modality(each, BEN_GE_MODALITIES) for each in modalities]
+    )
+    given.simulated, given.provenance = simulated, Provenance(labels=labels or {})
+    folder = store.with_name(f"{store.name}.partial")
+    remove_partial_of(folder, given.fingerprint)
+    chunks: list[list[int]] = []
+    writer = PartialStore.open(folder, given, chunks, given.fingerprint, skip_bad=False, discard=overwrite)
+    try:
+        for portion in _portions(samples):
+            chunk = given.add(portion)
+            if chunk.rows:
+                chunks.append(chunk.rows)
+                writer.append(chunk)
+            if progress:
+                progress(len(given.rows), len(given.rows))
+        given.finish(set(labels or {}))
+        writer.finish(skip_bad=False)
+        move_into_place(folder, store)
+    except BaseException:
+        remove_partial(folder)
+        raise
+    return open_store(store, verified=False)
+
+
+def _portions(samples: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    iterator = iter(samples)
+    while portion := list(islice(iterator, AT_ONCE)):
+        yield portion
+
+
+class _Given(Samples):
+    """Samples that somebody gives, one after another."""
+
+    def __init__(self, name: str, modalities: Sequence[Modality]) -> None:
+        self.name = name
+        self.modalities = tuple(modalities)
+        self.fingerprint = _job(name, self.modalities)
+        self.rows: list[dict[str, Any]] = []
+        self._grids: list[Grid | None] = []
+        self._waiting: list[Arrays] = []
+        names = [modality.name for modality in modalities]
+        for each in names:
+            if names.count(each) > 1 or each in ("id", "transform", "crs", *COLUMNS, *OPTIONAL):
+                raise UsageError(
+                    "can't be the name of a modality", where=each, fix="give each modality a name of its own"
+                )
+
+    def read(self, row: int) -> Arrays:
+        """Nothing: they were written when they came."""
+        return {}
+
+    def add(self, samples: Sequence[Mapping[str, Any]]) -> Chunk:
+        """The arrays of some samples, none before the size of rasters is known; what else they hold becomes rows of the index."""
+        self._waiting += [self._take(sample) for sample in samples]
+        if self.patch_size == NO_PIXELS and any(modality.kind is Kind.RASTER for modality in self.modalities):
+            return Chunk()
+        chunk = Chunk.empty(self.modalities, self.patch_size, len(self._waiting))
+        for row, arrays in enumerate(self._waiting, start=len(self.rows) - len(self._waiting)):
+            chunk.add(row, arrays)
+        self._waiting = []
+        return chunk.finish()
+
+    def _take(self, sample: Mapping[str, Any]) -> Arrays:
+        number = len(self.rows) + 1
+        if not isinstance(sample, Mapping) or not isinstance(sample.get("id"), str) or not sample["id"]:
+            fix = "yield dictionaries with the key `id`, a text"
+            raise DataError("is no dictionary with an id", where=f"sample {number}", fix=fix)
+        where = f"sample {sample['id']}"
+        row: dict[str, Any] = {"patch_id": sample["id"]}
+        arrays: Arrays = {}
+        for modality in self.modalities:
+            value = sample.get(modality.name)
+            row[f"has_{modality.name}"] = value is not None
+            if modality.is_array and value is not None:
+                arrays[modality.name] = self._array(modality, value, where)
+            elif not modality.is_array:
+                row |= _scalars(modality, value, where)
+        self._grids.append(_grid(sample, where))
+        known = {"id", "transform", "crs", *(modality.name for modality in self.modalities)}
+        for key, value in sample.items():
+            if key in known:
+                continue
+            if (key in COLUMNS and key not in FACTS) or key in row:
+                fix = f"choose another key; of these the index makes columns: {', '.join(FACTS)}"
+                raise DataError(f"has the key '{key}', which is a column of the index", where=where, fix=fix)
+            row[key] = _time(value, where) if key == "time" else value
+        self.rows.append(row)
+        return arrays
+
+    def _array(self, modality: Modality, value: Any, where: str) -> np.ndarray:
+        """A raster or series as it is stored."""
+        values = np.asarray(value)
+        if values.dtype.kind not in "fiub":
+            raise DataError(f"holds {values.dtype}, no numbers", where=f"{where}, {modality.name}")
+        if modality.kind is Kind.SERIES:
+            stored = np.full(modality.shape(NO_PIXELS), np.nan, dtype=np.float32)
+            if values.ndim == 2 and len(values) <= len(stored) and values.shape[1] == stored.shape[1]:
+                stored[: len(values)] = values
+                values = stored
+            require_array(modality, values, NO_PIXELS, where)
+            return values
+        if self.patch_size == NO_PIXELS and values.ndim == 3:
+            self.patch_size = (values.shape[1], values.shape[2])
+            RASTER.check(values.size * 8, "has patches that take", where)
+        if values.shape != modality.shape(self.patch_size) or not values.size:
+            what = f"has the shape {values.shape} where {modality.shape(self.patch_size)} is expected"
+            raise DataError(
+                what, where=f"{where}, {modality.name}", fix="rasters are (channels, height, width), of one size"
+            )
+        numbers = values.astype(np.float64)
+        if modality.nodata is not None:
+            numbers[values == modality.nodata] = np.nan
+        return fit_values(numbers, modality, warped=False, where=f"{where}, {modality.name}")
+
+    def finish(self, labels: set[str]) -> None:
+        """Makes the index of all rows."""
+        if not self.rows:
+            raise DataError("there is no sample", where=self.name, fix="yield one dictionary a sample")
+        index = pd.DataFrame(self.rows)
+        for key, default in (("lon", np.nan), ("lat", np.nan), ("column", -1), ("row", -1)):
+            if key in index.columns:
+                index[key] = index[key].fillna(default)
+        for label in labels - set(index.columns):
+            fix = did_you_mean(label, map(str, index.columns))
+            raise UsageError("no sample has this label", where=label, fix=fix)
+        texts = [key for key, column in (COLUMNS | OPTIONAL).items() if column.sort == "text" and key in index.columns]
+        index[texts] = index[texts].astype(object).where(index[texts].notna(), None)
+        for modality in self.modalities:
+            if not index[f"has_{modality.name}"].any():
+                raise DataError(
+                    "no sample has this modality", where=modality.name, fix="leave it out of the modalities"
+                )
+        height, width = self.patch_size
+        set_grids(
+            index, [replace(grid, width=width, height=height) if grid and height else None for grid in self._grids]
+        )
+        for key, column in zip(("lon", "lat"), centres(index).T, strict=True):
+            index[key] = column if key not in index.columns else index[key].fillna(pd.Series(column))
+        self.index = complete_index(index, self.modalities, self.name)
+
+
+def _grid(sample: Mapping[str, Any], where: str) -> Grid | None:
+    """Where the pixels of a sample lie; their number is not known yet."""
+    transform, crs = sample.get("transform"), sample.get("crs")
+    if transform is None and crs is None:
+        return None
+    try:
+        if transform is None or crs is None:
+            raise ValueError("one is given without the other")
+        grid = Grid(CRS.from_user_input(crs), Affine(*map(float, tuple(transform)[:6])), 0, 0)
+        if not np.isfinite(grid.transform[:6]).all() or not grid.pixel_area:
+            raise ValueError("they are no place")
+    except (CRSError, ValueError, TypeError) as error:
+        fix = "give an affine transform (a, b, c, d, e, f) and a reference system such as EPSG:32633"
+        raise DataError(f"transform and crs can't be used: {error}", where=where, fix=fix) from None
+    return grid
+
+
+def _scalars(modality: Modality, value: Any, where: str) -> dict[str, Any]:
+    """Columns of the index with the numbers of a vector, or the code of a category."""
+    columns = [f"{modality.name}.{channel}" for channel in modality.channel_names]
+    where = f"{where}, {modality.name}"
+    if modality.kind is Kind.CATEGORY:
+        try:
+            return {columns[0]: np.int16(-1 if value is None else category_code(modality, value))}
+        except ValueError as error:
+            raise DataError(str(error), where=where, fix="correct it, or add it to the categories") from None
+    numbers = np.full(len(columns), np.nan) if value is None else np.asarray(value)
+    if numbers.shape != (len(columns),) or numbers.dtype.kind not in "fiub":
+        what = f"has the shape {numbers.shape} of {numbers.dtype} where {len(columns)} numbers are expected"
+        raise DataError(what, where=where, fix=f"give a number a channel: {', '.join(modality.channel_names)}")
+    return dict(zip(columns, numbers.astype(np.float64).tolist(), strict=True))
+
+
+def _time(value: Any, where: str) -> str | None:
+    """A date or time as ISO text."""
+    if value is None or value is pd.NaT:
+        return None
+    time = pd.to_datetime(value, errors="coerce", utc=True) if not isinstance(value, int | float) else pd.NaT
+    if pd.isna(time):
+        raise DataError(f"{value!r} is no date", where=f"{where}, time", fix="write it as 2024-06-30")
+    return str(time.strftime("%Y-%m-%dT%H:%M:%S"))
+
+
+def _job(name: str, modalities: Sequence[Modality]) -> str:
+    """Digest of what is known of samples before they come."""
+    parts = [SCHEMA_VERSION, "given", name, [modality.to_dict() for modality in modalities]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
