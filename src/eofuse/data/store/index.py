@@ -110,10 +110,10 @@ def _require(index: pd.DataFrame, names: Iterable[str], where: object) -> None:
 def _check_sort(index: pd.DataFrame, name: str, column: Column, where: object) -> None:
     cells = index[name]
     if column.sort != "text":
-        numeric = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
-        wrong = pd.Series(not numeric and cells.notna().any(), index=index.index)
-        if column.sort == "whole" and numeric:
-            wrong = cells.isna() | (cells % 1 != 0)
+        if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
+            wrong = cells.isna() | (cells % 1 != 0) if column.sort == "whole" else cells.isna() & False
+        else:
+            wrong = cells.notna() & ~cells.map(lambda cell: type(cell) in (int, float))
     else:
         known = cells.notna()
         wrong = known & ~cells.map(lambda cell: isinstance(cell, str))

@@ -219,13 +219,12 @@ class _Given(Samples):
                 raise DataError(
                     "no sample has this modality", where=modality.name, fix="leave it out of the modalities"
                 )
-        height, width = self.patch_size
-        set_grids(
-            index, [replace(grid, width=width, height=height) if grid and height else None for grid in self._grids]
-        )
-        for key, column in zip(("lon", "lat"), centres(index).T, strict=True):
-            index[key] = column if key not in index.columns else index[key].fillna(pd.Series(column))
         self.index = complete_index(index, self.modalities, self.name)
+        height, width = self.patch_size
+        grids = (replace(grid, width=width, height=height) if grid and height else None for grid in self._grids)
+        set_grids(self.index, list(grids))
+        for key, column in zip(("lon", "lat"), centres(self.index).T, strict=True):
+            self.index[key] = self.index[key].astype(float).fillna(pd.Series(column))
 
 
 def _grid(sample: Mapping[str, Any], where: str) -> Grid | None:
