@@ -97,6 +97,21 @@ def test_neither_the_package_nor_help_loads_torch():
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+def test_data_are_packed_checked_and_described_without_torch(tmp_path):
+    code = (
+        "import sys, numpy as np\n"
+        "from eofuse.cli import main\n"
+        "from eofuse.data.store.write import write_store\n"
+        f"path = {str(tmp_path / 'a.store')!r}\n"
+        "write_store(({'id': str(n), 'elevation': np.ones((1, 4, 4)), 'label': n % 2} for n in range(4)), ['elevation'], path,\n"
+        "            name='a', labels={'label': 'class'})\n"
+        "assert main(['check', path]) == main(['describe', path]) == 0\n"
+        "import eofuse.data.store.pack, eofuse.data.store.cut, eofuse.data.specs.init\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_every_public_name_can_be_used():
     import eofuse
 

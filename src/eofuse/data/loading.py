@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from eofuse.data.store import Store, Window
 from eofuse.data.targets import Target
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
+
+if TYPE_CHECKING:  # what only counts and describes needs no torch
+    import torch
+    from torch import Tensor
 
 Rows = npt.NDArray[np.int64]
 Item = TypeVar("Item")
@@ -44,15 +46,15 @@ class Batch:
     """
 
     rows: Rows
-    inputs: dict[str, Tensor]
-    present: dict[str, Tensor]
-    targets: dict[str, Tensor]
-    known: dict[str, Tensor]
+    inputs: "dict[str, Tensor]"
+    present: "dict[str, Tensor]"
+    targets: "dict[str, Tensor]"
+    known: "dict[str, Tensor]"
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: "torch.device") -> "Batch":
         """The same batch on a device; on its own device, itself."""
         groups = (self.inputs, self.present, self.targets, self.known)
         return Batch(
@@ -126,20 +128,23 @@ class Loader:
 
     def read(self, rows: Rows, buffer: int = 0) -> Batch:
         """Reads one batch into the first or the second buffer."""
-        inputs, present = {}, {}
-        for name in self.modalities:
-            out = self._buffer(name, len(rows), buffer)
-            if name in self.absent:
-                out[...] = 0
-            else:
-                self.store.read(name, rows, out, channels=self._channels[name], window=self.window)
-            inputs[name] = torch.from_numpy(out)
-            present[name] = torch.from_numpy(self._present[name][rows])
+        import torch
+
+        inputs = {name: torch.from_numpy(self.read_array(name, rows, buffer)) for name in self.modalities}
+        present = {name: torch.from_numpy(self._present[name][rows]) for name in self.modalities}
         targets = {name: torch.from_numpy(target.read(rows, self.window)) for name, target in self.targets.items()}
         known = {name: torch.from_numpy(target.known[rows]) for name, target in self.targets.items()}
         return Batch(rows, inputs, present, targets, known)
 
-    def _buffer(self, name: str, count: int, number: int) -> npt.NDArray[np.generic]:
+    def read_array(self, name: str, rows: Rows, buffer: int = 0) -> np.ndarray:
+        """One input modality of a batch, in the first or the second buffer: as in `Batch.inputs`."""
+        out = self._buffer(name, len(rows), buffer)
+        if name in self.absent:
+            out[...] = 0
+            return out
+        return self.store.read(name, rows, out, channels=self._channels[name], window=self.window)
+
+    def _buffer(self, name: str, count: int, number: int) -> np.ndarray:
         buffers = self._buffers[number]
         buffer = buffers.get(name)
         if buffer is None or len(buffer) < count:

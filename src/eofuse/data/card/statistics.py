@@ -44,9 +44,8 @@ def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
     numeric = [modality for modality in loader.modalities.values() if not modality.is_categorical]
     gathered: dict[str, list[npt.NDArray[np.float64]]] = {modality.name: [] for modality in numeric}
     for batch in in_order(rows, 16):
-        read = loader.read(batch)
         for modality in numeric:
-            values = read.inputs[modality.name].numpy()[read.present[modality.name].numpy()]
+            values = loader.read_array(modality.name, batch)[loader.present(modality.name)[batch]]
             if not len(values):
                 continue
             if modality.kind is Kind.SERIES:
