@@ -49,7 +49,7 @@ ALLOWED = {
     "trained": {"studies", "reports", "inference", "learning", "evaluation", "data", "errors"},
     "recipe": {"trained", "studies", "learning", "data", "config", "errors", "files", "locks"},
     "suggestions": {"inference", "learning", "reports", "evaluation", "data", "errors", "files"},
-    "terminal": {"studies", "reports", "data"},
+    "terminal": {"evaluation", "studies", "reports", "data"},
     "cli": {
         "recipe",
         "trained",

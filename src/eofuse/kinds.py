@@ -51,6 +51,7 @@ class TaskKind:
         words: what is predicted, for people.
         place: of what it is predicted.
         values: what they are.
+        ranking: name of the metric that ranks by default.
         head: name of the model's head (see `eofuse.models.heads.HEADS`).
         evidence: arrays from which metrics follow, a row a test patch: shape of a row by name, with `EACH` for the number of classes.
         support: what the support of a class counts.
@@ -61,6 +62,7 @@ class TaskKind:
     words: str
     place: Place
     values: Values
+    ranking: str
     head: str
     evidence: Mapping[str, tuple[int, ...]] = field(compare=False)
     support: str = "test patches"
@@ -125,7 +127,7 @@ NUMBERS = {"truth": (EACH,), "prediction": (EACH,), "margin": (EACH,)}
 """Evidence of numbers a patch."""
 
 SINGLE_LABEL = KINDS.add(
-    TaskKind("single_label", "one class a patch", Place.PATCH, Values.CLASS, "classification", LABELS)
+    TaskKind("single_label", "one class a patch", Place.PATCH, Values.CLASS, "macro_f1", "classification", LABELS)
 )
 
 MULTI_LABEL = KINDS.add(
@@ -134,13 +136,14 @@ MULTI_LABEL = KINDS.add(
         "any number of classes a patch",
         Place.PATCH,
         Values.CLASSES,
+        "mAP",
         "classification",
         LABELS | {"truth": (EACH,)},
     )
 )
 
 REGRESSION = KINDS.add(
-    TaskKind("regression", "numbers a patch", Place.PATCH, Values.NUMBERS, "regression", NUMBERS),
+    TaskKind("regression", "numbers a patch", Place.PATCH, Values.NUMBERS, "rmse", "regression", NUMBERS),
 )
 
 SEGMENTATION = KINDS.add(
@@ -149,6 +152,7 @@ SEGMENTATION = KINDS.add(
         "a class a pixel",
         Place.PIXEL,
         Values.CLASS,
+        "miou",
         "dense",
         {"confusion": (EACH, EACH), "boundary": (EACH, 4), "reliability": (2, BINS, 3)},
         support="test pixels",
@@ -161,6 +165,7 @@ PIXEL_REGRESSION = KINDS.add(
         "numbers a pixel",
         Place.PIXEL,
         Values.NUMBERS,
+        "rmse",
         "dense",
         {"sums": (EACH, 7), "margin": (EACH,)},
         support="test pixels",
@@ -173,6 +178,7 @@ DETECTION = KINDS.add(
         "boxes",
         Place.BOX,
         Values.CLASS,
+        "box_map",
         "detection",
         {
             "boxes": (MOST_BOXES, 4),

@@ -22,6 +22,8 @@ from eofuse.data.scenes import Scenes
 from eofuse.data.sources import Provenance
 from eofuse.data.splits import Leakage
 from eofuse.data.store import Store
+from eofuse.evaluation.metrics.calibration import ECE
+from eofuse.evaluation.metrics.regression import COVERAGE
 from eofuse.progress import Progress
 from eofuse.reports import wording
 from eofuse.reports.wording import MISSING
@@ -181,8 +183,8 @@ def scores_tables(scores: pd.DataFrame) -> Iterator[Table]:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
         table.title = f"{target}: {counted(found.patches, 'test patch', 'test patches')} from {found.words}"
         table.caption = f"Intervals: 95 %, over test scenes{f' ({found.note})' if found.note else ''}."
-        if {"coverage", "ece"} & set(rows["metric"]):
-            table.caption += " ece: calibration error; coverage: of the 90 % predictive interval."
+        if {COVERAGE.name, ECE.name} & set(rows["metric"]):
+            table.caption += f" {ECE.name}: {ECE.title}; {COVERAGE.name}: of the 90 % predictive interval."
         for heading in ("predictor", "metric", "value", "95 % interval"):
             table.add_column(heading, justify="right" if heading == "value" else "left", no_wrap=True)
         for row in rows.to_dict("records"):

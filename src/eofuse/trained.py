@@ -10,7 +10,7 @@ import pandas as pd
 
 from eofuse.data.store import Store, open_store
 from eofuse.errors import UsageError
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import lower_is_better
 from eofuse.inference.arrays import Prediction, predict_arrays, predict_table
 from eofuse.inference.predict import predict_store
 from eofuse.learning import run as runs
@@ -123,7 +123,7 @@ class Study:
         to_baseline = (comparisons["metric"] == metric) & (comparisons["baseline"] == results.summary["baseline"])
         chosen = comparisons.loc[to_baseline, ["variant", "difference", "p_holm"]].assign(role="variant")
         merged = table.merge(chosen, on=["variant", "role"], how="left")
-        return merged.sort_values("mean", ascending=metric in LOWER_IS_BETTER, ignore_index=True)
+        return merged.sort_values("mean", ascending=lower_is_better(metric), ignore_index=True)
 
     def choose(self, variant: str | None = None, seed: int | None = None) -> Choice:
         """The runs that predict: those of the variant with the best validation score (see `eofuse.studies.choice`)."""

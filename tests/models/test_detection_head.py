@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from eofuse.errors import UsageError
-from eofuse.evaluation.detection import detection_metrics, intersection_over_union, match_boxes
+from eofuse.evaluation.metrics.detection import intersection_over_union, match_boxes
 from eofuse.kinds import DETECTION
 from eofuse.models.encoders import RasterEncoder
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.heads.base import HeadSpec
 from eofuse.models.heads.detection import DETECTORS, DetectionHead
+from scoring import scored
 
 CLASSES = ("darker", "brighter")
 SIZES = FeatureSizes(8, [6, 8, 10, 12, 14], [2, 4, 8, 16, 32])
@@ -245,8 +246,7 @@ def evidence_of(network, size, seed):
 def test_planted_boxes_are_found_where_they_are(network, monkeypatch):
     """Also where the patch is no multiple of the stride; one test, so that each network is trained once."""
     evidence, _ = evidence_of(network, 64, seed=2)
-    scores = detection_metrics(*(evidence[name] for name in ("scores", "labels", "matched", "counts")))
-    assert scores["box_ap50"] > 0.5
+    assert scored(DETECTION, evidence)["box_ap50"] > 0.5
     for pad_to in (32, 1):  # padded to 128 pixels, and not padded
         monkeypatch.setattr(trained(network)[0], "pad_to", pad_to)
         require_unshifted(*evidence_of(network, 120, seed=3))

@@ -2,35 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from fake_store import FakeStore
 
 from eofuse.data.targets import make_target
-from eofuse.evaluation.calibration import (
-    calibration_metrics,
-    label_reliability,
-    scale,
-)
-from eofuse.evaluation.classification import multi_label_metrics, per_class, single_label_metrics
-from eofuse.evaluation.coverage import coverage_metrics, pixel_coverage_metrics
-from eofuse.evaluation.detection import detection_metrics, detection_per_class, match_boxes
-from eofuse.evaluation.regression import (
-    pixel_regression_metrics,
-    pixel_regression_per_class,
-    pixel_sums,
-    regression_metrics,
-    regression_per_class,
-)
-from eofuse.evaluation.segmentation import (
-    boundary_counts,
-    confusion_counts,
-    segmentation_metrics,
-    segmentation_per_class,
-)
+from eofuse.evaluation.calibration import scale
+from eofuse.evaluation.metrics.detection import match_boxes
+from eofuse.evaluation.metrics.regression import pixel_sums
+from eofuse.evaluation.metrics.segmentation import boundary_counts, confusion_counts
 from eofuse.kinds import KINDS
 from eofuse.modalities import WORLDCOVER
+from scoring import all_scores, one_by_one
 
 SINGLE_CLASSES = ("tree_cover", "grassland", "cropland", "built-up", "permanent_water_bodies", "herbaceous_wetland")
 MULTI_CLASSES = (
@@ -67,15 +52,24 @@ TEMPERATURE = 1.4
 SIDE = 40
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """Evidence of a run, its scores, those of its classes, its maps and what else its predictions hold."""
+    """Evidence of a run, its maps and what else its predictions hold."""
 
+    kind: str
     evidence: dict[str, np.ndarray]
-    scores: Mapping[str, float]
-    per_class: Mapping[str, np.ndarray]
     maps: np.ndarray | None = None
     extra: dict[str, list[Any]] = field(default_factory=dict)
+
+    @cached_property
+    def scores(self) -> Mapping[str, float]:
+        """Every metric."""
+        return all_scores(KINDS[self.kind], self.evidence)
+
+    @cached_property
+    def per_class(self) -> Mapping[str, np.ndarray]:
+        """Those of each class."""
+        return one_by_one(KINDS[self.kind], self.evidence)
 
 
 class FakeTarget:
@@ -126,24 +120,18 @@ class FakeTarget:
         single = self.kind == "single_label"
         raw = odds / odds.sum(1, keepdims=True) if single else odds / (1 + odds)
         probabilities = scale(raw, TEMPERATURE, KINDS[self.kind]).astype(np.float32)
-        measure = single_label_metrics if single else multi_label_metrics
-        scores = measure(self.truth, probabilities) | calibration_metrics(
-            label_reliability(probabilities, self.truth, TEMPERATURE, KINDS[self.kind])
-        )
         temperature = np.full(self.number, TEMPERATURE)
         evidence = {"truth": self.truth, "probabilities": probabilities, "temperature": temperature}
-        return Outcome(evidence, scores, per_class(self.truth, probabilities))
+        return Outcome(self.kind, evidence)
 
     def _numbers(self, strength: float, constant: bool) -> Outcome:
         spread = 220 / (1 + strength)
         predicted = 0.9 * self.truth + 30 + spread * (self.shared + self.random.normal(size=self.truth.shape)) / 2
         if constant:
             predicted = np.full(self.truth.shape, 300.0)
-        scores = regression_metrics(self.truth, predicted)
         margin = np.full(self.truth.shape, 1.3 * spread)
-        scores |= coverage_metrics(self.truth, predicted, margin[0])
         evidence = {"truth": self.truth, "prediction": predicted, "margin": margin}
-        return Outcome(evidence, scores, regression_per_class(self.truth, predicted))
+        return Outcome(self.kind, evidence)
 
     def _class_maps(self, strength: float, constant: bool) -> Outcome:
         coarse = self.random.random((self.number, 10, 10)) * self.random.uniform(0.4, 1.6, (self.number, 1, 1))
@@ -161,8 +149,7 @@ class FakeTarget:
         confidence = pixels * (bins + 0.5) / 15
         tables = [np.stack([pixels, confidence, confidence * worse], axis=-1) for worse in (0.8, 0.95)]
         evidence = {"confusion": confusion, "boundary": boundary, "reliability": np.stack(tables, axis=1)}
-        scores = segmentation_metrics(confusion, boundary) | calibration_metrics(evidence["reliability"])
-        return Outcome(evidence, scores, segmentation_per_class(confusion, boundary), predicted)
+        return Outcome(self.kind, evidence, predicted)
 
     def _number_maps(self, strength: float, constant: bool) -> Outcome:
         coarse = self.random.normal(size=(self.number, 1, 5, 5)) * self.random.uniform(0.3, 1.7, (self.number, 1, 1, 1))
@@ -172,9 +159,8 @@ class FakeTarget:
             predicted[:] = 400
         margin = np.array([120 / (1 + strength)])
         sums = pixel_sums(predicted, self.truth, margin)
-        scores = pixel_regression_metrics(sums) | pixel_coverage_metrics(sums, margin)
         evidence = {"sums": sums, "margin": np.tile(margin, (self.number, 1))}
-        return Outcome(evidence, scores, pixel_regression_per_class(sums), predicted)
+        return Outcome(self.kind, evidence, predicted)
 
     def _boxes(self) -> np.ndarray:
         count = int(self.random.integers(0, 5))
@@ -197,6 +183,5 @@ class FakeTarget:
             if not constant and self.random.random() < 0.4:
                 predicted[patch, len(truth)] = (20, 22, 31, 35, self.random.uniform(0.2, 0.7), 0)
         evidence = match_boxes(predicted, padded, len(self.classes))
-        measured = [evidence[name] for name in ("scores", "labels", "matched", "counts")]
         extra = {"truth_boxes": [truth.ravel() for truth in self.truth]}
-        return Outcome(evidence, detection_metrics(*measured), detection_per_class(*measured), extra=extra)
+        return Outcome(self.kind, evidence, extra=extra)

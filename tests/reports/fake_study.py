@@ -9,8 +9,10 @@ import pandas as pd
 from fake_evidence import TARGETS, TEMPERATURE, UNITS, FakeTarget
 
 from eofuse.evaluation.evidence import to_columns
-from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from eofuse.evaluation.metrics import lower_is_better
+from eofuse.kinds import KINDS
 from eofuse.studies.results import COLUMNS
+from scoring import main_metrics
 
 Variant = tuple[str, str, list[str], float]
 
@@ -110,7 +112,7 @@ def write_study(
                             )
                         )  # fmt: skip
                 if role != "constant":
-                    ranking = METRICS[kind][0]
+                    ranking = KINDS[kind].ranking
                     tables["curves"].extend(
                         _curves(TARGETS[kind], name, seed, ranking, outcome.scores[ranking], random)
                     )
@@ -122,7 +124,7 @@ def write_study(
                         np.save(maps / f"{TARGETS[kind]}.npy", outcome.maps)
         pd.concat(predictions).to_parquet(folder / "predictions" / f"{TARGETS[kind]}.parquet")
         targets.append(
-            {"target": TARGETS[kind], "task_kind": kind, "metric": METRICS[kind][0], "metrics": list(METRICS[kind]),
+            {"target": TARGETS[kind], "task_kind": kind, "metric": KINDS[kind].ranking, "metrics": list(main_metrics(KINDS[kind])),
             "classes": list(target.classes), "unit": UNITS.get(kind, ""),
             "patches": {"train": LABELS, "validation": 140, "test": counts["n_test"]},
             "scenes": {"train": 61, "validation": 24, "test": counts["n_scenes"]}, "calibration": calibration}
@@ -173,7 +175,7 @@ def write_study(
 
 def _interval(metric: str, value: float, patches: int) -> tuple[float, float]:
     half = 0.9 / np.sqrt(patches) * (1 if abs(value) < 1.5 else abs(value))
-    if metric in LOWER_IS_BETTER or abs(value) > 1.5:
+    if lower_is_better(metric) or abs(value) > 1.5:
         return value - 0.5 * half, value + 0.5 * half
     return max(value - half, 0.0), min(value + half, 1.0)
 
@@ -236,7 +238,7 @@ def _curves(
     for step in range(30, 301, 30):
         loss = 1.8 * np.exp(-step / 110) + 0.25 + 0.05 * random.normal()
         way = np.exp(-step / 60)
-        value = score * (1 + 2 * way if metric in LOWER_IS_BETTER else 1 - way) + 0.02 * score * random.normal()
+        value = score * (1 + 2 * way if lower_is_better(metric) else 1 - way) + 0.02 * score * random.normal()
         for split, shown, number in (("train", "loss", loss), ("validation", metric, value)):
             rows.append(
                 {"target": target, "variant": name, "seed": seed, "fold": 0, "step": step, "split": split,

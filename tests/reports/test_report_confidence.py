@@ -8,11 +8,12 @@ import pytest
 from fake_evidence import TEMPERATURE
 from fake_study import VARIANTS, write_study
 
-from eofuse.evaluation.calibration import calibration_metrics, label_reliability, scale
+from eofuse.evaluation.calibration import label_reliability, scale
 from eofuse.kinds import KINDS
 from eofuse.reports.confidence import intervals, reliability
 from eofuse.reports.wording import number
 from eofuse.studies.results import StudyResults, read_results
+from scoring import calibration_metrics
 
 NAMES = [variant[0] for variant in VARIANTS[:2]]
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from eofuse.evaluation.metrics import class_metrics_of, metrics_of
 from eofuse.kinds import KINDS, REGRESSION
 from eofuse.reports.wording import between, compact, decimals, interval, metric_words, number
 
@@ -17,11 +17,11 @@ def test_decimals_follow_the_size_of_a_number(value: float, digits: int) -> None
 
 
 def test_every_metric_has_words_and_a_meaning() -> None:
-    for kind, names in METRICS.items():
-        for name in names:
-            metric = metric_words(name, KINDS[kind], "m")
+    for kind in KINDS.values():
+        for each in [*metrics_of(kind), *class_metrics_of(kind)]:
+            metric = metric_words(each.name, kind, "m")
+            assert (metric.title, metric.unit) == (each.title, each.unit_of("m"))
             assert metric.meaning
-            assert metric.lower_is_better is (name in LOWER_IS_BETTER)
 
 
 def test_only_errors_have_the_unit() -> None:

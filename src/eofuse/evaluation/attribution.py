@@ -19,7 +19,7 @@ import numpy as np
 
 from eofuse.errors import UsageError
 from eofuse.evaluation.intervals import infer
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import lower_is_better
 from eofuse.evaluation.statistics import LeftOut
 from eofuse.evaluation.weighting import FloatArray
 
@@ -169,7 +169,7 @@ def attribute_gain(game: Game, found: Sequence[LeftOut], metric: str) -> Attribu
         found: the metric of what is predicted from each of the game's subsets alone; from none, of the constant prediction.
         metric: its name.
     """
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = -1.0 if lower_is_better(metric) else 1.0
     points = sign * np.array([each.value for each in found])
     without = sign * np.stack([each.without for each in found], -1)
     shapley = estimates(game.shapley(points), game.shapley(without), found[-1])

@@ -6,7 +6,7 @@ set, and `choose_temperature` whether it helps in scenes to which it was not fit
 modest; no T > 0 changes which class is the most probable.
 
 **Reliability**: `label_reliability` and `pixel_reliability` reduce predictions to bins of confidence a patch, raw and
-calibrated; `calibration_metrics` gives the expected calibration error (ECE) of any weighting of the patches. The ECE
+calibrated; the expected calibration error (ECE) of any weighting of the patches follows. The ECE
 (Naeini, Cooper and Hauskrecht 2015, AAAI) is the mean over predictions of |confidence − share that is right| of the bin
 of equal width in which they fall: [0, 1/15), …, [14/15, 1]. A prediction is the most probable class of a patch or pixel
 with its probability; in multi-label tasks each class of each patch is one, its probability being the confidence and the
@@ -23,7 +23,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, logsumexp
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.weighting import FloatArray, divide, weightings
+from eofuse.evaluation.weighting import FloatArray, divide
 from eofuse.kinds import BINS, IGNORE, KINDS, SEGMENTATION, SINGLE_LABEL, TaskKind
 
 _MOST_JUDGED = 50_000  # predictions, evenly spaced, by which a temperature is judged
@@ -297,29 +297,6 @@ def expected_calibration_error(bins: ArrayLike) -> FloatArray:
     table = np.asarray(bins, dtype=np.float64)
     gaps = np.abs(table[..., 1] - table[..., 2]).sum(axis=-1)
     return divide(gaps, table[..., 0].sum(axis=-1))
-
-
-def calibration_metrics(reliability: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Any]:
-    """Calibration of a set of patches, of any kind of task with probabilities.
-
-    Args:
-        reliability: (N, 2, 15, 3) of `label_reliability` or `pixel_reliability`.
-        weights: None, (N,) or (R, N) for R weightings of the patches at once; not negative.
-
-    Returns:
-        `ece_raw` and `ece`, the expected calibration error before and after temperature scaling: floats, or (R,) values
-        for (R, N) weights; NaN without predictions.
-
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: if a weight is negative or not a finite number.
-    """
-    table = np.asarray(reliability, dtype=np.float64)
-    if table.ndim != 4 or table.shape[1] != 2 or table.shape[3] != 3:
-        raise UsageError(f"reliability has the shape {table.shape}", fix=f"give (N, 2, {BINS}, 3)")
-    rows, many = weightings(weights, len(table))
-    errors = expected_calibration_error(np.tensordot(rows, table, axes=1))  # (R, 2)
-    return {name: errors[:, of] if many else float(errors[0, of]) for of, name in enumerate(("ece_raw", "ece"))}
 
 
 def _binned(

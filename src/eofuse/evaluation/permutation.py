@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
 from eofuse.evaluation.attribution import Estimate, estimates
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import lower_is_better
 from eofuse.evaluation.statistics import LeftOut
 
 
@@ -24,7 +24,7 @@ def importance(whole: LeftOut, permuted: Sequence[LeftOut], metric: str) -> tupl
         permuted: with each draw of a permutation.
         metric: its name.
     """
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = -1.0 if lower_is_better(metric) else 1.0
     losses = sign * (whole.value - np.array([each.value for each in permuted]))
     without = sign * (whole.without - np.mean([each.without for each in permuted], 0))
     deviation = float(losses.std(ddof=1)) if len(losses) > 1 else float("nan")

@@ -14,7 +14,7 @@ leave out the same scenes, which pairs the comparisons. Intervals hold the train
 import hashlib
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +24,7 @@ from numpy.typing import NDArray
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.intervals import Design, infer
 from eofuse.evaluation.metrics import bounds
-from eofuse.evaluation.weighting import FloatArray
-
-Evidence = Mapping[str, NDArray[Any]]
-"""Arrays with a row a patch, from which metrics follow (see `eofuse.evaluation.evidence`)."""
+from eofuse.evaluation.weighting import Evidence, FloatArray
 
 MetricFunction = Callable[[Evidence, Any], dict[str, Any]]
 """(evidence, weights) → metric name → value; weights None or (R, N)."""

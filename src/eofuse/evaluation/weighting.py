@@ -1,11 +1,51 @@
 """Weightings of rows, and the arithmetic that every metric under many weightings shares."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eofuse.errors import DataError, UsageError
+from eofuse.kinds import TaskKind
 
 FloatArray = NDArray[np.float64]
+
+Evidence = Mapping[str, NDArray[Any]]
+"""Arrays with a row a patch, from which metrics follow (see `eofuse.evaluation.evidence`)."""
+
+
+class Totals(ABC):
+    """The evidence of a set of patches under one weighting or many: what metrics are computed from.
+
+    Subclasses have what the metrics of a kind of task share, computed when it is first needed.
+
+    Args:
+        kind: of task.
+        evidence: of the patches.
+        weights: none, (N,), or (R, N) for R weightings at once; not negative.
+
+    Attributes:
+        kind: of task.
+        evidence: of the patches.
+        weights: (R, N).
+        many: whether several weightings were given.
+
+    Raises:
+        UsageError: if the shapes do not fit.
+        DataError: if a weight is negative or not a finite number.
+    """
+
+    def __init__(self, kind: TaskKind, evidence: Evidence, weights: ArrayLike | None = None) -> None:
+        self.kind = kind
+        self.evidence = evidence
+        self.weights, self.many = weightings(weights, len(next(iter(evidence.values()))))
+
+    @property
+    @abstractmethod
+    def support(self) -> FloatArray:
+        """Weighted count of each class or number, (R, K)."""
 
 
 def divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
@@ -22,7 +62,7 @@ def mean_where(values: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
 
 
 def weightings(weights: ArrayLike | None, count: int) -> tuple[FloatArray, bool]:
-    """Weights as (R, N), and whether several were asked for."""
+    """Weights as (R, N), and whether several were given."""
     if weights is None:
         return np.ones((1, count)), False
     rows = np.asarray(weights, dtype=np.float64)

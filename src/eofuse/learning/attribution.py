@@ -26,6 +26,8 @@ from eofuse.data.scenes import scenes_of, units
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.evaluation.attribution import Estimate, Game, Subset, attribute_gain
 from eofuse.evaluation.evidence import from_columns
+from eofuse.evaluation.metrics import METRICS, rewards_guessing
+from eofuse.evaluation.metrics.classification import BALANCED_ACCURACY
 from eofuse.evaluation.permutation import importance, permute_scenes, tells_scenes
 from eofuse.evaluation.statistics import LeftOut, Resampling, few_scenes_warning
 from eofuse.files import replacing, write_text
@@ -42,9 +44,6 @@ FACTS_FILE = "attribution.json"
 
 TELLING = 0.9
 """A scalar that tells the scene of so many training patches is warned of."""
-
-GUESSING = ("macro_f1", "miou")
-"""Metrics that are means over classes of a score that is 0 for classes never named."""
 
 MOST_ROWS = 20_000
 """Training patches on which it is measured whether scalars tell scenes."""
@@ -221,7 +220,8 @@ def _said(tested: Tested, task: Task) -> Evidence:
 
 
 def _guessing_warning(task: Task, metric: str) -> str:
-    other = "; balanced_accuracy does not reward guesses" if "balanced_accuracy" in task.metrics else ""
+    fair = BALANCED_ACCURACY.name
+    other = f"; {fair} does not reward guesses" if fair in task.metrics else ""
     return (
         f"{task.name}: under {metric} the constant predictor, which names one class only, scores less than guesses do, so what "
         f"tells nothing can seem worth a little{other}."
@@ -230,7 +230,7 @@ def _guessing_warning(task: Task, metric: str) -> str:
 
 def judged(task: Task) -> list[str]:
     """Metrics of a task of which more, or less, is better."""
-    return [metric for metric in task.metrics if metric != "bias"]
+    return [metric for metric in task.metrics if METRICS[metric].best != "zero"]
 
 
 def _line(
@@ -273,6 +273,6 @@ def _warnings(tested: Tested, shown: Mapping[str, str], scenes: int) -> list[str
                 f"'{modality.name}' tells the scene of {share:.0%} of the training patches: the model could learn scenes by heart "
                 "from it, and what it loses when scenes swap it is no sign that it helps in new ones."
             )
-    found += [_guessing_warning(task, shown[task.name]) for task in tested.tasks if shown[task.name] in GUESSING]
+    found += [_guessing_warning(task, shown[task.name]) for task in tested.tasks if rewards_guessing(shown[task.name])]
     few = few_scenes_warning(scenes)
     return [*found, few[0].upper() + few[1:] + "."] if few else found

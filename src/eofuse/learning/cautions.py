@@ -15,7 +15,8 @@ from eofuse.evaluation.cautions import (
     calibration_got_worse,
     training_cautions,
 )
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import lower_is_better
+from eofuse.evaluation.metrics.calibration import ECE, ECE_RAW
 from eofuse.learning.curves import EVALUATIONS_FILE, read_curve
 
 
@@ -45,7 +46,7 @@ def run_cautions(
         curve[metric],
         best_step=result["best_step"],
         passes=passes,
-        lower_is_better=metric in LOWER_IS_BETTER,
+        lower_is_better=lower_is_better(metric),
     )
     sentences = {
         UNFINISHED: f"Still improving when training ended (best score on validation at step {result['best_step']} of {steps}): "
@@ -57,7 +58,7 @@ def run_cautions(
     }
     found = [sentences[kind] for kind in kinds]
     for target, scores in (test or {}).items():
-        raw, calibrated = scores.get("ece_raw", math.nan), scores.get("ece", math.nan)
+        raw, calibrated = scores.get(ECE_RAW.name, math.nan), scores.get(ECE.name, math.nan)
         if calibration_got_worse(raw, calibrated):
             found.append(
                 f"{target}: the temperature made probabilities worse on the test patches (calibration error {raw:.3f} → "

@@ -9,6 +9,7 @@ import pandas as pd
 from eofuse.data.scenes import Scenes, scenes_of, units
 from eofuse.data.store import open_store
 from eofuse.evaluation.evidence import from_columns
+from eofuse.evaluation.metrics import METRICS
 from eofuse.evaluation.statistics import Predictions, Resampling
 from eofuse.files import replacing
 from eofuse.learning.preparation import prepare
@@ -62,7 +63,7 @@ def unknown_scenes(found: Scenes) -> dict[str, int]:
 
 def metric_unit(task: Task, metric: str) -> str:
     """Unit of a metric of a task, empty where it has none."""
-    return task.target.unit if metric in ("rmse", "mae", "bias", "interval_width") else ""
+    return METRICS[metric].unit_of(task.target.unit)
 
 
 def to_predictions(table: pd.DataFrame, task: Task, seed: int, fold: int) -> Predictions:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from eofuse.evaluation.metrics import rewards_guessing
 from eofuse.files import file_name, replacing
 from eofuse.kinds import KINDS
 from eofuse.reports.figures.attribution import Bar, Panel, Remaining, attribution_figure, without_figure
@@ -128,7 +129,7 @@ def worth(results: StudyResults, ranked: Sequence[str]) -> Worth | None:
     told = "; ".join(f"{row.name} {metric.signed(row.shapley.value)} ({row.variant})" for row in rows)
     picture = wide_and_narrow(partial(attribution_figure, panels, metric), f"Bars of Shapley values: {told}.")
     drawn = any(row.spread > 0 for row in rows)
-    return Worth(picture, tuple(rows), tuple(gains), drawn, metric.name in ("macro_f1", "miou"))
+    return Worth(picture, tuple(rows), tuple(gains), drawn, rewards_guessing(metric.name))
 
 
 def _never(saw_gaps: bool) -> str:

@@ -18,7 +18,8 @@ from eofuse.evaluation.cautions import (
     has_no_width,
     training_cautions,
 )
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import lower_is_better
+from eofuse.evaluation.metrics.calibration import ECE, ECE_RAW
 from eofuse.reports.wording import count, listing, metric_words, number
 from eofuse.studies.results import StudyResults
 
@@ -77,7 +78,7 @@ def training_findings(results: StudyResults) -> list[Finding]:
             curve["value"],
             best_step=line["best_step"],
             passes=line["steps"] * batch_size / max(line["n_labels"], 1),
-            lower_is_better=metric in LOWER_IS_BETTER,
+            lower_is_better=lower_is_better(metric),
         )
         key = (str(line["variant"]), int(line["n_labels"]))
         counted.setdefault(key, Counter()).update(found)
@@ -96,8 +97,8 @@ def score_findings(results: StudyResults) -> list[Finding]:
     found = []
     for variant, lines in board.groupby("variant", sort=False):
         by_metric = {str(line["metric"]): line for line in lines.to_dict("records")}
-        if {"ece", "ece_raw"} <= by_metric.keys():
-            raw, calibrated = by_metric["ece_raw"]["mean"], by_metric["ece"]["mean"]
+        if {ECE.name, ECE_RAW.name} <= by_metric.keys():
+            raw, calibrated = by_metric[ECE_RAW.name]["mean"], by_metric[ECE.name]["mean"]
             if calibration_got_worse(raw, calibrated):
                 detail = f"{number(raw)} → {number(calibrated)}"
                 found.append(Finding(WORSE_CALIBRATED, str(variant), results.labels, detail))

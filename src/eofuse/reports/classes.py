@@ -6,8 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from eofuse.evaluation.classification import confusion_matrix
-from eofuse.kinds import Place, Values
+from eofuse.evaluation.metrics import METRICS, class_metrics_of
+from eofuse.evaluation.metrics.classification import confusion_matrix
+from eofuse.kinds import Values
 from eofuse.reports.figures.confusion import confusion_figure
 from eofuse.reports.figures.per_class import class_support, per_class_figure
 from eofuse.reports.figures.scatter import scatter_figure
@@ -20,18 +21,6 @@ from eofuse.studies.results import StudyResults
 
 MOST_VARIANT_PICTURES = 12
 MOST_SCATTERS = 6
-
-LABEL_METRICS = ("f1", "precision", "recall", "average_precision")
-NUMBER_METRICS = ("rmse", "mae", "r2", "bias")
-CLASS_METRICS = {
-    (Place.PATCH, Values.CLASS): LABEL_METRICS,
-    (Place.PATCH, Values.CLASSES): LABEL_METRICS,
-    (Place.PATCH, Values.NUMBERS): NUMBER_METRICS,
-    (Place.PIXEL, Values.CLASS): ("iou", "f1", "precision", "recall", "boundary_f1"),
-    (Place.PIXEL, Values.NUMBERS): NUMBER_METRICS,
-    (Place.BOX, Values.CLASS): ("average_precision", "ap50", "recall"),
-}
-"""Scores of a class or number, in the order in which to show them."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +93,8 @@ def by_class(results: StudyResults, ranked: Sequence[str], palette: Sequence[str
 
 
 def _metrics(results: StudyResults) -> tuple[MetricWords, ...]:
-    kind, table = results.kind, results.per_class
-    names = CLASS_METRICS[kind.place, kind.values]
-    unit = results.summary["unit"]
+    kind, table, unit = results.kind, results.per_class, results.summary["unit"]
+    names = [metric.name for metric in class_metrics_of(kind)]
     return tuple(metric_words(name, kind, unit, largest_value(table, name, "value")) for name in names)
 
 
@@ -134,7 +122,9 @@ def _overview(
     is_alone = results.kind.is_numbers and len(results.summary["classes"]) < 2
     if not ranked or not metrics or is_alone or not (results.per_class["support"] > 0).any():
         return None
-    metric = metrics[-1] if results.summary["metric"] == "mAP" else metrics[0]
+    ranking = METRICS.get(results.summary["metric"])
+    wanted = ranking.by_class if ranking is not None else ""
+    metric = next((each for each in metrics if each.name == wanted), metrics[0])
     counted = results.kind.support
     draw = partial(
         per_class_figure,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eofuse.evaluation.calibration import expected_calibration_error, label_reliability, scale
+from eofuse.evaluation.metrics.calibration import ECE, ECE_RAW
+from eofuse.evaluation.metrics.regression import COVERAGE, INTERVAL_WIDTH
 from eofuse.reports.figures.reliability import reliability_figure
 from eofuse.reports.figures.style import variant_colours
 from eofuse.reports.pictures import Picture, picture
@@ -88,9 +90,9 @@ def reliability(results: StudyResults, ranked: Sequence[str], palette: Sequence[
             CalibrationRow(
                 name,
                 raw,
-                _interval(results, name, "ece_raw"),
+                _interval(results, name, ECE_RAW.name),
                 calibrated,
-                _interval(results, name, "ece"),
+                _interval(results, name, ECE.name),
                 _range(temperatures),
             )
         )
@@ -106,21 +108,21 @@ def intervals(results: StudyResults, ranked: Sequence[str]) -> tuple[IntervalRow
     """Coverage and width of the predictive intervals of each variant, of tasks with numbers that have them."""
     if not results.kind.is_numbers:
         return ()
-    width = words(results, "interval_width")
+    width = words(results, INTERVAL_WIDTH.name)
     board = results.leaderboard
     rows = []
     for name in ranked:
         own = board[board["variant"] == name]
         lines = {str(line["metric"]): line for line in own.to_dict("records")}
-        if not {"coverage", "interval_width"} <= lines.keys() or math.isnan(lines["coverage"]["mean"]):
+        if not {COVERAGE.name, INTERVAL_WIDTH.name} <= lines.keys() or math.isnan(lines[COVERAGE.name]["mean"]):
             continue
-        coverage = {key: 100 * lines["coverage"][key] for key in ("mean", "low", "high")}
+        coverage = {key: 100 * lines[COVERAGE.name][key] for key in ("mean", "low", "high")}
         rows.append(
             IntervalRow(
                 name,
                 f"{number(coverage['mean'], 1)} %",
                 between(coverage["low"], coverage["high"], 1),
-                width.quantity(lines["interval_width"]["mean"]),
+                width.quantity(lines[INTERVAL_WIDTH.name]["mean"]),
             )
         )
     return tuple(rows)

@@ -6,13 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from eofuse.evaluation.metrics import METRICS
 from eofuse.reports.wording import MetricWords, metric_words
 from eofuse.studies.results import StudyResults
 
 SIGNIFICANCE = 0.05
-
-ERRORS = ("rmse", "mae", "bias")
-"""Metrics that are written with the same decimals."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,10 @@ def words(results: StudyResults, metric: str) -> MetricWords:
 
 def largest_value(table: pd.DataFrame, metric: str, column: str) -> float:
     """The largest absolute value of a metric in a table; errors of all sorts are measured alike."""
-    alike = ERRORS if metric in ERRORS else (metric,)
+    own = METRICS.get(metric)
+    alike = [metric]
+    if own is not None and own.in_unit and own.is_main:
+        alike = [name for name, other in METRICS.items() if other.unit == own.unit and other.is_main]
     values = table[table["metric"].isin(alike)][column].abs()
     return float(values.max()) if len(values) else math.nan
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import LOSS, METRICS, lower_is_better
 from eofuse.kinds import TaskKind
 
 MISSING = "–"
@@ -57,55 +57,6 @@ class MetricWords:
         return interval(low, high, self.signed)
 
 
-METRICS = {
-    "macro_f1": ("macro F1", "the mean of the classes' F1 scores, so that a rare class counts as much as a common one"),
-    "micro_f1": ("micro F1", "F1 over all decisions, so that common classes weigh most"),
-    "accuracy": ("accuracy", "the share of test patches whose class is right"),
-    "balanced_accuracy": ("balanced accuracy", "the mean of the classes' recalls"),
-    "mAP": ("mean average precision", "the mean over classes of the area under the precision–recall curve"),
-    "average_precision": ("average precision", "the area under the precision–recall curve"),
-    "f1": ("F1", "the harmonic mean of precision and recall"),
-    "precision": ("precision", "the share of what was predicted as the class that is the class"),
-    "recall": ("recall", "the share of the class that was found"),
-    "rmse": ("RMSE", "the root of the mean squared error, so that large errors weigh most"),
-    "mae": ("MAE", "the mean absolute error"),
-    "r2": (
-        "R²",
-        "the share of the variance that is explained; 0 is as good as the mean of the test set, less is worse",
-    ),
-    "bias": ("bias", "the mean of predicted minus true; best at 0"),
-    "miou": (
-        "mean IoU",
-        "the mean over classes of the intersection of predicted and true pixels over their union; a rare class counts "
-        "as much as a common one",
-    ),
-    "iou": ("IoU", "intersection of predicted and true pixels over their union"),
-    "boundary_f1": ("boundary F1", "F1 of the outlines of the classes, found where one lies close to the other"),
-    "box_map": (
-        "box mAP",
-        "the mean over classes of the average precision of boxes, averaged over the overlaps (IoU of 0.50, 0.55, … 0.95) "
-        "from which a box counts as found",
-    ),
-    "box_ap50": ("box AP50", "the same for boxes that count as found from an IoU of 0.5"),
-    "ap50": ("AP50", "average precision of the boxes of a class at an IoU of 0.5"),
-    "coverage": ("coverage", "the share of true values inside the predictive interval"),
-    "interval_width": ("interval width", "the mean width of the predictive intervals"),
-    "ece": ("calibration error", "the mean gap between stated confidence and share of right answers"),
-    "ece_raw": ("calibration error, raw", "the same before temperature scaling"),
-    "loss": ("loss", "the training objective"),
-}
-"""Title and meaning of each metric."""
-
-PIXEL_MEANINGS = {
-    "macro_f1": "the mean of the classes' F1 scores over all test pixels, so that a rare class counts as much as a "
-    "common one",
-    "accuracy": "the share of test pixels whose class is right",
-}
-"""What metrics mean where a class is predicted for every pixel."""
-
-IN_UNIT = frozenset({"rmse", "mae", "bias", "interval_width"})
-"""Metrics in the unit of the predicted numbers."""
-
 ROLES = {
     "constant": "control: always the same answer",
     "random_forest": "control: a random forest on the same inputs, no network",
@@ -125,16 +76,17 @@ def metric_words(name: str, kind: TaskKind | None = None, unit: str = "", larges
         unit: of the predicted numbers.
         largest: the largest value that will be written, which fixes the decimals of metrics in a unit.
     """
-    title, meaning = METRICS.get(name, (name.replace("_", " "), ""))
-    if kind is not None and kind.is_map:
-        meaning = PIXEL_MEANINGS.get(name, meaning)
+    metric = METRICS.get(name)
+    if metric is None:
+        meaning = "the training objective" if name == LOSS else ""
+        return MetricWords(name, name.replace("_", " "), meaning, lower_is_better=lower_is_better(name))
     return MetricWords(
         name,
-        title,
-        meaning,
-        unit=unit if name in IN_UNIT else "",
-        lower_is_better=name in LOWER_IS_BETTER or name == "loss",
-        digits=decimals(largest) if name in IN_UNIT else 3,
+        metric.title,
+        metric.pixel_meaning or metric.meaning if kind is not None and kind.is_map else metric.meaning,
+        unit=metric.unit_of(unit),
+        lower_is_better=lower_is_better(name),
+        digits=decimals(largest) if metric.in_unit else 3,
     )
 
 

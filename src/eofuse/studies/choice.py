@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import lower_is_better
 from eofuse.studies.results import StudyResults, read_results
 from eofuse.words import counted
 
@@ -85,7 +85,7 @@ def _ranking(results: StudyResults) -> tuple[str, bool]:
     if len(targets) > 1:
         return "skill", False
     metric = next(entry["metric"] for entry in results.summary["targets"] if entry["target"] == targets[0])
-    return str(metric), metric in LOWER_IS_BETTER
+    return str(metric), lower_is_better(metric)
 
 
 def _targets(results: StudyResults) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ import pandas as pd
 from eofuse.data.scenes import scenes_of
 from eofuse.data.store import open_store
 from eofuse.errors import DataError
-from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from eofuse.evaluation.metrics import METRICS, lower_is_better
 from eofuse.evaluation.statistics import Predictions, Resampling
 from eofuse.files import write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE, read_curve
@@ -418,7 +418,7 @@ def _validation_score(result: Mapping[str, Any]) -> float:
     """The best score on validation as it is; the loop turns scores so that greater is better."""
     if result["score"] is None:
         return float("nan")
-    return -float(result["score"]) if result["metric"] in LOWER_IS_BETTER else float(result["score"])
+    return -float(result["score"]) if lower_is_better(result["metric"]) else float(result["score"])
 
 
 def _curves(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
@@ -437,8 +437,7 @@ def _curves(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
             means = losses.groupby(stretch).agg(step=("step", "max"), value=("loss" if alone else target, "mean"))
             parts.append(means.assign(**labels, target=target, split="train", metric="loss"))
             start = "" if alone else f"{target}."
-            metrics = {metric for names in METRICS.values() for metric in names}
-            named = {f"{start}{metric}": metric for metric in metrics if f"{start}{metric}" in scores.columns}
+            named = {f"{start}{metric}": metric for metric in METRICS if f"{start}{metric}" in scores.columns}
             own = scores[["step", *named]].rename(columns=named).melt("step", var_name="metric")
             parts.append(own.assign(**labels, target=target, split="validation"))
     return pd.concat(parts, ignore_index=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.evaluation.efficiency import labels_to_match
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import lower_is_better
 from eofuse.evaluation.statistics import Predictions, Resampling
 from eofuse.studies.families import corrected
 
@@ -75,7 +75,7 @@ def labels_needed(groups: Groups, baseline: str, metric: str, resampling: Resamp
             [each.low for each in compared],
             [each.high for each in compared],
             np.stack(drawn) - resampling.replicate(full)[metric].replicates,
-            lower_is_better=metric in LOWER_IS_BETTER,
+            lower_is_better=lower_is_better(metric),
         )
         values = {"needed": found.labels, "low": found.low, "high": found.high, "reached": found.reached}
         rows.append({"variant": variant, "role": role, "metric": metric, **values})

@@ -22,7 +22,8 @@ from eofuse.data.targets.base import MIXED
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.calibration import choose_temperature
 from eofuse.evaluation.coverage import conformal_margin
-from eofuse.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from eofuse.evaluation.metrics import Metric, class_metrics_of, class_scores, lower_is_better, metrics_of, scores
+from eofuse.evaluation.weighting import Totals
 from eofuse.kinds import TaskKind
 from eofuse.models.heads.base import HeadSpec
 from eofuse.registry import Registry
@@ -60,18 +61,25 @@ class TaskOptions(TargetOptions):
 
 
 class Task(ABC):
-    """A target with its loss and its metrics.
+    """A target with its loss and its metrics; a subclass a kind.
+
+    `kind` and `totals`, of which the metrics are functions, are those of the class; `losses`, `networks` and `balances` are what
+    options choose from.
 
     Args:
         target: the truth.
         options: how it is learned.
 
     Attributes:
+        scored: metrics of a set of patches.
+        metrics: names of those that training follows, the kind's own choice first.
+        metric: name of the one that ranks.
         constant: the best prediction that ignores the inputs, for one patch; it broadcasts to what a model predicts. Set by `fit`.
         class_weights: (classes,) weights in the loss, None for none. Set by `fit`.
     """
 
     kind: ClassVar[TaskKind]
+    totals: ClassVar[type[Totals]]
     losses: tuple[str, ...]
     networks: ClassVar[tuple[str, ...]] = ()
     balances: ClassVar[tuple[str, ...]] = ("none",)
@@ -79,16 +87,19 @@ class Task(ABC):
     def __init__(self, target: Target, options: TaskOptions) -> None:
         self.target = target
         self.options = options
-        mixed = target.unit == MIXED  # errors in unlike units have no mean
-        self.metrics = ("r2",) if mixed else METRICS[self.kind.name]
+        self.scored: list[Metric] = metrics_of(self.kind)
+        if target.unit == MIXED:  # errors in unlike units have no mean
+            self.scored = [metric for metric in self.scored if metric.is_main and not metric.in_unit]
+        main = [metric for metric in self.scored if metric.is_main]
         if target.composition:  # shares that sum to 1 have no bias over all of them
-            self.metrics = tuple(name for name in self.metrics if name != "bias")
+            main = [metric for metric in main if metric.best != "zero"]
+        self.metrics = tuple(metric.name for metric in main)
         self.metric = options.metric or self.metrics[0]
         self.loss_names = options.loss or self.losses[:1]
         self.network = options.network or (self.networks[0] if self.networks else "")
         self.constant: Array = np.zeros(0)
         self.class_weights: Tensor | None = None
-        self._check("metric", self.metric, tuple(name for name in self.metrics if name != "bias"))
+        self._check("metric", self.metric, tuple(metric.name for metric in main if metric.best != "zero"))
         self._check("balance", options.balance, self.balances)
         for name in self.loss_names:
             self._check("loss", name, self.losses)
@@ -114,7 +125,7 @@ class Task(ABC):
     @property
     def lower_is_better(self) -> bool:
         """Whether the ranking metric is better when smaller."""
-        return self.metric in LOWER_IS_BETTER
+        return lower_is_better(self.metric)
 
     def known(self, rows: Rows) -> Rows:
         """Those of the rows that have the target."""
@@ -167,7 +178,6 @@ class Task(ABC):
             complete: whether metrics that are slow to compute, and rank nothing here, are wanted too.
         """
 
-    @abstractmethod
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
         """Every metric over a set of patches.
 
@@ -175,10 +185,11 @@ class Task(ABC):
             evidence: of these patches.
             weights: none, (patches,), or (replicates, patches) for as many values of each metric.
         """
+        return scores(self.scored, self.totals(self.kind, evidence, weights))
 
-    @abstractmethod
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """Metrics of each class or number, (classes,) each, with `support`."""
+        return {**class_scores(class_metrics_of(self.kind), self.totals(self.kind, evidence))}
 
     def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
         """Predictions, truth and number of the patch of those patches or labelled pixels that a draw takes; none by default."""

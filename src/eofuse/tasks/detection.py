@@ -11,12 +11,10 @@ from torch import Tensor
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
 from eofuse.errors import DataError
-from eofuse.evaluation.detection import detection_metrics, detection_per_class, match_boxes
+from eofuse.evaluation.metrics.detection import BoxTotals, match_boxes
 from eofuse.kinds import DETECTION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import TASKS, Array, Evidence, Scores, Task
-
-PARTS = ("scores", "labels", "matched", "counts")
+from eofuse.tasks.base import TASKS, Array, Evidence, Task
 
 
 @TASKS.register(DETECTION.name)
@@ -24,6 +22,7 @@ class Detection(Task):
     """Boxes around objects; the loss is the detector's own, computed by the head."""
 
     kind = DETECTION
+    totals = BoxTotals
     losses = ("detector",)
     networks = ("fcos", "retinanet", "faster_rcnn")
 
@@ -57,16 +56,6 @@ class Detection(Task):
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Boxes, and which of them are true."""
         return match_boxes(prediction, truth, len(self.classes))
-
-    def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
-        """Mean average precision over IoU .5 to .95, and at .5."""
-        scores, labels, matched, counts = (evidence[name] for name in PARTS)
-        return {**detection_metrics(scores, labels, matched, counts, weights)}
-
-    def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
-        """Average precision, at IoU .5 too, and recall; support in boxes."""
-        scores, labels, matched, counts = (evidence[name] for name in PARTS)
-        return {**detection_per_class(scores, labels, matched, counts)}
 
     @classmethod
     def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:

@@ -9,10 +9,9 @@ from torch.nn import functional
 
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
-from eofuse.evaluation.classification import multi_label_metrics
 from eofuse.kinds import MULTI_LABEL
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import TASKS, Array, Scores
+from eofuse.tasks.base import TASKS, Array
 from eofuse.tasks.classification import Classification
 
 
@@ -49,7 +48,3 @@ class MultiLabel(Classification):
         for position, values in enumerate(probabilities):
             found[position] = classes[values >= threshold].tolist()
         return found
-
-    def metrics_of(self, truth: Array, probabilities: Array, weights: Array | None) -> Scores:
-        """Mean average precision, macro and micro F1 at a probability of 0.5."""
-        return {**multi_label_metrics(truth, probabilities, weights)}

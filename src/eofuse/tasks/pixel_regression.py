@@ -12,8 +12,7 @@ from torch import Tensor
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
 from eofuse.data.targets.base import MIXED
-from eofuse.evaluation.coverage import pixel_coverage_metrics
-from eofuse.evaluation.regression import pixel_regression_metrics, pixel_regression_per_class, pixel_sums
+from eofuse.evaluation.metrics.regression import PixelNumberTotals, pixel_sums
 from eofuse.kinds import PIXEL_REGRESSION
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import (
@@ -42,6 +41,7 @@ class PixelRegression(Task):
     """
 
     kind = PIXEL_REGRESSION
+    totals = PixelNumberTotals
     losses = ("mse", "l1", "huber")
     networks = ("unet", "fpn", "deeplabv3plus")
 
@@ -90,18 +90,11 @@ class PixelRegression(Task):
         return {"sums": pixel_sums(prediction, truth, margin, self.mean), "margin": half_widths}
 
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
-        """RMSE, MAE, R², bias over pixels; coverage and width of the predictive interval."""
+        """Every metric; of numbers in unlike units, after standardisation."""
         if self.target.unit == MIXED:
             units = np.stack([self.std**power for power in (0, 1, 1, 2, 1, 2, 0)], axis=-1)
-            return {"r2": pixel_regression_metrics(evidence["sums"] / units, weights)["r2"]}
-        scores: Scores = {**pixel_regression_metrics(evidence["sums"], weights)}
-        if not np.isfinite(evidence["margin"]).all() or not len(evidence["margin"]):
-            return scores | dict.fromkeys(("coverage", "interval_width"), scores["rmse"] * np.nan)
-        return scores | pixel_coverage_metrics(evidence["sums"], evidence["margin"][0], weights)
-
-    def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
-        """RMSE, MAE, R², bias of each number."""
-        return {**pixel_regression_per_class(evidence["sums"])}
+            evidence = {"sums": evidence["sums"] / units}
+        return super().score(evidence, weights)
 
     @classmethod
     def decide(cls, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:

@@ -12,8 +12,7 @@ from eofuse.data.loading import Rows
 from eofuse.data.store import Window
 from eofuse.data.targets import Target
 from eofuse.data.targets.base import MIXED
-from eofuse.evaluation.coverage import coverage_metrics
-from eofuse.evaluation.regression import regression_metrics, regression_per_class
+from eofuse.evaluation.metrics.regression import NumberTotals
 from eofuse.kinds import REGRESSION
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import TASKS, Array, Evidence, Scores, Task, TaskOptions, check_varying, interval, number_names
@@ -31,6 +30,7 @@ class Regression(Task):
     """
 
     kind = REGRESSION
+    totals = NumberTotals
     losses: tuple[str, ...] = ("mse", "l1", "huber")
 
     def __init__(self, target: Target, options: TaskOptions) -> None:
@@ -77,18 +77,10 @@ class Regression(Task):
         return {"truth": truth.astype(np.float64), "prediction": prediction.astype(np.float64), "margin": margin}
 
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
-        """RMSE, MAE, R², bias; coverage and width of the predictive interval."""
-        truth, prediction = evidence["truth"], evidence["prediction"]
+        """Every metric; of numbers in unlike units, after standardisation."""
         if self.target.unit == MIXED:
-            return {"r2": regression_metrics(truth / self.std, prediction / self.std, weights)["r2"]}
-        scores: Scores = {**regression_metrics(truth, prediction, weights)}
-        if not np.isfinite(evidence["margin"]).all() or not len(truth):
-            return scores | dict.fromkeys(("coverage", "interval_width"), scores["rmse"] * np.nan)
-        return scores | coverage_metrics(truth, prediction, evidence["margin"][0], weights)
-
-    def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
-        """RMSE, MAE, R², bias of each number."""
-        return {**regression_per_class(evidence["truth"], evidence["prediction"])}
+            evidence = {name: evidence[name] / self.std for name in ("truth", "prediction")}
+        return super().score(evidence, weights)
 
     @classmethod
     def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:

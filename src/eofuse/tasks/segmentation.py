@@ -12,16 +12,12 @@ from torch import Tensor
 from eofuse.data.loading import Rows, in_order
 from eofuse.data.store import Window
 from eofuse.data.targets import IGNORE
-from eofuse.evaluation.calibration import calibration_metrics, pixel_reliability, scale
-from eofuse.evaluation.segmentation import (
-    boundary_counts,
-    confusion_counts,
-    segmentation_metrics,
-    segmentation_per_class,
-)
-from eofuse.kinds import SEGMENTATION
+from eofuse.evaluation.calibration import pixel_reliability, scale
+from eofuse.evaluation.metrics import METRICS
+from eofuse.evaluation.metrics.segmentation import PixelTotals, boundary_counts, confusion_counts
+from eofuse.kinds import BINS, SEGMENTATION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import TASKS, Array, Evidence, Scores, Task, check_classes, hide_without_data, temperature
+from eofuse.tasks.base import TASKS, Array, Evidence, Task, check_classes, hide_without_data, temperature
 from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import segmentation_loss
 
@@ -33,6 +29,7 @@ class Segmentation(Task):
     """Classification of each pixel into one of the target's classes."""
 
     kind = SEGMENTATION
+    totals = PixelTotals
     losses = ("cross_entropy", "dice", "focal")
     networks = ("unet", "fpn", "deeplabv3plus")
     balances = ("none", "class_weights")
@@ -74,8 +71,8 @@ class Segmentation(Task):
         classes = len(self.classes)
         decided = prediction.argmax(axis=1)
         boundary = np.zeros((len(truth), classes, 4), dtype=np.int64)
-        reliability = np.zeros((len(truth), 2, 15, 3))
-        if complete or self.metric == "boundary_f1":
+        reliability = np.zeros((len(truth), 2, BINS, 3))
+        if complete or METRICS[self.metric].is_slow:
             boundary = boundary_counts(decided, truth, classes)
         if complete:
             calibrated = scale(prediction, spec.temperature, self.kind)
@@ -85,15 +82,6 @@ class Segmentation(Task):
             "boundary": boundary,
             "reliability": reliability,
         }
-
-    def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
-        """Mean IoU, macro F1, accuracy, boundary F1; calibration error."""
-        scores: Scores = {**segmentation_metrics(evidence["confusion"], evidence["boundary"], weights)}
-        return scores | calibration_metrics(evidence["reliability"], weights)
-
-    def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
-        """IoU, F1, precision, recall, boundary F1; support in pixels."""
-        return {**segmentation_per_class(evidence["confusion"], evidence["boundary"])}
 
     @classmethod
     def decide(cls, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:

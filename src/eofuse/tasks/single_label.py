@@ -8,10 +8,9 @@ from torch.nn import functional
 
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
-from eofuse.evaluation.classification import single_label_metrics
 from eofuse.kinds import SINGLE_LABEL
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import TASKS, Array, Scores
+from eofuse.tasks.base import TASKS, Array
 from eofuse.tasks.classification import Classification
 
 
@@ -48,7 +47,3 @@ class SingleLabel(Classification):
     def predicted_classes(classes: Array, probabilities: Array, threshold: float) -> Any:
         """The most probable class of each patch."""
         return classes[probabilities.argmax(axis=1)]
-
-    def metrics_of(self, truth: Array, probabilities: Array, weights: Array | None) -> Scores:
-        """Accuracy, balanced accuracy, macro and micro F1, mAP."""
-        return {**single_label_metrics(truth, probabilities, weights)}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eofuse.data.store import open_store
-from eofuse.evaluation.metrics import LOWER_IS_BETTER
+from eofuse.evaluation.metrics import lower_is_better
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE, write_facts
 from eofuse.learning.options import RunOptions
@@ -76,4 +76,4 @@ def better(metric: str, score: float, best: float | None) -> bool:
     """Whether a score is better than the best one so far; no number is not."""
     if np.isnan(score):
         return False
-    return best is None or (score < best if metric in LOWER_IS_BETTER else score > best)
+    return best is None or (score < best if lower_is_better(metric) else score > best)

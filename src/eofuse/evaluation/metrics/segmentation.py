@@ -1,7 +1,6 @@
 """Metrics of a class a pixel, from counts of each patch, under one weighting of the patches or many at once.
 
-`confusion_counts` and `boundary_counts` reduce a batch of class maps to counts; `segmentation_metrics` gives every
-metric of a test set from them and `segmentation_per_class` the scores of each class.
+`confusion_counts` and `boundary_counts` reduce a batch of class maps to counts, of which `PixelTotals` are the sums.
 
 Definitions:
 
@@ -18,17 +17,16 @@ Definitions:
 - What is undefined is NaN, never 0.
 """
 
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.weighting import FloatArray, divide, mean_where, weightings
-from eofuse.kinds import IGNORE
-
-SEGMENTATION = ("miou", "macro_f1", "accuracy", "boundary_f1")
-"""Metrics of tasks with one class a pixel, the ranking one first."""
+from eofuse.evaluation.metrics import METRICS, Metric
+from eofuse.evaluation.metrics.calibration import ProbabilityTotals
+from eofuse.evaluation.weighting import Evidence, FloatArray, divide, mean_where
+from eofuse.kinds import IGNORE, TaskKind
 
 _CHUNK_BYTES = 64e6
 
@@ -86,74 +84,57 @@ def boundary_counts(predicted: ArrayLike, truth: ArrayLike, classes: int, tolera
     return np.stack(columns, axis=-1)
 
 
-def segmentation_metrics(confusion: ArrayLike, boundary: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Any]:
-    """Metrics of a set of patches.
-
-    Args:
-        confusion: (N, K, K) of `confusion_counts`.
-        boundary: (N, K, 4) of `boundary_counts`.
-        weights: None, (N,) or (R, N) for R weightings of the patches at once; not negative.
-
-    Returns:
-        Name → value for each name of `SEGMENTATION`: a float, or (R,) values for (R, N) weights.
-
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: if a weight is negative or not a finite number.
-    """
-    pixels, edges = _evidence(confusion, boundary)
-    rows, many = weightings(weights, len(pixels))
-    scores = _scores(_weighted_sums(rows, pixels), _weighted_sums(rows, edges))
-    support, hits = scores["support"], scores["hits"]
-    occurs = support > 0
-    values = {
-        "miou": mean_where(scores["iou"], occurs),
-        "macro_f1": mean_where(scores["f1"], occurs),
-        "accuracy": divide(hits.sum(axis=1), support.sum(axis=1)),
-        "boundary_f1": mean_where(scores["boundary_f1"], occurs & ~np.isnan(scores["boundary_f1"])),
-    }
-    return {name: values[name] if many else float(values[name][0]) for name in SEGMENTATION}
-
-
-def segmentation_per_class(confusion: ArrayLike, boundary: ArrayLike) -> dict[str, FloatArray]:
-    """Scores of each class over a set of patches.
-
-    Args:
-        confusion: (N, K, K) of `confusion_counts`.
-        boundary: (N, K, 4) of `boundary_counts`.
-
-    Returns:
-        `iou`, `f1`, `precision`, `recall`, `boundary_f1` and `support` (true pixels), each (K,). Precision is NaN for a
-        class never predicted, the other scores for one that does not occur.
+class PixelTotals(ProbabilityTotals):
+    """Counts of the pixels of some patches under weightings: evidence `confusion` (N, K, K) and `boundary` (N, K, 4).
 
     Raises:
         UsageError: if the shapes do not fit.
     """
-    pixels, edges = _evidence(confusion, boundary)
-    rows, _ = weightings(None, len(pixels))
-    scores = _scores(_weighted_sums(rows, pixels), _weighted_sums(rows, edges))
-    names = ("iou", "f1", "precision", "recall", "boundary_f1", "support")
-    return {name: scores[name][0] for name in names}
 
+    def __init__(self, kind: TaskKind, evidence: Evidence, weights: ArrayLike | None = None) -> None:
+        pixels, edges = np.asarray(evidence["confusion"]), np.asarray(evidence["boundary"])
+        if pixels.ndim != 3 or pixels.shape[1] != pixels.shape[2] or edges.shape != (*pixels.shape[:2], 4):
+            raise UsageError(
+                f"confusion has the shape {pixels.shape}, boundary {edges.shape}", fix="give (N, K, K) and (N, K, 4)"
+            )
+        super().__init__(kind, {**evidence, "confusion": pixels, "boundary": edges}, weights)
 
-def _scores(pixels: FloatArray, edges: FloatArray) -> dict[str, FloatArray]:
-    """Scores of each class, (R, K) each, from sums (R, K, K) and (R, K, 4)."""
-    hits = np.diagonal(pixels, axis1=1, axis2=2)
-    support, found = pixels.sum(axis=2), pixels.sum(axis=1)
-    occurs = support > 0
-    precision = np.nan_to_num(divide(edges[..., 0], edges[..., 1]))
-    recall = np.nan_to_num(divide(edges[..., 2], edges[..., 3]))
-    harmonic = np.nan_to_num(divide(2 * precision * recall, precision + recall))
-    has_boundary = edges[..., 1] + edges[..., 3] > 0
-    return {
-        "iou": np.where(occurs, divide(hits, support + found - hits), np.nan),
-        "f1": np.where(occurs, divide(2 * hits, support + found), np.nan),
-        "precision": divide(hits, found),
-        "recall": divide(hits, support),
-        "boundary_f1": np.where(occurs & has_boundary, harmonic, np.nan),
-        "support": support,
-        "hits": hits,
-    }
+    @cached_property
+    def confusion(self) -> FloatArray:
+        """Pixels by true and predicted class, (R, K, K)."""
+        return _weighted_sums(self.weights, self.evidence["confusion"])
+
+    @cached_property
+    def support(self) -> FloatArray:
+        """Pixels of each class in the truth, (R, K)."""
+        values: FloatArray = self.confusion.sum(axis=2)
+        return values
+
+    @cached_property
+    def found(self) -> FloatArray:
+        """The same in the predictions."""
+        values: FloatArray = self.confusion.sum(axis=1)
+        return values
+
+    @cached_property
+    def hits(self) -> FloatArray:
+        """The same in both."""
+        return np.diagonal(self.confusion, axis1=1, axis2=2)
+
+    @cached_property
+    def boundary_f1(self) -> FloatArray:
+        """Boundary F1 of each class, (R, K)."""
+        edges = _weighted_sums(self.weights, self.evidence["boundary"])
+        precision = np.nan_to_num(divide(edges[..., 0], edges[..., 1]))
+        recall = np.nan_to_num(divide(edges[..., 2], edges[..., 3]))
+        harmonic = np.nan_to_num(divide(2 * precision * recall, precision + recall))
+        has_boundary = edges[..., 1] + edges[..., 3] > 0
+        return np.where((self.support > 0) & has_boundary, harmonic, np.nan)
+
+    @property
+    def reliability(self) -> FloatArray:
+        """Pixels of each patch by confidence, raw and calibrated, (N, 2, 15, 3)."""
+        return self.evidence["reliability"]
 
 
 def _weighted_sums(weight_rows: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
@@ -225,10 +206,46 @@ def _maps(
     return found.astype(np.int16), real.astype(np.int16), known
 
 
-def _evidence(confusion: ArrayLike, boundary: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    pixels, edges = np.asarray(confusion), np.asarray(boundary)
-    if pixels.ndim != 3 or pixels.shape[1] != pixels.shape[2] or edges.shape != (*pixels.shape[:2], 4):
-        raise UsageError(
-            f"confusion has the shape {pixels.shape}, boundary {edges.shape}", fix="give (N, K, K) and (N, K, 4)"
-        )
-    return pixels, edges
+def _is_class_map(kind: TaskKind) -> bool:
+    return kind.is_map and not kind.is_numbers
+
+
+def _iou(totals: PixelTotals) -> FloatArray:
+    union = totals.support + totals.found - totals.hits
+    return np.where(totals.support > 0, divide(totals.hits, union), np.nan)
+
+
+METRICS.add(
+    Metric(
+        "miou",
+        "mean IoU",
+        "the mean over classes of the intersection of predicted and true pixels over their union; a rare class counts as much "
+        "as a common one",
+        _is_class_map,
+        lambda totals: mean_where(_iou(totals), totals.support > 0),
+        rewards_guessing=True,
+        order=100,
+    )
+)
+METRICS.add(
+    Metric(
+        "boundary_f1",
+        "boundary F1",
+        "F1 of the outlines of the classes, found where one lies close to the other",
+        _is_class_map,
+        lambda totals: mean_where(totals.boundary_f1, (totals.support > 0) & ~np.isnan(totals.boundary_f1)),
+        lambda totals: totals.boundary_f1,
+        is_slow=True,
+        order=300,
+    )
+)
+METRICS.add(
+    Metric(
+        "iou",
+        "IoU",
+        "intersection of predicted and true pixels over their union",
+        _is_class_map,
+        per_class=_iou,
+        order=200,
+    )
+)

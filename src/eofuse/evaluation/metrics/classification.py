@@ -1,8 +1,4 @@
-"""Metrics of a whole test set, on arrays, under one weighting of the rows or many weightings at once.
-
-`single_label_metrics` and `multi_label_metrics` give every metric of a kind of task (named in
-`SINGLE_LABEL` and `MULTI_LABEL`); `per_class` gives precision, recall, F1, average precision and support of
-each class; `confusion_matrix` counts; `average_precision` is the ranking score of one class.
+"""Metrics of classes of patches: `LabelTotals`, confusion matrices, and the metrics of classes that other kinds share.
 
 Definitions:
 
@@ -15,116 +11,78 @@ Definitions:
   (gain of recall) × precision, where rows of equal score enter together. For single-label tasks: one class against
   the rest.
 - The predicted class is the most probable one (the first of equals); a label is predicted where its probability
-  reaches the threshold.
+  reaches 0.5.
 - What is undefined is NaN, never 0: every metric of no rows (or of weights that are all 0), averages over classes if no
   class occurs, `micro_f1` if there is nothing to find and nothing was found.
 """
 
-from typing import Any, overload
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.weighting import FloatArray, divide, mean_where, weightings
+from eofuse.evaluation.calibration import label_reliability, scale
+from eofuse.evaluation.metrics import METRICS, Metric
+from eofuse.evaluation.metrics.calibration import ProbabilityTotals
+from eofuse.evaluation.weighting import Evidence, FloatArray, divide, mean_where, weightings
+from eofuse.kinds import TaskKind, Values
 
-SINGLE_LABEL = ("macro_f1", "accuracy", "balanced_accuracy", "micro_f1", "mAP")
-"""Metrics of tasks with one class a row, the ranking one first."""
-
-MULTI_LABEL = ("mAP", "macro_f1", "micro_f1")
-"""Metrics of tasks with any number of labels a row, the ranking one first."""
+THRESHOLD = 0.5
+"""Probability from which a class of several counts as predicted."""
 
 
-@overload
-def single_label_metrics(truth: ArrayLike, probabilities: ArrayLike, weights: None = None) -> dict[str, float]: ...
-@overload
-def single_label_metrics(truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike) -> dict[str, Any]: ...
-def single_label_metrics(
-    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None
-) -> dict[str, Any]:
-    """Metrics of a task with one class a row.
+class LabelTotals(ProbabilityTotals):
+    """Classes of patches under weightings.
 
-    Args:
-        truth: (N,) class numbers, 0 … K−1.
-        probabilities: (N, K) probabilities, or any scores that grow with them.
-        weights: None, (N,) or (R, N) for R weightings at once; not negative.
-
-    Returns:
-        Name → value for each name of `SINGLE_LABEL`: a float, or (R,) values for (R, N) weights.
+    Attributes:
+        truth: (N, K), which classes each patch has.
+        scores: (N, K) probabilities before calibration, or any scores that grow with them.
+        predicted: (N, K), which classes are predicted.
 
     Raises:
         UsageError: if the shapes do not fit.
-        DataError: if a class number is out of range or a probability or weight is not a finite number.
+        DataError: if a class number is out of range, a label is not 0 or 1, or a probability is not a finite number.
     """
-    truth_matrix, scores = _single_label(truth, probabilities)
-    return _metrics(SINGLE_LABEL, truth_matrix, _one_hot(_most_probable(scores), scores.shape[1]), scores, weights)
 
+    def __init__(self, kind: TaskKind, evidence: Evidence, weights: ArrayLike | None = None) -> None:
+        truth, probabilities = evidence["truth"], evidence["probabilities"]
+        if kind.has_several:
+            self.truth, self.scores = _multi_label(truth, probabilities)
+            self.predicted = self.scores >= THRESHOLD
+        else:
+            self.truth, self.scores = _single_label(truth, probabilities)
+            self.predicted = _one_hot(_most_probable(self.scores), self.scores.shape[1])
+        super().__init__(kind, {**evidence, "truth": np.asarray(truth)}, weights)
 
-@overload
-def multi_label_metrics(
-    truth: ArrayLike, probabilities: ArrayLike, weights: None = None, threshold: float = 0.5
-) -> dict[str, float]: ...
-@overload
-def multi_label_metrics(
-    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike, threshold: float = 0.5
-) -> dict[str, Any]: ...
-def multi_label_metrics(
-    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None, threshold: float = 0.5
-) -> dict[str, Any]:
-    """Metrics of a task with any number of labels a row.
+    @cached_property
+    def support(self) -> FloatArray:
+        """Weighted count of each class in the truth, (R, K)."""
+        return self.weights @ self.truth.astype(np.float64)
 
-    Args:
-        truth: (N, K) of 0 and 1.
-        probabilities: (N, K).
-        weights: None, (N,) or (R, N) for R weightings at once; not negative.
-        threshold: a label is predicted where its probability is at least this.
+    @cached_property
+    def found(self) -> FloatArray:
+        """The same in the predictions."""
+        return self.weights @ self.predicted.astype(np.float64)
 
-    Returns:
-        Name → value for each name of `MULTI_LABEL`: a float, or (R,) values for (R, N) weights.
+    @cached_property
+    def hits(self) -> FloatArray:
+        """The same in both."""
+        return self.weights @ (self.truth & self.predicted).astype(np.float64)
 
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: if the truth is not 0 or 1 or a probability or weight is not a finite number.
-    """
-    truth_matrix, scores = _multi_label(truth, probabilities)
-    return _metrics(MULTI_LABEL, truth_matrix, scores >= threshold, scores, weights)
+    @cached_property
+    def average_precisions(self) -> FloatArray:
+        """Average precision of each class, (R, K)."""
+        return _average_precisions(self.truth, self.scores, np.ascontiguousarray(self.weights.T)).T
 
-
-def per_class(
-    truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None, threshold: float = 0.5
-) -> dict[str, FloatArray]:
-    """Scores of each class, ready for a `pandas.DataFrame`.
-
-    Args:
-        truth: (N,) class numbers of a single-label task or (N, K) of 0 and 1 of a multi-label one.
-        probabilities: (N, K).
-        weights: None or (N,).
-        threshold: of multi-label tasks.
-
-    Returns:
-        `precision`, `recall`, `f1`, `average_precision` and `support` (weighted count in the truth), each (K,).
-        Precision is NaN for a class never predicted; recall, F1 and average precision for one that does not occur.
-
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: as `single_label_metrics` and `multi_label_metrics`.
-    """
-    if np.ndim(truth) == 1:
-        truth_matrix, scores = _single_label(truth, probabilities)
-        predicted = _one_hot(_most_probable(scores), scores.shape[1])
-    else:
-        truth_matrix, scores = _multi_label(truth, probabilities)
-        predicted = scores >= threshold
-    row_weights = _one_weighting(weights, len(scores))[None]
-    support, found, hits = (counts[0] for counts in _counts(truth_matrix, predicted, row_weights))
-    columns = np.ascontiguousarray(row_weights.T)
-    return {
-        "precision": divide(hits, found),
-        "recall": divide(hits, support),
-        "f1": np.where(support > 0, divide(2 * hits, support + found), np.nan),
-        "average_precision": _average_precisions(truth_matrix, scores, columns)[:, 0],
-        "support": support,
-    }
+    @cached_property
+    def reliability(self) -> FloatArray:
+        """Predictions of each patch by confidence, raw and calibrated, (N, 2, 15, 3)."""
+        temperatures, truth = self.evidence["temperature"], self.evidence["truth"]
+        temperature = float(temperatures[0]) if len(truth) else 1.0
+        calibrated = scale(self.evidence["probabilities"].astype(np.float64), temperature, self.kind)
+        return label_reliability(calibrated, truth, temperature, self.kind)
 
 
 def confusion_matrix(truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:
@@ -137,7 +95,7 @@ def confusion_matrix(truth: ArrayLike, probabilities: ArrayLike, weights: ArrayL
 
     Raises:
         UsageError: if the shapes do not fit.
-        DataError: as `single_label_metrics`.
+        DataError: as `LabelTotals`.
     """
     truth_matrix, scores = _single_label(truth, probabilities)
     predicted = _one_hot(_most_probable(scores), scores.shape[1]).astype(np.float64)
@@ -167,39 +125,6 @@ def average_precision(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | 
     weight_rows, many = weightings(weights, len(score_matrix))
     values = _average_precisions(truth_matrix, score_matrix, np.ascontiguousarray(weight_rows.T))[0]
     return values if many else float(values[0])
-
-
-def _metrics(
-    names: tuple[str, ...],
-    truth: NDArray[np.bool_],
-    predicted: NDArray[np.bool_],
-    scores: FloatArray,
-    weights: ArrayLike | None,
-) -> dict[str, Any]:
-    """The named metrics from (N, K) truth, predictions and scores."""
-    weight_rows, many = weightings(weights, len(scores))
-    support, found, hits = _counts(truth, predicted, weight_rows)  # (R, K) each
-    occurs = support > 0
-    precisions = _average_precisions(truth, scores, np.ascontiguousarray(weight_rows.T)).T
-    values = {
-        "macro_f1": mean_where(divide(2 * hits, support + found), occurs),
-        "micro_f1": divide(2 * hits.sum(axis=1), (support + found).sum(axis=1)),
-        "mAP": mean_where(precisions, occurs),
-        "balanced_accuracy": mean_where(divide(hits, support), occurs),
-        "accuracy": divide(hits.sum(axis=1), support.sum(axis=1)),
-    }
-    return {name: values[name] if many else float(values[name][0]) for name in names}
-
-
-def _counts(
-    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weight_rows: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Weighted counts of true, predicted and rightly predicted rows by class, (R, K) each."""
-    return (
-        weight_rows @ truth.astype(np.float64),
-        weight_rows @ predicted.astype(np.float64),
-        weight_rows @ (truth & predicted).astype(np.float64),
-    )
 
 
 def _average_precisions(truth: NDArray[np.bool_], scores: FloatArray, weight_columns: FloatArray) -> FloatArray:
@@ -295,3 +220,102 @@ def _one_weighting(weights: ArrayLike | None, count: int) -> FloatArray:
         raise UsageError("only one weighting is possible here", where="weights", fix="give (N,)")
     row: FloatArray = weight_rows[0]
     return row
+
+
+def _has_classes(kind: TaskKind) -> bool:
+    return kind.has_probabilities
+
+
+def _has_one_class(kind: TaskKind) -> bool:
+    return kind.has_probabilities and kind.values is Values.CLASS
+
+
+def _f1(totals: Any) -> FloatArray:
+    return np.where(totals.support > 0, divide(2 * totals.hits, totals.support + totals.found), np.nan)
+
+
+METRICS.add(
+    Metric(
+        "macro_f1",
+        "macro F1",
+        "the mean of the classes' F1 scores, so that a rare class counts as much as a common one",
+        _has_classes,
+        lambda totals: mean_where(_f1(totals), totals.support > 0),
+        rewards_guessing=True,
+        order=110,
+        pixel_meaning="the mean of the classes' F1 scores over all test pixels, so that a rare class counts as much as a common one",
+    )
+)
+METRICS.add(
+    Metric(
+        "accuracy",
+        "accuracy",
+        "the share of test patches whose class is right",
+        _has_one_class,
+        lambda totals: divide(totals.hits.sum(axis=1), totals.support.sum(axis=1)),
+        order=120,
+        pixel_meaning="the share of test pixels whose class is right",
+    )
+)
+BALANCED_ACCURACY = METRICS.add(
+    Metric(
+        "balanced_accuracy",
+        "balanced accuracy",
+        "the mean of the classes' recalls",
+        lambda kind: kind.has_labels and kind.values is Values.CLASS,
+        lambda totals: mean_where(divide(totals.hits, totals.support), totals.support > 0),
+        order=140,
+    )
+)
+METRICS.add(
+    Metric(
+        "micro_f1",
+        "micro F1",
+        "F1 over all decisions, so that common classes weigh most",
+        lambda kind: kind.has_labels,
+        lambda totals: divide(2 * totals.hits.sum(axis=1), (totals.support + totals.found).sum(axis=1)),
+        order=150,
+    )
+)
+METRICS.add(
+    Metric(
+        "mAP",
+        "mean average precision",
+        "the mean over classes of the area under the precision–recall curve",
+        lambda kind: kind.has_labels,
+        lambda totals: mean_where(totals.average_precisions, totals.support > 0),
+        by_class="average_precision",
+        order=160,
+    )
+)
+METRICS.add(Metric("f1", "F1", "the harmonic mean of precision and recall", _has_classes, per_class=_f1, order=220))
+METRICS.add(
+    Metric(
+        "precision",
+        "precision",
+        "the share of what was predicted as the class that is the class",
+        _has_classes,
+        per_class=lambda totals: divide(totals.hits, totals.found),
+        order=230,
+    )
+)
+METRICS.add(
+    Metric(
+        "recall",
+        "recall",
+        "the share of the class that was found",
+        lambda kind: not kind.is_numbers,
+        per_class=lambda totals: divide(totals.hits, totals.support),
+        order=240,
+    )
+)
+METRICS.add(
+    Metric(
+        "average_precision",
+        "average precision",
+        "the area under the precision–recall curve",
+        lambda kind: not kind.is_numbers and not kind.is_map,
+        per_class=lambda totals: totals.average_precisions,
+        order=250,
+    )
+)

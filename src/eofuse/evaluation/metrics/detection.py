@@ -1,7 +1,6 @@
 """Metrics of boxes, as COCO defines them, under one weighting of the patches or many at once.
 
-`match_boxes` finds once which boxes are true; from that `detection_metrics` gives average precision under any weighting of
-the patches, and `detection_per_class` each class's scores.
+`match_boxes` finds once which boxes are true; from that `BoxTotals` has average precision under any weighting of the patches.
 
 Definitions (Lin et al. 2014, arXiv:1405.0312, and the COCO tools):
 
@@ -15,18 +14,18 @@ Definitions (Lin et al. 2014, arXiv:1405.0312, and the COCO tools):
   of the patch next to each other, if no two boxes of one class and patch have the same score.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.weighting import FloatArray, divide, mean_where, weightings
+from eofuse.evaluation.metrics import METRICS, Metric
+from eofuse.evaluation.weighting import Evidence, FloatArray, Totals, divide, mean_where
+from eofuse.kinds import OVERLAPS, TaskKind
 
-DETECTION = ("box_map", "box_ap50")
-"""Metrics of boxes, the ranking one first."""
-
-IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, OVERLAPS)
 RECALLS = np.linspace(0, 1, 101)
 MOST_VALUES = 4_000_000  # of one array while many weightings are computed; 32 MB
 
@@ -84,70 +83,6 @@ def intersection_over_union(boxes: FloatArray, others: FloatArray) -> FloatArray
     return np.nan_to_num(divide(common, union))
 
 
-def detection_metrics(
-    scores: ArrayLike, labels: ArrayLike, matched: ArrayLike, counts: ArrayLike, weights: ArrayLike | None = None
-) -> dict[str, Any]:
-    """Mean average precision over IoU .5 to .95, and at .5, from what `match_boxes` gives.
-
-    Args:
-        scores: (N, P).
-        labels: (N, P) class numbers, −1 fills up.
-        matched: (N, P, 10) of 0 and 1.
-        counts: (N, K) true boxes.
-        weights: None, (N,) or (R, N) for R weightings at once; not negative.
-
-    Returns:
-        `box_map` and `box_ap50`: floats, or (R,) values for (R, N) weights; NaN where no true box has weight.
-
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: if a weight is not a finite number, or negative.
-    """
-    boxes = _Boxes(scores, labels, matched, counts)
-    rows, many = weightings(weights, len(boxes.counts))
-    precisions = boxes.average_precisions(rows)  # (R, K, T)
-    occurs = boxes.supports(rows) > 0
-    values = {
-        "box_map": mean_where(precisions.mean(axis=2), occurs),
-        "box_ap50": mean_where(precisions[..., 0], occurs),
-    }
-    return {name: values[name] if many else float(values[name][0]) for name in DETECTION}
-
-
-def detection_per_class(
-    scores: ArrayLike, labels: ArrayLike, matched: ArrayLike, counts: ArrayLike, weights: ArrayLike | None = None
-) -> dict[str, FloatArray]:
-    """Scores of each class.
-
-    Args:
-        scores: (N, P).
-        labels: (N, P) class numbers, −1 fills up.
-        matched: (N, P, 10) of 0 and 1.
-        counts: (N, K) true boxes.
-        weights: None or (N,).
-
-    Returns:
-        `average_precision` (over IoU .5 to .95), `ap50`, `recall` (at an IoU of .5, of all boxes whatever their score) and
-        `support` (weighted count of true boxes), each (K,); NaN for a class that does not occur, but for its support.
-
-    Raises:
-        UsageError: if the shapes do not fit or several weightings are given.
-        DataError: if a weight is not a finite number, or negative.
-    """
-    boxes = _Boxes(scores, labels, matched, counts)
-    rows, many = weightings(weights, len(boxes.counts))
-    if many:
-        raise UsageError("only one weighting is possible here", where="weights", fix="give (N,)")
-    precisions, support = boxes.average_precisions(rows)[0], boxes.supports(rows)[0]
-    hits = [(rows[0] @ ((boxes.labels == number) & boxes.matched[..., 0])).sum() for number in range(len(support))]
-    return {
-        "average_precision": precisions.mean(axis=1),
-        "ap50": precisions[:, 0],
-        "recall": divide(np.array(hits), support),
-        "support": support,
-    }
-
-
 def _match(overlaps: FloatArray, scores: FloatArray) -> NDArray[np.int8]:
     """(n, 10): whether each of n boxes finds a true one at each threshold, from overlaps (n, m) and scores (n,)."""
     matched = np.zeros((len(overlaps), len(IOU_THRESHOLDS)), dtype=np.int8)
@@ -165,43 +100,60 @@ def _match(overlaps: FloatArray, scores: FloatArray) -> NDArray[np.int8]:
     return matched
 
 
-class _Boxes:
-    """Boxes of all patches, and what weightings of the patches make of them."""
+class BoxTotals(Totals):
+    """Boxes of some patches under weightings: the evidence that `match_boxes` gives.
 
-    def __init__(self, scores: ArrayLike, labels: ArrayLike, matched: ArrayLike, counts: ArrayLike) -> None:
-        self.scores = np.asarray(scores)
-        self.labels = np.asarray(labels)
-        self.matched = np.asarray(matched).astype(bool)
-        self.counts = np.asarray(counts, dtype=np.float64)
-        shape, thresholds = self.labels.shape, len(IOU_THRESHOLDS)
-        fits = self.scores.shape == shape and self.matched.shape == (*shape, thresholds)
+    Raises:
+        UsageError: if the shapes do not fit.
+    """
+
+    def __init__(self, kind: TaskKind, evidence: Evidence, weights: ArrayLike | None = None) -> None:
+        self.scores, self.labels = (np.asarray(evidence[name]) for name in ("scores", "labels"))
+        self.matched = np.asarray(evidence["matched"]).astype(bool)
+        self.counts = np.asarray(evidence["counts"], dtype=np.float64)
+        shape = self.labels.shape
+        fits = self.scores.shape == shape and self.matched.shape == (*shape, OVERLAPS)
         if not fits or len(shape) != 2 or self.counts.ndim != 2 or len(self.counts) != shape[0]:
             raise UsageError(
                 f"scores {self.scores.shape}, labels {shape}, matched {self.matched.shape} and counts "
                 f"{self.counts.shape} do not fit each other",
                 fix="give what match_boxes gives",
             )
+        super().__init__(kind, evidence, weights)
 
-    def supports(self, weights: FloatArray) -> FloatArray:
-        """Weighted number of true boxes, (R, K)."""
-        counts: FloatArray = weights @ self.counts
-        return counts
+    @cached_property
+    def support(self) -> FloatArray:
+        """Weighted number of true boxes of each class, (R, K)."""
+        return self.weights @ self.counts
 
-    def average_precisions(self, weights: FloatArray) -> FloatArray:
+    @cached_property
+    def hits(self) -> FloatArray:
+        """Weighted number of those that are found at an IoU of .5, whatever the score, (R, K)."""
+        classes = range(self.counts.shape[1])
+        found = [(self.labels == number) & self.matched[..., 0] for number in classes]
+        return np.array([[(weights @ each).sum() for each in found] for weights in self.weights])
+
+    @cached_property
+    def precisions(self) -> FloatArray:
         """Average precision by class and threshold, (R, K, 10); NaN where no true box of the class has weight."""
-        supports = self.supports(weights)
-        result = np.full((*supports.shape, len(IOU_THRESHOLDS)), np.nan)
-        for number in range(supports.shape[1]):
+        result = np.full((*self.support.shape, OVERLAPS), np.nan)
+        for number in range(self.support.shape[1]):
             patches, places = np.nonzero(self.labels == number)
             order = np.argsort(-self.scores[patches, places], kind="stable")
             patches, places = patches[order], places[order]
             step = max(1, MOST_VALUES // max(1, len(patches)))
-            for start in range(0, len(weights), step):
+            for start in range(0, len(self.weights), step):
                 part = slice(start, start + step)
                 result[part, number] = _interpolated(
-                    weights[part], patches, self.matched[patches, places], supports[part, number]
+                    self.weights[part], patches, self.matched[patches, places], self.support[part, number]
                 )
         return result
+
+    @property
+    def average_precisions(self) -> FloatArray:
+        """The mean over the thresholds, (R, K)."""
+        values: FloatArray = self.precisions.mean(axis=2)
+        return values
 
 
 def _interpolated(
@@ -231,3 +183,42 @@ def _interpolated(
             result[replicate, threshold] = with_end[replicate, reached].mean()
     result[support == 0] = np.nan
     return result
+
+
+def _is_boxes(kind: TaskKind) -> bool:
+    return kind.is_boxes
+
+
+METRICS.add(
+    Metric(
+        "box_map",
+        "box mAP",
+        "the mean over classes of the average precision of boxes, averaged over the overlaps (IoU of 0.50, 0.55, … 0.95) from "
+        "which a box counts as found",
+        _is_boxes,
+        lambda totals: mean_where(totals.average_precisions, totals.support > 0),
+        by_class="average_precision",
+        order=100,
+    )
+)
+METRICS.add(
+    Metric(
+        "box_ap50",
+        "box AP50",
+        "the same for boxes that count as found from an IoU of 0.5",
+        _is_boxes,
+        lambda totals: mean_where(totals.precisions[..., 0], totals.support > 0),
+        by_class="average_precision",
+        order=110,
+    )
+)
+METRICS.add(
+    Metric(
+        "ap50",
+        "AP50",
+        "average precision of the boxes of a class at an IoU of 0.5",
+        _is_boxes,
+        per_class=lambda totals: totals.precisions[..., 0],
+        order=260,
+    )
+)

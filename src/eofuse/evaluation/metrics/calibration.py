@@ -1,0 +1,57 @@
+"""Metrics of probabilities: the calibration error before and after temperature scaling (see `eofuse.evaluation.calibration`)."""
+
+from abc import abstractmethod
+from functools import cached_property
+
+import numpy as np
+
+from eofuse.evaluation.calibration import expected_calibration_error
+from eofuse.evaluation.metrics import METRICS, Metric
+from eofuse.evaluation.weighting import FloatArray, Totals
+from eofuse.kinds import TaskKind
+
+
+def _has_probabilities(kind: TaskKind) -> bool:
+    return kind.has_probabilities
+
+
+class ProbabilityTotals(Totals):
+    """Totals of probabilities of classes, which have a reliability."""
+
+    @property
+    @abstractmethod
+    def reliability(self) -> FloatArray:
+        """Predictions of each patch by confidence, raw and calibrated, (N, 2, 15, 3)."""
+
+    @cached_property
+    def calibration_errors(self) -> FloatArray:
+        """Expected calibration error, raw and calibrated, (R, 2); NaN without predictions."""
+        return expected_calibration_error(np.tensordot(self.weights, self.reliability, axes=1))
+
+
+ECE_RAW = METRICS.add(
+    Metric(
+        "ece_raw",
+        "calibration error, raw",
+        "the same before temperature scaling",
+        _has_probabilities,
+        lambda totals: totals.calibration_errors[:, 0],
+        best="lower",
+        perfect=0.0,
+        is_main=False,
+        order=900,
+    )
+)
+ECE = METRICS.add(
+    Metric(
+        "ece",
+        "calibration error",
+        "the mean gap between stated confidence and share of right answers",
+        _has_probabilities,
+        lambda totals: totals.calibration_errors[:, 1],
+        best="lower",
+        perfect=0.0,
+        is_main=False,
+        order=910,
+    )
+)
