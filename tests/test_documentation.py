@@ -1,6 +1,8 @@
 """The documentation is about the code as it is."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,10 @@ def test_the_map_of_the_house_names_every_room():
     drawn = text.split("```")[1]
     rooms = [path.name for path in (PROJECT / "src/eofuse").iterdir() if (path / "__init__.py").exists()]
     assert [room for room in rooms if f"{room}/" not in drawn] == []
+
+
+def test_what_is_written_about_adding_things_runs():
+    text = (PROJECT / "docs/architecture.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert blocks
+    subprocess.run([sys.executable, "-c", "\n".join(blocks)], check=True)
