@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.metrics.classification import average_precision, confusion_matrix
+from eofuse.evaluation.metrics.classification import LabelTotals
+from eofuse.kinds import SINGLE_LABEL
 from scoring import multi_label_metrics, per_class, single_label_metrics
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -109,6 +110,10 @@ def test_rows_of_equal_score_enter_together_whatever_their_order() -> None:
     assert average_precision([0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]) == 0.5
 
 
+def average_precision(truth, scores, weights=None):
+    return multi_label_metrics(np.reshape(truth, (-1, 1)), np.reshape(scores, (-1, 1)), weights)["mAP"]
+
+
 def test_single_label_metrics_of_a_worked_example() -> None:
     truth = [0, 0, 0, 1]
     probabilities = [[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.1, 0.2, 0.7], [0.7, 0.3, 0.0]]
@@ -189,7 +194,8 @@ def test_confusion_matrix_equals_sklearn(case: Case) -> None:
     expected = sklearn_metrics.confusion_matrix(
         truth, probabilities.argmax(1), labels=np.arange(probabilities.shape[1]), sample_weight=weights
     )
-    np.testing.assert_array_equal(confusion_matrix(truth, probabilities, weights), expected)
+    totals = LabelTotals(SINGLE_LABEL, {"truth": truth, "probabilities": probabilities}, weights)
+    np.testing.assert_array_equal(totals.confusion[0], expected)
 
 
 def test_numbers_out_of_range_or_not_finite_are_data_errors_that_name_the_row() -> None:
@@ -213,4 +219,4 @@ def test_shapes_that_do_not_fit_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="class numbers"):
         single_label_metrics([0.0, 1.0], np.eye(2))
     with pytest.raises(UsageError, match="only one weighting"):
-        confusion_matrix([0, 1], np.eye(2), np.ones((2, 2)))
+        per_class([0, 1], np.eye(2), np.ones((2, 2)))

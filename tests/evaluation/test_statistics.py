@@ -12,16 +12,22 @@ from eofuse.evaluation.intervals import holm
 from eofuse.evaluation.statistics import (
     Predictions,
     Resampling,
-    compare,
     few_scenes_warning,
     seed_averaged,
-    summarise,
 )
 from scoring import single_label_metrics
 
 
 def said(truth, probabilities, scenes, patch_ids, seed=0, fold=0) -> Predictions:
     return Predictions({"truth": truth, "probabilities": probabilities}, scenes, patch_ids, seed, fold)
+
+
+def summarise(runs, metric_function):
+    return Resampling(metric_function).summarise(runs)
+
+
+def compare(runs, baseline_runs, metric_function):
+    return Resampling(metric_function).compare(runs, baseline_runs)
 
 
 def metrics(evidence, weights):

@@ -190,29 +190,6 @@ def _loss(probabilities: ArrayLike, truth: ArrayLike, kind: TaskKind) -> Callabl
     return lambda inverse: float((logsumexp(logits * inverse, axis=1) - of_truth * inverse).mean())
 
 
-def reliability_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> FloatArray:
-    """Predictions by confidence.
-
-    Args:
-        confidence: any shape, 0 … 1.
-        correct: the same shape; true where the prediction is right.
-        bins: number of bins of equal width; a confidence on an edge belongs to the upper bin, 1 to the last.
-
-    Returns:
-        (bins, 3): predictions, sum of their confidence, right ones.
-
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: if a confidence is not within 0 and 1.
-    """
-    sure, right = np.asarray(confidence), np.asarray(correct)
-    if sure.shape != right.shape:
-        raise UsageError(f"confidence has the shape {sure.shape}, correct {right.shape}", fix="give the same shape")
-    _check_probabilities(sure)
-    table: FloatArray = _binned(np.zeros(sure.size, dtype=np.int64), sure.ravel(), right.ravel(), 1, bins)[0]
-    return table
-
-
 def label_reliability(
     probabilities: ArrayLike, truth: ArrayLike, temperature: float = 1.0, kind: TaskKind = SINGLE_LABEL
 ) -> FloatArray:
@@ -289,7 +266,7 @@ def expected_calibration_error(bins: ArrayLike) -> FloatArray:
     """Expected calibration error of binned predictions.
 
     Args:
-        bins: (…, bins, 3) of `reliability_bins`, or weighted sums of such.
+        bins: (…, 15, 3): predictions, sum of their confidence, right ones.
 
     Returns:
         (…): Σ over bins of |Σ confidence − right ones| / predictions; NaN without predictions.

@@ -2,7 +2,7 @@
 
 `Predictions` holds what one trained run predicts for its test patches. `Resampling` leaves out scenes and gives a `Summary` of some
 runs or a paired `Comparison` of two sets of runs; it keeps what it computed, so many summaries and comparisons of one study should
-share one. `summarise` and `compare` do the same once. How intervals and p values follow is in `intervals`.
+share one. How intervals and p values follow is in `intervals`.
 
 What is estimated: the metric, averaged over training seeds (for one seed: the mean of its folds' metrics), on new
 scenes of the kind that were tested. Patches of one scene share date, place and sensor state, so the unit is the scene, never the
@@ -171,18 +171,6 @@ def seed_averaged(runs: Sequence[Predictions], values: Sequence[Any]) -> FloatAr
     NaN entries (a fold of which a replicate drew no scene) are left out of their mean.
     """
     return _mean_of_numbers(list(_by_seed(runs, values).values()))
-
-
-def summarise(runs: Sequence[Predictions], metric_function: MetricFunction) -> dict[str, Summary]:
-    """Metric name → summary of some runs of one variant; see `Resampling.summarise`."""
-    return Resampling(metric_function).summarise(runs)
-
-
-def compare(
-    runs: Sequence[Predictions], baseline_runs: Sequence[Predictions], metric_function: MetricFunction
-) -> dict[str, Comparison]:
-    """Metric name → comparison of a variant with a baseline; see `Resampling.compare`."""
-    return Resampling(metric_function).compare(runs, baseline_runs)
 
 
 class Resampling:

@@ -21,6 +21,7 @@ from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.inference.ensemble import AnyPath, Ensemble, load_ensemble
 from eofuse.inference.predict import (
     batch_size_of,
+    decided_columns,
     may_lack_inputs,
     of_all_patches,
     pixels_with_data,
@@ -28,7 +29,6 @@ from eofuse.inference.predict import (
 )
 from eofuse.modalities import Kind, Modality
 from eofuse.models.model import ModelSpec
-from eofuse.tasks import TASKS
 from eofuse.tasks.base import Array
 
 SHOWN = 5
@@ -104,11 +104,8 @@ def predict_table(
     gathered: dict[str, list[Array]] = {}
     for batch, predictions in patches.predicted(torch_device(device)):
         with_data = pixels_with_data(patches.modalities, batch)
-        for name, prediction in predictions.items():
-            head = model.spec.heads[name]
-            task = TASKS[head.kind.name]
-            decided = task.decide(prediction, with_data)
-            for column, values in task.prediction_columns(name, head, decided, threshold).items():
+        for _, _, columns in decided_columns(model.spec.heads, predictions, with_data, threshold):
+            for column, values in columns.items():
                 gathered.setdefault(column, []).append(values)
     places = {name: list(arrays[name]) for name in ("patch_id", "scene", "lon", "lat") if name in arrays}
     table: dict[str, Any] = {**places, "predicted": patches.usable}

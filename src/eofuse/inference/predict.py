@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from torch import Tensor
 
 from eofuse import __version__
 from eofuse.data.loading import Batch, Loader, Rows, in_order
@@ -90,10 +91,9 @@ def predict_store(
         for batch in loader.batches(in_order(rows, batch_size_of(heads))):
             with_data = pixels_with_data(loader.modalities, batch)
             moved = batch.to(torch.device(device))
-            for name, prediction in model.predict(moved.inputs, moved.present).items():
-                task = TASKS[heads[name].kind.name]
-                decided = task.decide(prediction, with_data)
-                for column, values in task.prediction_columns(name, heads[name], decided, threshold).items():
+            predictions = model.predict(moved.inputs, moved.present)
+            for name, decided, columns in decided_columns(heads, predictions, with_data, threshold):
+                for column, values in columns.items():
                     gathered.setdefault((name, column), []).append(values)
                 if writer:
                     writer.add(name, batch.rows, decided)
@@ -136,6 +136,19 @@ def pixels_with_data(modalities: Mapping[str, Modality], batch: Batch) -> npt.ND
     return found
 
 
+def decided_columns(
+    heads: Mapping[str, HeadSpec],
+    predictions: Mapping[str, Tensor],
+    with_data: npt.NDArray[np.bool_] | None,
+    threshold: float,
+) -> Iterator[tuple[str, Array, dict[str, Array]]]:
+    """Target, what is kept of its predictions, and its columns (see `eofuse.tasks.Task`), of a batch."""
+    for name, prediction in predictions.items():
+        task = TASKS[heads[name].kind.name]
+        decided = task.decide(prediction, with_data)
+        yield name, decided, task.prediction_columns(name, heads[name], decided, threshold)
+
+
 def torch_device(name: str) -> str:
     """A device by name, where `auto` is a GPU if there is one."""
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
@@ -172,10 +185,9 @@ def told_of(model: Model, loader: Loader, rows: Rows, threshold: float = 0.5) ->
     for batch in loader.batches(in_order(rows, BATCH_SIZE_WITH_PIXELS)):
         with_data = pixels_with_data(loader.modalities, batch)
         moved = batch.to(device)
-        for name, prediction in model.predict(moved.inputs, moved.present).items():
-            task = TASKS[heads[name].kind.name]
-            decided = task.decide(prediction, with_data)
-            for column, values in task.prediction_columns(name, heads[name], decided, threshold).items():
+        predictions = model.predict(moved.inputs, moved.present)
+        for name, _, columns in decided_columns(heads, predictions, with_data, threshold):
+            for column, values in columns.items():
                 if not column.startswith(f"{name}.p."):
                     gathered.setdefault(column, []).append(values)
     return {column: np.concatenate(parts) for column, parts in gathered.items()}

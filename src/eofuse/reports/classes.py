@@ -7,14 +7,13 @@ from functools import partial
 import numpy as np
 
 from eofuse.evaluation.metrics import METRICS, class_metrics_of
-from eofuse.evaluation.metrics.classification import confusion_matrix
 from eofuse.kinds import Values
 from eofuse.reports.figures.confusion import confusion_figure
 from eofuse.reports.figures.per_class import class_support, per_class_figure
 from eofuse.reports.figures.scatter import scatter_figure
 from eofuse.reports.figures.style import VARIANT_COLOURS
 from eofuse.reports.pictures import NARROW, Picture, picture, wide_and_narrow
-from eofuse.reports.runs import seed_means
+from eofuse.reports.runs import class_totals, seed_means
 from eofuse.reports.tables import largest_value
 from eofuse.reports.wording import MetricWords, class_title, metric_words, share
 from eofuse.studies.results import StudyResults
@@ -148,12 +147,7 @@ def _matrices(results: StudyResults, ranked: Sequence[str]) -> dict[str, np.ndar
     for name in ranked[:MOST_VARIANT_PICTURES]:
         chosen = results.predictions[results.predictions["variant"] == name]
         if len(chosen):
-            evidence = results.evidence(chosen)
-            matrices[name] = (
-                np.asarray(evidence["confusion"].sum(axis=0))
-                if "confusion" in evidence
-                else confusion_matrix(evidence["truth"].astype(int), evidence["probabilities"])
-            )
+            matrices[name] = class_totals(results, chosen).confusion[0]
     return matrices
 
 

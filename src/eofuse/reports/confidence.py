@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eofuse.evaluation.calibration import expected_calibration_error, label_reliability, scale
+from eofuse.evaluation.calibration import expected_calibration_error
 from eofuse.evaluation.metrics.calibration import ECE, ECE_RAW
 from eofuse.evaluation.metrics.regression import COVERAGE, INTERVAL_WIDTH
 from eofuse.reports.figures.reliability import reliability_figure
 from eofuse.reports.figures.style import variant_colours
 from eofuse.reports.pictures import Picture, picture
+from eofuse.reports.runs import class_totals
 from eofuse.reports.tables import words
 from eofuse.reports.wording import MISSING, between, number
 from eofuse.studies.results import StudyResults
@@ -131,23 +132,17 @@ def intervals(results: StudyResults, ranked: Sequence[str]) -> tuple[IntervalRow
 def _runs(results: StudyResults, variant: str) -> tuple[np.ndarray, list[float]]:
     """Predictions of each run by confidence, (runs, 2, bins, 3), and the temperatures of the runs that have one."""
     chosen = results.predictions[results.predictions["variant"] == variant]
-    told = {
+    known = {
         (entry["seed"], entry["fold"]): float(entry["temperature"])
         for entry in results.summary.get("calibration", ())
         if entry["variant"] == variant and entry.get("temperature") is not None
     }
     tables, temperatures = [], []
     for run, rows in chosen.groupby(["seed", "fold"]):
-        evidence = results.evidence(rows)
-        if "temperature" in evidence:
-            temperature = float(evidence["temperature"][0])
-            temperatures.append(temperature)
-            calibrated = scale(evidence["probabilities"].astype(np.float64), temperature, results.kind)
-            found = label_reliability(calibrated, evidence["truth"], temperature, results.kind)
-        else:
-            temperatures.extend([told[run]] if run in told else [])
-            found = evidence["reliability"]
-        tables.append(found.sum(axis=0))
+        totals = class_totals(results, rows)
+        own = totals.evidence.get("temperature")
+        temperatures += [float(own[0])] if own is not None else [known[run]] if run in known else []
+        tables.append(totals.reliability.sum(axis=0))
     return np.array(tables), temperatures
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 
 from eofuse.errors import DataError
 from eofuse.evaluation.calibration import scale
+from eofuse.evaluation.metrics.classification import LabelTotals
+from eofuse.evaluation.metrics.segmentation import PixelTotals
 from eofuse.kinds import TaskKind
 from eofuse.reports.tables import final_cells
 from eofuse.studies.results import StudyResults
@@ -34,6 +36,12 @@ def seed_means(results: StudyResults, variant: str, name: str) -> tuple[pd.DataF
     return chosen[is_first].reset_index(drop=True), {
         other: means if other == name else array[is_first] for other, array in evidence.items()
     }
+
+
+def class_totals(results: StudyResults, rows: pd.DataFrame) -> LabelTotals | PixelTotals:
+    """Counts of the classes of some predictions of patches or pixels."""
+    totals = PixelTotals if results.kind.is_map else LabelTotals
+    return totals(results.kind, results.evidence(rows))
 
 
 def _calibrated(probabilities: np.ndarray, temperatures: np.ndarray, kind: TaskKind) -> np.ndarray:

@@ -153,9 +153,9 @@ class Task(ABC):
             DataError: if nothing can be learned from the training patches, or validation can't judge it.
         """
 
-    @abstractmethod
     def head(self) -> HeadSpec:
         """What a model must know of the task to build its head."""
+        return HeadSpec(self.kind, self.classes, network=self.network)
 
     @abstractmethod
     def loss(self, output: Any, truth: Tensor, known: Tensor) -> Tensor:
@@ -192,18 +192,28 @@ class Task(ABC):
         return {**class_scores(class_metrics_of(self.kind), self.totals(self.kind, evidence))}
 
     def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
-        """Predictions, truth and number of the patch of those patches or labelled pixels that a draw takes; none by default."""
-        return np.zeros((0, len(self.classes))), np.zeros(0), np.zeros(0, dtype=np.int64)
+        """Predictions, truth and number of the patch of those patches or labelled pixels that a draw takes."""
+        chosen = draw.candidates(len(truth))
+        return prediction[chosen], truth[chosen], chosen
 
     def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Temperature or margin of the head, and JSON-ready facts about how it was chosen; nothing by default.
+        """Temperature or margin of the head, and JSON-ready facts about how it was chosen.
+
+        A temperature divides logits if it helps in held-out validation scenes; the margin is that of split conformal prediction.
 
         Args:
             prediction: samples of validation patches (see `sample`).
             truth: of the samples.
             scenes: (n,) scene of each.
         """
-        return {}, {}
+        if self.kind.is_numbers:
+            margin = conformal_margin(prediction - truth, COVERAGE)
+            return ({"margin": tuple(margin.tolist())} if np.isfinite(margin).all() else {}), {}
+        if not self.kind.has_probabilities or not len(truth):
+            return {}, {}
+        choice = choose_temperature(prediction, truth, scenes, self.kind)
+        facts = {name: None if np.isnan(value) else value for name, value in asdict(choice).items()}
+        return {"temperature": choice.temperature}, facts
 
     @classmethod
     def decide(cls, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:
@@ -243,23 +253,9 @@ TASKS: Registry[type[Task]] = Registry("task", "eofuse.tasks", "eofuse.tasks")
 """By name of their kind."""
 
 
-def number_names(name: str, head: HeadSpec) -> list[str]:
-    """Names of the columns of a target's numbers: its own if there is one only."""
-    return [name] if len(head.classes) == 1 else [f"{name}.{number}" for number in head.classes]
-
-
 def hide_without_data(bands: Array, with_data: npt.NDArray[np.bool_] | None, nodata: Any) -> Array:
     """Maps (batch, bands, height, width) with the nodata value where there are no data, (batch, height, width)."""
     return bands if with_data is None else np.where(with_data[:, None], bands, nodata)
-
-
-def check_varying(task: Task, varies: Array, where: Path) -> list[str]:
-    """What to say of numbers that do not vary over the training patches; a `DataError` if none does."""
-    if not varies.any():
-        found = f"'{task.name}' is the same in every training patch"
-        raise DataError(found, where=where, fix="choose another target or split, or more labels")
-    still = [name for name, each in zip(task.classes, varies, strict=True) if not each]
-    return [f"Numbers that do not vary over the training patches: {', '.join(still)}."] if still else []
 
 
 def check_classes(task: Task, train: Array, learned: Array, test: Array, where: Path) -> list[str]:
@@ -284,20 +280,3 @@ def check_classes(task: Task, train: Array, learned: Array, test: Array, where: 
     if not unseen:
         return []
     return [f"Classes in the test set that no training patch shows, and no model can learn: {', '.join(unseen)}."]
-
-
-def interval(residuals: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Half widths of the predictive interval of each number by split conformal prediction; nothing if there are too few."""
-    margin = conformal_margin(residuals, COVERAGE)
-    return ({"margin": tuple(margin.tolist())} if np.isfinite(margin).all() else {}), {}
-
-
-def temperature(
-    prediction: Array, truth: Array, scenes: Array, kind: TaskKind
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Temperature of a head, if one helps in held-out validation scenes, and the losses by which that was decided."""
-    if not len(truth):
-        return {}, {}
-    choice = choose_temperature(prediction, truth, scenes, kind)
-    facts = {name: None if np.isnan(value) else value for name, value in asdict(choice).items()}
-    return {"temperature": choice.temperature}, facts

@@ -1,9 +1,7 @@
 """What one class a patch and several classes a patch have in common: probabilities, their evidence and their calibration."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,8 +9,7 @@ from eofuse.data.loading import Rows
 from eofuse.errors import DataError
 from eofuse.evaluation.metrics.classification import LabelTotals
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import Array, Evidence, Task, check_classes, temperature
-from eofuse.tasks.drawing import Draw
+from eofuse.tasks.base import Array, Evidence, Task, check_classes
 
 
 class Classification(Task):
@@ -31,17 +28,6 @@ class Classification(Task):
         learned = train + valid if refit and self.class_weights is None else train
         return check_classes(self, train, learned, test, where)
 
-    @staticmethod
-    @abstractmethod
-    def predicted_classes(classes: Array, probabilities: Array, threshold: float) -> Any:
-        """What is predicted of each patch: the name of its class, or those of its classes.
-
-        Args:
-            classes: (classes,) names.
-            probabilities: (patches, classes).
-            threshold: from which a class of several counts as present.
-        """
-
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Truth and probabilities before calibration, with the temperature for them."""
         temperatures = np.full(len(truth), spec.temperature)
@@ -51,16 +37,9 @@ class Classification(Task):
     @classmethod
     def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:
         """`<target>` (the class, or the list of those present), `<target>.confidence` and `<target>.p.<class>`."""
-        predicted = np.full(len(decided), None, dtype=object)
-        predicted[:] = cls.predicted_classes(np.array(head.classes, dtype=object), decided, threshold)
+        classes, predicted = np.array(head.classes, dtype=object), np.full(len(decided), None, dtype=object)
+        for position, values in enumerate(decided):
+            chosen = classes[values >= threshold].tolist() if head.kind.has_several else classes[values.argmax()]
+            predicted[position] = chosen
         columns: dict[str, Array] = {name: predicted, f"{name}.confidence": decided.max(axis=1)}
         return columns | {f"{name}.p.{label}": decided[:, number] for number, label in enumerate(head.classes)}
-
-    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
-        """Patches."""
-        chosen = draw.candidates(len(truth))
-        return prediction[chosen], truth[chosen], chosen
-
-    def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The temperature, if one helps."""
-        return temperature(prediction, truth, scenes, self.kind)

@@ -15,6 +15,7 @@ from eofuse.evaluation.metrics.detection import BoxTotals, match_boxes
 from eofuse.kinds import DETECTION
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import TASKS, Array, Evidence, Task
+from eofuse.tasks.drawing import Draw
 
 
 @TASKS.register(DETECTION.name)
@@ -45,10 +46,6 @@ class Detection(Task):
             return [*self.target.notes]
         return [*self.target.notes, f"No test patch has a box of '{self.name}': it has no scores."]
 
-    def head(self) -> HeadSpec:
-        """Boxes of the classes."""
-        return HeadSpec(self.kind, self.classes, network=self.network)
-
     def loss(self, output: Mapping[str, Tensor], truth: Tensor, known: Tensor) -> Tensor:
         """The sum of the detector's losses, for which the head left out the patches that are not known."""
         return torch.stack(list(output.values())).sum()
@@ -56,6 +53,10 @@ class Detection(Task):
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Boxes, and which of them are true."""
         return match_boxes(prediction, truth, len(self.classes))
+
+    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
+        """None: boxes are not calibrated."""
+        return np.zeros((0, len(self.classes))), np.zeros(0), np.zeros(0, dtype=np.int64)
 
     @classmethod
     def prediction_columns(cls, name: str, head: HeadSpec, decided: Array, threshold: float) -> dict[str, Array]:

@@ -1,8 +1,6 @@
 """Numbers a pixel, in their unit: maps of heights, reflectances and the like."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,29 +18,20 @@ from eofuse.tasks.base import (
     Array,
     Evidence,
     Scores,
-    Task,
-    check_varying,
     hide_without_data,
-    interval,
-    number_names,
 )
 from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import regression_loss
+from eofuse.tasks.numbers import Numbers, number_names
 from eofuse.tasks.segmentation import MOST_PATCHES
 
 
 @TASKS.register(PIXEL_REGRESSION.name)
-class PixelRegression(Task):
-    """Prediction of numbers for each pixel.
-
-    Attributes:
-        mean: of each number over the training patches.
-        std: deviation of each number over the training patches, 1 where it is constant.
-    """
+class PixelRegression(Numbers):
+    """Prediction of numbers for each pixel."""
 
     kind = PIXEL_REGRESSION
     totals = PixelNumberTotals
-    losses = ("mse", "l1", "huber")
     networks = ("unet", "fpn", "deeplabv3plus")
 
     def fit(self, rows: Rows, window: Window | None) -> None:
@@ -58,36 +47,23 @@ class PixelRegression(Task):
             parts.append(np.stack([count, mean, np.nansum((values - mean[:, None]) ** 2, axis=1)]))
         count, mean, squares = np.stack(parts, axis=1)
         total = np.maximum(count.sum(axis=0), 1)
-        self.mean = (count * mean).sum(axis=0) / total
-        std = np.sqrt((squares + count * (mean - self.mean) ** 2).sum(axis=0) / total)
-        self.varies = std > 1e-6 * np.maximum(np.abs(self.mean), 1e-6)
-        self.std = np.where(self.varies, std, 1.0)
+        overall = (count * mean).sum(axis=0) / total
+        self.standardise_by(overall, np.sqrt((squares + count * (mean - overall) ** 2).sum(axis=0) / total))
         self.constant = self.mean[:, None, None]
-
-    def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
-        """Numbers must vary over the training patches."""
-        return check_varying(self, self.varies, where)
-
-    def head(self) -> HeadSpec:
-        """Numbers at each pixel, with mean and deviation."""
-        mean, std = tuple(self.mean.tolist()), tuple(self.std.tolist())
-        return HeadSpec(self.kind, self.classes, mean, std, network=self.network, unit=self.target.unit)
 
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """The named losses, summed, on standardised numbers of known pixels."""
-        mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=truth.device)[:, None, None]
-            for values in (self.mean, self.std)
-        )
-        standard = (truth.float() - mean) / std
+        standard = self.standardised(truth)
         pixels = standard.isfinite() & known[:, None, None, None]
         return torch.stack([regression_loss(name, output, standard, pixels) for name in self.loss_names]).sum()
 
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Sums over the pixels of each patch."""
         margin = np.array(spec.margin) if spec.margin else None
-        half_widths = np.tile(np.array(spec.margin or [np.nan] * len(self.classes)), (len(truth), 1))
-        return {"sums": pixel_sums(prediction, truth, margin, self.mean), "margin": half_widths}
+        return {
+            "sums": pixel_sums(prediction, truth, margin, self.mean),
+            "margin": self.margins(spec, len(truth)),
+        }
 
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
         """Every metric; of numbers in unlike units, after standardisation."""
@@ -116,10 +92,6 @@ class PixelRegression(Task):
         complete = np.flatnonzero(np.isfinite(true).all(axis=1))
         chosen = complete[draw.candidates(len(complete))]
         return predicted[chosen], true[chosen], chosen // (len(true) // max(len(truth), 1))
-
-    def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Half widths of the predictive interval, by split conformal prediction."""
-        return interval(prediction - truth)
 
     def keep(self, prediction: Array) -> Array:
         """The numbers of each pixel, (patches, numbers, height, width) float32."""

@@ -1,8 +1,6 @@
 """Numbers a patch, in their unit; standardised by the training patches inside the model."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,23 +13,17 @@ from eofuse.data.targets.base import MIXED
 from eofuse.evaluation.metrics.regression import NumberTotals
 from eofuse.kinds import REGRESSION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import TASKS, Array, Evidence, Scores, Task, TaskOptions, check_varying, interval, number_names
-from eofuse.tasks.drawing import Draw
+from eofuse.tasks.base import TASKS, Array, Evidence, Scores, TaskOptions
 from eofuse.tasks.losses import composition_loss, regression_loss
+from eofuse.tasks.numbers import Numbers, number_names
 
 
 @TASKS.register(REGRESSION.name)
-class Regression(Task):
-    """Prediction of numbers; of shares that sum to 1 where the target is a composition.
-
-    Attributes:
-        mean: of each number over the training patches.
-        std: deviation of each number over the training patches, 1 where it is constant.
-    """
+class Regression(Numbers):
+    """Prediction of numbers; of shares that sum to 1 where the target is a composition."""
 
     kind = REGRESSION
     totals = NumberTotals
-    losses: tuple[str, ...] = ("mse", "l1", "huber")
 
     def __init__(self, target: Target, options: TaskOptions) -> None:
         if target.composition:
@@ -41,39 +33,20 @@ class Regression(Task):
     def fit(self, rows: Rows, window: Window | None) -> None:
         """Mean and deviation of the training patches; the mean is the constant prediction."""
         values = self.target.values[self.known(rows)].astype(np.float64)
-        self.mean, std = values.mean(axis=0), values.std(axis=0)
-        self.varies = std > 1e-6 * np.maximum(np.abs(self.mean), 1e-6)
-        self.std = np.where(self.varies, std, 1.0)
+        self.standardise_by(values.mean(axis=0), values.std(axis=0))
         self.constant = self.mean
-
-    def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
-        """Numbers must vary over the training patches."""
-        return check_varying(self, self.varies, where)
-
-    def head(self) -> HeadSpec:
-        """Numbers with mean and deviation."""
-        target = self.target
-        return HeadSpec(
-            self.kind,
-            self.classes,
-            tuple(self.mean.tolist()),
-            tuple(self.std.tolist()),
-            composition=target.composition,
-            unit=target.unit,
-        )
 
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """The named losses, summed, on standardised numbers or on shares."""
         if self.target.composition:
             return torch.stack([composition_loss(name, output, truth, known) for name in self.loss_names]).sum()
-        mean, std = (torch.tensor(values, dtype=torch.float32, device=truth.device) for values in (self.mean, self.std))
-        standard = (truth.float() - mean) / std
+        standard = self.standardised(truth)
         everywhere = known[:, None].expand(standard.shape)
         return torch.stack([regression_loss(name, output, standard, everywhere) for name in self.loss_names]).sum()
 
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Truth and prediction, with the half width of the predictive interval (NaN if it is not known)."""
-        margin = np.tile(np.array(spec.margin or [np.nan] * len(self.classes)), (len(truth), 1))
+        margin = self.margins(spec, len(truth))
         return {"truth": truth.astype(np.float64), "prediction": prediction.astype(np.float64), "margin": margin}
 
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
@@ -94,12 +67,3 @@ class Regression(Task):
                 columns[f"{label}.low"] = low.clip(0, 1) if head.composition else low
                 columns[f"{label}.high"] = high.clip(0, 1) if head.composition else high
         return columns
-
-    def sample(self, prediction: Array, truth: Array, draw: Draw) -> tuple[Array, Array, Array]:
-        """Patches."""
-        chosen = draw.candidates(len(truth))
-        return prediction[chosen], truth[chosen], chosen
-
-    def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Half widths of the predictive interval, by split conformal prediction."""
-        return interval(prediction - truth)

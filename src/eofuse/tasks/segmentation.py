@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from eofuse.evaluation.metrics import METRICS
 from eofuse.evaluation.metrics.segmentation import PixelTotals, boundary_counts, confusion_counts
 from eofuse.kinds import BINS, SEGMENTATION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import TASKS, Array, Evidence, Task, check_classes, hide_without_data, temperature
+from eofuse.tasks.base import TASKS, Array, Evidence, Task, check_classes, hide_without_data
 from eofuse.tasks.drawing import Draw
 from eofuse.tasks.losses import segmentation_loss
 
@@ -56,10 +55,6 @@ class Segmentation(Task):
     def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:
         """Two classes must occur in the training patches; test maps are not read for a warning."""
         return check_classes(self, self.pixels, self.pixels, self.pixels, where)
-
-    def head(self) -> HeadSpec:
-        """Logits of the classes at each pixel."""
-        return HeadSpec(self.kind, self.classes, network=self.network)
 
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """The named losses, summed, over labelled pixels."""
@@ -107,10 +102,6 @@ class Segmentation(Task):
         chosen = labelled[draw.candidates(len(labelled))]
         predicted = np.moveaxis(prediction, 1, -1).reshape(-1, prediction.shape[1])
         return predicted[chosen], numbers[chosen], chosen // (len(numbers) // max(len(truth), 1))
-
-    def calibrate(self, prediction: Array, truth: Array, scenes: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The temperature, if one helps."""
-        return temperature(prediction, truth, scenes, self.kind)
 
     def keep(self, prediction: Array) -> Array:
         """The most probable class of each pixel, (patches, height, width) uint8."""

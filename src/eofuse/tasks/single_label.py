@@ -1,7 +1,5 @@
 """One class a patch: cross-entropy and metrics of the most probable class."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -9,8 +7,7 @@ from torch.nn import functional
 from eofuse.data.loading import Rows
 from eofuse.data.store import Window
 from eofuse.kinds import SINGLE_LABEL
-from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import TASKS, Array
+from eofuse.tasks.base import TASKS
 from eofuse.tasks.classification import Classification
 
 
@@ -29,10 +26,6 @@ class SingleLabel(Classification):
             present = found > 0
             self.class_weights = torch.where(present, found.sum() / (present.sum() * found.clamp(min=1)), 0.0)
 
-    def head(self) -> HeadSpec:
-        """Logits of the classes."""
-        return HeadSpec(self.kind, self.classes)
-
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """Cross-entropy, averaged over heads and labelled patches."""
         labelled = known.to(output.dtype)
@@ -42,8 +35,3 @@ class SingleLabel(Classification):
             output.reshape(heads * patches, classes), truth.repeat(heads), weight=weights, reduction="none"
         ).reshape(heads, patches)
         return (losses.mean(0) * labelled).sum() / labelled.sum().clamp(min=1)
-
-    @staticmethod
-    def predicted_classes(classes: Array, probabilities: Array, threshold: float) -> Any:
-        """The most probable class of each patch."""
-        return classes[probabilities.argmax(axis=1)]

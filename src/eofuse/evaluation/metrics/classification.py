@@ -1,4 +1,4 @@
-"""Metrics of classes of patches: `LabelTotals`, confusion matrices, and the metrics of classes that other kinds share.
+"""Metrics of classes of patches: `LabelTotals`, and the metrics of classes that other kinds share.
 
 Definitions:
 
@@ -26,7 +26,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.calibration import label_reliability, scale
 from eofuse.evaluation.metrics import METRICS, Metric
 from eofuse.evaluation.metrics.calibration import ProbabilityTotals
-from eofuse.evaluation.weighting import Evidence, FloatArray, divide, mean_where, weightings
+from eofuse.evaluation.weighting import Evidence, FloatArray, divide, mean_where
 from eofuse.kinds import TaskKind, Values
 
 THRESHOLD = 0.5
@@ -71,6 +71,12 @@ class LabelTotals(ProbabilityTotals):
         """The same in both."""
         return self.weights @ (self.truth & self.predicted).astype(np.float64)
 
+    @property
+    def confusion(self) -> FloatArray:
+        """Patches by true and predicted class, where they have one, (R, K, K)."""
+        predicted = self.predicted.astype(np.float64)
+        return np.stack([(self.truth * row[:, None]).T @ predicted for row in self.weights])
+
     @cached_property
     def average_precisions(self) -> FloatArray:
         """Average precision of each class, (R, K)."""
@@ -83,48 +89,6 @@ class LabelTotals(ProbabilityTotals):
         temperature = float(temperatures[0]) if len(truth) else 1.0
         calibrated = scale(self.evidence["probabilities"].astype(np.float64), temperature, self.kind)
         return label_reliability(calibrated, truth, temperature, self.kind)
-
-
-def confusion_matrix(truth: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:
-    """Weighted counts of a single-label task, (K, K): a row a true class, a column a predicted class.
-
-    Args:
-        truth: (N,) class numbers.
-        probabilities: (N, K).
-        weights: None or (N,).
-
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: as `LabelTotals`.
-    """
-    truth_matrix, scores = _single_label(truth, probabilities)
-    predicted = _one_hot(_most_probable(scores), scores.shape[1]).astype(np.float64)
-    row_weights = _one_weighting(weights, len(scores))
-    counts: FloatArray = (truth_matrix * row_weights[:, None]).T @ predicted
-    return counts
-
-
-def average_precision(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Any:
-    """Average precision of one class, stepwise, rows of equal score entering together.
-
-    Args:
-        truth: (N,) of 0 and 1.
-        scores: (N,).
-        weights: None, (N,) or (R, N).
-
-    Returns:
-        A float, or (R,) values for (R, N) weights; NaN where no positive row has weight.
-
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: if the truth is not 0 or 1 or a score or weight is not a finite number.
-    """
-    if np.ndim(truth) != 1 or np.ndim(scores) != 1:
-        raise UsageError("truth and scores of one class must be (N,)", where="average_precision")
-    truth_matrix, score_matrix = _multi_label(np.asarray(truth)[:, None], np.asarray(scores)[:, None])
-    weight_rows, many = weightings(weights, len(score_matrix))
-    values = _average_precisions(truth_matrix, score_matrix, np.ascontiguousarray(weight_rows.T))[0]
-    return values if many else float(values[0])
 
 
 def _average_precisions(truth: NDArray[np.bool_], scores: FloatArray, weight_columns: FloatArray) -> FloatArray:
@@ -212,14 +176,6 @@ def _scores(probabilities: ArrayLike) -> FloatArray:
         row = int(np.flatnonzero(~finite)[0])
         raise DataError("a probability is not a finite number", where=f"probabilities, row {row}")
     return scores
-
-
-def _one_weighting(weights: ArrayLike | None, count: int) -> FloatArray:
-    weight_rows, many = weightings(weights, count)
-    if many:
-        raise UsageError("only one weighting is possible here", where="weights", fix="give (N,)")
-    row: FloatArray = weight_rows[0]
-    return row
 
 
 def _has_classes(kind: TaskKind) -> bool:
