@@ -26,6 +26,7 @@ REGISTRIES = (KINDS, TASKS, METRICS)
 @pytest.fixture(scope="module")
 def plugin():
     """`example_plugin` as if it were installed, for the tests of this module."""
+    assert all(len(registry) for registry in REGISTRIES)  # complete without it
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(PLUGIN)
         for registry in REGISTRIES:
