@@ -102,11 +102,13 @@ def plugin() -> Iterator[Path]:
     from eofuse.registry import Registry
 
     folder = PROJECT / "tests" / "plugin"
+    registries = [each for each in gc.get_objects() if type(each) is Registry]
+    things = [dict(registry) for registry in registries]  # complete without it
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
-        for registry in [each for each in gc.get_objects() if type(each) is Registry]:
-            patch.setattr(registry, "_things", dict(registry))
+        for registry, own in zip(registries, things, strict=True):
+            patch.setattr(registry, "_things", own)
             patch.setattr(registry, "_homes", dict(registry._homes))
             patch.setattr(registry, "_is_complete", False)
         yield folder

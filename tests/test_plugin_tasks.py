@@ -1,8 +1,5 @@
 """What another package adds, by a file and an entry point a thing, is everywhere: options, runs, predictions, studies, reports."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,24 +15,6 @@ from eofuse.reports.html import write_report
 from eofuse.tasks import TASKS
 from eofuse.terminal import scores_tables
 from fake_source import FakeSource
-
-PLUGIN = Path(__file__).parent / "plugin"
-REGISTRIES = (KINDS, TASKS, METRICS)
-
-
-@pytest.fixture(scope="module")
-def plugin():
-    """`example_plugin` as if it were installed, for the tests of this module."""
-    assert all(len(registry) for registry in REGISTRIES)  # complete without it
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PLUGIN)
-        for registry in REGISTRIES:
-            patch.setattr(registry, "_things", dict(registry))
-            patch.setattr(registry, "_homes", dict(registry._homes))
-            patch.setattr(registry, "_is_complete", False)
-        yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "example_plugin"]:
-        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
