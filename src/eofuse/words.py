@@ -1,6 +1,7 @@
 """Words for people: `counted` for counts, `printable` for names that others chose."""
 
 import unicodedata
+from collections.abc import Iterable
 
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks that change the direction of the letters around them, so that a line reads as another one."""
@@ -15,6 +16,17 @@ def counted(number: int, noun: str, several: str = "") -> str:
         several: for any other number; the noun with an s by default.
     """
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
+
+
+MOST_LISTED = 30
+"""Names that `listed` writes out."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas between; of very many the first, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - MOST_LISTED:,} more" if len(every) > MOST_LISTED else ""
+    return ", ".join(every[:MOST_LISTED]) + more
 
 
 def is_control(letter: str) -> bool:

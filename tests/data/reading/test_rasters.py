@@ -8,10 +8,12 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.shutil import copy
 
 from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.matching import choose_bands
 from eofuse.data.reading.rasters import PlacedRaster, inspect_raster, read_on, reading_environment
 from eofuse.data.sources.table.source import open_table_spec
 from eofuse.data.store.cut import cut
 from eofuse.errors import DataError
+from eofuse.modalities import Channel, Kind, Modality
 
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_200_000)
 SIDE = 4
@@ -202,6 +204,18 @@ def test_complex_numbers_are_refused(tmp_path, dtype):
         pass
     with reading_environment(), pytest.raises(DataError, match=r"holds complex numbers; give amplitude or power"):
         inspect_raster(tmp_path / "slc.tif", "a file")
+
+
+def test_very_many_bands_are_one_short_error(tmp_path):
+    write(tmp_path / "many.tif", np.zeros((3000, 1, 1), np.uint8))
+    with reading_environment():
+        file = inspect_raster(tmp_path / "many.tif", "a file")
+    assert file.band(3000).number == 3000
+    channels = tuple(Channel(f"band_{number}") for number in range(1, 2501))
+    with pytest.raises(DataError) as error:
+        choose_bands(file, Modality("height", Kind.RASTER, channels), "a file")
+    assert "has 3000 bands, expected 2500: band_1, band_2" in str(error.value)
+    assert "and 2,470 more" in str(error.value)
 
 
 def test_a_turned_file_is_read_and_a_mirrored_one_refused_alike_everywhere(tmp_path, way):

@@ -15,6 +15,7 @@ from eofuse.data.reading.rasters import BandHeader, PlacedRaster, RasterFile
 from eofuse.data.reading.resampling import Method, Values, choose_method
 from eofuse.errors import DataError
 from eofuse.modalities import Modality
+from eofuse.words import listed
 
 COLOURS = ("red", "green", "blue")
 
@@ -45,15 +46,15 @@ def choose_bands(file: RasterFile, modality: Modality, where: str) -> tuple[int,
     if len(numbers) == len(wanted):
         return tuple(numbers)
     if numbers:
-        missing = ", ".join(channel.name for channel, number in zip(wanted, found, strict=True) if number is None)
+        missing = listed(channel.name for channel, number in zip(wanted, found, strict=True) if number is None)
         fix = "name the bands that the file has in the spec"
-        raise DataError(f"has no band named {missing} (its bands: {', '.join(by_name)})", where=where, fix=fix)
+        raise DataError(f"has no band named {missing} (its bands: {listed(by_name)})", where=where, fix=fix)
     if file.is_picture and len(file.bands) == 1 and len(wanted) == len(COLOURS):
         return (1, 2, 3) if file.has_palette else (1, 1, 1)
     for bands in (file.bands, every):
         if len(bands) == len(wanted):
             return tuple(band.number for band in bands)
-    names = ", ".join(modality.channel_names)
+    names = listed(modality.channel_names)
     besides = "" if file.alpha is None else " and an alpha band"
     found_bands = f"has {len(file.bands)} bands{besides}, expected {len(wanted)}: {names}"
     raise DataError(found_bands, where=where, fix="name the file's bands in the spec")

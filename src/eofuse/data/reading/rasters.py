@@ -12,6 +12,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,12 @@ class RasterFile:
 
     def band(self, number: int) -> BandHeader:
         """A band, or the alpha band, by its number in the file."""
+        return self._by_number[number]
+
+    @cached_property
+    def _by_number(self) -> dict[int, BandHeader]:
         every = self.bands if self.alpha is None else (*self.bands, self.alpha)
-        return next(band for band in every if band.number == number)
+        return {band.number: band for band in every}
 
 
 @dataclass(frozen=True)
