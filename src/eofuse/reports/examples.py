@@ -9,6 +9,7 @@ import pandas as pd
 
 from eofuse.evaluation.weighting import divide, mean_where
 from eofuse.kinds import Place, Values
+from eofuse.registry import Registry
 from eofuse.reports.runs import first_seed, seed_means
 from eofuse.reports.wording import class_title, decimals, number
 from eofuse.studies.results import StudyResults
@@ -59,6 +60,17 @@ class Chosen:
     rule: str
 
 
+CHOICES: Registry[Callable[[StudyResults, str, int], Chosen]] = Registry(
+    "choice of test patches", "eofuse.tasks", "eofuse.reports.examples"
+)
+"""By the name of a kind of task; those that eofuse has, by what is predicted (see `standard`)."""
+
+
+def standard(place: Place, values: Values) -> str:
+    """Name of the choice for kinds that have none of their own."""
+    return f"{values.value} a {place.value}"
+
+
 def choose_examples(results: StudyResults, variant: str, most: int = 4) -> Chosen:
     """The best and the worst test patches of a variant.
 
@@ -74,9 +86,12 @@ def choose_examples(results: StudyResults, variant: str, most: int = 4) -> Chose
     """
     if not (results.predictions["variant"] == variant).any():
         return Chosen((), (), "Best", "Worst", "")
-    return CHOICES[results.kind.place, results.kind.values](results, variant, most)
+    kind = results.kind
+    choose = CHOICES.get(kind.name) or CHOICES[standard(kind.place, kind.values)]
+    return choose(results, variant, most)
 
 
+@CHOICES.register(standard(Place.PATCH, Values.CLASS))
 def _single_label(results: StudyResults, variant: str, most: int) -> Chosen:
     patches, evidence = seed_means(results, variant, "probabilities")
     probabilities, classes = evidence["probabilities"], results.summary["classes"]
@@ -90,6 +105,7 @@ def _single_label(results: StudyResults, variant: str, most: int) -> Chosen:
     )  # fmt: skip
 
 
+@CHOICES.register(standard(Place.PATCH, Values.CLASSES))
 def _multi_label(results: StudyResults, variant: str, most: int) -> Chosen:
     patches, evidence = seed_means(results, variant, "probabilities")
     probabilities, truth = evidence["probabilities"], evidence["truth"].astype(bool)
@@ -131,6 +147,7 @@ def _named(chosen: npt.NDArray[np.bool_], probabilities: FloatArray, classes: Se
     return "; ".join(f"{class_title(classes[at])} ({number(float(probabilities[at]), 2)})" for at in ranked) or "none"
 
 
+@CHOICES.register(standard(Place.PATCH, Values.NUMBERS))
 def _regression(results: StudyResults, variant: str, most: int) -> Chosen:
     patches, evidence = seed_means(results, variant, "prediction")
     truth, predicted = evidence["truth"], evidence["prediction"]
@@ -158,6 +175,7 @@ def _regression(results: StudyResults, variant: str, most: int) -> Chosen:
     return _extremes(patches, -error, facts, most, f"{rule}.")
 
 
+@CHOICES.register(standard(Place.PIXEL, Values.CLASS))
 def _segmentation(results: StudyResults, variant: str, most: int) -> Chosen:
     patches = first_seed(results, variant)
     confusion = results.evidence(patches)["confusion"].astype(np.float64)
@@ -179,6 +197,7 @@ def _segmentation(results: StudyResults, variant: str, most: int) -> Chosen:
     return _extremes(patches, accuracy, facts, most, rule, keys=support.argmax(axis=1), telling=varied)
 
 
+@CHOICES.register(standard(Place.PIXEL, Values.NUMBERS))
 def _pixel_regression(results: StudyResults, variant: str, most: int) -> Chosen:
     patches = first_seed(results, variant)
     sums = results.evidence(patches)["sums"]
@@ -204,6 +223,7 @@ def _pixel_regression(results: StudyResults, variant: str, most: int) -> Chosen:
     return _extremes(patches, -relative, facts, most, rule)
 
 
+@CHOICES.register(standard(Place.BOX, Values.CLASS))
 def _detection(results: StudyResults, variant: str, most: int) -> Chosen:
     patches = first_seed(results, variant)
     evidence = results.evidence(patches)
@@ -290,14 +310,3 @@ def _examples(
     patches: pd.DataFrame, places: Sequence[int], facts: Callable[[int], tuple[tuple[str, str], ...]], order: FloatArray
 ) -> tuple[Example, ...]:
     return tuple(Example(patches.iloc[place], facts(place), float(order[place])) for place in places)
-
-
-CHOICES: dict[tuple[Place, Values], Callable[[StudyResults, str, int], Chosen]] = {
-    (Place.PATCH, Values.CLASS): _single_label,
-    (Place.PATCH, Values.CLASSES): _multi_label,
-    (Place.PATCH, Values.NUMBERS): _regression,
-    (Place.PIXEL, Values.CLASS): _segmentation,
-    (Place.PIXEL, Values.NUMBERS): _pixel_regression,
-    (Place.BOX, Values.CLASS): _detection,
-}
-"""How patches are chosen, by what is predicted."""

@@ -1,18 +1,17 @@
 """Metrics of probabilities: the calibration error before and after temperature scaling (see `eofuse.evaluation.calibration`)."""
 
 from abc import abstractmethod
-from functools import cached_property
+from functools import cached_property, partial
+from operator import attrgetter
 
 import numpy as np
 
 from eofuse.evaluation.calibration import expected_calibration_error
 from eofuse.evaluation.metrics import METRICS, Metric
 from eofuse.evaluation.weighting import FloatArray, Totals
-from eofuse.kinds import TaskKind
 
-
-def _has_probabilities(kind: TaskKind) -> bool:
-    return kind.has_probabilities
+_has_probabilities = attrgetter("has_probabilities")
+_error = partial(Metric, is_for=_has_probabilities, best="lower", perfect=0.0, is_main=False)
 
 
 class ProbabilityTotals(Totals):
@@ -30,28 +29,20 @@ class ProbabilityTotals(Totals):
 
 
 ECE_RAW = METRICS.add(
-    Metric(
+    _error(
         "ece_raw",
         "calibration error, raw",
         "the same before temperature scaling",
-        _has_probabilities,
-        lambda totals: totals.calibration_errors[:, 0],
-        best="lower",
-        perfect=0.0,
-        is_main=False,
+        function=lambda totals: totals.calibration_errors[:, 0],
         order=900,
     )
 )
 ECE = METRICS.add(
-    Metric(
+    _error(
         "ece",
         "calibration error",
         "the mean gap between stated confidence and share of right answers",
-        _has_probabilities,
-        lambda totals: totals.calibration_errors[:, 1],
-        best="lower",
-        perfect=0.0,
-        is_main=False,
+        function=lambda totals: totals.calibration_errors[:, 1],
         order=910,
     )
 )

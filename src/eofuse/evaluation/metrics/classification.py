@@ -17,6 +17,7 @@ Definitions:
 """
 
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -178,8 +179,8 @@ def _scores(probabilities: ArrayLike) -> FloatArray:
     return scores
 
 
-def _has_classes(kind: TaskKind) -> bool:
-    return kind.has_probabilities
+_has_classes = attrgetter("has_probabilities")
+_has_labels = attrgetter("has_labels")
 
 
 def _has_one_class(kind: TaskKind) -> bool:
@@ -228,7 +229,7 @@ METRICS.add(
         "micro_f1",
         "micro F1",
         "F1 over all decisions, so that common classes weigh most",
-        lambda kind: kind.has_labels,
+        _has_labels,
         lambda totals: divide(2 * totals.hits.sum(axis=1), (totals.support + totals.found).sum(axis=1)),
         order=150,
     )
@@ -238,7 +239,7 @@ METRICS.add(
         "mAP",
         "mean average precision",
         "the mean over classes of the area under the precision–recall curve",
-        lambda kind: kind.has_labels,
+        _has_labels,
         lambda totals: mean_where(totals.average_precisions, totals.support > 0),
         by_class="average_precision",
         order=160,

@@ -15,6 +15,7 @@ Definitions (Lin et al. 2014, arXiv:1405.0312, and the COCO tools):
 """
 
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -185,9 +186,7 @@ def _interpolated(
     return result
 
 
-def _is_boxes(kind: TaskKind) -> bool:
-    return kind.is_boxes
-
+_is_boxes = attrgetter("is_boxes")
 
 METRICS.add(
     Metric(

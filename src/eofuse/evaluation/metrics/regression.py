@@ -15,7 +15,8 @@ Definitions, with the error e = prediction − truth, in the unit of the outputs
 """
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from eofuse.evaluation.metrics import ANY, METRICS, Metric
 from eofuse.evaluation.weighting import Evidence, FloatArray, Totals, divide
 from eofuse.kinds import TaskKind
 
+_is_numbers = attrgetter("is_numbers")
 _NO_SPREAD = 1e-12  # of the mean square about the reference; a smaller variance is rounding
 
 
@@ -206,10 +208,6 @@ def _check_finite(what: str, values: NDArray[Any], unit: str) -> None:
         raise DataError(what, where=f"{unit} {number}")
 
 
-def _is_numbers(kind: TaskKind) -> bool:
-    return kind.is_numbers
-
-
 def _mean(totals: FloatArray, number: int) -> FloatArray:
     """The mean of one of the summed errors, from totals (…, 6)."""
     return divide(totals[..., number], totals[..., 0])
@@ -221,33 +219,25 @@ def _r2(totals: NumberTotals) -> FloatArray:
     return 1 - divide(errors, np.nansum(spread, axis=-1))
 
 
+_error = partial(Metric, is_for=_is_numbers, best="lower", perfect=0.0, bounds=(0.0, math.inf), unit="{}")
+
 METRICS.add(
-    Metric(
+    _error(
         "rmse",
         "RMSE",
         "the root of the mean squared error, so that large errors weigh most",
-        _is_numbers,
-        lambda totals: np.sqrt(_mean(totals.overall, 3)),
-        lambda totals: np.sqrt(_mean(totals.outputs, 3)),
-        best="lower",
-        perfect=0.0,
-        bounds=(0.0, math.inf),
-        unit="{}",
+        function=lambda totals: np.sqrt(_mean(totals.overall, 3)),
+        per_class=lambda totals: np.sqrt(_mean(totals.outputs, 3)),
         order=100,
     )
 )
 METRICS.add(
-    Metric(
+    _error(
         "mae",
         "MAE",
         "the mean absolute error",
-        _is_numbers,
-        lambda totals: _mean(totals.overall, 2),
-        lambda totals: _mean(totals.outputs, 2),
-        best="lower",
-        perfect=0.0,
-        bounds=(0.0, math.inf),
-        unit="{}",
+        function=lambda totals: _mean(totals.overall, 2),
+        per_class=lambda totals: _mean(totals.outputs, 2),
         order=110,
     )
 )
@@ -290,16 +280,11 @@ COVERAGE = METRICS.add(
     )
 )
 INTERVAL_WIDTH = METRICS.add(
-    Metric(
+    _error(
         "interval_width",
         "interval width",
         "the mean width of the predictive intervals",
-        _is_numbers,
-        lambda totals: totals.coverage[1],
-        best="lower",
-        perfect=0.0,
-        bounds=(0.0, math.inf),
-        unit="{}",
+        function=lambda totals: totals.coverage[1],
         is_main=False,
         order=910,
     )
