@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from eofuse.evaluation.metrics import metrics_of
+from eofuse.kinds import KINDS
+from eofuse.tasks import TASKS
+
 PROJECT = Path(__file__).parents[1]
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")])
 
@@ -32,3 +36,15 @@ def test_what_is_written_about_adding_things_runs():
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert blocks
     subprocess.run([sys.executable, "-c", "\n".join(blocks)], check=True)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if TASKS.package_of(name) == "eofuse"])
+def test_losses_networks_and_metrics_of_every_kind_are_listed(name):
+    kind, task = KINDS[name], TASKS[name]
+    lines = (PROJECT / "docs/recipes.md").read_text(encoding="utf-8").splitlines()
+    _, _, _, losses, networks, metrics, _ = next(line for line in lines if line.startswith(f"| {kind.words} |")).split(
+        "|"
+    )
+    assert kind.is_boxes or re.findall(r"`(\w+)`", losses)[: len(task.losses)] == list(task.losses)
+    assert re.findall(r"`(\w+)`", networks) == list(task.networks)
+    assert re.findall(r"`(\w+)`", metrics) == [metric.name for metric in metrics_of(kind) if metric.is_main]

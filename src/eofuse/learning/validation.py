@@ -81,7 +81,9 @@ class Validation:
                 "unit": task.target.unit,
                 "metric": task.metric,
                 "validation": {
-                    metric: _none_for_nan(scores[metric if len(self.tasks) == 1 else f"{task.name}.{metric}"])
+                    metric: _none_for_nan(
+                        scores.get(metric if len(self.tasks) == 1 else f"{task.name}.{metric}", math.nan)
+                    )
                     for metric in task.metrics
                 },
             }
