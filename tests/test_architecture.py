@@ -156,6 +156,14 @@ def test_libraries_that_once_executed_what_they_loaded_are_allowed_from_their_cu
 REGISTRIES = ("eofuse.models.fusion:FUSIONS", "eofuse.models.encoders:ENCODERS", "eofuse.learning.pretraining:METHODS")
 
 
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_everything_that_can_be_chosen_is_documented(registry):
+    text = (SOURCE.parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    module, _, name = registry.partition(":")
+    things = getattr(importlib.import_module(module), name)
+    assert [thing for thing in things if things.package_of(thing) == "eofuse" and f"`{thing}`" not in text] == []
+
+
 def strings(nodes) -> set[str]:
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 

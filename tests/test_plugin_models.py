@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,6 +16,7 @@ from eofuse.inference.predict import predict_store
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.models.encoders import ENCODERS
 from eofuse.models.fusion import FUSIONS, FusionOptions
+from eofuse.models.model import build_model
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -68,6 +71,21 @@ def test_its_options_are_its_own():
         parse_options(FusionOptions, {"strategy": "example_mean", "joint_widht": 8})
 
 
+def check_encoder_of_several(model, store):
+    """It takes physical units, the patches that have one of its modalities, and nothing of what they lack."""
+    inputs = {name: torch.from_numpy(store.read(name, np.arange(6))) for name in ("s1", "s2", "season")}
+    encoder = model.fusion.encoders["s1+s2"]
+    (optical,) = [each for each in encoder.modalities if each.name == "s2"]
+    reflectance = encoder.physical(optical, model.normaliser(inputs)["s2"])
+    torch.testing.assert_close(reflectance, inputs["s2"].float() * optical.scale, atol=1e-5, rtol=1e-5)
+    fusion = model.spec.fusion.model_copy(update={"missing": "token"})
+    tolerant = build_model(replace(model.spec, fusion=fusion), seed=0)
+    present = {name: torch.arange(6) > count for name, count in (("s1", 2), ("s2", 0), ("season", 4))}
+    before = tolerant.predict(inputs, present)["label"]
+    inputs["s1"][:3], inputs["s2"][:1], inputs["season"][:5] = 7, 7, 7
+    assert torch.equal(tolerant.predict(inputs, present)["label"], before)
+
+
 def test_a_run_is_trained_resumed_and_loaded_and_another_starts_from_it(values, planted_store, tmp_path):
     whole = recipes.train(values, to=tmp_path / "whole")
     with pytest.raises(Interrupted):
@@ -77,6 +95,7 @@ def test_a_run_is_trained_resumed_and_loaded_and_another_starts_from_it(values, 
     assert list(again.model().fusion.encoders) == ["s1+s2", "season"]
     found, expected = (predict_store(run.folder / "model", planted_store) for run in (again, whole))
     pd.testing.assert_frame_equal(found, expected)
+    check_encoder_of_several(again.model(), planted_store)
     start = {"start": {"from": str(whole.folder), "mode": "layer_decay"}, "fusion": {"joint_width": 12}}
     started = recipes.train(merge(values, start), to=tmp_path / "started")
     table = pd.read_csv(started.folder / "transfer.csv")

@@ -13,6 +13,8 @@ from eofuse.models.artifact import load_model, save_model
 from eofuse.models.fusion import FUSIONS, FusionOptions, build_fusion
 from eofuse.models.fusion.early import Early
 from eofuse.models.model import Model, ModelSpec, build_model
+from eofuse.models.pretrained import map_weights
+from eofuse.models.pretrained.run_folder import model_source
 from fake_source import GREENNESS
 
 MakeSpec = Callable[..., ModelSpec]
@@ -153,6 +155,57 @@ def test_single_refuses_two_modalities_by_name():
 def test_only_late_fusion_shares_weights(strategy):
     with pytest.raises(UsageError, match=f"weights can't be shared in {strategy} fusion"):
         parse_options(FusionOptions, {"strategy": strategy, "weights": "shared"})
+
+
+class TestEncodersOfTheirOwn:
+    ENCODERS = {"s2": "resnet10t", "season": "perceptron"}  # noqa: RUF012
+
+    def test_modalities_have_the_encoders_that_are_named_for_them(self, tiny, make_inputs, tmp_path):
+        modalities = (SENTINEL2, SENTINEL1, SEASON)
+        model = tiny(modalities, strategy="late", encoders=self.ENCODERS)
+        found = {name: encoder.name for name, encoder in model.fusion.encoders.items()}
+        assert found == {"s2": "resnet10t", "s1": "test_resnet", "season": "perceptron"}
+        loaded = load_model(save_model(model, tmp_path))
+        inputs = make_inputs(modalities)
+        assert torch.equal(loaded.predict(inputs)["zone"], model.predict(inputs)["zone"])
+
+    def test_their_maps_are_joined_where_they_have_the_same_stride(self, make_inputs, make_spec):
+        modalities = (SENTINEL2, SENTINEL1)
+        options = FusionOptions(strategy="late", encoder="test_resnet", encoders={"s2": "test_vit"})
+        fusion = build_fusion(modalities, options, pixels=True)
+        rasters = {name: values.float() for name, values in make_inputs(modalities, size=40).items()}
+        (features,) = fusion(rasters)
+        assert features.strides == [16]
+        assert features.maps[0].shape[2:] == (4, 4)  # of both, padded to 64 pixels
+
+    def test_each_starts_from_its_own_network(self, tiny):
+        source = tiny((SENTINEL2, SENTINEL1), strategy="late", encoders={"s2": "resnet10t"})
+        model = tiny((SENTINEL2, SENTINEL1), strategy="late", encoder="resnet10t", encoders={"s1": "test_resnet"})
+        rows = [row for row in map_weights(model, model_source(source, "source")) if ".encoders." in row.tensor]
+        assert {row.status for row in rows} == {"loaded"}
+
+    @pytest.mark.parametrize(
+        ("strategy", "encoders", "message"),
+        [
+            ("early", {"s1": "resnet10t"}, "early fusion has no own encoder for 's1'"),
+            ("middle", {"s1": "test_resnet"}, "middle fusion has no own encoder for 's1'"),
+            ("late", {"s3": "resnet10t"}, r"'s3' is no input; valid: s1, s2|did you mean 's"),
+            (
+                "late",
+                {"s1": "perceptron"},
+                r"the encoder 'perceptron' can't encode 's1' \(raster\); choose a timm name",
+            ),
+            ("late", {"season": "resnet10t"}, r"no encoder 'resnet10t' for 'season' \(vector\)"),
+            ("late", {"s1": "resnet_18"}, "unknown encoder 'resnet_18'"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, strategy, encoders, message):
+        with pytest.raises(UsageError, match=message):
+            build_fusion((SENTINEL2, SENTINEL1, SEASON), FusionOptions(strategy=strategy, encoders=encoders))
+
+    def test_recipes_without_them_are_what_they_were(self):
+        assert "encoders" not in FusionOptions().model_dump()
+        assert FusionOptions(encoders={"s1": "x"}).model_dump()["encoders"] == {"s1": "x"}
 
 
 class TestEarly:

@@ -17,7 +17,7 @@ from eofuse.files import replacing, sha256
 from eofuse.learning.lineage import History, recorded_history, unknown
 from eofuse.models.artifact import WEIGHTS, load_model, read_history, save_model
 from eofuse.models.model import Model
-from eofuse.models.pretrained import Row, WeightOptions, is_path, load_source, map_weights
+from eofuse.models.pretrained import Row, Source, WeightOptions, is_path, load_source, map_weights
 from eofuse.records import read_table
 
 TRANSFER_FILE = "transfer.csv"
@@ -82,9 +82,20 @@ def start_from(model: Model, options: StartOptions) -> Transfer:
         UsageError: if there are no such weights, or nothing of them fits.
         DataError: if they can't be read, or are of another network.
     """
-    source = load_source(options.source, model.spec.fusion.encoder, options)
-    rows = map_weights(model, source, options.trunk)
+    rows = map_weights(model, _source(model, options), options.trunk)
     return Transfer(model, pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__)))
+
+
+def _source(model: Model, options: StartOptions) -> Source:
+    """The weights; of a file, whose network has no name, those of the first network of the model that it fits."""
+    networks = list(dict.fromkeys(part.network for part in model.parts() if part.network))
+    *others, last = networks or [model.spec.fusion.encoder]
+    for network in others:
+        try:
+            return load_source(options.source, network, options)
+        except DataError:
+            continue
+    return load_source(options.source, last, options)
 
 
 def weights_file(options: StartOptions) -> Path | None:

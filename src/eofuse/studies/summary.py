@@ -61,7 +61,7 @@ def summarise_study(
                 "role": role,
                 "strategy": _strategy(cell),
                 "inputs": [] if role == "constant" else list(options.inputs),
-                "encoder": options.fusion.encoder if role in ("variant", "frozen_random") else "",
+                "encoder": options.fusion.encoder_words if role in ("variant", "frozen_random") else "",
                 "targets": run.targets,
                 "parameters": run.result["parameters"],
                 "start": _start_words(options) if role == "variant" else "",

@@ -25,6 +25,11 @@ class EncoderOptions(Options):
     series: Annotated[str, AfterValidator(ENCODERS.check)] = "convolution"
     numbers: Literal["linear", "piecewise"] = "linear"
 
+    @property
+    def encoder_words(self) -> str:
+        """The encoders of rasters, for people."""
+        return ", ".join([self.encoder, *(f"{name}: {encoder}" for name, encoder in (self.encoders or {}).items())])
+
     @model_serializer(mode="wrap")
     def _without_what_is_not_chosen(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Recipes without `encoders` have the identity that they had before there was this option."""
