@@ -86,10 +86,10 @@ class ModelSpec:
 
 
 class Model(nn.Module):
-    """Takes batches as the sensors gave them and tells each target; build it with `build_model`.
+    """Takes batches as the sensors gave them and predicts each target; build it with `build_model`.
 
     Args:
-        spec: what it takes and what it tells.
+        spec: what it takes and what it predicts.
 
     Attributes:
         history: what it has learned from, as text (see `eofuse.learning.lineage`); empty where that is not recorded.
@@ -200,7 +200,7 @@ def build_model(spec: ModelSpec, seed: int | None = None) -> Model:
     """Builds an untrained model.
 
     Args:
-        spec: what it takes and what it tells.
+        spec: what it takes and what it predicts.
         seed: fixes the initial weights and leaves the caller's random state as it was; without it they are drawn from
             that state.
 

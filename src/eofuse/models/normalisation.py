@@ -204,7 +204,7 @@ def hide_absent(normalised: Mapping[str, Tensor], present: Mapping[str, Tensor])
 
 
 def _time_features(modality: Modality, time: Tensor, exists: Tensor) -> Tensor:
-    """What tells the time of steps (B, T, 1), and 0 where there is none: see `Normaliser`."""
+    """Features of the time of steps (B, T, 1), 0 where a step does not exist: see `Normaliser`."""
     if not modality.dated:
         return torch.where(exists, time / max((modality.steps or 1) - 1, 1), 0.0)
     years = time / DAYS_A_YEAR

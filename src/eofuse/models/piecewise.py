@@ -15,7 +15,7 @@ from eofuse.modalities import Kind, Modality
 
 @dataclass(frozen=True)
 class PiecewiseModality(Modality):
-    """A vector or series of which each number is told in pieces.
+    """A vector or series of which each number comes in pieces.
 
     Attributes:
         edges: where the pieces of each channel begin and end, in physical units; as many for each.

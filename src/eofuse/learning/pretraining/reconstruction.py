@@ -1,4 +1,4 @@
-"""`Reconstruction`: a model that tells what was hidden from it, for `masked` and `inpainting`.
+"""`Reconstruction`: a model that predicts what was hidden from it, for `masked` and `inpainting`.
 
 What is hidden is set to zero after normalisation, which is each channel's mean and what the model takes for a missing value. Values
 that are no data (nodata, NaN, absent modalities) are never targets: what the model takes for them is no truth.
@@ -103,21 +103,21 @@ class Reconstruction(nn.Module):
         return features
 
     def _decode(self, features: list[Features], size: tuple[int, int]) -> dict[str, list[Tensor]]:
-        """What each set of features tells of each modality."""
+        """Predictions of each modality from each set of features."""
         pixels = [decoder(each, size) for decoder, each in zip(self.pixels, features, strict=True)]
         widths = [modality.width for modality in self.rasters]
         split = [values.split(widths, 1) for values in pixels]
-        told = {modality.name: [values[place] for values in split] for place, modality in enumerate(self.rasters)}
+        predicted = {modality.name: [values[place] for values in split] for place, modality in enumerate(self.rasters)}
         for name, layers in self.scalars.items():
             assert isinstance(layers, nn.ModuleList)
-            told[name] = [layer(each.vector) for layer, each in zip(layers, features, strict=True)]
-        return told
+            predicted[name] = [layer(each.vector) for layer, each in zip(layers, features, strict=True)]
+        return predicted
 
 
 class PixelDecoder(nn.Module):
-    """Tells pixels from the maps: each cell of each map tells its pixels by a linear layer, and what they tell is added.
+    """Pixels from the maps: a linear layer turns each cell of each map into its pixels, and the maps' pixels are added.
 
-    The vector is added to the coarsest map, so that it learns, too; where there is no map, it tells the same of all pixels.
+    The vector is added to the coarsest map, so that it learns, too; where there is no map, all pixels are the same.
 
     Args:
         sizes: of the features; of several maps of one stride the deepest is taken.
@@ -143,25 +143,25 @@ class PixelDecoder(nn.Module):
             return everywhere
         maps = [features.maps[level] for level in self.levels]
         maps[-1] = maps[-1] + vector
-        told = [layer(level)[..., : size[0], : size[1]] for layer, level in zip(self.from_maps, maps, strict=True)]
-        pixels: Tensor = torch.stack(told).sum(0)
+        levels = [layer(level)[..., : size[0], : size[1]] for layer, level in zip(self.from_maps, maps, strict=True)]
+        pixels: Tensor = torch.stack(levels).sum(0)
         return pixels
 
 
-def error_where_hidden(modality: Modality, told: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
+def error_where_hidden(modality: Modality, predicted: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:
     """Mean error over what was hidden, 0 if nothing was: smooth L1 of normalised values, cross-entropy of categories.
 
     Args:
-        modality: what is told.
-        told: (B, C, …), normalised values or logits.
+        modality: what is predicted.
+        predicted: (B, C, …), normalised values or logits.
         truth: normalised, of the same shape; one-hot, with zeros only where there is no category.
         hidden: (B, 1, …), true or false, or (B, C, …) where that differs between the channels.
     """
     if modality.is_categorical:
-        error = F.cross_entropy(told, truth.argmax(1), reduction="none")[:, None]
+        error = F.cross_entropy(predicted, truth.argmax(1), reduction="none")[:, None]
         weight = (hidden & truth.any(1, keepdim=True)).float()
     else:
-        error = F.smooth_l1_loss(told, truth, reduction="none")
+        error = F.smooth_l1_loss(predicted, truth, reduction="none")
         if hidden.shape[1] == 1:
             error = error.mean(1, keepdim=True)
         weight = hidden.float()

@@ -1,7 +1,7 @@
 """`TokenReconstruction`: vision transformers see the tokens that are not hidden, and no others, for `masked`.
 
 Masked autoencoders after He et al. (2022, arXiv:2111.06377): hidden tokens are dropped before the blocks, and a light decoder, thrown
-away at the end, puts the whole grid back. From its maps the pixels of all modalities are told as in `Reconstruction`.
+away at the end, puts the whole grid back. From its maps the pixels of all modalities are predicted as in `Reconstruction`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ class VisibleTokens(nn.Module):
 class TokenDecoder(nn.Module):
     """Lets the tokens of the whole grid, a learned one where they were hidden, attend to each other.
 
-    A patch of which nothing is visible has learned tokens only, told apart by their places, and a learned vector.
+    A patch of which nothing is visible has learned tokens only, which differ by their places, and a learned vector.
 
     Args:
         encoder: whose tokens it gets.

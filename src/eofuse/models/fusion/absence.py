@@ -5,6 +5,7 @@ features, one vector and one value a channel of each map. So it is with 0 patche
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,14 @@ class Tokens(nn.Module):
         return Features(vector, maps, list(strides))
 
 
+def encode_rows(encoder: Encoder, inputs: Mapping[str, Tensor], present: Present | None, rows: Rows) -> Features:
+    """Features of some patches of a batch; `present` as in `Encoder.features`, for all of the batch."""
+    chosen = {name: inputs[name][rows] for name in encoder.names}
+    if present is None or len(chosen) == 1:
+        return encoder.features(chosen)
+    return encoder.features(chosen, {name: present[name][rows] for name in chosen})
+
+
 def encode_present(
     encoder: Encoder,
     inputs: Mapping[str, Tensor],
@@ -98,20 +107,13 @@ def encode_present(
         pixels: whether maps are looked at.
         encode: features of some rows of the batch, the encoder's by default.
     """
-    names = encoder.names
-
-    def encode_rows(rows: Rows) -> Features:
-        chosen = {name: inputs[name][rows] for name in names}
-        several = present is not None and len(names) > 1
-        return encoder.features(chosen, {name: present[name][rows] for name in names} if several and present else None)
-
-    encode = encode or encode_rows
+    encode = encode or partial(encode_rows, encoder, inputs, present if tokens is not None else None)
     if present is None or tokens is None:
         return encode(slice(None))
     raster = next((modality.name for modality in encoder.modalities if modality.kind is Kind.RASTER), None)
     size = padded_size(inputs[raster], encoder.pad_to) if pixels and encoder.sizes.maps and raster else None
-    any_present = torch.stack([present[name] for name in names]).any(0)
-    return tokens.encode("+".join(names), encode, any_present, size)
+    any_present = torch.stack([present[name] for name in encoder.names]).any(0)
+    return tokens.encode("+".join(encoder.names), encode, any_present, size)
 
 
 def presence(present: Present | None, names: Sequence[str], like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`ConditionMaps`: scalars reach the maps, on which heads that tell something of every pixel look."""
+"""`ConditionMaps`: scalars reach the maps, from which heads predict pixels."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from eofuse.models.fusion.base import JoinVectors
 
 
 class ConditionMaps(nn.Module):
-    """Scales and shifts each channel of each map by what the vectors tell (FiLM, Perez et al. 2018).
+    """Scales and shifts each channel of each map by the vectors (FiLM, Perez et al. 2018).
 
     Untrained it leaves the maps as they are.
 
@@ -27,7 +27,7 @@ class ConditionMaps(nn.Module):
 
     def forward(self, vectors: Sequence[Tensor], maps: Sequence[Tensor]) -> list[Tensor]:
         """The maps (B, C, h, w), conditioned by the vectors (B, D) of the same patches."""
-        return [modulate(level, *told) for level, told in zip(maps, self.modulation(vectors), strict=True)]
+        return [modulate(level, *change) for level, change in zip(maps, self.modulation(vectors), strict=True)]
 
     def modulation(self, vectors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Scale and shift (B, C) of each map, by the vectors (B, D) of the patches."""

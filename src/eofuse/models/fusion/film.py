@@ -9,7 +9,7 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders import Encoder, RasterEncoder, prepare_rasters
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.absence import Present, Rows, presence
+from eofuse.models.fusion.absence import Present, Rows, encode_rows, presence
 from eofuse.models.fusion.base import FUSIONS, FusionOptions, JoinVectors
 from eofuse.models.fusion.conditioning import ConditionMaps, modulate
 from eofuse.models.fusion.per_modality import PerModality
@@ -50,21 +50,28 @@ class Film(PerModality):
         features = {name: self.encode_one(name, inputs, present) for name in self.conditions}
         conditions = [features[name].vector for name in self.conditions]
         for name in self.conditioned:
-            encode = partial(self._encode, name, inputs, conditions)
+            encode = partial(self._encode, name, inputs, present if self.flags else None, conditions)
             features[name] = self.encode_one(name, inputs, present, encode)
         vectors = [features[name].vector for name in self.conditioned]
         if self.flags:
             vectors.append(presence(present, self.flags, vectors[0]))
         return [Features(self.joining(vectors), self.join_maps(features), self.strides)]
 
-    def _encode(self, name: str, inputs: Mapping[str, Tensor], conditions: Sequence[Tensor], rows: Rows) -> Features:
+    def _encode(
+        self,
+        name: str,
+        inputs: Mapping[str, Tensor],
+        present: Present | None,
+        conditions: Sequence[Tensor],
+        rows: Rows,
+    ) -> Features:
         """Features of some patches, conditioned by the vectors (B, D)."""
         encoder, film = self.encoders[name], self.films[name]
         assert isinstance(film, ConditionMaps)
         assert isinstance(encoder, Encoder)
         modulation = film.modulation([vector[rows] for vector in conditions])
         if not isinstance(encoder, RasterEncoder):
-            encoded = encoder.features({each: inputs[each][rows] for each in self.members[name]})
+            encoded = encode_rows(encoder, inputs, present, rows)
             vector, *maps = (
                 modulate(values, *change)
                 for values, change in zip([encoded.vector, *encoded.maps], modulation, strict=True)

@@ -1,4 +1,4 @@
-"""Trained weights to start from: a run of eofuse, a timm name, a torchgeo name or a file; `load_source` tells which."""
+"""Trained weights to start from: a run of eofuse, a timm name, a torchgeo name or a file; read by `load_source`."""
 
 from pathlib import Path
 
@@ -27,8 +27,8 @@ def load_source(name: str, encoder: str, options: WeightOptions) -> Source:
 
     Args:
         name: `timm:NAME`, `torchgeo:NAME`, a run folder, the folder of a saved model, or a safetensors or `.pth` file.
-        encoder: timm name of the network for which they are wanted, which a file does not tell.
-        options: what the source does not tell of them.
+        encoder: timm name of the network for which they are wanted, which a file does not name.
+        options: what the source does not say of them.
 
     Raises:
         UsageError: if there is no such source.

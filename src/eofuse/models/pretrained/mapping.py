@@ -1,4 +1,4 @@
-"""`map_weights`: a model takes what it can from a source, and says of every tensor on either side what became of it.
+"""`map_weights`: a model takes what it can from a source, with a row for every tensor on either side.
 
 Encoders start from encoders, whatever the fusion. The first layer of an encoder is put together by the names of its inputs, from
 all encoders of the source that see them. Everything behind it, its trunk, comes from one of them and never from a mean, since
@@ -24,7 +24,7 @@ Status = Literal["loaded", "mapped", "fresh", "left over"]
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a tensor.
+    """Status of a tensor.
 
     Attributes:
         part: of the model; "" for a tensor of the source that is left over.
@@ -134,8 +134,8 @@ def _take_part(
         origin = chosen[0].tensors.get(name)
         if (name == part.first and part.columns) or origin is None or target in taken.tensors:
             continue
-        tensor, there = source.tensors[origin], state[target]
-        if tensor.shape != there.shape:
+        tensor = source.tensors[origin]
+        if tensor.shape != state[target].shape:
             taken.notes[target] = f"{origin} has the shape {_shape(tensor)}"
         elif name == chosen[0].first and not _same(part, chosen[0]):
             taken.notes[target] = f"{origin} has other channels"
@@ -188,7 +188,7 @@ def _take_first(part: Part, related: Sequence[Part], source: Source, state: dict
 
 def _describe(part: Part, mapped: MappedColumns) -> str:
     """A few words on a mapped first layer, by modality."""
-    told = []
+    lines = []
     for modality in dict.fromkeys(column.modality for column in part.columns):
         members = [position for position, column in enumerate(part.columns) if column.modality == modality]
         known = [position for position in members if position in mapped.known]
@@ -197,12 +197,12 @@ def _describe(part: Part, mapped: MappedColumns) -> str:
         words = [f"{len(known)} by name"] if known else []
         words += [f"mean of these for {', '.join(filled)}, all × {len(known)}/{len(members)}"] if filled else []
         words += [f"{fresh} fresh"] if fresh else []
-        told.append(f"{modality}: {'; '.join(words)}")
-    return " | ".join(told)
+        lines.append(f"{modality}: {'; '.join(words)}")
+    return " | ".join(lines)
 
 
 def _normalise(model: Model, source: Source, taken: _Taken) -> list[Row]:
-    """Takes the normalisation of the channels that were matched over, and tells what became of each modality."""
+    """Takes the normalisation of the channels that were matched over; a row for each modality."""
     mean = {name: list(values) for name, values in model.spec.statistics.mean.items()}
     std = {name: list(values) for name, values in model.spec.statistics.std.items()}
     rows, state = [], model.state_dict()

@@ -15,10 +15,10 @@ from eofuse.models.parts import Column
 from eofuse.models.pretrained.source import Source, Statistics
 
 PHOTOGRAPH = 3
-"""Channels for which timm builds a network where nothing is said."""
+"""Channels for which timm builds a network by default."""
 
 NUMBERED_FROM = 1000
-"""Tensors are told apart by numbers from here on, which no initial weights have."""
+"""Tensors are numbered from here on, which no initial weights have."""
 
 
 def network_source(
@@ -65,9 +65,9 @@ def network_source(
     for name, tensor in loaded.state_dict().items():
         number = round(float(traced[name].float().mean())) - NUMBERED_FROM if traced[name].numel() else -1
         if 0 <= number < len(names):
-            told = start + names[number]
-            told = told if told not in tensors else f"{told} ({name})"
-            tensors[told], inner[name] = tensor, told
+            origin = start + names[number]
+            origin = origin if origin not in tensors else f"{origin} ({name})"
+            tensors[origin], inner[name] = tensor, origin
     tensors = tensors | {name: tensor for name, tensor in weights.items() if name not in tensors}
     part = raster_part("network", encoder, inner, tuple(columns), *first_convolution(loaded))
     statistics: Statistics = {} if normalisation is None else dict(zip(columns, normalisation, strict=True))

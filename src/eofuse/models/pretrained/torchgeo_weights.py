@@ -1,4 +1,4 @@
-"""Weights by a torchgeo name, such as `torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO`; torchgeo is asked for when one is named."""
+"""Weights by a torchgeo name, such as `torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO`; torchgeo is imported when one is named."""
 
 import importlib
 from collections.abc import Sequence
@@ -49,8 +49,8 @@ def torchgeo_source(name: str, options: WeightOptions) -> Source:
     known = [Channel(band) for band in weight.meta["bands"]] if sensor is not None else None
     bands = options.channels(known, title)
     physical = sensor is not None and weight.meta.get("dataset") not in IMAGES
-    told = _normalisation(weight.transforms, len(known or ()), UNITS[sensor]) if sensor and physical else None
-    pairs = options.normalisation(bands, told)
+    stated = _normalisation(weight.transforms, len(known or ()), UNITS[sensor]) if sensor and physical else None
+    pairs = options.normalisation(bands, stated)
     notes = () if pairs else ("their normalisation is not in physical units: normalised by the training patches",)
     if options.file is not None:
         weights = read_weights(Path(options.file))

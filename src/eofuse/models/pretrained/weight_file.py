@@ -31,7 +31,7 @@ def file_source(path: Path, encoder: str, options: WeightOptions) -> Source:
 
     Args:
         path: a state dictionary by timm's names, as safetensors or as torch saves it.
-        encoder: timm name of the network, which the file does not tell.
+        encoder: timm name of the network, which the file does not name.
         options: bands, normalisation and prefix, where the file beside it does not name them.
 
     Raises:
