@@ -95,6 +95,8 @@ def test_a_run_is_trained_resumed_and_loaded_and_another_starts_from_it(values, 
     assert list(again.model().fusion.encoders) == ["s1+s2", "season"]
     found, expected = (predict_store(run.folder / "model", planted_store) for run in (again, whole))
     pd.testing.assert_frame_equal(found, expected)
+    with pytest.raises(UsageError, match="unknown modality 's3'"):
+        recipes.train(merge(values, {"fusion": {"encoders": {"s3": "resnet18"}}}), to=tmp_path / "wrong")
     check_encoder_of_several(again.model(), planted_store)
     start = {"start": {"from": str(whole.folder), "mode": "layer_decay"}, "fusion": {"joint_width": 12}}
     started = recipes.train(merge(values, start), to=tmp_path / "started")

@@ -189,7 +189,6 @@ class TestEncodersOfTheirOwn:
         [
             ("early", {"s1": "resnet10t"}, "early fusion has no own encoder for 's1'"),
             ("middle", {"s1": "test_resnet"}, "middle fusion has no own encoder for 's1'"),
-            ("late", {"s3": "resnet10t"}, r"'s3' is no input; valid: s1, s2|did you mean 's"),
             (
                 "late",
                 {"s1": "perceptron"},

@@ -155,7 +155,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         UsageError: if a modality, target or channel is unknown, a target is named twice, or an input gives it away.
         DataError: if no patch is left, or training patches show fewer than two classes.
     """
-    for name in options.inputs:
+    for name in [*options.inputs, *(options.fusion.encoders or ())]:
         store.modality(name)
     tasks = [make_task(store, target) for target in options.targets]
     if options.unlabelled is not None:

@@ -96,6 +96,8 @@ def prepare_unlabelled(store: Store, options: PretrainingOptions) -> Unlabelled:
         UsageError: if a modality, channel or flag is unknown.
         DataError: if there are fewer than two patches for training or for validation.
     """
+    for name in options.fusion.encoders or ():
+        store.modality(name)
     there = presence(store, options.inputs, options.data.empty_bands)
     needed = has_required(store, options.data.require, options.data.empty_bands)
     complete = np.logical_and.reduce([*there.values(), needed])

@@ -14,7 +14,7 @@ class EncoderOptions(Options):
 
     Attributes:
         encoder: of rasters: a name of `ENCODERS`, or a timm name.
-        encoders: by modality, where some have another one.
+        encoders: by modality, where some have another one; those of modalities that are no inputs have no effect.
         series: of series.
         numbers: what encoders see of vectors and series: standardised values (`linear`), or these in pieces between quantiles of the
             training patches (`piecewise`, Gorishniy et al. 2022). Planes of early fusion are always linear.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from eofuse.errors import UsageError, did_you_mean
+from eofuse.errors import UsageError
 from eofuse.modalities import Modality
 from eofuse.models.fusion.absence import Present
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions
@@ -24,14 +24,11 @@ def build_fusion(modalities: Sequence[Modality], options: FusionOptions, pixels:
     if not modalities:
         raise UsageError("a model needs at least one modality", fix="name the inputs")
     fusion = FUSIONS[options.strategy](modalities, options, pixels)
-    for name, wanted in (options.encoders or {}).items():
-        if name not in {modality.name for modality in modalities}:
-            fix = did_you_mean(name, [modality.name for modality in modalities])
-            raise UsageError(f"'{name}' is no input", where="fusion.encoders", fix=fix)
-        encoders = [each for each in fusion.encoders_inside().values() if name in each.names]
-        if [each.name for each in encoders] != [wanted]:
+    found = {name: encoder.name for encoder in fusion.encoders_inside().values() for name in encoder.names}
+    for modality in modalities:
+        wanted = (options.encoders or {}).get(modality.name)
+        if wanted is not None and found.get(modality.name) != wanted:
+            what = f"{options.strategy} fusion has no own encoder for '{modality.name}'"
             fix = "use fusion.encoder, or a strategy with an encoder for each modality, such as late"
-            raise UsageError(
-                f"{options.strategy} fusion has no own encoder for '{name}'", where="fusion.encoders", fix=fix
-            )
+            raise UsageError(what, where="fusion.encoders", fix=fix)
     return fusion
