@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eofuse.config import parse_yaml, read_yaml
-from eofuse.data.boxes import read_coco
 from eofuse.data.reading.rasters import inspect_raster, reading_environment
+from eofuse.data.reading.tables import read_table_file, to_numbers
+from eofuse.data.reading.vectors import LONGITUDE_LATITUDE, centroids, geometries_of
 from eofuse.data.sources.ben_ge.bands import read_band
-from eofuse.data.sources.table.file import read_table_file, to_numbers
-from eofuse.data.sources.table.geometry import geometry_places
+from eofuse.data.targets.box_files import read_coco
 from eofuse.errors import DataError, UsageError
 from eofuse.files import parse_json, read_json
 from eofuse.limits import LIMITS, RASTER
@@ -216,10 +216,9 @@ def test_what_a_table_says_of_its_geometry_may_be_anything(tmp_path, geo):
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_geometry_or_an_error(content):
-    table = pd.DataFrame({"a": [content]})
-    geo = b'{"primary_column": "a", "columns": {"a": {"encoding": "WKB"}}}'
     with contextlib.suppress(DataError):
-        assert geometry_places(table, {b"geo": geo}, Path("a"))[1].shape == (1, 2)
+        geometries = geometries_of([content], Path("a"), "row")
+        assert centroids(geometries, LONGITUDE_LATITUDE, Path("a")).shape == (1, 2)
 
 
 @given(st.text(st.sampled_from(list('ab,;"\n\t| \r\0é1.-')), max_size=60))

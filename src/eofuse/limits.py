@@ -55,6 +55,7 @@ TEXT = Limit("EOFUSE_MAX_TEXT_MB", 1, "a recipe, spec or projection file")
 JSON = Limit("EOFUSE_MAX_JSON_MB", 64, "a JSON or GeoJSON file, which takes up to 25 times as much memory")
 RASTER = Limit("EOFUSE_MAX_RASTER_MB", 512, "what a patch, or a block of a raster file, takes in memory")
 TABLE = Limit("EOFUSE_MAX_TABLE_MB", 2048, "a table, unpacked")
+VECTOR = Limit("EOFUSE_MAX_VECTOR_MB", 512, "a file of shapes other than GeoJSON")
 ARCHIVE = Limit("EOFUSE_MAX_ARCHIVE_MB", 100, "the content of a downloaded archive that packs more than 100 times")
 
-LIMITS = (TEXT, JSON, RASTER, TABLE, ARCHIVE)
+LIMITS = (TEXT, JSON, RASTER, TABLE, VECTOR, ARCHIVE)

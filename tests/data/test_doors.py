@@ -17,6 +17,7 @@ FILES = {
     "a.h5": "",
     "a.gpkg": "",
     "a.shp": "",
+    "a.kml": "",
     "a.zip": "",
     "a.xlsx": "",
     "arrays/a.npy": "",
@@ -26,7 +27,7 @@ FILES = {
     "a.zarr/zarr.json": "{}",
 }
 INIT, CUT, PACK, TRAIN = "eofuse init", "eofuse cut", "eofuse pack", "eofuse train"
-GEOTIFF, GEOJSON, UNPACK = "gdal_translate", "ogr2ogr", "unpack it"
+GEOTIFF, GEOPACKAGE, UNPACK = "gdal_translate", "ogr2ogr OUT.gpkg", "unpack it"
 ANSWERS = {
     "pack": {
         "index.csv": INIT,
@@ -39,8 +40,9 @@ ANSWERS = {
         "a.nc": GEOTIFF,
         "a.h5": GEOTIFF,
         "a.zarr": GEOTIFF,
-        "a.gpkg": GEOJSON,
-        "a.shp": GEOJSON,
+        "a.gpkg": INIT,
+        "a.shp": INIT,
+        "a.kml": GEOPACKAGE,
         "a.zip": UNPACK,
         "a.xlsx": INIT,
         "a_store": "eofuse describe",
@@ -59,7 +61,7 @@ ANSWERS = {
         "recipe.yaml": TRAIN,
         "chips": INIT,
         "chips/a.jpg": CUT,
-        "a.gpkg": GEOJSON,
+        "a.gpkg": CUT,
         "index.csv": INIT,
     },
     "describe": {"chips": INIT, "a_run": "eofuse evaluate", "index.csv": INIT, "chips/a.jpg": CUT, "table.yaml": PACK},

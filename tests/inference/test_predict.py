@@ -12,11 +12,11 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from eofuse.data.boxes import read_geojson
 from eofuse.data.reading.grid import Grid
 from eofuse.data.store import Store, Window
 from eofuse.data.store.georeference import set_grids
 from eofuse.data.store.pack import pack_source
+from eofuse.data.targets.box_files import read_shapes
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.maps import MapFolder
 from eofuse.inference.predict import lacked_inputs, predict_store, write_predictions
@@ -246,7 +246,7 @@ def test_boxes_go_through_geojson_and_back_on_every_grid(store, tmp_path, chip):
     with MapFolder(tmp_path, placed_at(store, *CHIPS[chip]), {"tank": HEADS["tank"]}) as maps:
         maps.add("tank", np.array([2]), told_boxes((*box, 0.9, 1)))
     index = placed_at(store, *CHIPS[chip]).index.iloc[[2]]
-    (found,) = read_geojson(tmp_path / "tank.geojson", index, (SIZE, SIZE)).by_row
+    (found,) = read_shapes(tmp_path / "tank.geojson", index, (SIZE, SIZE)).by_row
     np.testing.assert_allclose(found[0, :4], box, atol=0.02)
 
 
@@ -270,7 +270,7 @@ def test_boxes_come_back_from_geojson_where_they_were(store, tmp_path):
     left, top = 500640, 5300000
     assert eastings == pytest.approx([left + 10 * column for column in (4, 4, 10, 10, 4)], abs=0.01)
     assert northings == pytest.approx([top - 10 * row for row in (6, 20, 20, 6, 6)], abs=0.01)
-    read = read_geojson(tmp_path / "tank.geojson", store.index, store.patch_size)
+    read = read_shapes(tmp_path / "tank.geojson", store.index, store.patch_size)
     np.testing.assert_allclose(read.by_row[2], [[4, 6, 10, 20, 1], [20, 2, 30, 9, 0]], atol=0.05)
     assert read.classes == ("round", "square")
 

@@ -31,9 +31,14 @@ _CONVERSIONS = {
         "an image of a format that is not read",
         f"bring it to GeoTIFF (`gdal_translate IN OUT.tif`): {FORMATS} are read",
     ),
-    (".gpkg", ".shp", ".kml", ".gml", ".fgb"): (
+    (".kml", ".gml", ".gdb", ".tab", ".mif", ".dxf"): (
+        "a file of shapes of a format that is not read",
+        "bring it to GeoPackage (`ogr2ogr OUT.gpkg IN`): it is then a table, polygons of scenes, or boxes",
+    ),
+    (".gpkg", ".shp", ".fgb"): (
         "a file of shapes",
-        "bring it to GeoJSON (`ogr2ogr OUT.geojson IN`) for polygons of scenes or boxes, or to GeoParquet for a table",
+        "name it as `table` in a spec (`eofuse init` writes one), under `polygons` in a spec of scenes (`eofuse cut`), or as "
+        "`task.file` of boxes in a recipe; see docs/data.md",
     ),
     (".geojson", ".json"): (
         "a JSON file",

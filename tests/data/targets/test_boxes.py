@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from eofuse.data.boxes import clip_boxes, pad_boxes, read_coco, read_geojson, regions
 from eofuse.data.store import Window
+from eofuse.data.targets.box_files import clip_boxes, pad_boxes, read_coco, read_shapes, regions
 from eofuse.errors import DataError, UsageError
 
 SIZE = (120, 120)
@@ -178,7 +178,7 @@ def test_coco_images_that_a_subset_lacks_are_left_out_and_counted(tmp_path):
 
 def test_geojson_patches_that_a_subset_lacks_are_left_out_and_counted(tmp_path):
     features = [polygon(0, 0, 9, 9, patch_id=name) for name in ("elsewhere", "far_away", "far_away")]
-    boxes = read_geojson(write(tmp_path, collection(*features)), INDEX, SIZE)
+    boxes = read_shapes(write(tmp_path, collection(*features)), INDEX, SIZE)
     assert (boxes.absent, boxes.dropped) == (1, 0)
     assert [len(each) for each in boxes.by_row] == [0, 0, 0, 1, 0]
 
@@ -231,7 +231,7 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_geojson_in_pixels_of_named_patches(tmp_path):
     features = [polygon(1, 2, 30, 40, patch_id="patch_01_00"), polygon(5, 5, 9, 9, patch_id="elsewhere", kind="pond")]
     features[1]["properties"]["class"] = "pond"
-    boxes = read_geojson(write(tmp_path, collection(*features)), INDEX, SIZE)
+    boxes = read_shapes(write(tmp_path, collection(*features)), INDEX, SIZE)
     assert boxes.classes == ("house", "pond")
     assert boxes.by_row[1].tolist() == [[1, 2, 30, 40, 0]]
     assert boxes.by_row[3].tolist() == [[5, 5, 9, 9, 1]]
@@ -241,33 +241,33 @@ def test_geojson_in_pixels_of_named_patches(tmp_path):
 def test_geojson_patches_without_features_can_be_unknown(tmp_path):
     looked_at = {"type": "Feature", "properties": {"patch_id": "elsewhere"}, "geometry": None}
     path = write(tmp_path, collection(polygon(1, 2, 30, 40, patch_id="patch_01_00"), looked_at))
-    boxes = read_geojson(path, INDEX, SIZE, others_are_empty=False)
+    boxes = read_shapes(path, INDEX, SIZE, others_are_empty=False)
     assert [each is None for each in boxes.by_row] == [True, False, True, False, True]
 
 
 def test_geojson_on_the_map_in_its_own_crs(tmp_path):
     feature = polygon(500100, 5799500, 500300, 5799900)
-    boxes = read_geojson(write(tmp_path, collection(feature, **in_crs("urn:ogc:def:crs:EPSG::32633"))), INDEX, SIZE)
+    boxes = read_shapes(write(tmp_path, collection(feature, **in_crs("urn:ogc:def:crs:EPSG::32633"))), INDEX, SIZE)
     assert boxes.by_row[0].tolist() == [[10, 10, 30, 50, 0]]
     assert [None if each is None else len(each) for each in boxes.by_row] == [1, 0, 0, 0, None]
 
 
 def test_geojson_patches_that_no_feature_meets_on_the_map_can_be_unknown(tmp_path):
     path = write(tmp_path, collection(polygon(500100, 5799500, 500300, 5799900), **in_crs("EPSG:32633")))
-    found = read_geojson(path, INDEX, SIZE, others_are_empty=False).by_row
+    found = read_shapes(path, INDEX, SIZE, others_are_empty=False).by_row
     assert [each is None for each in found] == [False, True, True, True, True]
 
 
 def test_geojson_classes_can_be_chosen_and_the_rest_is_left_out(tmp_path):
     features = [polygon(0, 0, 9, 9, patch_id="elsewhere"), polygon(9, 9, 20, 20, patch_id="nowhere")]
     features[0]["properties"]["class"] = "pond"
-    boxes = read_geojson(write(tmp_path, collection(*features)), INDEX, SIZE, classes=["house"])
+    boxes = read_shapes(write(tmp_path, collection(*features)), INDEX, SIZE, classes=["house"])
     assert [len(each) for each in boxes.by_row] == [0, 0, 0, 0, 1]
 
 
 def test_a_polygon_across_patches_is_shared_between_them(tmp_path):
     feature = polygon(501000, 5799900, 501500, 5800000)
-    boxes = read_geojson(write(tmp_path, collection(feature, **in_crs("EPSG:32633"))), INDEX, SIZE)
+    boxes = read_shapes(write(tmp_path, collection(feature, **in_crs("EPSG:32633"))), INDEX, SIZE)
     assert boxes.by_row[0].tolist() == [[100, 0, 120, 10, 0]]
     assert boxes.by_row[1].tolist() == [[0, 0, 30, 10, 0]]
 
@@ -276,7 +276,7 @@ def test_a_polygon_across_patches_is_shared_between_them(tmp_path):
 @pytest.mark.parametrize("west", [179.9965, 180.0015, -179.9985, -180.0035])
 def test_geojson_boxes_lie_in_patches_across_the_antimeridian(tmp_path, ulx, west):
     grid = {"crs": "EPSG:4326", "ulx": ulx, "uly": 60.0, "grid_a": 1e-4, "grid_e": -1e-4}
-    boxes = read_geojson(
+    boxes = read_shapes(
         write(tmp_path, collection(polygon(west, 59.999, west + 0.001, 59.9995))), INDEX.assign(**grid), SIZE
     ).by_row
     left = round(((west - ulx) % 360) / 1e-4)
@@ -293,7 +293,7 @@ def test_geojson_longitudes_and_latitudes_are_brought_to_each_patch(tmp_path, ro
         "type": "MultiPolygon",
         "coordinates": [[[list(to_degrees.transform(*corner)) for corner in corners]]],
     }
-    found = read_geojson(write(tmp_path, collection(feature)), INDEX, SIZE).by_row
+    found = read_shapes(write(tmp_path, collection(feature)), INDEX, SIZE).by_row
     np.testing.assert_allclose(found[row], [[40, 30, 70, 50, 0]], atol=1e-3)
     assert sum(len(each) for each in found if each is not None) == 1
 
@@ -303,7 +303,7 @@ def test_geojson_longitudes_and_latitudes_are_brought_to_each_patch(tmp_path, ro
     [
         ({"type": "Feature"}, "no GeoJSON feature collection"),
         (collection(polygon(0, 0, 1, 1, patch_id="elsewher")), "did you mean 'elsewhere'"),
-        (collection(polygon(0, 0, 9, 9, **{"class": None})), "feature 0: the feature has no property 'class'"),
+        (collection(polygon(0, 0, 9, 9, **{"class": None})), "feature 0: has no property 'class'"),
         (collection(polygon(0, 0, 9, 9), **in_crs("EPSG:99999")), "unknown coordinate system 'EPSG:99999'"),
         (collection(polygon(0, 0, 9, 9), **in_crs("+proj=utm")), "unknown coordinate system"),
         (collection(polygon(0, 0, 9, 9), crs=None), "unknown coordinate system"),
@@ -315,23 +315,23 @@ def test_geojson_longitudes_and_latitudes_are_brought_to_each_patch(tmp_path, ro
         ),
         (
             collection({**polygon(0, 0, 1, 1), "geometry": {"type": "Point", "coordinates": [0, 0]}}),
-            "feature 0: the geometry is no polygon but Point",
+            "feature 0: is a Point, not a polygon",
         ),
         (
             collection({**polygon(0, 0, 1, 1), "geometry": {"type": "Polygon", "coordinates": [[["a", 0]]]}}),
-            "not pairs of numbers",
+            "its coordinates can't be used",
         ),
     ],
 )
 def test_a_wrong_geojson_file_is_refused(tmp_path, content, message):
     with pytest.raises(DataError, match=message.replace("+", r"\+")):
-        read_geojson(write(tmp_path, content), INDEX, SIZE)
+        read_shapes(write(tmp_path, content), INDEX, SIZE)
 
 
 def test_a_class_property_of_another_name_is_suggested(tmp_path):
     path = write(tmp_path, collection(polygon(0, 0, 9, 9)))
     with pytest.raises(DataError, match="did you mean 'class'"):
-        read_geojson(path, INDEX, SIZE, class_property="clas")
+        read_shapes(path, INDEX, SIZE, class_property="clas")
 
 
 ANYTHING = st.recursive(
@@ -362,7 +362,7 @@ def test_any_values_in_geojson_are_boxes_or_an_error(tmp_path_factory, value, ke
     feature = {"properties": {"patch_id": "P0", "class": "a"}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
     content = {"type": "FeatureCollection", "features": [feature]}
     (feature if key in feature else content)[key] = value
-    read_any(read_geojson, content, tmp_path_factory)
+    read_any(read_shapes, content, tmp_path_factory)
 
 
 def read_any(read, content, tmp_path_factory):

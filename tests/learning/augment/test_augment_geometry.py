@@ -7,9 +7,9 @@ from fake_batch import KINDS, MODALITIES, fake_batch, missing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eofuse.data.boxes import clip_boxes, pad_boxes
 from eofuse.data.loading import Batch
 from eofuse.data.store import Window
+from eofuse.data.targets.box_files import clip_boxes, pad_boxes
 from eofuse.kinds import DETECTION
 from eofuse.learning.augment import AugmentOptions, make_augmentation
 from eofuse.learning.augment.geometry import (

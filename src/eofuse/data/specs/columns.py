@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from eofuse.data.sources.table.file import GEOMETRY_PLACE
+from eofuse.data.reading.tables import GEOMETRY_PLACE
 from eofuse.data.sources.table.spec import SPLIT_WORDS
 from eofuse.data.store.index import RESERVED_NAMES
 

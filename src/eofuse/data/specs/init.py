@@ -15,12 +15,16 @@ import pandas as pd
 from eofuse.config import write_yaml
 from eofuse.data.doors import OWN_FILES, TABLE_SUFFIXES, describe_path, wrong_door
 from eofuse.data.reading.rasters import SUFFIXES
-from eofuse.data.sources.table.file import decimal_commas, read_table_file
+from eofuse.data.reading.tables import decimal_commas, read_table_file
+from eofuse.data.reading.vectors import BINARY_SUFFIXES
 from eofuse.data.specs.columns import Guess, guess_columns, shortened
 from eofuse.data.specs.files import FilePattern, find_patterns, table_of_files
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
 from eofuse.words import counted
+
+DESCRIBED = (*TABLE_SUFFIXES, *BINARY_SUFFIXES)
+"""Endings of tables, and of files of shapes that are tables of places."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     if not origin.exists():
         raise UsageError("there is no such folder or table", where=origin, fix="check the path")
     if not _may_be_described(origin):
-        raise wrong_door(origin, "a folder or table to be described", f"tables end in {', '.join(TABLE_SUFFIXES)}")
+        raise wrong_door(origin, "a folder or table to be described", f"tables end in {', '.join(DESCRIBED)}")
     name = origin.resolve().name if origin.is_dir() else origin.name.split(".")[0]
     spec = Path(output) if output is not None else Path(f"{name}.yaml")
     if spec.exists():
@@ -74,7 +78,7 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     else:
         frame = table_of_files(folder)
         if not len(frame):
-            fix = f"tables end in {', '.join(TABLE_SUFFIXES)}, images in {', '.join(SUFFIXES)}"
+            fix = f"tables end in {', '.join(DESCRIBED)}, images in {', '.join(SUFFIXES)}"
             found = describe_path(folder)
             besides = f", but is {found[0]}" if found else ""
             raise DataError(
@@ -104,7 +108,7 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
 def _may_be_described(origin: Path) -> bool:
     """Whether a path is a table, or a folder that is neither a store nor a run or study."""
     if origin.is_file():
-        return origin.name.lower().endswith(TABLE_SUFFIXES)
+        return origin.name.lower().endswith(DESCRIBED)
     return not any((origin / name).is_file() for name in OWN_FILES)
 
 
@@ -112,7 +116,7 @@ def _tables(origin: Path) -> list[Path]:
     """Tables at a path, the most likely one first."""
     if origin.is_file():
         return [origin]
-    found = [path for pattern in ("*", "*/*") for path in origin.glob(pattern) if path.name.endswith(TABLE_SUFFIXES)]
+    found = [path for pattern in ("*", "*/*") for path in origin.glob(pattern) if path.name.endswith(DESCRIBED)]
     likely = ("index", "meta", "table", "labels", "samples")
     return sorted(
         found, key=lambda path: (len(path.parts), not any(word in path.name.lower() for word in likely), path.name)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eofuse.data.boxes import Boxes, clip_boxes, pad_boxes, read_coco, read_geojson, regions
+from eofuse.data.reading.vectors import SUFFIXES
 from eofuse.data.store import Store, Window
 from eofuse.data.targets.base import Array, Target, TargetOptions
+from eofuse.data.targets.box_files import Boxes, clip_boxes, pad_boxes, read_coco, read_shapes, regions
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.kinds import DETECTION
 from eofuse.modalities import WORLDCOVER, Kind, Modality
@@ -63,11 +64,13 @@ def file_boxes(store: Store, options: TargetOptions) -> Target:
         DataError: if it can't be read.
     """
     if options.file is None:
-        raise UsageError("no file is named", where="task.file", fix="name a COCO JSON or GeoJSON file")
+        raise UsageError(
+            "no file is named", where="task.file", fix="name a COCO JSON or a file of shapes (GeoPackage, GeoJSON, …)"
+        )
     path = Path(options.file)
-    if path.suffix == ".geojson":
+    if path.suffix.lower() in SHAPES:
         empty = options.others == "empty"
-        boxes = read_geojson(
+        boxes = read_shapes(
             path, store.index, store.patch_size, class_property=options.property, others_are_empty=empty
         )
     else:
@@ -87,6 +90,10 @@ def file_boxes(store: Store, options: TargetOptions) -> Target:
     if boxes.crowds:
         notes.append(f"Regions of many objects (iscrowd) of '{path.name}' are left out: {boxes.crowds}.")
     return FileBoxes("boxes", DETECTION, boxes.classes, known, boxes=boxes, notes=tuple(notes))
+
+
+SHAPES = tuple(suffix for suffix in SUFFIXES if suffix != ".json")
+"""Endings of files of shapes; a JSON file is COCO."""
 
 
 @dataclass(frozen=True)

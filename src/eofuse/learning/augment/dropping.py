@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eofuse.data.boxes import SMALLEST_SHARE
+from eofuse.data.targets.box_files import SMALLEST_SHARE
 from eofuse.learning.augment.geometry import drop_boxes
 from eofuse.learning.augment.patches import Patches
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from eofuse.data.boxes import PADDING, SMALLEST_SHARE, SMALLEST_SIDE
 from eofuse.data.targets import IGNORE
+from eofuse.data.targets.box_files import PADDING, SMALLEST_SHARE, SMALLEST_SIDE
 from eofuse.learning.augment.patches import Patches, movable
 
 FLIP_COLUMNS, FLIP_ROWS, EXCHANGE = 1, 2, 4
@@ -129,7 +129,7 @@ def resample_patches(patches: Patches, share: float, windows: Windows, draw: np.
     """Stretches the part of some patches over the whole of them.
 
     Codes and classes are taken from the nearest pixel, numbers are interpolated (see `resample_numbers`). What comes from outside is
-    missing: no input, no label. Boxes follow, and are cut as everywhere (see `eofuse.data.boxes`).
+    missing: no input, no label. Boxes follow, and are cut as everywhere (see `eofuse.data.targets.box_files`).
 
     Args:
         patches: the patches.

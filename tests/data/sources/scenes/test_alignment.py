@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eofuse.data.boxes import clip_boxes
 from eofuse.data.loading import Loader
 from eofuse.data.store import Window
 from eofuse.data.store.pack import pack_source
 from eofuse.data.targets import TargetOptions, make_target
+from eofuse.data.targets.box_files import clip_boxes
 from fake_source import MappedSource
 
 SIZE = 40

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eofuse.data.card.balance import natural_target
 from eofuse.data.card.describe import describe_store
-from eofuse.data.sources.table.file import read_table_file
+from eofuse.data.reading.tables import read_table_file
 from eofuse.data.sources.table.source import open_table_spec
 from eofuse.data.splits import SplitOptions, leakage, make_split
 from eofuse.data.store.pack import pack

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.problems import Problem
-from eofuse.data.sources.table.file import TEXT_PART, UNREADABLE, check_parquet, numeric
+from eofuse.data.reading.tables import TEXT_PART, UNREADABLE, check_parquet, numeric
 from eofuse.errors import DataError, did_you_mean
 from eofuse.limits import TABLE
 

@@ -1,6 +1,5 @@
-"""Polygons with a class, from a GeoJSON file, drawn on the pixels of a scene."""
+"""Polygons with a class, from a file of shapes, drawn on the pixels of a scene."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,12 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 from shapely import get_coordinates, transform
-from shapely.errors import ShapelyError
-from shapely.geometry import Polygon, mapping, shape
+from shapely.geometry import mapping
 
 from eofuse.data.reading.grid import Grid, parse_crs, transform_places
+from eofuse.data.reading.vectors import FIX_CRS, LONGITUDE_LATITUDE, Vectors, read_vectors
 from eofuse.errors import DataError, did_you_mean
-from eofuse.files import read_json
 from eofuse.modalities import Category
-
-LONGITUDE_LATITUDE = CRS.from_epsg(4326)
 
 
 @dataclass(frozen=True)
@@ -56,12 +52,10 @@ class Polygons:
 
 
 def read_polygons(path: Path, class_property: str, categories: Sequence[Category], fill: int, grid: Grid) -> Polygons:
-    """The polygons of a GeoJSON file that touch a scene.
-
-    Coordinates are longitude and latitude unless the file has a `crs` member of the older kind.
+    """The polygons of a file that touch a scene.
 
     Args:
-        path: the file.
+        path: a file of shapes (see `eofuse.data.reading.vectors`).
         class_property: property that holds the class, as code or name.
         categories: the classes.
         fill: code of the pixels outside all polygons.
@@ -70,73 +64,44 @@ def read_polygons(path: Path, class_property: str, categories: Sequence[Category
     Raises:
         DataError: if the file can't be read, a feature is no polygon, or its class is missing or unknown.
     """
-    features, crs = _read_features(path)
+    vectors = read_vectors(path)
     code_of: dict[object, int] = {category.name: category.code for category in categories}
     code_of |= {category.code: category.code for category in categories}
+    crs = _crs(vectors)
     west, south, east, north = grid.bounds
     geometries, codes, edges = [], [], []
-    for number, feature in enumerate(features):
-        where = f"{path}, feature {number}"
-        geometry = feature.get("geometry")
-        geometry = geometry if isinstance(geometry, dict) else {}
-        if geometry.get("type") not in ("Polygon", "MultiPolygon"):
-            found = geometry.get("type", "nothing")
-            raise DataError(f"is a {found}, not a polygon", where=where, fix="keep polygons only")
-        properties = feature.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
+    for number, geometry in enumerate(vectors.geometries):
+        if geometry is None:
+            raise DataError("has no geometry", where=vectors.where(number), fix="keep polygons only")
+    for number, polygon in vectors.polygons():
+        where, properties = vectors.where(number), vectors.properties[number]
         if class_property not in properties:
-            raise DataError(
-                f"has no property '{class_property}'", where=where, fix=did_you_mean(class_property, properties)
-            )
+            fix = did_you_mean(class_property, properties)
+            raise DataError(f"has no property '{class_property}'", where=where, fix=fix)
         value = properties[class_property]
         if not isinstance(value, str | int | float) or value not in code_of:
             fix = did_you_mean(value, [category.name for category in categories])
             raise DataError(f"its class {value!r} is not in the list", where=where, fix=fix)
-        placed, edge = _placed(geometry, crs, grid.crs, where)
+        placed = _placed(polygon, crs, grid.crs, where)
+        edge = placed.bounds
         if edge[0] < east and edge[2] > west and edge[1] < north and edge[3] > south:
-            geometries.append(placed)
+            geometries.append(mapping(placed))
             codes.append(code_of[value])
             edges.append(edge)
     return Polygons(tuple(geometries), tuple(codes), np.array(edges, dtype=np.float64).reshape(-1, 4), fill)
 
 
-def _placed(
-    geometry: dict[str, Any], crs: CRS, wanted: CRS, where: str
-) -> tuple[dict[str, Any], tuple[float, float, float, float]]:
-    """A polygon in another reference system, and its west, south, east and north edge.
-
-    GDAL crashes on coordinates that are no numbers, hence only what shapely has read reaches it.
-    """
+def _crs(vectors: Vectors) -> CRS:
     try:
-        placed = shape(geometry) if _are_numbers(geometry["coordinates"]) else Polygon()
-        if crs != wanted:
-            placed = transform(placed, lambda places: np.stack(transform_places(crs, wanted, *places.T), axis=1))
-    except (ShapelyError, ValueError, TypeError, LookupError, AttributeError):
-        placed = Polygon()
-    if placed.is_empty or not np.isfinite(get_coordinates(placed)).all():
+        return parse_crs("EPSG:4326" if vectors.crs in (None, LONGITUDE_LATITUDE) else vectors.crs)
+    except ValueError:
+        raise DataError(f"unknown coordinate system '{vectors.crs}'", where=vectors.path, fix=FIX_CRS) from None
+
+
+def _placed(polygon: Any, crs: CRS, wanted: CRS, where: str) -> Any:
+    """A polygon in another reference system."""
+    if crs != wanted:
+        polygon = transform(polygon, lambda places: np.stack(transform_places(crs, wanted, *places.T), axis=1))
+    if not np.isfinite(get_coordinates(polygon)).all():
         raise DataError("its coordinates can't be used", where=where, fix="correct the feature")
-    return mapping(placed), placed.bounds
-
-
-def _are_numbers(coordinates: object) -> bool:
-    """Whether nothing but finite numbers stands in the lists; shapely takes text and truth values for numbers."""
-    if isinstance(coordinates, list):
-        return all(map(_are_numbers, coordinates))
-    return isinstance(coordinates, int | float) and not isinstance(coordinates, bool) and math.isfinite(coordinates)
-
-
-def _read_features(path: Path) -> tuple[list[dict[str, Any]], CRS]:
-    try:
-        content = read_json(path)
-        features = content["features"]
-        declared = content.get("crs")
-        crs = parse_crs(declared["properties"]["name"]) if declared else LONGITUDE_LATITUDE
-    except FileNotFoundError:
-        raise DataError("file missing", where=path, fix="check the path in the spec") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            "is no GeoJSON with features", where=path, fix="save it as a GeoJSON FeatureCollection"
-        ) from error
-    if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
-        raise DataError("is no GeoJSON with features", where=path, fix="save it as a GeoJSON FeatureCollection")
-    return features, crs
+    return polygon

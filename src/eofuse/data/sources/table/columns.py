@@ -15,9 +15,9 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from eofuse.data.problems import Problem
+from eofuse.data.reading.tables import GEOMETRY_PLACE, require_columns, to_numbers
 from eofuse.data.scenes import GIVEN, PLACE, SCENE_KIND
-from eofuse.data.sources.table.file import GEOMETRY_PLACE, require_columns, to_numbers
-from eofuse.data.sources.table.spec import SPLIT_WORDS, SplitSpec, TableSpec
+from eofuse.data.sources.table.spec import SPLIT_WORDS, ParseSpec, SplitSpec, TableSpec
 from eofuse.data.splits import BLOCK_KM, PARTS, spatial_blocks
 from eofuse.errors import DataError, did_you_mean
 from eofuse.words import counted
@@ -97,6 +97,30 @@ class Rows:
             told = ", ".join(f"'{name}'" for name in names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
             fix = f"if it means that there is no value, set `nodata: {number}` for the modality, or empty the cells"
             self.warn(f"{number} counts as a number in {told}", fix)
+
+
+def parse_columns(table: pd.DataFrame, parse: Sequence[ParseSpec], path: Path) -> pd.DataFrame:
+    """The table with the columns that are cut out of others.
+
+    Raises:
+        DataError: naming the row, if a cell is not like the pattern, or a column of that name is there already.
+    """
+    for number, each in enumerate(parse):
+        require_columns(table, [each.column], f"parse.{number}.column", path)
+        taken = next((group for group in each.groups if group in table.columns), None)
+        if taken is not None:
+            fix = "give the group another name"
+            raise DataError(f"the table has a column '{taken}' already", where=f"parse.{number}.pattern", fix=fix)
+        cells = table[each.column].astype("string")
+        expression = re.compile(each.pattern)
+        rows = [expression.fullmatch(cell) if isinstance(cell, str) else None for cell in cells]
+        wrong = next((row for row, match in enumerate(rows) if match is None), None)
+        if wrong is not None:
+            what = f"column '{each.column}' holds {cells.iloc[wrong]!r}, which is not like {each.pattern}"
+            raise DataError(what, where=f"{path}, row {wrong + 1}", fix=f"correct the cell, or parse.{number}.pattern")
+        for group in each.groups:
+            table[group] = [match[group] for match in rows if match is not None]
+    return table
 
 
 def row_ids(spec: TableSpec, table: pd.DataFrame, path: Path) -> list[str]:

@@ -22,9 +22,9 @@ from eofuse.data.problems import Problem, errors_first
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import describe_values, mixed_values
 from eofuse.data.reading.rasters import reading_environment
+from eofuse.data.reading.tables import read_table_file
 from eofuse.data.sources.base import NO_PIXELS, Arrays, Provenance, Samples
-from eofuse.data.sources.table.columns import Rows, facts, fill_scenes, other_columns, row_ids
-from eofuse.data.sources.table.file import parse_columns, read_table_file
+from eofuse.data.sources.table.columns import Rows, facts, fill_scenes, other_columns, parse_columns, row_ids
 from eofuse.data.sources.table.rasters import RowRasters
 from eofuse.data.sources.table.spec import INDEX_KEYS, TableSpec
 from eofuse.data.sources.table.values import Values, read_values

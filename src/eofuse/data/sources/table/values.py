@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from eofuse.data.reading.tables import matching_columns, numeric
 from eofuse.data.sources.scenes.spec import ClassSpec
 from eofuse.data.sources.table.columns import Rows, to_times
-from eofuse.data.sources.table.file import matching_columns, numeric
 from eofuse.data.sources.table.spec import MOST_CATEGORIES, ModalitySpec
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality

@@ -1,4 +1,4 @@
-"""Boxes of patches: from the connected regions of a class map, from COCO JSON, or from GeoJSON.
+"""Boxes of patches: from the connected regions of a class map, from COCO JSON, or from a file of shapes.
 
 A box is a row x0, y0, x1, y1, class number: pixels of the patch from its upper left corner, x to the right and y down, with
 0 ≤ x0 < x1 ≤ width and 0 ≤ y0 < y1 ≤ height. Boxes are cut to the patch (or crop); one is dropped if what is left is less than
@@ -7,7 +7,6 @@ a pixel wide or high, or less than a quarter of its area.
 
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -16,8 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import shapely
 from scipy import ndimage
 
+from eofuse.data.reading.vectors import FIX_CRS, Vectors, read_vectors
 from eofuse.data.store import Window
 from eofuse.data.store.georeference import corners, grid_of, has_grid
 from eofuse.errors import DataError, UsageError, did_you_mean
@@ -159,7 +160,7 @@ def read_coco(
     return Boxes(tuple(numbers), collected.by_row(len(index)), crowds, collected.dropped, len(rows.absent))
 
 
-def read_geojson(
+def read_shapes(
     path: Path,
     index: pd.DataFrame,
     patch_size: tuple[int, int],
@@ -167,12 +168,12 @@ def read_geojson(
     classes: Sequence[str] | None = None,
     others_are_empty: bool = True,
 ) -> Boxes:
-    """Boxes around the polygons of a GeoJSON feature collection.
+    """Boxes around the polygons of a file of shapes (see `eofuse.data.reading.vectors`).
 
-    Where the features have a property `patch_id` and the collection no `crs`, their coordinates are pixels of that patch;
+    Where the features have a property `patch_id` and the file, a GeoJSON, no `crs`, their coordinates are pixels of that patch;
     a feature without geometry then tells that the patch was looked at, and features of patches that the index lacks are left out and
     counted. Else they are coordinates on the map: longitude and
-    latitude (RFC 7946), or in the `crs` of the collection (GeoJSON 2008). Each patch that a polygon's envelope meets gets
+    latitude, or in the `crs` of the file. Each patch that a polygon's envelope meets gets
     its part; patches whose place is not known have no known boxes.
 
     Args:
@@ -184,41 +185,32 @@ def read_geojson(
         others_are_empty: whether patches without a feature are known to be empty, or not known at all.
 
     Raises:
-        DataError: if the file is no feature collection of polygons, its or a patch's coordinate system is not known, a
+        DataError: if the file holds other shapes than polygons, its or a patch's coordinate system is not known, a
             feature lacks the class, no feature is of a patch of the index, or no polygon lies in any patch.
         UsageError: if no feature has a class that is wanted.
     """
-    content = _read_json(path)
-    features = content.get("features", [])
-    if content.get("type") != "FeatureCollection" or not _is_list_of_objects(features):
-        raise DataError(
-            "no GeoJSON feature collection", where=path, fix='the file must have "type": "FeatureCollection"'
-        )
-    labels, polygons, patches = [], [], []
-    for number, feature in enumerate(features):
-        where = f"{path}, feature {number}"
-        properties = feature.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
-        polygon = _vertices(feature.get("geometry"), where)
+    vectors = read_vectors(path)
+    outlines = {number: _outline(polygon) for number, polygon in vectors.polygons()}
+    labels, patches = [], []
+    for number, properties in enumerate(vectors.properties):
         label = properties.get(class_property)
-        if label is None and len(polygon):
+        if label is None and number in outlines:
             fix = did_you_mean(class_property, map(str, properties))
-            raise DataError(f"the feature has no property '{class_property}'", where=where, fix=fix)
+            raise DataError(f"has no property '{class_property}'", where=vectors.where(number), fix=fix)
         labels.append(None if label is None else str(label))
-        polygons.append(polygon)
         patches.append(properties.get("patch_id"))
     numbers = _number(classes, sorted({label for label in labels if label is not None}), path)
-    in_pixels = "crs" not in content and any(patch is not None for patch in patches)
+    in_pixels = not vectors.declares_crs and any(patch is not None for patch in patches)
     rows = _Rows(index, path)
     places: dict[int, int] = {}
     if in_pixels:
         for number in (number for number, patch in enumerate(patches) if patch is None):
-            raise DataError("has no property 'patch_id'", where=f"{path}, feature {number}", fix="name its patch")
+            raise DataError("has no property 'patch_id'", where=vectors.where(number), fix="name its patch")
         places = {number: row for number, patch in enumerate(patches) if (row := rows.find(patch)) is not None}
         rows.require_some()
         known = set(range(len(index))) if others_are_empty else set(places.values())
         envelopes: Iterable[tuple[Any, ...]] = (
-            (row, number, *_envelope(polygons[number])) for number, row in places.items()
+            (row, number, *_envelope(outlines[number])) for number, row in places.items() if number in outlines
         )
     else:
         located = np.flatnonzero(has_grid(index))
@@ -226,18 +218,18 @@ def read_geojson(
             fix = "give the boxes in pixels of the patch (property patch_id), or pack georeferenced rasters with this eofuse"
             raise DataError("it is not known of any patch where its pixels lie", where=path, fix=fix)
         known = set(located.tolist()) if others_are_empty else set()
-        envelopes = _on_the_map(polygons, _crs_code(content, path), index.iloc[located], located, path)
+        envelopes = _on_the_map(outlines, vectors, index.iloc[located], located)
     collected = _Collected(patch_size, known)
     met = set()
     for row, number, *box in envelopes:
         label = labels[number]
         collected.found.setdefault(row, [])
-        if len(polygons[number]) and label in numbers and collected.add(row, *box, numbers[label]):
+        if label in numbers and collected.add(row, *box, numbers[label]):
             met.add(number)
     numbered = places if in_pixels else range(len(labels))
-    wanted = {number for number in numbered if labels[number] in numbers and len(polygons[number])}
+    wanted = {number for number in numbered if labels[number] in numbers and number in outlines}
     if wanted and not met:
-        taken = "pixels of the patch that each names" if in_pixels else ":".join(_crs_code(content, path))
+        taken = "pixels of the patch that each names" if in_pixels else vectors.crs
         raise DataError("no polygon lies in any patch", where=path, fix=f"check the coordinates, taken as {taken}")
     return Boxes(tuple(numbers), collected.by_row(len(index)), dropped=len(wanted - met), absent=len(rows.absent))
 
@@ -351,50 +343,22 @@ def _bounding_box(values: object, where: str) -> tuple[float, float, float, floa
     return x, y, width, height
 
 
-def _vertices(geometry: object, where: str) -> npt.NDArray[np.float64]:
-    """Vertices (n, 2) of the outer rings of a polygon or several, none where there is no geometry."""
-    if geometry is None:
-        return np.zeros((0, 2))
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if not isinstance(geometry, dict) or kind not in ("Polygon", "MultiPolygon"):
-        raise DataError(f"the geometry is no polygon but {kind}", where=where, fix="give Polygon or MultiPolygon")
-    try:
-        coordinates = geometry["coordinates"] if kind == "MultiPolygon" else [geometry["coordinates"]]
-        vertices = [(x, y) for polygon in coordinates for x, y, *_ in polygon[0]]
-    except (LookupError, TypeError, ValueError):
-        vertices = []
-    if not vertices or not all(_is_number(value) for vertex in vertices for value in vertex):
-        raise DataError("the polygon's coordinates are not pairs of numbers", where=where)
-    return np.array(vertices, dtype=np.float64)
+def _outline(polygon: Any) -> npt.NDArray[np.float64]:
+    """Vertices (n, 2) of the outer rings of a polygon or several."""
+    rings = shapely.get_exterior_ring(shapely.get_parts(polygon))
+    return np.asarray(shapely.get_coordinates(rings), dtype=np.float64)
 
 
 def _envelope(vertices: npt.NDArray[np.float64]) -> tuple[float, float, float, float]:
-    if not len(vertices):
-        return math.nan, math.nan, math.nan, math.nan
     (x0, y0), (x1, y1) = vertices.min(axis=0).tolist(), vertices.max(axis=0).tolist()
     return x0, y0, x1, y1
 
 
-def _crs_code(content: Mapping[str, Any], path: Path) -> tuple[str, str]:
-    """Authority and code of the coordinate system that a collection names: OGC CRS84 by default."""
-    if "crs" not in content:
-        return "OGC", "CRS84"
-    try:
-        name = content["crs"]["properties"]["name"]
-    except (TypeError, KeyError):
-        name = None
-    match = re.fullmatch(r"(?:urn:ogc:def:crs:)?(EPSG|OGC|ESRI):(?:[\w.]*:)?(\w+)", str(name), re.IGNORECASE)
-    if match is None:
-        raise DataError(f"unknown coordinate system '{name}'", where=f"{path}, crs", fix="name it as EPSG:32633")
-    return match[1].upper(), match[2].upper()
-
-
 def _on_the_map(
-    polygons: Sequence[npt.NDArray[np.float64]],
-    source: tuple[str, str],
+    outlines: Mapping[int, npt.NDArray[np.float64]],
+    vectors: Vectors,
     patches: pd.DataFrame,
     rows: npt.NDArray[np.int64],
-    path: Path,
 ) -> Iterator[tuple[Any, ...]]:
     """Row, feature number and envelope in the patch's pixels of each patch that a polygon's envelope meets."""
     import pyproj
@@ -402,10 +366,10 @@ def _on_the_map(
     for crs, group in patches.groupby("crs", sort=True).indices.items():
         try:
             target = pyproj.CRS.from_user_input(str(crs))
-            change = pyproj.Transformer.from_crs(pyproj.CRS.from_authority(*source), target, always_xy=True)
+            change = pyproj.Transformer.from_crs(pyproj.CRS.from_user_input(vectors.crs), target, always_xy=True)
         except pyproj.exceptions.ProjError as error:
-            names = f"'{':'.join(source)}' or '{crs}'"
-            raise DataError(f"unknown coordinate system {names}", where=path) from error
+            names = f"'{vectors.crs}' or '{crs}'"
+            raise DataError(f"unknown coordinate system {names}", where=vectors.path, fix=FIX_CRS) from error
         members = np.asarray(group)
         places = corners(patches.iloc[members])
         order = np.argsort(places[..., 0].min(axis=1), kind="stable")
@@ -414,8 +378,8 @@ def _on_the_map(
         widest = (east - west).max()
         grids = [grid_of(patches, row) for row in members.tolist()]
         turns = (-360.0, 0.0, 360.0) if target.is_geographic else (0.0,)  # a grid may go on beyond 180°
-        outlines = ((number, np.stack(change.transform(*each.T), axis=1)) for number, each in enumerate(polygons))
-        for number, outline in ((number, each + np.array([turn, 0])) for number, each in outlines for turn in turns):
+        placed = ((number, np.stack(change.transform(*each.T), axis=1)) for number, each in outlines.items())
+        for number, outline in ((number, each + np.array([turn, 0])) for number, each in placed for turn in turns):
             x0, y0, x1, y1 = _envelope(outline)
             if not all(map(math.isfinite, (x0, y0, x1, y1))):
                 continue

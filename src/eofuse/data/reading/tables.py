@@ -1,4 +1,4 @@
-"""Reads a CSV, Parquet or GeoParquet table, finds its columns by name and cuts columns out of others."""
+"""Reads a CSV or Parquet table, or the features of a file of shapes as one, and finds its columns by name."""
 
 import bz2
 import gzip
@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eofuse.data.sources.table.geometry import geometry_places
-from eofuse.data.sources.table.spec import ParseSpec
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.limits import TABLE
 
 PARQUET = (".parquet", ".geoparquet", ".pq")
+VECTORS = (".gpkg", ".shp", ".fgb", ".geojson")
 UNREADABLE = (
     OSError,
     ValueError,
@@ -48,14 +47,14 @@ CELL = 8
 
 DELIMITERS = ",;\t|"
 GEOMETRY_PLACE = ("geometry.lon", "geometry.lat")
-"""Columns with the centroid of each geometry of a GeoParquet table, in degrees."""
+"""Columns with the centroid of each geometry of a file of shapes, in degrees."""
 
 
 def read_table_file(path: Path, texts: Collection[str] = (), decimal: str = ".") -> pd.DataFrame:
     """A table with a row a sample.
 
     Args:
-        path: CSV (also compressed), Parquet or GeoParquet, whose geometries become `GEOMETRY_PLACE`.
+        path: CSV (also compressed), Parquet, or a file of shapes, whose geometries become `GEOMETRY_PLACE`.
         texts: columns of a CSV that are read as they are written.
         decimal: decimal separator of the numbers of a CSV.
 
@@ -65,7 +64,7 @@ def read_table_file(path: Path, texts: Collection[str] = (), decimal: str = ".")
     if not path.is_file():
         raise DataError("there is no such table", where=path, fix="correct `table` or `root` in the spec")
     try:
-        table = _read_parquet(path) if path.suffix in PARQUET else _read_csv(path, texts, decimal)
+        table = _read_columns(path) if path.suffix in (*PARQUET, *VECTORS) else _read_csv(path, texts, decimal)
     except UNREADABLE as error:
         fix = "write it as CSV (UTF-8, with a header) or Parquet"
         raise DataError(f"not a readable table ({error})", where=path, fix=fix) from None
@@ -161,7 +160,8 @@ def check_parquet(path: Path) -> None:
     TABLE.check(max(unpacked, about.num_rows * about.num_columns * CELL), "unpacks to", path)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def read_parquet(path: Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
+    """A Parquet table of a size that is allowed, and what its file says besides."""
     import pyarrow.parquet
 
     check_parquet(path)
@@ -169,11 +169,22 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     table: pd.DataFrame = pd.read_parquet(path)
     if any(name is not None for name in table.index.names):  # pandas stores a named index as a column
         table = table.reset_index()
-    if b"geo" not in metadata:
-        return table
-    geometry, places = geometry_places(table, metadata, path)
-    table = table.drop(columns=geometry)
-    table[list(GEOMETRY_PLACE)] = places
+    return table, metadata
+
+
+def _read_columns(path: Path) -> pd.DataFrame:
+    """A Parquet table, or the features of a file of shapes with the places of their centroids."""
+    from eofuse.data.reading.vectors import centroids, read_geoparquet, read_vectors
+
+    if path.suffix in PARQUET:
+        table, metadata = read_parquet(path)
+        if b"geo" not in metadata:
+            return table
+        table, geometries, crs = read_geoparquet(path)
+    else:
+        vectors = read_vectors(path)
+        table, geometries, crs = pd.DataFrame(vectors.properties), vectors.geometries, str(vectors.crs)
+    table[list(GEOMETRY_PLACE)] = centroids(geometries, crs, path)
     return table
 
 
@@ -208,30 +219,6 @@ def matching_columns(table: pd.DataFrame, pattern: str, key: str, path: Path) ->
         fix = did_you_mean(pattern, map(str, table.columns))
         raise DataError(f"no column is like '{pattern}' ({key})", where=path, fix=fix)
     return found
-
-
-def parse_columns(table: pd.DataFrame, parse: Sequence[ParseSpec], path: Path) -> pd.DataFrame:
-    """The table with the columns that are cut out of others.
-
-    Raises:
-        DataError: naming the row, if a cell is not like the pattern, or a column of that name is there already.
-    """
-    for number, each in enumerate(parse):
-        require_columns(table, [each.column], f"parse.{number}.column", path)
-        taken = next((group for group in each.groups if group in table.columns), None)
-        if taken is not None:
-            fix = "give the group another name"
-            raise DataError(f"the table has a column '{taken}' already", where=f"parse.{number}.pattern", fix=fix)
-        cells = table[each.column].astype("string")
-        expression = re.compile(each.pattern)
-        rows = [expression.fullmatch(cell) if isinstance(cell, str) else None for cell in cells]
-        wrong = next((row for row, match in enumerate(rows) if match is None), None)
-        if wrong is not None:
-            what = f"column '{each.column}' holds {cells.iloc[wrong]!r}, which is not like {each.pattern}"
-            raise DataError(what, where=f"{path}, row {wrong + 1}", fix=f"correct the cell, or parse.{number}.pattern")
-        for group in each.groups:
-            table[group] = [match[group] for match in rows if match is not None]
-    return table
 
 
 def to_numbers(cells: pd.Series) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
