@@ -19,7 +19,7 @@ from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.acquisition import METHODS
 from eofuse.files import replacing
-from eofuse.inference.predict import loader_for, told_of, usable_patches
+from eofuse.inference.predict import columns_of, loader_for, usable_patches
 from eofuse.learning.annotation import rank, refuse_without_probabilities
 from eofuse.learning.facts import DATA_FILE, read_facts
 from eofuse.learning.options import RunOptions
@@ -105,7 +105,7 @@ def suggest(
     places = index[["patch_id", "scene", "lon", "lat"]].reset_index(drop=True)
     places.insert(0, "rank", np.arange(1, len(places) + 1))
     table = places.assign(uncertainty=ranked.uncertainty, distance=ranked.distance)
-    told = told_of(model, loader, ranked.rows)
+    told = columns_of(model, loader, ranked.rows)
     told = {f"{name}.predicted" if name in table else name: values for name, values in told.items()}
     table = pd.concat([table, pd.DataFrame(told)], axis=1)
     folder = Path(output)

@@ -53,7 +53,7 @@ class MapFolder:
     Args:
         folder: made where it is missing.
         store: whose patches are predicted.
-        heads: what the model tells, by target name.
+        heads: what the model predicts, by target name.
         window: part of the patches that the model sees, the whole by default.
         threshold: score from which a box is written.
         source: what predicts, in words.
@@ -110,13 +110,13 @@ class MapFolder:
         """
         if name not in self.heads:
             return
-        for row, told in zip(rows.tolist(), decided, strict=True):
+        for row, values in zip(rows.tolist(), decided, strict=True):
             if self.heads[name].kind.is_boxes:
-                self._add_boxes(name, row, told[boxes_that_count(told, self.threshold)])
+                self._add_boxes(name, row, values[boxes_that_count(values, self.threshold)])
             else:
                 patch_id = str(self.store.index["patch_id"].iloc[row])
                 path = self.folder / file_name(name) / f"{file_name(patch_id)}.tif"
-                self._write_map(path, name, told, grid_of(self.store, row, self.window))
+                self._write_map(path, name, values, grid_of(self.store, row, self.window))
 
     def _write_map(self, path: Path, name: str, bands: Array, grid: Grid | None) -> None:
         head = self.heads[name]

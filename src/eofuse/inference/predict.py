@@ -70,7 +70,7 @@ def predict_store(
         - boxes: `<target>.boxes`, how many.
 
     Raises:
-        UsageError: if `maps` is given and the model tells nothing of pixels.
+        UsageError: if `maps` is given and the model predicts no pixels.
         DataError: if the store lacks a modality or channel, or no patch has the inputs.
     """
     device = torch_device(device)
@@ -101,11 +101,11 @@ def predict_store(
             if progress:
                 progress(done, len(rows))
     index = store.index[["patch_id", "scene", "lon", "lat"]]
-    told: dict[str, Any] = {"predicted": usable}
+    filled: dict[str, Any] = {"predicted": usable}
     for (_, column), parts in gathered.items():
-        taken = column in told or column in index
-        told[f"{column}.predicted" if taken else column] = of_all_patches(np.concatenate(parts), rows, len(store))
-    table = pd.concat([index, pd.DataFrame(told, index=index.index)], axis=1)
+        taken = column in filled or column in index
+        filled[f"{column}.predicted" if taken else column] = of_all_patches(np.concatenate(parts), rows, len(store))
+    table = pd.concat([index, pd.DataFrame(filled, index=index.index)], axis=1)
     table.attrs = {
         "eofuse": __version__,
         "predicted_by": source,
@@ -171,8 +171,8 @@ def of_all_patches(values: Array, rows: Rows, count: int) -> Array | pd.api.exte
     return spread
 
 
-def told_of(model: Model, loader: Loader, rows: Rows, threshold: float = 0.5) -> dict[str, Array]:
-    """What a model tells of some patches, by column as `predict_store` names it, without the probabilities of all classes.
+def columns_of(model: Model, loader: Loader, rows: Rows, threshold: float = 0.5) -> dict[str, Array]:
+    """What a model predicts of some patches, by column as `predict_store` names it, without the probabilities of all classes.
 
     Args:
         model: a trained one, on its device.
@@ -221,7 +221,7 @@ def loader_for(model: Predictor, store: Store) -> Loader:
 
 
 def lacked_inputs(model_folder: str | os.PathLike[str], store: Store) -> dict[str, int]:
-    """By input of a model, how many of the patches of which it tells something lack it; inputs that none lacks are not named."""
+    """By input of a model, how many of the patches that it can predict lack it; inputs that none lacks are not named."""
     model = load_model(model_folder)
     loader = loader_for(model, store)
     usable = usable_patches(model, loader)
@@ -235,7 +235,7 @@ def may_lack_inputs(model: Predictor) -> bool:
 
 
 def usable_patches(model: Predictor, loader: Loader) -> npt.NDArray[np.bool_]:
-    """Which patches of a store a model can tell something of: those with every input, or with one if it may lack them, (patches,)."""
+    """Which patches of a store a model can predict: those with every input, or with one if it may lack them, (patches,)."""
     return loader.any_input() if may_lack_inputs(model) else loader.complete()
 
 

@@ -40,10 +40,10 @@ def evaluate(run_folder: str | os.PathLike[str]) -> pd.DataFrame:
     constant = gather(predict_constant(prepared.tasks), prepared.tasks, specs, loader, rows)
     lines = []
     for task in prepared.tasks:
-        said = to_predictions(run.predictions(task.name), task, run.options.seed, run.options.split.fold)
-        same = Predictions(constant[task.name], said.scenes, said.patch_ids, said.seed, said.fold)
+        own = to_predictions(run.predictions(task.name), task, run.options.seed, run.options.split.fold)
+        same = Predictions(constant[task.name], own.scenes, own.patch_ids, own.seed, own.fold)
         resampling = Resampling(task.score)
-        for predictor, predictions in (("run", said), ("constant", same)):
+        for predictor, predictions in (("run", own), ("constant", same)):
             tested = scenes_of(prepared.store.index.iloc[task.known(rows)])
             labels = {"target": task.name, "predictor": predictor}
             lines += [

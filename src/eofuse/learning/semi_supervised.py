@@ -123,8 +123,8 @@ class FixMatch(Supervised):
         # draws of their own: those of the labelled patches are as without the others
         generator = torch.Generator().manual_seed(torch.initial_seed() ^ (1 << 60))
         seen = self.weak(others, generator)
-        told = self.model.predict(seen.inputs, seen.present)[self.task.name]
-        labels, sure = pseudo_labels(told, not self.task.kind.has_several, self.options.threshold)
+        predicted = self.model.predict(seen.inputs, seen.present)[self.task.name]
+        labels, sure = pseudo_labels(predicted, not self.task.kind.has_several, self.options.threshold)
         share = sure.float().mean()
         chosen = (sure if sure.ndim == 1 else sure.any(1)).nonzero()[:, 0]
         if not len(chosen):

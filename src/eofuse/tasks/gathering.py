@@ -25,8 +25,8 @@ def predict_with(model: Model, device: torch.device) -> Predict:
 
 def _predict(model: Model, device: torch.device, batch: Batch) -> dict[str, Array]:
     batch = batch.to(device)
-    told: dict[str, Tensor] = model.predict(batch.inputs, batch.present)
-    return {name: values.float().cpu().numpy() for name, values in told.items()}
+    predictions: dict[str, Tensor] = model.predict(batch.inputs, batch.present)
+    return {name: values.float().cpu().numpy() for name, values in predictions.items()}
 
 
 def predict_constant(tasks: Sequence[Task]) -> Predict:
@@ -49,12 +49,12 @@ def walk(
         batch_size: patches at a time.
     """
     for batch in loader.batches(in_order(rows, batch_size)):
-        told = predict(batch)
+        predictions = predict(batch)
         for task in tasks:
             known, truth = batch.known[task.name].numpy(), batch.targets[task.name].numpy()
             if not known.any():
                 continue
-            prediction = told[task.name]
+            prediction = predictions[task.name]
             if task.kind.is_map and prediction.shape[-2:] != truth.shape[-2:]:
                 prediction = np.broadcast_to(prediction, (*prediction.shape[:2], *truth.shape[-2:]))
             yield (task, prediction, truth) if known.all() else (task, prediction[known], truth[known])

@@ -51,7 +51,7 @@ def cross_entropy(log_probabilities: Tensor, truth: Tensor, class_weights: Tenso
 def focal(log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
     """Focal loss: cross-entropy times (1 - p)^gamma, where p is the probability of the true class.
 
-    Pixels that are easily told count less. Arguments as of `cross_entropy`; the class weights are the paper's alpha.
+    Pixels that are easy count less. Arguments as of `cross_entropy`; the class weights are the paper's alpha.
 
     Source: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, in its softmax form.
 

@@ -109,7 +109,7 @@ def make_augmentation(
         targets: the kind of each target. None at all, as without labels, leave nothing to be mixed.
 
     Raises:
-        UsageError: if mixing is asked for that a target does not permit.
+        UsageError: if patches are to be mixed, and a target does not permit it.
     """
     if options.mixes and (not targets or any(kind.is_boxes for kind in targets.values())):
         preset = PRESETS[options.preset]

@@ -62,15 +62,15 @@ class Linear:
             if self.task.target.composition:
                 return to_shares(numbers)
             return numbers
-        told = np.zeros((len(features), len(self.task.classes)))
+        predicted = np.zeros((len(features), len(self.task.classes)))
         if self.task.kind.has_several:
             for number, model in enumerate(self.models):
-                told[:, number] = _probability_of_one(model, scaled)
+                predicted[:, number] = _probability_of_one(model, scaled)
         elif isinstance(self.models[0], LogisticRegression):
-            told[:, self.models[0].classes_.astype(int)] = self.models[0].predict_proba(scaled)
+            predicted[:, self.models[0].classes_.astype(int)] = self.models[0].predict_proba(scaled)
         else:
-            told[:, int(self.models[0])] = 1
-        return told
+            predicted[:, int(self.models[0])] = 1
+        return predicted
 
 
 class LinearHeads:
@@ -147,5 +147,5 @@ def to_shares(numbers: Array) -> Array:
 def _probability_of_one(model: LogisticRegression | float, features: Array) -> Array | float:
     if isinstance(model, float):
         return model
-    told: Array = model.predict_proba(features)[:, 1]
-    return told
+    predicted: Array = model.predict_proba(features)[:, 1]
+    return predicted

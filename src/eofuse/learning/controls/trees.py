@@ -132,20 +132,20 @@ class Trees:
 
     def predict(self, columns: Array) -> Array:
         """Probabilities or numbers of samples, (n, classes)."""
-        told = np.zeros((len(columns), len(self.task.classes)))
+        predicted = np.zeros((len(columns), len(self.task.classes)))
         for number, (model, first) in enumerate(zip(self.models, self.firsts, strict=True)):
             if self.task.kind.values is Values.CLASS:
                 if model is None:
-                    told[:, int(first)] = 1
+                    predicted[:, int(first)] = 1
                 else:
-                    told[:, model.classes_.astype(int)] = model.predict_proba(columns)
+                    predicted[:, model.classes_.astype(int)] = model.predict_proba(columns)
             elif model is None:
-                told[:, number] = first
+                predicted[:, number] = first
             elif self.task.kind.has_several:
-                told[:, number] = model.predict_proba(columns)[:, 1]
+                predicted[:, number] = model.predict_proba(columns)[:, 1]
             else:
-                told[:, number] = model.predict(columns)
-        return to_shares(told) if self.task.target.composition else told
+                predicted[:, number] = model.predict(columns)
+        return to_shares(predicted) if self.task.target.composition else predicted
 
 
 def read_columns(loader: Loader, rows: Rows) -> Array:

@@ -18,7 +18,7 @@ class DenseHead(Head):
     """A decoder for each set of features with maps, a linear layer for each without; one output channel a class or number.
 
     Args:
-        spec: what it tells; `network` names the decoder.
+        spec: what it predicts; `network` names the decoder.
         sizes: of each set of features.
         dropout: share of the channels before the last layer that are set to zero in training.
 

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import to_rgb
 
+from eofuse.kinds import IGNORE
 from eofuse.modalities import Modality, class_colour
 from eofuse.reports.figures.rendering import NO_DATA, Panel, Pixels, Ramp, paint
 from eofuse.reports.wording import class_title, number
 
-IGNORE = 255
 WRONG, RIGHT = (0xC0, 0x39, 0x2B), (0xE9, 0xEE, 0xF1)
 NUMBER_COLOURS, ERROR_COLOURS = "viridis", "RdBu_r"
 
