@@ -49,8 +49,8 @@ def build_encoders(modalities: Sequence[Modality], options: EncoderOptions, pixe
     groups = []
     for modality in modalities:
         together = [other for other in modalities if names[other.name] == names[modality.name]]
-        is_group = len(together) > 1 and accepts_together(names[modality.name], together)
-        group = together if is_group else [modality]
+        encoder = ENCODERS.get(names[modality.name], RasterEncoder)
+        group = together if encoder.accepts(together) else [modality]
         if group not in groups:
             groups.append(group)
     return {
@@ -82,8 +82,3 @@ def build_encoder(name: str, modalities: Sequence[Modality], pixels: bool = Fals
         fix = did_you_mean(name, ENCODERS)
         raise UsageError(f"no encoder '{name}' for {titles}", where="fusion.encoders", fix=fix)
     return RasterEncoder(name, modalities[0].width, pixels, modalities=modalities)
-
-
-def accepts_together(name: str, modalities: Sequence[Modality]) -> bool:
-    """Whether one encoder of this name takes all of these modalities at once."""
-    return name in ENCODERS and ENCODERS[name].accepts(modalities)

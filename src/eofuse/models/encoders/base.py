@@ -81,7 +81,7 @@ class Encoder(nn.Module, ABC):
                 raise UsageError("has an encoder that takes physical units", where=modality.name, fix=fix)
             if not modality.is_categorical:
                 for name in ("mean", "std"):
-                    values = torch.tensor(getattr(statistics, name)[modality.name], device=self._device())
+                    values = torch.tensor(getattr(statistics, name)[modality.name])
                     self.register_buffer(f"{modality.name}_{name}", values, persistent=False)
 
     def physical(self, modality: Modality, values: Tensor) -> Tensor:
@@ -108,9 +108,6 @@ class Encoder(nn.Module, ABC):
         channels = tuple(column for modality in self.modalities for column in channels_of(modality))
         identity = (type(self), *self.modalities)
         return [Part(path, "encoder", tensors_of(self, path), channels, identity=identity, layers=self.layer_numbers())]
-
-    def _device(self) -> torch.device:
-        return next((tensor.device for tensor in self.parameters()), torch.device("cpu"))
 
 
 ENCODERS: Registry[type[Encoder]] = Registry("encoder", "eofuse.encoders", "eofuse.models.encoders")

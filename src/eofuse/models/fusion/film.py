@@ -36,7 +36,7 @@ class Film(PerModality):
             raise UsageError(
                 "the strategy 'film' takes rasters or series, and vectors or categories that condition them",
                 where="fusion.strategy",
-                fix="name inputs of both sorts, or choose early, middle, late or decision",
+                fix="name inputs of both sorts, or choose another strategy",
             )
         widths = [self.widths[name] for name in self.conditions]
         self.films = nn.ModuleDict(

@@ -27,7 +27,7 @@ class Single(Fusion):
             raise UsageError(
                 f"the strategy 'single' takes one modality, not {len(modalities)} ({names})",
                 where="fusion.strategy",
-                fix="name one input, or choose early, middle, late or decision",
+                fix="name one input, or choose a strategy of several",
             )
         self.encoder = build_encoder(encoder_name(modalities[0], options), modalities, pixels)
         self.sizes = [self.encoder.sizes]
