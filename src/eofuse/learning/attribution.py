@@ -7,7 +7,7 @@ Four questions, each with an interval over scenes; positive numbers say that it 
 - `permutation`: what is lost when whole scenes swap the values of a scalar or series;
 - `band`: what is lost when test patches swap a band of a raster.
 
-The first two ask the model without modalities, and are worth as much as it has learned to do without them.
+The first two evaluate the model without modalities, and are worth as much as it has learned to do without them.
 """
 
 import json
@@ -92,40 +92,12 @@ def attribute(
     tested = open_tested(Path(run_folder))
     shown = {task.name: metric if metric in judged(task) else task.metric for task in tested.tasks}
     if metric is not None and metric not in shown.values():
-        known = [name for task in tested.tasks for name in judged(task)]
-        raise UsageError(f"unknown metric '{metric}'", where="metric", fix=did_you_mean(metric, known))
-    options = tested.run.options
-    game = Game(list(options.inputs), seed)
-    inputs = list(_inputs(tested))
-    total, done = len(game.subsets) - 1 + repeats * len(inputs), 0
-
-    def scores(evidence: Mapping[str, Evidence]) -> Scores:
-        return {
-            (task.name, metric): found
-            for task in tested.tasks
-            for metric, found in Resampling(task.score)  # one for all would keep all evidence
-            .leave_out([tested.predictions(task, evidence[task.name])])
-            .items()
-        }
-
-    def asked(predict: Predict, words: str) -> Scores:
-        nonlocal done
-        found = scores(tested.gather(predict))
-        done += 1
-        if progress:
-            progress(done, total, words)
-        return found
-
-    whole = scores({task.name: _said(tested, task) for task in tested.tasks})
-    of_subset: dict[Subset, Scores] = {}
-    for subset in game.subsets[:-1]:
-        words = f"from {', '.join(name for name in game.names if name in subset) or 'nothing'}"
-        of_subset[subset] = asked(predict_from(tested.predict, tested.tasks, subset), words)
-    of_subset[game.subsets[-1]] = whole
-    of_input = {
-        each: [asked(each.permuted(tested, [seed, draw]), f"{each.label} permuted") for draw in range(repeats)]
-        for each in inputs
-    }
+        valid = [name for task in tested.tasks for name in judged(task)]
+        raise UsageError(f"unknown metric '{metric}'", where="metric", fix=did_you_mean(metric, valid))
+    game = Game(list(tested.run.options.inputs), seed)
+    questions = _Questions(tested, game, list(_inputs(tested)), seed, repeats, progress)
+    of_subset, of_input = questions.of_subset(), questions.of_input()
+    whole = of_subset[game.subsets[-1]]
 
     lines: list[dict[str, Any]] = []
     facts: dict[str, dict[str, Any]] = {}
@@ -138,8 +110,8 @@ def attribute(
             lines += [line("shapley", one.name, one.shapley, one.sampling_error) for one in worth.worths]
             lines += [line("drop_one", one.name, one.drop_one, float("nan")) for one in worth.worths]
             for each, draws in of_input.items():
-                found, deviation = importance(whole[key], [draw[key] for draw in draws], name)
-                lines.append(line(each.kind, each.label, found, deviation))
+                loss, deviation = importance(whole[key], [draw[key] for draw in draws], name)
+                lines.append(line(each.kind, each.label, loss, deviation))
     table = pd.DataFrame(lines)
     warnings = _warnings(tested, shown, int(table["n_scenes"].min()))
     about = {
@@ -155,6 +127,65 @@ def attribute(
         table.to_csv(temporary, index=False)
     write_text(tested.run.folder / FACTS_FILE, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return RunAttribution(table, about, warnings)
+
+
+@dataclass
+class _Questions:
+    """The predictions that an attribution evaluates, one pass over the test patches each, and their scores.
+
+    Attributes:
+        tested: the run.
+        game: the subsets of its modalities.
+        inputs: what is permuted.
+        seed: of the permutations.
+        repeats: draws of each.
+        progress: called after each pass.
+        done: passes until now.
+    """
+
+    tested: Tested
+    game: Game
+    inputs: list["_Input"]
+    seed: int
+    repeats: int
+    progress: Progress | None
+    done: int = 0
+
+    def of_subset(self) -> dict[Subset, Scores]:
+        """Scores from each subset of the modalities; those of all are of the predictions that the run keeps."""
+        of_subset: dict[Subset, Scores] = {}
+        for subset in self.game.subsets[:-1]:
+            words = f"from {', '.join(name for name in self.game.names if name in subset) or 'nothing'}"
+            predict = predict_from(self.tested.predict, self.tested.tasks, subset)
+            of_subset[subset] = self._evaluate(predict, words)
+        kept = {task.name: _kept_evidence(self.tested, task) for task in self.tested.tasks}
+        return {**of_subset, self.game.subsets[-1]: self._scores(kept)}
+
+    def of_input(self) -> dict["_Input", list[Scores]]:
+        """Scores with each input permuted, a draw each."""
+        return {
+            each: [
+                self._evaluate(each.permuted(self.tested, [self.seed, draw]), f"{each.label} permuted")
+                for draw in range(self.repeats)
+            ]
+            for each in self.inputs
+        }
+
+    def _evaluate(self, predict: Predict, words: str) -> Scores:
+        scores = self._scores(self.tested.gather(predict))
+        self.done += 1
+        if self.progress:
+            self.progress(self.done, len(self.game.subsets) - 1 + self.repeats * len(self.inputs), words)
+        return scores
+
+    def _scores(self, evidence: Mapping[str, Evidence]) -> Scores:
+        return {
+            (task.name, metric): scores
+            for task in self.tested.tasks
+            for metric, scores in Resampling(task.score)  # one for all would keep all evidence
+            .leave_out([self.tested.predictions(task, evidence[task.name])])
+            .items()
+        }
 
 
 @dataclass(frozen=True)
@@ -180,12 +211,12 @@ class _Input:
         """Predictions with this swapped among the test patches that have it."""
         store, options = tested.prepared.store, tested.run.options
         test = tested.prepared.rows["test"]
-        there = test[tested.prepared.present[self.modality][test]]
+        present = test[tested.prepared.present[self.modality][test]]
         givers = np.arange(len(store))
         if self.channel is None:
-            givers[there] = there[permute_scenes(units(store.index)[there], seed)]
+            givers[present] = present[permute_scenes(units(store.index)[present], seed)]
         else:
-            givers[there] = np.random.default_rng(seed).permutation(there)
+            givers[present] = np.random.default_rng(seed).permutation(present)
         position = None
         if self.channel is not None:
             position = tested.loader.modalities[self.modality].channel_index(self.channel)
@@ -215,7 +246,7 @@ def _inputs(tested: Tested) -> Iterator[_Input]:
             yield from (_Input("band", modality.name, channel) for channel in modality.channel_names)
 
 
-def _said(tested: Tested, task: Task) -> Evidence:
+def _kept_evidence(tested: Tested, task: Task) -> Evidence:
     return from_columns(tested.run.predictions(task.name), task.kind, len(task.classes))
 
 

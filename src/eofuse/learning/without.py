@@ -1,10 +1,10 @@
-"""What a trained run says of its test patches when it is told that they lack some of their modalities.
+"""What a trained run predicts for its test patches without some of their modalities.
 
 ::
 
     without/<modalities, with + between>/<target>.parquet   test predictions with these taken away, as `predictions/` has them
 
-Patches that lack a modality go on lacking it. Of a patch to which nothing is left, the model is not asked: it gets the constant
+Patches that lack a modality go on lacking it. Of a patch to which nothing is left, nothing is evaluated: it gets the constant
 prediction, so that with every modality taken away the constant predictor is left.
 """
 
@@ -42,7 +42,7 @@ NEVER_SAW_GAPS = "This model never saw gaps in training: what it says without a 
 
 @dataclass(frozen=True)
 class Tested:
-    """A tested run with its model, ready to be asked again about its test patches.
+    """A tested run with its model, ready to be evaluated again on its test patches.
 
     Attributes:
         run: the run.
@@ -118,15 +118,15 @@ def predict_from(predict: Predict, tasks: Iterable[Task], subset: Subset) -> Pre
     if not subset:
         return predict_constant(tasks)
 
-    def told(batch: Batch) -> Mapping[str, Array]:
-        present = {name: there if name in subset else torch.zeros_like(there) for name, there in batch.present.items()}
-        found = predict(replace(batch, present=present))
+    def from_subset(batch: Batch) -> Mapping[str, Array]:
+        present = {name: mask if name in subset else torch.zeros_like(mask) for name, mask in batch.present.items()}
+        predictions = predict(replace(batch, present=present))
         nothing = ~torch.stack(list(present.values())).any(0).cpu().numpy()
         if not nothing.any():
-            return found
-        return {task.name: _with_constant(found[task.name], task.constant, nothing) for task in tasks}
+            return predictions
+        return {task.name: _with_constant(predictions[task.name], task.constant, nothing) for task in tasks}
 
-    return told
+    return from_subset
 
 
 def _with_constant(prediction: Array, constant: Array, rows: Array) -> Array:
@@ -140,7 +140,7 @@ def without_file(folder: Path, taken: Subset, target: str) -> Path:
 
 
 def test_without(folder: Path, taken: Iterable[Subset]) -> None:
-    """Writes what a run says of its test patches without some modalities, for each of these sets; what is there is kept.
+    """Writes the test predictions of a run without some modalities, for each of these sets; those that exist are kept.
 
     Args:
         folder: a trained run.
