@@ -14,6 +14,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.learning import run as runs
 from eofuse.learning.controls import frozen_random_control
 from eofuse.learning.controls import linear as linear_models
+from eofuse.learning.loop import Training
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare
 from eofuse.learning.semi_supervised import FixMatch
@@ -36,22 +37,21 @@ def refitted(recipe, tmp_path):
 def learned(monkeypatch):
     """Rows of all batches from which a loop has learned, and the learning rates, by number of the loop."""
     loops: list[dict] = []
-    fit = runs.fit
+    run = Training.run
 
-    def watched(objective, loader, rows_of_step, *arguments, **options):
+    def watched(training):
         seen: dict = {"rows": set(), "steps": []}
         loops.append(seen)
 
         def rows(step):
-            found = rows_of_step(step)
+            found = training.rows_of_step(step)
             seen["rows"] |= set(found.tolist())
             seen["steps"].append(step)
             return found
 
-        return fit(objective, loader, rows, *arguments, **options)
+        return run(replace(training, rows_of_step=rows))
 
-    for module in ("run", "fitting"):
-        monkeypatch.setattr(f"eofuse.learning.{module}.fit", watched)
+    monkeypatch.setattr(Training, "run", watched)
     return loops
 
 

@@ -8,7 +8,7 @@ from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.lineage import History
-from eofuse.learning.loop import RowsOfStep, fit, open_fabric
+from eofuse.learning.loop import RowsOfStep, Selection, Training, open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, model_spec, with_training
 from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
@@ -106,20 +106,19 @@ def refit(
         done.calibrate(calibrated)  # not before: pseudo-labels are what the model says uncalibrated
         save_model(done, to)
 
-    state = fit(
-        supervised(model, everything, options),
-        everything.loader(options),
-        rows_of_step(everything, options),
-        None,
+    training = Training(
+        objective=supervised(model, everything, options),
+        loader=everything.loader(options),
+        rows_of_step=rows_of_step(everything, options),
         options=options.train,
         steps=steps,
-        until=until,
         seed=options.seed,
         folder=to,
         fabric=open_fabric(options.train),
-        save_best=save,
+        selection=Selection(save),
         curves=Curves(to, tensorboard=False),
+        until=until,
         fine_tuning=fine_tuning,
         progress=progress,
     )
-    return state.seconds
+    return training.run().seconds

@@ -138,114 +138,132 @@ def open_fabric(options: TrainOptions) -> Fabric:
     return Fabric(accelerator=accelerator, devices=1, precision=names[precision])
 
 
-def fit(
-    objective: Objective,
-    loader: Loader,
-    rows_of_step: RowsOfStep,
-    evaluate: Evaluate | None,
-    *,
-    metric: str = "",
-    lower_is_better: bool = False,
-    options: TrainOptions,
-    steps: int,
-    until: int | None = None,
-    seed: int,
-    folder: Path,
-    fabric: Fabric,
-    save_best: Callable[[], object],
-    curves: Curves,
-    fine_tuning: FineTuning | None = None,
-    progress: Progress | None = None,
-) -> State:
-    """Trains an objective for `steps` steps, or goes on where the folder's checkpoint stands.
+@dataclass
+class Selection:
+    """Which weights of a training count.
 
-    Args:
+    Attributes:
+        keep: called when the current weights have the best score so far, or are the last where nothing selects.
+        evaluate: scores the current weights on the validation patches; None where nothing selects and the last weights count.
+        metric: the score that selects.
+        lower_is_better: whether that score is better when smaller.
+    """
+
+    keep: Callable[[], object]
+    evaluate: Evaluate | None = None
+    metric: str = ""
+    lower_is_better: bool = False
+
+
+@dataclass
+class Training:
+    """A training of some steps, which goes on where the checkpoint of its folder stands.
+
+    Attributes:
         objective: what is minimised.
         loader: reads the batches.
         rows_of_step: rows of each step's batch; pure.
-        evaluate: scores the current weights on the validation patches; None where nothing selects and the last weights count.
-        metric: the score that selects the best weights.
-        lower_is_better: whether that score is better when smaller.
         options: how to train.
         steps: the budget, which sets the learning rate of each step.
-        until: the step after which training ends, that of the budget by default.
         seed: fixes the randomness of the steps.
         folder: where the checkpoint lies.
         fabric: device and precision.
-        save_best: called when the current weights have the best score so far, or are the last where nothing selects.
+        selection: which weights count.
         curves: gets losses and scores at every checkpoint.
+        until: the step after which training ends, that of the budget by default.
         fine_tuning: which layers learn, when and how fast; all of them alike by default.
         progress: called with (steps done, steps in all, a few words).
-
-    Returns:
-        The final state.
     """
-    module = objective.module
-    optimizer = make_optimizer(module, options, fine_tuning)
-    wrapped, optimizer = fabric.setup(module, optimizer)
-    objective.module = wrapped
-    state = _restore(folder / CHECKPOINT_FILE, module, optimizer, fabric)
-    curves.write(state.losses, state.evaluations)
-    last = until or steps
-    evaluate_at = evaluation_steps(last, options.evaluations)
-    first = state.step
-    started = time.perf_counter() - state.seconds
-    logged: list[dict[str, Tensor]] = []
-    saved = time.perf_counter()
-    module.train()
-    for batch in loader.batches(rows_of_step(step) for step in range(first, 0 if state.stopped else last)):
-        torch.manual_seed(seed * 1_000_003 + state.step)
-        if fine_tuning is not None:
-            fine_tuning.set_step(state.step, steps)
-        rate = options.learning_rate * learning_rate_factor(state.step, steps, options.warmup)
+
+    objective: Objective
+    loader: Loader
+    rows_of_step: RowsOfStep
+    options: TrainOptions
+    steps: int
+    seed: int
+    folder: Path
+    fabric: Fabric
+    selection: Selection
+    curves: Curves
+    until: int | None = None
+    fine_tuning: FineTuning | None = None
+    progress: Progress | None = None
+
+    def run(self) -> State:
+        """Trains; returns the final state.
+
+        Raises:
+            DivergenceError: if the training loss is no finite number any more.
+        """
+        module, options, curves = self.objective.module, self.options, self.curves
+        optimizer = make_optimizer(module, options, self.fine_tuning)
+        wrapped, optimizer = self.fabric.setup(module, optimizer)
+        self.objective.module = wrapped
+        state = _restore(self.folder / CHECKPOINT_FILE, module, optimizer, self.fabric)
+        curves.write(state.losses, state.evaluations)
+        last = self.until or self.steps
+        evaluate_at = evaluation_steps(last, options.evaluations)
+        steps = range(state.step, 0 if state.stopped else last)
+        started = time.perf_counter() - state.seconds
+        saved = time.perf_counter()
+        logged: list[dict[str, Tensor]] = []
+        module.train()
+        for batch in self.loader.batches(self.rows_of_step(step) for step in steps):
+            torch.manual_seed(self.seed * 1_000_003 + state.step)
+            self._set_rates(optimizer, state.step)
+            loss, logs = self.objective.step(batch.to(self.fabric.device))
+            self.fabric.backward(loss)
+            if options.clip_norm is not None:
+                self.fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            logged.append({"loss": loss.detach(), **logs})
+            state.step += 1
+            self.objective.after_step(state.step)
+            words = ""
+            is_evaluated = state.step in evaluate_at
+            if is_evaluated or time.perf_counter() - saved > 60 * options.checkpoint_minutes:
+                _keep_losses(state, logged)
+                if is_evaluated:
+                    words = self._evaluate(state, last)
+                state.seconds = time.perf_counter() - started
+                _save(self.folder / CHECKPOINT_FILE, module, optimizer, state)
+                saved = time.perf_counter()
+            if is_evaluated:
+                curves.write(state.losses, state.evaluations)
+            if self.progress:
+                self.progress(state.step, last, words)
+            if state.stopped:
+                break
+        self.objective.module = module
+        return state
+
+    def _set_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        if self.fine_tuning is not None:
+            self.fine_tuning.set_step(step, self.steps)
+        rate = self.options.learning_rate * learning_rate_factor(step, self.steps, self.options.warmup)
         for group in optimizer.param_groups:
             group["lr"] = group["scale"] * rate
-        loss, logs = objective.step(batch.to(fabric.device))
-        fabric.backward(loss)
-        if options.clip_norm is not None:
-            fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        logged.append({"loss": loss.detach(), **logs})
-        state.step += 1
-        objective.after_step(state.step)
-        if state.step not in evaluate_at:
-            if time.perf_counter() - saved > 60 * options.checkpoint_minutes:
-                _keep_losses(state, logged)
-                state.seconds = time.perf_counter() - started
-                _save(folder / CHECKPOINT_FILE, module, optimizer, state)
-                saved = time.perf_counter()
-            if progress:
-                progress(state.step, last, "")
-            continue
 
-        _keep_losses(state, logged)
-        loss_now, words = state.losses["loss"][-1], ""
-        if not math.isfinite(loss_now):
-            fix = "lower train.learning_rate"
-            raise DivergenceError(f"the training loss is {loss_now} at step {state.step}", where=folder, fix=fix)
-        if evaluate is not None:
-            scores = evaluate()
-            state.evaluations.append({"step": state.step, **scores})
-            state.waiting += 1
-            score = -scores[metric] if lower_is_better else scores[metric]
-            if score > state.best_score or not state.best_step:
-                state.best_score, state.best_step, state.waiting = score, state.step, 0
-                save_best()
-            state.stopped = options.patience is not None and state.waiting >= options.patience
-            words = f"{metric} {scores[metric]:.3f}"
-        elif state.step == last:
-            save_best()
-        state.seconds = time.perf_counter() - started
-        _save(folder / CHECKPOINT_FILE, module, optimizer, state)
-        saved = time.perf_counter()
-        curves.write(state.losses, state.evaluations)
-        if progress:
-            progress(state.step, last, words)
-        if state.stopped:
-            break
-    objective.module = module
-    return state
+    def _evaluate(self, state: State, last: int) -> str:
+        """Scores the current weights, and keeps them if they count; the score in words."""
+        loss, selection = state.losses["loss"][-1], self.selection
+        if not math.isfinite(loss):
+            what = f"the training loss is {loss} at step {state.step}"
+            raise DivergenceError(what, where=self.folder, fix="lower train.learning_rate")
+        if selection.evaluate is None:
+            if state.step == last:
+                selection.keep()
+            return ""
+        scores = selection.evaluate()
+        state.evaluations.append({"step": state.step, **scores})
+        state.waiting += 1
+        score = -scores[selection.metric] if selection.lower_is_better else scores[selection.metric]
+        if score > state.best_score or not state.best_step:
+            state.best_score, state.best_step, state.waiting = score, state.step, 0
+            selection.keep()
+        state.stopped = self.options.patience is not None and state.waiting >= self.options.patience
+        return f"{selection.metric} {scores[selection.metric]:.3f}"
 
 
 def make_optimizer(

@@ -46,7 +46,7 @@ from eofuse.learning.facts import (
     write_facts,
 )
 from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
-from eofuse.learning.loop import WITHOUT_EFFECT, fit, open_fabric
+from eofuse.learning.loop import WITHOUT_EFFECT, Selection, Training, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
@@ -262,23 +262,24 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     model, fine_tuning = begin(prepared, options, folder)
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
     curves = Curves(folder, tensorboard)
-    state = fit(
-        supervised(model, prepared, options),
-        prepared.loader(options),
-        rows_of_step(prepared, options),
-        validation.evaluate,
-        metric=validation.metric,
-        lower_is_better=validation.lower_is_better,
+
+    def keep_model() -> None:
+        save_model(merged(model), folder / MODEL_FOLDER)
+
+    state = Training(
+        objective=supervised(model, prepared, options),
+        loader=prepared.loader(options),
+        rows_of_step=rows_of_step(prepared, options),
         options=options.train,
         steps=steps,
         seed=options.seed,
         folder=folder,
         fabric=fabric,
-        save_best=lambda: save_model(merged(model), folder / MODEL_FOLDER),
+        selection=Selection(keep_model, validation.evaluate, validation.metric, validation.lower_is_better),
         curves=curves,
         fine_tuning=fine_tuning,
         progress=progress,
-    )
+    ).run()
     curves.close()
     best = next(row for row in state.evaluations if row["step"] == state.best_step)
     result = {

@@ -6,11 +6,13 @@ is trained by the loop.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,8 +23,9 @@ from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, best_on_vali
 from eofuse.learning.controls.per_pixel import linear_maps
 from eofuse.learning.curves import Curves
 from eofuse.learning.fitting import rows_of_step
-from eofuse.learning.loop import fit, open_fabric
-from eofuse.learning.preparation import model_spec
+from eofuse.learning.loop import Selection, Training, open_fabric
+from eofuse.learning.options import RunOptions
+from eofuse.learning.preparation import Prepared, model_spec
 from eofuse.learning.run import MODEL_FOLDER, REFIT_FOLDER
 from eofuse.learning.validation import Validation
 from eofuse.models.artifact import load_model, save_model
@@ -129,37 +132,33 @@ def _trained_head(control: Control, task: Task) -> Evidence:
     fabric = open_fabric(options.train)
     model = build_model(model_spec(prepared, options), seed=options.seed)
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
-    learn = partial(
-        fit,
-        options=options.train,
-        steps=options.train.budget(len(prepared.rows["train"])),
-        seed=options.seed,
-        fabric=fabric,
-    )
-    state = learn(
-        Supervised(model, prepared.tasks, Fixed([task.name]), frozen=True),
-        prepared.loader(options),
-        rows_of_step(prepared, options),
-        validation.evaluate,
-        metric=validation.metric,
-        lower_is_better=validation.lower_is_better,
-        folder=folder,
-        save_best=partial(save_model, model, folder / MODEL_FOLDER),
-        curves=Curves(folder, tensorboard=False),
-    )
+    keep = partial(save_model, model, folder / MODEL_FOLDER)
+    selection = Selection(keep, validation.evaluate, validation.metric, validation.lower_is_better)
+    state = _head_training(model, prepared, options, fabric, folder, selection).run()
     if options.refit:
-        folder, everything = folder / REFIT_FOLDER, prepared.with_validation()
+        folder = folder / REFIT_FOLDER
         model = build_model(model_spec(prepared, options), seed=options.seed)
-        learn(
-            Supervised(model, prepared.tasks, Fixed([task.name]), frozen=True),
-            everything.loader(options),
-            rows_of_step(everything, options),
-            None,
-            until=state.best_step,
-            folder=folder,
-            save_best=partial(save_model, model, folder / MODEL_FOLDER),
-            curves=Curves(folder, tensorboard=False),
-        )
+        selection = Selection(partial(save_model, model, folder / MODEL_FOLDER))
+        again = _head_training(model, prepared.with_validation(), options, fabric, folder, selection)
+        replace(again, steps=options.train.budget(len(prepared.rows["train"])), until=state.best_step).run()
     trained = load_model(folder / MODEL_FOLDER, fabric.device)
     loader, rows = prepared.loader(options), prepared.rows["test"]
     return gather(predict_with(trained, fabric.device), prepared.tasks, trained.spec.heads, loader, rows)[task.name]
+
+
+def _head_training(
+    model: Model, prepared: Prepared, options: RunOptions, fabric: Fabric, folder: Path, selection: Selection
+) -> Training:
+    """The training of the heads of a model, for the budget of the training patches."""
+    return Training(
+        objective=Supervised(model, prepared.tasks, Fixed([task.name for task in prepared.tasks]), frozen=True),
+        loader=prepared.loader(options),
+        rows_of_step=rows_of_step(prepared, options),
+        options=options.train,
+        steps=options.train.budget(len(prepared.rows["train"])),
+        seed=options.seed,
+        folder=folder,
+        fabric=fabric,
+        selection=selection,
+        curves=Curves(folder, tensorboard=False),
+    )

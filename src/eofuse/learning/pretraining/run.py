@@ -29,7 +29,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts, write_facts
-from eofuse.learning.loop import fit, open_fabric
+from eofuse.learning.loop import Selection, Training, open_fabric
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.monitoring import COLLAPSED, Monitor
 from eofuse.learning.pretraining.preparation import Unlabelled, model_without_heads, prepare_unlabelled
@@ -139,22 +139,19 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     monitor = Monitor(data, options, model, objective, fabric.device)
     before = monitor.evaluate()
     curves = Curves(folder, tensorboard)
-    state = fit(
-        objective,
-        data.loader(options),
-        partial(distinct_rows, train, batch_size, options.seed),
-        monitor.evaluate,
-        metric="loss",
-        lower_is_better=True,
+    state = Training(
+        objective=objective,
+        loader=data.loader(options),
+        rows_of_step=partial(distinct_rows, train, batch_size, options.seed),
         options=options.train,
         steps=steps,
         seed=options.seed,
         folder=folder,
         fabric=fabric,
-        save_best=lambda: None,
+        selection=Selection(lambda: None, monitor.evaluate, "loss", lower_is_better=True),
         curves=curves,
         progress=progress and partial(_tell, progress, monitor),
-    )
+    ).run()
     curves.close()
     save_model(model, folder / MODEL_FOLDER)
     after = state.evaluations[-1]
