@@ -57,6 +57,9 @@ def describe_path(path: Path) -> tuple[str, str] | None:
     """What lies at a path and what to do with it, in words, None if that is not known."""
     if not path.exists():
         return None
+    for source in (each() for each in SOURCES.values()):
+        if source.accepts(path):
+            return source.title, source.advice(path)
     name = path.name.lower()
     if path.is_dir() and not name.endswith((".zarr", ".safe")):
         return _folder(path)
@@ -156,16 +159,13 @@ def _of_kind(kind: str, path: Path) -> tuple[str, str]:
 
 def _yaml(path: Path) -> tuple[str, str] | None:
     try:
-        kind = kind_of_yaml(read_yaml(path))
+        return _of_kind("recipe", path) if kind_of_yaml(read_yaml(path)) == "recipe" else None
     except UsageError:
         return None
-    return None if kind is None else _of_kind(kind, path)
 
 
 def _folder(path: Path) -> tuple[str, str] | None:
-    is_store, is_study, is_run = ((path / name).is_file() for name in OWN_FILES)
-    if is_store:
-        return _of_kind("store", path)
+    _, is_study, is_run = ((path / name).is_file() for name in OWN_FILES)
     if is_study:
         fix = (
             f"`eofuse report {path}` writes its report again, `eofuse predict {path} STORE` predicts; its runs are in "
