@@ -22,4 +22,4 @@ class Table(SpecSource):
         """Reads the table, and looks at the header of every file."""
         from eofuse.data.sources.table.source import open_table_spec
 
-        return open_table_spec(path, options.overrides, options.modalities, options.progress)
+        return open_table_spec(path, options.overrides, options.modalities, options.progress, options.workers)

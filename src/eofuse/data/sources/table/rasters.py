@@ -5,6 +5,7 @@ Files on another grid are resampled (`eofuse.data.reading.resampling`). Files wi
 have as many pixels as the reference.
 """
 
+import json
 import math
 import os
 from collections.abc import Sequence
@@ -77,6 +78,12 @@ class RowRasters:
         self.size = (side, side) if side else (self.reference.height, self.reference.width)
         most = max(len(modality.channels) for modality in self.modalities.values())
         RASTER.check(self.size[0] * self.size[1] * most * 8, "has patches that take", rows.path)
+
+    def describe(self) -> str:
+        """Everything that decides, besides the files, how they are placed."""
+        rasters = {name: self._spec.modalities[name].model_dump(mode="json") for name in self.paths}
+        modalities = [modality.to_dict() for modality in self.modalities.values()]
+        return json.dumps([rasters, modalities, self._spec.reference_name, self.size], sort_keys=True)
 
     def resolve(self, row: int) -> Resolved:
         """Looks at the files of a row and places them on its grid; call it within `reading_environment()`.

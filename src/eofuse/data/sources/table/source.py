@@ -18,15 +18,15 @@ import pandas as pd
 
 from eofuse.config import apply_overrides, parse_options, read_yaml
 from eofuse.data.doors import require_kind
-from eofuse.data.problems import Problem, errors_first
-from eofuse.data.reading.grid import Grid
-from eofuse.data.reading.matching import describe_values, mixed_values
+from eofuse.data.problems import errors_first
+from eofuse.data.reading.matching import mixed_values
 from eofuse.data.reading.rasters import reading_environment
 from eofuse.data.reading.tables import read_table_file
 from eofuse.data.sources.base import NO_PIXELS, Arrays, Provenance, Samples
 from eofuse.data.sources.table.columns import Rows, facts, fill_scenes, other_columns, parse_columns, row_ids
 from eofuse.data.sources.table.rasters import RowRasters
 from eofuse.data.sources.table.spec import INDEX_KEYS, TableSpec
+from eofuse.data.sources.table.survey import Survey, survey
 from eofuse.data.sources.table.values import Values, read_values
 from eofuse.data.store.georeference import centres, misplaced, set_grids
 from eofuse.errors import DataError, UsageError, did_you_mean
@@ -80,7 +80,11 @@ class TableSamples(Samples):
 
 
 def open_table_spec(
-    path: Path, overrides: Sequence[str] = (), modalities: Sequence[str] | None = None, progress: Progress | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    modalities: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    workers: int = 1,
 ) -> TableSamples:
     """Indexes the table of a spec in a YAML file; see `open_table`.
 
@@ -88,7 +92,8 @@ def open_table_spec(
         path: the spec.
         overrides: `key.path=value` words, such as `root=../data`.
         modalities: names of those wanted, all by default.
-        progress: called with (rows looked at, rows in all).
+        progress: receives how many rows have been looked at.
+        workers: processes that look at files.
     """
     values = apply_overrides(read_yaml(path), overrides)
     require_kind(path, values, "table")
@@ -107,16 +112,17 @@ def open_table_spec(
                 raise UsageError(f"unknown modality '{name}'", where=path, fix=did_you_mean(name, spec.modalities))
         kept = {name: modality for name, modality in spec.modalities.items() if name in modalities}
         spec = spec.model_copy(update={"modalities": kept})
-    return open_table(spec, path.parent, progress)
+    return open_table(spec, path.parent, progress, workers)
 
 
-def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) -> TableSamples:
+def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None, workers: int = 1) -> TableSamples:
     """Reads a table, checks its columns and looks at the header of every file.
 
     Args:
         spec: what its columns are.
         folder: folder of the spec.
-        progress: called with (rows looked at, rows in all).
+        progress: receives how many rows have been looked at.
+        workers: processes that look at files; the result does not depend on it.
 
     Raises:
         UsageError: if the spec contradicts itself or the data.
@@ -131,16 +137,17 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
     index = facts(spec, rows)
     with reading_environment():
         rasters = RowRasters(spec, root, rows) if spec.raster_names else None
-        resampled, sidecars = _survey(rasters, index, rows, progress) if rasters else ({}, [])
+    found = Survey()
+    if rasters is not None:
+        found = survey(rasters, rows.ids, rows.bad_ids(), workers, progress)
+        _place(found, rasters, index, rows)
     values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if each.kind != "raster"}
     _require_unknown_labels(spec, values)
     modalities = _modalities(spec, values, rasters)
     scenes = fill_scenes(spec, index, rows)
     present = {name: each.present for name, each in values.items()}
     if rasters is not None:
-        present.update(
-            {name: np.array([paths is not None for paths in found]) for name, found in rasters.paths.items()}
-        )
+        present.update({name: np.array([paths is not None for paths in each]) for name, each in rasters.paths.items()})
     for modality in modalities:
         if not present[modality.name].any():
             errors = [str(problem) for problem in rows.problems if problem.severity == "error"]
@@ -162,12 +169,12 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None) 
         {
             "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
             "scenes": scenes,
-            "warped": {name: methods.total() for name, methods in resampled.items()},
-            "resampling": {name: dict(sorted(methods.items())) for name, methods in resampled.items()},
+            "warped": {name: methods.total() for name, methods in found.resampled.items()},
+            "resampling": {name: dict(sorted(methods.items())) for name, methods in found.resampled.items()},
             "warnings": [str(problem) for problem in source.problems if problem.severity == "warning"],
         },
     )
-    source.fingerprint = _fingerprint(source, rasters, sidecars, root)
+    source.fingerprint = _fingerprint(source, rasters, sorted(found.sidecars), root)
     return source
 
 
@@ -193,49 +200,19 @@ def _used(spec: TableSpec, values: Mapping[str, Values]) -> set[str]:
     return used | ({spec.id} if spec.id else set())
 
 
-def _survey(
-    rasters: RowRasters, index: pd.DataFrame, rows: Rows, progress: Progress | None
-) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Fills in grid and place of every row that has a raster.
-
-    Gives, by modality and method, the number of rows in which it is resampled, and the paths of all side-car files.
-
-    What is wrong with a file is added to the problems.
-    """
-    found: dict[str, Counter[str]] = {}
-    sidecars: set[str] = set()
-    values: dict[str, Counter[str]] = {name: Counter() for name in rasters.modalities}
-    bad = rows.bad_ids()
-    grids: list[Grid | None] = [None] * len(rows.ids)
-    other_pixels = 0
-    for row, name in enumerate(rows.ids):
-        if progress and row % 100 == 0:
-            progress(row, len(rows.ids))
-        if name in bad:
-            continue
-        try:
-            resolved = rasters.resolve(row)
-        except DataError as error:
-            rows.problems.append(Problem.from_error(error, name))
-            continue
-        sidecars.update(path for files in resolved.files.values() for raster in files for path in raster.file.sidecars)
-        for modality, files in resolved.files.items():
-            values[modality].update(describe_values(raster) for raster in files)
-        for modality, method in resolved.resampled().items():
-            found.setdefault(modality, Counter())[method] += 1
-        other_pixels += resolved.has_pixels_unlike(rasters.reference)
-        if resolved.files and resolved.grid.crs:
-            grids[row] = resolved.grid
-    mixed = (mixed_values(name, found) for name, found in values.items() if not rasters.modalities[name].is_categorical)
+def _place(found: Survey, rasters: RowRasters, index: pd.DataFrame, rows: Rows) -> None:
+    """Fills in grid and place of every row that has a raster, and adds to the problems what its files say."""
+    rows.problems += found.problems
+    values = {name: found.values.get(name, Counter()) for name in rasters.modalities}
+    mixed = (mixed_values(name, each) for name, each in values.items() if not rasters.modalities[name].is_categorical)
     rows.problems += [problem for problem in mixed if problem is not None]
-    if other_pixels:
-        what = f"{other_pixels} rows have pixels of another size than the first row, and keep them"
+    if found.other_pixels:
+        what = f"{found.other_pixels} rows have pixels of another size than the first row, and keep them"
         rows.warn(what, "resample these files, or make a store of each size")
-    set_grids(index, grids)
+    set_grids(index, found.places())
     rows.problems += misplaced(index, rows.path.name)
     for key, column in zip(("lon", "lat"), centres(index).T, strict=True):
         index[key] = index[key].fillna(pd.Series(column))
-    return found, sorted(sidecars)
 
 
 def _fingerprint(source: TableSamples, rasters: RowRasters | None, sidecars: Sequence[str], root: Path) -> str:
