@@ -15,7 +15,7 @@ from rich.text import Text
 from eofuse.cli import main
 from eofuse.cli.output import say, show
 from eofuse.files import LONGEST_NAME, file_name, folder_name
-from eofuse.learning.without import without_file
+from eofuse.learning.missing import without_file
 from eofuse.reports.figures.style import new_figure, styled, svg_data_uri, write_png
 from eofuse.terminal import PlainConsole, progress_bar, scores_tables, without_progress
 from eofuse.words import printable

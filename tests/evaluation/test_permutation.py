@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from eofuse.evaluation.intervals import Design
 from eofuse.evaluation.permutation import importance, permute_scenes, tells_scenes
-from eofuse.evaluation.statistics import LeftOut
+from eofuse.evaluation.resampling import LeftOut
 
 
 @settings(max_examples=40)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eofuse.errors import UsageError
-from eofuse.evaluation.attribution import Game, attribute_gain
-from eofuse.evaluation.statistics import Predictions, Resampling
+from eofuse.evaluation.resampling import Predictions, Resampling
+from eofuse.evaluation.shapley import Game, attribute_gain
 
 NAMES = ("s1", "s2", "elevation", "season")
 

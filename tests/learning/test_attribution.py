@@ -12,8 +12,8 @@ from eofuse.cli import main
 from eofuse.config import merge, parse_options
 from eofuse.data.store.pack import pack_source
 from eofuse.learning import attribution as attributions
+from eofuse.learning import missing
 from eofuse.learning import run as runs
-from eofuse.learning import without as absences
 from eofuse.learning.options import RunOptions
 from eofuse.terminal import attribution_tables
 from fake_source import MODALITIES, MappedSource, PlantedSource
@@ -126,13 +126,13 @@ def test_a_patch_whose_empty_band_is_a_gap_gives_no_values_to_others(tmp_path):
     store = pack_source(NoVH(patches=60), tmp_path / "store", workers=1)
     gaps = {"data": {"empty_bands": "absent"}, "fusion": {"missing": "token"}}
     trained(tmp_path / "run", store, ["s1", "elevation"], **gaps, train={"steps": 2, "evaluations": 1})
-    tested = absences.open_tested(tmp_path / "run")
+    tested = missing.open_tested(tmp_path / "run")
     test = tested.prepared.rows["test"]
     band = attributions._Input("band", "s1", "VV").permuted(tested, [0, 0])
     givers = band.args[-1][test]
     assert (test % 4 == 0).any()
     assert (givers[test % 4 > 0] % 4 > 0).all()
-    assert absences.never_lacked(tested.run.options, tested.prepared) == ["elevation"]
+    assert missing.never_lacked(tested.run.options, tested.prepared) == ["elevation"]
     told = attributions._warnings(tested, {"label": "accuracy"}, 30)
     assert any(warning.startswith("Every training patch has elevation: ") for warning in told)
 
@@ -158,26 +158,26 @@ def test_patches_that_lack_a_modality_go_on_lacking_it_and_what_has_nothing_gets
     source = PlantedSource(patches=60, absent={"elevation": set(range(0, 60, 2))})
     store = pack_source(source, tmp_path / "store", workers=1)
     trained(tmp_path / "run", store, ["s1", "elevation"], **GAPS, train={"steps": 2, "evaluations": 1})
-    absences.test_without(tmp_path / "run", [frozenset({"s1"}), frozenset({"elevation"})])
-    tested = absences.open_tested(tmp_path / "run")
-    table = absences.read_without(tmp_path / "run", frozenset({"s1"}), "label")
+    missing.test_without(tmp_path / "run", [frozenset({"s1"}), frozenset({"elevation"})])
+    tested = missing.open_tested(tmp_path / "run")
+    table = missing.read_without(tmp_path / "run", frozenset({"s1"}), "label")
     lacking = ~store.present("elevation")[table["row"]]
     said = np.stack(table["probabilities"])
     assert lacking.any()
     assert not lacking.all()
     assert np.allclose(said[lacking], tested.tasks[0].constant)
     assert not np.allclose(said[~lacking], tested.tasks[0].constant)
-    whole = absences.read_without(tmp_path / "run", frozenset(), "label")
-    alone = absences.read_without(tmp_path / "run", frozenset({"elevation"}), "label")
+    whole = missing.read_without(tmp_path / "run", frozenset(), "label")
+    alone = missing.read_without(tmp_path / "run", frozenset({"elevation"}), "label")
     assert np.allclose(np.stack(whole["probabilities"])[lacking], np.stack(alone["probabilities"])[lacking], atol=1e-5)
 
 
 def test_what_was_predicted_without_a_modality_is_kept(run):
     taken = [frozenset({"season"})]
-    absences.test_without(run.folder, taken)
-    file = absences.without_file(run.folder, taken[0], "label")
+    missing.test_without(run.folder, taken)
+    file = missing.without_file(run.folder, taken[0], "label")
     before = file.stat().st_mtime_ns
-    absences.test_without(run.folder, taken)
+    missing.test_without(run.folder, taken)
     assert file.stat().st_mtime_ns == before
 
 

@@ -8,7 +8,7 @@ from fake_study import VARIANTS, write_study
 
 from eofuse.reports.answer import cautions
 from eofuse.reports.cautions import caution_sentences, training_findings
-from eofuse.reports.efficiency import efficiency
+from eofuse.reports.label_efficiency import efficiency
 from eofuse.studies.results import read_results
 
 BASELINE = VARIANTS[0][0]

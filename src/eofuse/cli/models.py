@@ -108,7 +108,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 def run_attribute(arguments: argparse.Namespace) -> int:
     """Does `eofuse attribute`."""
     from eofuse.learning.attribution import TABLE_FILE, attribute
-    from eofuse.reports.absence import write_run_pictures
+    from eofuse.reports.missing import write_run_pictures
     from eofuse.terminal import attribution_tables, console, progress_bar
 
     with progress_bar("asking", "times all test patches") as progress:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
-from eofuse.evaluation.attribution import Estimate, estimates
 from eofuse.evaluation.metrics import lower_is_better
-from eofuse.evaluation.statistics import LeftOut
+from eofuse.evaluation.resampling import LeftOut
+from eofuse.evaluation.shapley import Estimate, estimates
 
 
 def importance(whole: LeftOut, permuted: Sequence[LeftOut], metric: str) -> tuple[Estimate, float]:

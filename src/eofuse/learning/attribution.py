@@ -2,7 +2,7 @@
 
 Four questions, each with an interval over scenes; positive numbers say that it helps:
 
-- `shapley`: of the gain over the constant predictor, how much is due to each modality (see `eofuse.evaluation.attribution`);
+- `shapley`: of the gain over the constant predictor, how much is due to each modality (see `eofuse.evaluation.shapley`);
 - `drop_one`: what is lost when a modality alone is taken away;
 - `permutation`: what is lost when whole scenes swap the values of a scalar or series;
 - `band`: what is lost when test patches swap a band of a raster.
@@ -24,15 +24,15 @@ import pandas as pd
 from eofuse.data.loading import Batch, Loader, Rows
 from eofuse.data.scenes import scenes_of, units
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.evaluation.attribution import Estimate, Game, Subset, attribute_gain
 from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.metrics import METRICS, rewards_guessing
 from eofuse.evaluation.metrics.classification import BALANCED_ACCURACY
 from eofuse.evaluation.permutation import importance, permute_scenes, tells_scenes
-from eofuse.evaluation.statistics import LeftOut, Resampling, few_scenes_warning
+from eofuse.evaluation.resampling import LeftOut, Resampling, few_scenes_warning
+from eofuse.evaluation.shapley import Estimate, Game, Subset, attribute_gain
 from eofuse.files import replacing, write_text
 from eofuse.learning.evaluate import metric_unit, unknown_scenes
-from eofuse.learning.without import NEVER_SAW_GAPS, Tested, never_lacked, open_tested, predict_from
+from eofuse.learning.missing import NEVER_SAW_GAPS, Tested, never_lacked, open_tested, predict_from
 from eofuse.modalities import Kind
 from eofuse.progress import Progress
 from eofuse.tasks import Evidence, Task

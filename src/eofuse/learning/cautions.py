@@ -1,12 +1,18 @@
-"""What speaks against taking a run at its word, in sentences; computed from its files, which runs of any age have."""
+"""What a reader must know before taking a run at its word, in sentences.
+
+`run_cautions` computes them from the files of a run, which runs of any age have; `missing_warnings` from the patches that lack inputs.
+"""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from eofuse.data.loading import Rows
 from eofuse.evaluation.cautions import (
     FEW_PASSES,
     FEWEST_PASSES,
@@ -95,3 +101,36 @@ def width_notes(scores: pd.DataFrame) -> list[str]:
         f"{target}: every test scene gives the same {', '.join(lines['metric'])}, so its interval has no width: no certainty."
         for target, lines in rows.groupby("target", sort=False)
     ]
+
+
+def missing_warnings(
+    present: Mapping[str, npt.NDArray[np.bool_]], train: Rows, test: Rows, *, dropped: bool
+) -> list[str]:
+    """Which inputs training and test patches lack, and of which of them nothing can be learned.
+
+    Args:
+        present: by input, which patches have it, (patches,).
+        train: rows of the patches that the model learns from.
+        test: rows of those on which it is tested.
+        dropped: whether training drops modalities, so that it sees gaps anyway.
+    """
+    counted, untrained, whole = [], [], []
+    for name, mask in present.items():
+        lacking = int((~mask[train]).sum()), int((~mask[test]).sum())
+        if any(lacking):
+            counted.append(f"{name} (training {lacking[0]} of {len(train)}, test {lacking[1]} of {len(test)})")
+        if lacking[0] == len(train):
+            untrained.append(f"No training patch has {name}: its encoder is untrained.")
+        elif lacking[1] and not lacking[0] and not dropped:
+            untrained.append(
+                f"Every training patch has {name}, which test patches lack: its token is untrained "
+                "(augment.drop_modalities lets training see gaps)."
+            )
+        elif not any(lacking) and not dropped and len(present) > 1:
+            whole.append(name)
+    if whole:
+        untrained.append(
+            f"Every training and test patch has {', '.join(whole)}: their tokens are untrained "
+            "(augment.drop_modalities lets training see gaps)."
+        )
+    return ([f"Some patches lack an input: {', '.join(counted)}."] if counted else []) + untrained

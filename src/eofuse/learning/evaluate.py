@@ -10,7 +10,7 @@ from eofuse.data.scenes import Scenes, scenes_of, units
 from eofuse.data.store import open_store
 from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.metrics import METRICS
-from eofuse.evaluation.statistics import Predictions, Resampling
+from eofuse.evaluation.resampling import Predictions, Resampling
 from eofuse.files import replacing
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import test_run

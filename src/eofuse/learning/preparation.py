@@ -22,8 +22,9 @@ from eofuse.data.targets.base import WHOLE_PATCH
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, make_augmentation
+from eofuse.learning.cautions import missing_warnings
 from eofuse.learning.fine_tuning import FineTuning
-from eofuse.learning.gaps import gap_warnings
+from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.leaks import copied_patches, near_copies, refuse_leaking_inputs, refuse_one_target_twice
 from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.loop import open_fabric
@@ -31,7 +32,6 @@ from eofuse.learning.options import RunOptions
 from eofuse.learning.seen import refuse_seen
 from eofuse.learning.semi_supervised import make_views, refuse_other_tasks
 from eofuse.learning.split_table import split_table
-from eofuse.learning.statistics import neutral_statistics, training_statistics
 from eofuse.learning.transfer import StartOptions, history_of, start_from
 from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
@@ -235,7 +235,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     if not blind:
         found += copied_patches(store, options.inputs, learned, parts["test"])
     if may_lack:
-        found += gap_warnings(there, learned, parts["test"], dropped=options.drops_modalities)
+        found += missing_warnings(there, learned, parts["test"], dropped=options.drops_modalities)
     return Prepared(
         store,
         tasks,

@@ -9,15 +9,15 @@ from typing import Any
 from markupsafe import Markup
 
 from eofuse.data.store import Store
-from eofuse.reports.absence import Remains, Worth, remains, worth
 from eofuse.reports.answer import answer, part_scenes
 from eofuse.reports.cards import Cards, example_cards
 from eofuse.reports.classes import MOST_VARIANT_PICTURES, ByClass, by_class
 from eofuse.reports.confidence import IntervalRow, Reliability, intervals, reliability
-from eofuse.reports.efficiency import Efficiency, efficiency
 from eofuse.reports.figures.curves import common_limits, curves_figure, validation_metric
 from eofuse.reports.figures.leaderboard import differences_figure, leaderboard_figure
 from eofuse.reports.figures.style import variant_colours
+from eofuse.reports.label_efficiency import Efficiency, efficiency
+from eofuse.reports.missing import Remains, Worth, remains, worth
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
 from eofuse.reports.questions import Answer, answers
 from eofuse.reports.tables import Difference, LeaderboardRow, differences, final_cells, leaderboard_rows, words

@@ -1,6 +1,6 @@
 """From the finished runs of a study to its tables: leaderboard, comparisons, curves, predictions, cost.
 
-All intervals and tests are over scenes of the test patches (see `eofuse.evaluation.statistics`); differences are paired by patch,
+All intervals and tests are over scenes of the test patches (see `eofuse.evaluation.resampling`); differences are paired by patch,
 averaged over seeds, and their p values corrected by Holm's method within families (see `eofuse.studies.families`).
 """
 
@@ -18,7 +18,7 @@ from eofuse.data.scenes import scenes_of
 from eofuse.data.store import open_store
 from eofuse.errors import DataError
 from eofuse.evaluation.metrics import METRICS, lower_is_better
-from eofuse.evaluation.statistics import Predictions, Resampling
+from eofuse.evaluation.resampling import Predictions, Resampling
 from eofuse.files import write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE, read_curve
 from eofuse.learning.evaluate import score_rows, to_predictions
@@ -29,12 +29,12 @@ from eofuse.learning.pretraining.run import PretrainedRun, open_pretraining
 from eofuse.learning.run import Run, open_run
 from eofuse.learning.split_table import SPLIT_FILE, write_split
 from eofuse.records import sealed, write_table
-from eofuse.studies.absence import absence_tables
-from eofuse.studies.efficiency import Groups, labels_needed, on_shared_seeds, to_full
 from eofuse.studies.failures import complete_seeds, failure_warnings
 from eofuse.studies.families import BASELINE, CONTROLS, TWINS, corrected
 from eofuse.studies.grid import TREES, Cell, frozen_name
+from eofuse.studies.label_tables import Groups, labels_needed, on_shared_seeds, to_full
 from eofuse.studies.labels import LabelCount
+from eofuse.studies.missing import missing_tables
 from eofuse.studies.plan import StudyPlan
 from eofuse.studies.pretraining import PREFIX, Pretraining
 from eofuse.studies.split_table import write_study_split
@@ -111,7 +111,7 @@ def collect(
     for target, learners in plan.targets.items():
         one = prepared[learners[0]]
         chapter = _Chapter(plan, next(task for task in one.tasks if task.name == target), runs, label)
-        for name, table in (chapter.tables(warnings) | chapter.absence(prepared)).items():
+        for name, table in (chapter.tables(warnings) | chapter.missing(prepared)).items():
             tables.setdefault(name, []).append(table.assign(target=target))
         file = predictions_file(folder, target)
         write_table(chapter.predictions(), file)
@@ -165,10 +165,10 @@ class _Chapter:
             "efficiency": labels_needed(self.groups, baseline, self.task.metric, self.resampling),
         }
 
-    def absence(self, prepared: Mapping[str, Prepared]) -> dict[str, pd.DataFrame]:
+    def missing(self, prepared: Mapping[str, Prepared]) -> dict[str, pd.DataFrame]:
         """The tables of what remains without modalities, and what they are worth."""
         tested = [(cell, run, said) for (cell, run, _), said in zip(self.tested, self.said, strict=True)]
-        return absence_tables(self.plan, self.task, tested, prepared, self.label.counts[-1])
+        return missing_tables(self.plan, self.task, tested, prepared, self.label.counts[-1])
 
     def predictions(self) -> pd.DataFrame:
         """Predictions of all runs."""

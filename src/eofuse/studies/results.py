@@ -29,7 +29,7 @@ from eofuse.evaluation.evidence import from_columns
 from eofuse.files import file_name
 from eofuse.kinds import KINDS, TaskKind
 from eofuse.records import read_record, read_table
-from eofuse.studies.efficiency import EFFICIENCY, TO_FULL
+from eofuse.studies.label_tables import EFFICIENCY, TO_FULL
 
 STUDY_FILE = "study.yaml"
 

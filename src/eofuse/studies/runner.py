@@ -29,7 +29,6 @@ from eofuse.locks import remove_locks, writes
 from eofuse.modalities import Kind
 from eofuse.progress import Progress
 from eofuse.records import read_record
-from eofuse.studies.absence import is_answered, is_asked, job
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
 from eofuse.studies.failures import (
@@ -41,6 +40,7 @@ from eofuse.studies.failures import (
 )
 from eofuse.studies.grid import Cell, final_cells, search_cells
 from eofuse.studies.labels import count_labels
+from eofuse.studies.missing import is_answered, is_asked, job
 from eofuse.studies.picking import PICKING
 from eofuse.studies.plan import Key, StudyPlan, at
 from eofuse.studies.pool import Pool

@@ -27,15 +27,15 @@ from eofuse.learning.controls import (
     random_forest_control,
 )
 from eofuse.learning.loop import CHECKPOINT_FILE, DivergenceError
+from eofuse.learning.missing import test_without
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.run import train_pretraining
 from eofuse.learning.run import note_divergence, read_recipe, test_run, train_run
 from eofuse.learning.transfer import forget_start
-from eofuse.learning.without import test_without
 from eofuse.locks import writing
-from eofuse.studies.absence import WITHOUT, taken_away
 from eofuse.studies.failures import Failure
+from eofuse.studies.missing import WITHOUT, taken_away
 from eofuse.studies.picking import PICKING
 
 PATIENCE_S = 60

@@ -12,11 +12,11 @@ from eofuse.data.splits import buffer_words, make_split
 from eofuse.data.store import Store
 from eofuse.data.store.gaps import has_required, presence
 from eofuse.errors import DataError
+from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.preparation import describe_parts, flagged_patches
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.split_table import split_table
-from eofuse.learning.statistics import neutral_statistics, training_statistics
 from eofuse.models.model import ModelSpec
 
 FEWEST_PATCHES = 2

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
-from eofuse.models.fusion.absence import Present
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions
+from eofuse.models.fusion.missing import Present
 
 __all__ = ["FUSIONS", "Fusion", "FusionOptions", "Present", "build_fusion"]
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from eofuse.models.fusion.absence import Present
 from eofuse.models.fusion.base import FUSIONS
+from eofuse.models.fusion.missing import Present
 from eofuse.models.fusion.per_modality import JoinedByModule
 
 HEADS = 4

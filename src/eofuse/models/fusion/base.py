@@ -13,7 +13,7 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders import Encoder, EncoderOptions
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.absence import Present
+from eofuse.models.fusion.missing import Present
 from eofuse.models.parts import HasParts, Part, numbered_columns, presence_columns, tensors_of
 from eofuse.registry import Registry
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from eofuse.modalities import Modality
 from eofuse.models.features import Features
-from eofuse.models.fusion.absence import Present
 from eofuse.models.fusion.base import FUSIONS, FusionOptions
+from eofuse.models.fusion.missing import Present
 from eofuse.models.fusion.per_modality import PerModality
 
 

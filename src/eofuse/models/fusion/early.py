@@ -9,8 +9,8 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders import Encoder, build_encoder
 from eofuse.models.features import Features
-from eofuse.models.fusion.absence import Present, presence
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions, split_kinds
+from eofuse.models.fusion.missing import Present, presence
 from eofuse.models.parts import Column, columns_of, presence_columns
 
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from eofuse.modalities import Modality
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.absence import Present, presence
 from eofuse.models.fusion.base import FUSIONS, FusionOptions, JoinByName
+from eofuse.models.fusion.missing import Present, presence
 from eofuse.models.fusion.per_modality import PerModality
 
 

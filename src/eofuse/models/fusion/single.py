@@ -8,8 +8,8 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Modality
 from eofuse.models.encoders import build_encoder, encoder_name
 from eofuse.models.features import Features
-from eofuse.models.fusion.absence import Present, Tokens, encode_present
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions
+from eofuse.models.fusion.missing import Present, Tokens, encode_present
 
 
 @FUSIONS.register("single")

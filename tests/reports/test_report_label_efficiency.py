@@ -7,7 +7,8 @@ import pytest
 from fake_efficiency import PRETRAINED, with_amounts
 from fake_study import VARIANTS, write_study
 
-from eofuse.reports.efficiency import (
+from eofuse.reports.html import write_report
+from eofuse.reports.label_efficiency import (
     amount_words,
     efficiency,
     factor_interval_words,
@@ -15,7 +16,6 @@ from eofuse.reports.efficiency import (
     interval_words,
     labels_words,
 )
-from eofuse.reports.html import write_report
 from eofuse.reports.tables import leaderboard_rows
 from eofuse.studies.results import read_results
 

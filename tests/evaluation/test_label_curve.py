@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from eofuse.evaluation.efficiency import crossing, labels_to_match, monotone
+from eofuse.evaluation.label_curve import crossing, labels_to_match, monotone
 
 LABELS = [10, 100, 1000]
 

@@ -19,9 +19,9 @@ import torch
 from eofuse.data.loading import Batch, Loader
 from eofuse.data.scenes import units
 from eofuse.data.store import open_store
-from eofuse.evaluation.attribution import Subset
 from eofuse.evaluation.evidence import to_columns
-from eofuse.evaluation.statistics import Predictions
+from eofuse.evaluation.resampling import Predictions
+from eofuse.evaluation.shapley import Subset
 from eofuse.files import file_name, shortened
 from eofuse.learning.loop import open_fabric
 from eofuse.learning.options import RunOptions

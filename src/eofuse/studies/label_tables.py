@@ -9,9 +9,9 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from eofuse.evaluation.efficiency import labels_to_match
+from eofuse.evaluation.label_curve import labels_to_match
 from eofuse.evaluation.metrics import lower_is_better
-from eofuse.evaluation.statistics import Predictions, Resampling
+from eofuse.evaluation.resampling import Predictions, Resampling
 from eofuse.studies.families import corrected
 
 Groups = dict[tuple[str, str, int], list[Predictions]]

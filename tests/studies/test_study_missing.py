@@ -9,8 +9,8 @@ import pytest
 from eofuse import recipe as recipes
 from eofuse.config import merge
 from eofuse.learning.run import open_run
-from eofuse.studies.absence import is_answered, is_asked, job, taken_away
 from eofuse.studies.grid import final_cells
+from eofuse.studies.missing import is_answered, is_asked, job, taken_away
 from eofuse.studies.plan import plan_study
 from eofuse.studies.runner import run_study
 
@@ -138,7 +138,7 @@ def test_each_modality_or_every_set_of_them_is_taken_away(planted_store):
 
 
 def test_a_modality_of_any_name_has_a_folder_of_its_own():
-    from eofuse.learning.without import without_file
+    from eofuse.learning.missing import without_file
 
     folder = Path("run")
     names = [frozenset({"a+b"}), frozenset({"a", "b"}), frozenset({"a/b"}), frozenset({"a b"})]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy.stats import t as student_t
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation import statistics
+from eofuse.evaluation import resampling
 from eofuse.evaluation.intervals import holm
-from eofuse.evaluation.statistics import (
+from eofuse.evaluation.resampling import (
     Predictions,
     Resampling,
     few_scenes_warning,
@@ -50,7 +50,7 @@ def make_run(
 def test_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(0.7)
     whole = summarise([run], metrics)
-    monkeypatch.setattr(statistics, "_CHUNK_BYTES", 8 * 6 * 200 * 7)  # seven scenes at a time
+    monkeypatch.setattr(resampling, "_CHUNK_BYTES", 8 * 6 * 200 * 7)  # seven scenes at a time
     chunked = summarise([run], metrics)
     for name, summary in chunked.items():
         assert (summary.low, summary.high) == pytest.approx((whole[name].low, whole[name].high))
@@ -283,7 +283,7 @@ def test_folds_of_one_scene_are_left_out_as_a_whole() -> None:
 def test_more_scenes_than_groups_are_left_out_together(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(0.7, scenes=60)
     each = summarise([run], metrics)["accuracy"]
-    monkeypatch.setattr(statistics, "MOST_GROUPS", 20)
+    monkeypatch.setattr(resampling, "MOST_GROUPS", 20)
     grouped = Resampling(metrics).leave_out([run])["accuracy"]
     assert grouped.design.shares == pytest.approx(np.full(20, 1 / 20))
     assert grouped.n_scenes == 60

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from eofuse.reports.cautions import efficiency_caution
-from eofuse.reports.figures.efficiency import Curve, Point, efficiency_figure
+from eofuse.reports.figures.label_curves import Curve, Point, efficiency_figure
 from eofuse.reports.pictures import Picture, wide_and_narrow
 from eofuse.reports.tables import Difference, words
 from eofuse.reports.wording import MetricWords, count, listing, share

@@ -20,7 +20,7 @@ import numpy as np
 from eofuse.errors import UsageError
 from eofuse.evaluation.intervals import infer
 from eofuse.evaluation.metrics import lower_is_better
-from eofuse.evaluation.statistics import LeftOut
+from eofuse.evaluation.resampling import LeftOut
 from eofuse.evaluation.weighting import FloatArray
 
 MOST_EXACT = 6

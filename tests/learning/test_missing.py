@@ -190,7 +190,7 @@ class TestPreparation:
         assert not any("lack an input" in warning for warning in prepare(whole, options(whole)).warnings)
 
     def test_the_reader_is_told_of_tokens_that_no_patch_trains(self, whole):
-        said = "Every training and test patch has s1, elevation, season: what stands for these in other patches is untrained"
+        said = "Every training and test patch has s1, elevation, season: their tokens are untrained"
         assert any(warning.startswith(said) for warning in prepare(whole, options(whole)).warnings)
         for recipe in (options(whole, augment={"drop_modalities": 0.1}), options(whole, fusion={"missing": "exclude"})):
             assert "untrained" not in " ".join(prepare(whole, recipe).warnings)
@@ -205,7 +205,7 @@ class TestPreparation:
             assert "No training patch has s1: its encoder is untrained." in said
             assert model_spec(prepare(store, recipe), recipe).statistics.mean["s1"] == [1.0, 1.0]
         else:
-            assert "what stands for it is untrained" in said
+            assert "its token is untrained" in said
             dropping = prepare(store, options(store, augment={"drop_modalities": 0.1}))
             assert "untrained" not in " ".join(dropping.warnings)
 

@@ -1,7 +1,7 @@
 """Final runs asked again about their test patches with modalities taken away: what remains, and what each modality is worth.
 
 With `study.without`, each modality is taken away by itself; with `study.attribution`, every set of them (see
-`eofuse.evaluation.attribution`). Nothing is trained for it, so what is finished can be asked later.
+`eofuse.evaluation.shapley`). Nothing is trained for it, so what is finished can be asked later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from eofuse.evaluation.attribution import Game, Subset, attribute_gain
-from eofuse.evaluation.statistics import Predictions, Resampling
+from eofuse.evaluation.resampling import Predictions, Resampling
+from eofuse.evaluation.shapley import Game, Subset, attribute_gain
 from eofuse.learning.attribution import judged
 from eofuse.learning.evaluate import to_predictions
+from eofuse.learning.missing import never_lacked, read_without, without_file
 from eofuse.learning.preparation import Prepared
 from eofuse.learning.run import Run
-from eofuse.learning.without import never_lacked, read_without, without_file
 from eofuse.studies.axes import AxesOptions
 from eofuse.studies.families import corrected
 from eofuse.studies.grid import Cell
@@ -133,7 +133,7 @@ class Answers:
         return {"variant": self.variant, "saw_gaps": saw_gaps, "n_labels": self.labels}
 
 
-def absence_tables(
+def missing_tables(
     plan: StudyPlan,
     task: Task,
     tested: Sequence[tuple[Cell, Run, Predictions]],

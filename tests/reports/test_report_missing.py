@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from fake_study import LABELS, VARIANTS, write_study
 
-from eofuse.reports.absence import remains, worth, write_run_pictures
 from eofuse.reports.html import write_report
+from eofuse.reports.missing import remains, worth, write_run_pictures
 from eofuse.studies.results import COLUMNS, read_results
 
 RANKED = [name for name, *_ in VARIANTS]
@@ -66,8 +66,8 @@ def test_each_variant_has_its_modalities_with_both_questions(results):
 
 
 def test_the_page_has_both_with_pictures_and_says_what_limits_them(page):
-    assert 'href="#absence"' in page
-    section = page.split('<section id="absence">')[1].split("</section>")[0]
+    assert 'href="#missing"' in page
+    section = page.split('<section id="missing">')[1].split("</section>")[0]
     assert section.count("<picture>") == 2
     assert "never saw gaps" in section
     assert "from 0.112 to 0.612" in section
