@@ -21,7 +21,8 @@ from eofuse.config import parse_options, parse_yaml
 from eofuse.data.card.describe import describe_store
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover
 from eofuse.data.sources.scenes.polygons import Polygons
-from eofuse.data.sources.scenes.spec import LayerSpec, PolygonSpec, SceneSpec
+from eofuse.data.sources.scenes.spec import SceneSpec
+from eofuse.data.specs.layers import LayerSpec, PolygonSpec
 from eofuse.data.splits import SplitOptions, leakage, make_split
 from eofuse.data.store import open_store
 from eofuse.data.store.cut import cut
@@ -408,7 +409,7 @@ def strange(tmp_path_factory):
     [
         (
             {"elevation": {"files": "nowhere/{scene}.tif"}},
-            r"scene a, elevation, .*nowhere/a.tif: file missing; .*eofuse merge",
+            r"scene a, elevation, .*nowhere/a.tif: file missing; .*elevation.optional: true",
         ),
         ({"elevation": {"files": "no_crs/{scene}.tif"}}, "no coordinate reference system"),
         ({"elevation": {"files": "three/{scene}.tif"}}, "has 3 bands, expected 1: elevation"),

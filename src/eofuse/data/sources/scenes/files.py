@@ -11,7 +11,8 @@ from eofuse.data.reading.matching import band_names, match_files, place_raster, 
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
 from eofuse.data.reading.resampling import Method
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
-from eofuse.data.sources.scenes.spec import LayerSpec, SceneSpec, describe_layer, known_modality
+from eofuse.data.sources.scenes.spec import SceneLayer, SceneSpec
+from eofuse.data.specs.layers import describe_layer, known_modality
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Modality
 
@@ -34,9 +35,7 @@ def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
     """
     name = spec.reference_name
     layer = spec.modalities[name]
-    pattern = str(layer.files)
-    if "{channel}" in pattern:
-        pattern = pattern.replace("{channel}", _channels_of_pattern(name, layer)[0])
+    pattern = layer.path_of(_bands_of_pattern(name, layer)[0]) if layer.has_file_per_band else str(layer.files)
     first, *rest = (re.escape(part) for part in pattern.split("{scene}"))
     expression = re.compile(first + "(?P<scene>[^/]+?)" + "(?P=scene)".join(rest))
     wildcard = "*".join(glob.escape(part) for part in pattern.split("{scene}"))
@@ -55,27 +54,28 @@ def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
     return list(spec.scenes or found)
 
 
-def _channels_of_pattern(name: str, layer: LayerSpec) -> tuple[str, ...]:
-    """Channels with a file each."""
+def _bands_of_pattern(name: str, layer: SceneLayer) -> tuple[str, ...]:
+    """Bands with a file each."""
     known = known_modality(name, layer)
-    if layer.channels is None and known is None:
-        raise UsageError("the pattern has {channel}", where=f"modalities.{name}", fix="list the channels")
-    return layer.channels or (known.channel_names if known else ())
+    if layer.bands is None and known is None:
+        raise UsageError("the pattern has {band}", where=f"modalities.{name}", fix="list the bands")
+    return layer.bands or (known.channel_names if known else ())
 
 
-def _files(name: str, layer: LayerSpec, root: Path, scene: str) -> list[RasterFile]:
-    pattern = str(layer.files).replace("{scene}", scene)
-    if "{channel}" not in pattern:
-        return [_inspect(root / pattern, scene, name)]
-    channels = _channels_of_pattern(name, layer)
-    return [_inspect(root / pattern.replace("{channel}", channel), scene, name) for channel in channels]
+def _files(name: str, layer: SceneLayer, root: Path, scene: str) -> list[RasterFile]:
+    """The files of a scene, none if it lacks an optional modality."""
+    bands = _bands_of_pattern(name, layer) if layer.has_file_per_band else ("",)
+    paths = [root / layer.path_of(band).replace("{scene}", scene) for band in bands]
+    if layer.optional and not all(path.is_file() for path in paths):
+        return []
+    return [_inspect(path, scene, name) for path in paths]
 
 
 def _inspect(path: Path, scene: str, name: str) -> RasterFile:
     """Looks at a file, which must be georeferenced."""
     where = f"scene {scene}, {name}, {path}"
     if not path.is_file():
-        fix = "add the file, or list the scenes that have it under `scenes`, cut the others without it and `eofuse merge` the stores"
+        fix = f"add the file, set modalities.{name}.optional: true, or list the scenes that have it under `scenes`"
         raise DataError("file missing", where=where, fix=fix)
     file = inspect_raster(path, where)
     if not file.grid.crs:
@@ -108,7 +108,7 @@ def resolve_scenes(
                     shared[key] = _files(name, layer, root, scene)
                 files[name] = shared[key] if key[1] == "" else shared.pop(key)
         for name, layer in spec.modalities.items():
-            if name not in modalities:
+            if name not in modalities and (layer.polygons or files[name]):
                 modalities[name] = _modality(name, layer, files.get(name, []))
         grid = same_grid(files[spec.reference_name])
         content: dict[str, tuple[PlacedRaster, ...] | Polygons] = {}
@@ -116,29 +116,33 @@ def resolve_scenes(
             if layer.polygons is not None:
                 content[name] = _polygons(layer, modalities[name], root, scene, grid)
                 continue
-            layers = _layers(scene, layer, modalities[name], files[name], grid)
+            layers = _layers(scene, layer, modalities[name], files[name], grid) if files[name] else ()
             content[name] = layers
             for raster in layers:
                 if raster.method is not None:
                     resampled.setdefault(name, {})[scene] = raster.method
         scenes.append(Scene(scene, grid, content))
+    for name in spec.modalities:
+        if name not in modalities:
+            fix = f"correct modalities.{name}.files, or take it out"
+            raise DataError("no scene has a file of it", where=f"modalities.{name}", fix=fix)
     for name, layer in spec.modalities.items():
         parts = [scene.content[name] for scene in scenes]
         if layer.polygons and not any(isinstance(part, Polygons) and part.geometries for part in parts):
             raise DataError("no polygon lies in a scene", where=name, fix="check the coordinates of the file")
-    return scenes, list(modalities.values()), resampled
+    return scenes, [modalities[name] for name in spec.modalities], resampled
 
 
-def _modality(name: str, layer: LayerSpec, files: Sequence[RasterFile]) -> Modality:
+def _modality(name: str, layer: SceneLayer, files: Sequence[RasterFile]) -> Modality:
     if layer.polygons is not None:
         return describe_layer(name, layer, ("class",), "uint8", None)
     known = known_modality(name, layer)
-    channels = layer.channels or (known.channel_names if known else band_names(files[0]))
+    channels = layer.bands or (known.channel_names if known else band_names(files[0]))
     return describe_layer(name, layer, channels, files[0].dtype, files[0].nodata)
 
 
 def _layers(
-    scene: str, layer: LayerSpec, modality: Modality, files: Sequence[RasterFile], grid: Grid
+    scene: str, layer: SceneLayer, modality: Modality, files: Sequence[RasterFile], grid: Grid
 ) -> tuple[PlacedRaster, ...]:
     matched = match_files(files, modality, layer.nodata, layer.added(scene), f"scene {scene}, {modality.name}")
     return tuple(
@@ -147,7 +151,7 @@ def _layers(
     )
 
 
-def _polygons(layer: LayerSpec, modality: Modality, root: Path, scene: str, grid: Grid) -> Polygons:
+def _polygons(layer: SceneLayer, modality: Modality, root: Path, scene: str, grid: Grid) -> Polygons:
     assert layer.polygons is not None
     codes = {category.name: category.code for category in modality.categories}
     background = layer.polygons.background

@@ -122,22 +122,24 @@ class SceneSamples(Samples):
                     drawn = content.draw(scene.grid.window_transform(tile.left, tile.top), size)
                     rasters[modality.name] = drawn[None]
                     continue
+                layer = self._spec.modalities[modality.name]
+                if not content:  # the scene lacks it
+                    rasters[modality.name] = _nothing(modality, size)
+                    continue
                 parts = []
                 for raster in content:
                     where = f"{patch_name(scene.name, tile)}, {modality.name}, {raster.file.path}"
                     values = _read_tile(raster, scene.grid, tile, size, where)
-                    parts.append(self._prepare(values, modality, scene.name, raster.place is None, where))
+                    parts.append(layer.stored(values, modality, scene.name, raster.place is None, where))
                 rasters[modality.name] = np.concatenate(parts)
         return rasters
 
-    def _prepare(
-        self, values: npt.NDArray[np.float64], modality: Modality, scene: str, warped: bool, where: str
-    ) -> Raster:
-        layer = self._spec.modalities[modality.name]
-        values = values + layer.added(scene)
-        if layer.clip is not None:
-            values = np.clip(values, *layer.clip)
-        return fit_values(values, modality, warped, where)
+
+def _nothing(modality: Modality, size: int) -> Raster:
+    """A raster without data."""
+    shape = (len(modality.channels), size, size)
+    where = f"modalities.{modality.name}.optional"
+    return fit_values(np.full(shape, np.nan), modality, warped=False, where=where)
 
 
 def _read_tile(raster: PlacedRaster, grid: Grid, tile: _Tile, size: int, where: str) -> npt.NDArray[np.float64]:
@@ -210,7 +212,7 @@ def open_scenes(
     source.provenance = Provenance(
         "cut",
         facts={
-            "spec": spec.model_dump(mode="json", exclude={"root"}, exclude_defaults=True),
+            "spec": spec.recorded(),
             "size": size,
             "overlap": overlap,
             "scenes": len(scenes),

@@ -155,8 +155,8 @@ def facts(spec: TableSpec, rows: Rows) -> pd.DataFrame:
         {
             "patch_id": pd.Series(rows.ids, dtype=object),
             "patch_id_s1": None,
-            "scene": _texts(spec.column_of("scene"), rows),
-            "tile": _texts(spec.column_of("tile"), rows),
+            "scene": texts(spec.column_of("scene"), rows),
+            "tile": texts(spec.column_of("tile"), rows),
             **{key: _whole_numbers(spec.column_of(key), rows) for key in GRID_KEYS},
             "lon": longitudes,
             "lat": latitudes,
@@ -171,7 +171,7 @@ def facts(spec: TableSpec, rows: Rows) -> pd.DataFrame:
     if spec.column_of("time") is not None:
         index["time"] = _times(str(spec.column_of("time")), rows)
     if spec.column_of("block") is not None:
-        index["block"] = _texts(spec.column_of("block"), rows)
+        index["block"] = texts(spec.column_of("block"), rows)
     return index
 
 
@@ -294,7 +294,8 @@ def _to_degrees(places: npt.NDArray[np.float64], name: str, where: str) -> npt.N
     return np.stack(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*places))
 
 
-def _texts(name: str | None, rows: Rows) -> pd.Series:
+def texts(name: str | None, rows: Rows) -> pd.Series:
+    """A column as text, None where there is nothing, or no column."""
     if name is None:
         return pd.Series([None] * len(rows.ids), dtype=object)
     cells = rows.table[name].reset_index(drop=True)

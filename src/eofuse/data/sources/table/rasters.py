@@ -18,14 +18,14 @@ import pandas as pd
 from affine import Affine
 
 from eofuse.data.reading.grid import Grid
-from eofuse.data.reading.matching import band_names, fit_values, match_files, place_raster
+from eofuse.data.reading.matching import band_names, match_files, place_raster
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on
 from eofuse.data.reading.resampling import Method
-from eofuse.data.sources.scenes.spec import STORED_TYPE, ClassSpec, LayerSpec, describe_layer
-from eofuse.data.sources.table.columns import Rows
+from eofuse.data.sources.table.columns import Rows, texts
 from eofuse.data.sources.table.spec import ModalitySpec, TableSpec, pattern_fields
 from eofuse.data.sources.table.values import describe_numbers, list_categories
-from eofuse.errors import DataError, UsageError
+from eofuse.data.specs.layers import STORED_TYPE, ClassSpec, LayerSpec, describe_layer
+from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.limits import RASTER
 from eofuse.modalities import BEN_GE_MODALITIES, Kind, Modality, find_modality
 
@@ -65,6 +65,13 @@ class RowRasters:
 
     def __init__(self, spec: TableSpec, root: Path, rows: Rows) -> None:
         self._spec = spec
+        self._scenes = texts(spec.column_of("scene"), rows).tolist()
+        for name in spec.raster_names:
+            added = spec.modalities[name].add
+            for scene in added if isinstance(added, dict) else ():
+                if scene not in self._scenes:
+                    fix = did_you_mean(scene, sorted({str(each) for each in self._scenes if each is not None}))
+                    raise UsageError(f"there is no scene '{scene}'", where=f"modalities.{name}.add", fix=fix)
         self._where = [f"{rows.where(row)} ({name})" for row, name in enumerate(rows.ids)]
         self.paths = {name: _paths(name, spec, root, rows) for name in spec.raster_names}
         self.modalities: dict[str, Modality] = {}
@@ -115,7 +122,8 @@ class RowRasters:
             modality = self.modalities[name]
             where = f"{self._where[row]}, {name}, {files[0].file.path}"
             values = np.concatenate([self._read(file, resolved.grid, name, row) for file in files])
-            rasters[name] = fit_values(values, modality, any(file.place is None for file in files), where)
+            warped = any(file.place is None for file in files)
+            rasters[name] = self._spec.modalities[name].stored(values, modality, self._scenes[row], warped, where)
         return rasters
 
     def _base(self, row: int, files: dict[str, list[RasterFile]]) -> RasterFile:
@@ -141,7 +149,9 @@ class RowRasters:
     ) -> list[PlacedRaster]:
         where, spec, modality = f"{self._where[row]}, {name}", self._spec.modalities[name], self.modalities[name]
         placed = []
-        for file, bands, nodata in match_files(files, modality, spec.nodata, None, where):
+        for file, bands, nodata in match_files(
+            files, modality, spec.nodata, spec.added(self._scenes[row]) or None, where
+        ):
             place = _place_on(file, base, grid, f"{where}, {file.path}")
             placed.append(place_raster(file, bands, nodata, place, grid, modality, spec.resampling))
         return placed

@@ -4,14 +4,14 @@
 """
 
 import re
+from collections.abc import Mapping
 from string import Formatter
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from eofuse.config import Options
-from eofuse.data.reading.resampling import Method
-from eofuse.data.sources.scenes.spec import ClassSpec, StoredType, check_names
+from eofuse.data.specs.layers import LayerSpec, Name, check_names
 from eofuse.errors import did_you_mean
 
 SPLIT_WORDS = {
@@ -23,7 +23,7 @@ SPLIT_WORDS = {
 
 COMMON_KEYS = ("kind", "title", "unit", "like", "optional", "scale", "offset", "nodata")
 KEYS_OF_KIND = {
-    "raster": ("files", "bands", "dtype", "resampling", "categories"),
+    "raster": ("files", "bands", "dtype", "resampling", "categories", "add", "clip"),
     "vector": ("columns",),
     "series": ("columns", "dates", "date_columns"),
     "category": ("column", "categories"),
@@ -34,11 +34,6 @@ INDEX_KEYS = ("scene", "tile", "column", "row", "block", "split", "time", "lon",
 """Facts about a sample: each is a key that names a column, and a group of that name in a pattern of `parse` gives it too."""
 
 MOST_CATEGORIES = 255
-
-Name = Annotated[str, Field(min_length=1)]
-Date = Annotated[str, BeforeValidator(str)]
-"""A date as text; YAML reads 2024-06-30 as a date of its own."""
-Code = Annotated[int, Field(ge=0, le=254)]
 
 
 class ParseSpec(Options):
@@ -106,52 +101,28 @@ class LabelSpec(Options):
         return self
 
 
-class ModalitySpec(Options):
-    """One modality: where its values are and what they are.
+class ModalitySpec(LayerSpec):
+    """One modality of a table; see `LayerSpec`."""
 
-    Attributes:
-        kind: files with pixels, numbers, numbers by time step, or one code.
-        title: name for people.
-        unit: of the physical values; one for all, or one for each channel.
-        like: a modality that eofuse knows; its scale, offset, nodata and dtype, and units by band name, hold where nothing else
-            is said.
-        optional: whether rows may lack it; otherwise a missing file or cell is an error.
-        scale: factor from stored to physical values.
-        offset: added to them after scaling.
-        nodata: value that means "nothing here", in files or cells; masks of the files count besides.
-        files: of a raster: path, with `{column}` for what a column holds, and `{band}` if each band has its own file.
-        bands: of a raster: names of the bands, in the order of the file unless the file names its bands.
-        dtype: of a raster: how it is stored.
-        resampling: of a raster: how files on another grid are brought to the reference's, in place of what suits the size of
-            their pixels.
-        categories: name of each code of a class map or category; for words in a column also just their list.
-        column: of a category: the column with codes or names.
-        columns: of a vector: names, or a pattern with `*` or `{channel}`; of a series: a pattern with `{step}` and, if there are
-            several channels, `{channel}`, or the columns of each channel by step.
-        dates: of a series: the date of each step, the same in all rows.
-        date_columns: of a series: the columns with the date of each step, or a pattern with `{step}`.
-    """
-
-    kind: Literal["raster", "vector", "series", "category"]
-    title: str = ""
-    unit: str | dict[str, str] = ""
-    like: str | None = None
-    optional: bool = False
-    scale: float | None = Field(default=None, gt=0)
-    offset: float | None = None
-    nodata: float | None = Field(default=None, allow_inf_nan=False)
-    files: Name | None = None
-    bands: tuple[Name, ...] | None = Field(default=None, min_length=1)
-    dtype: StoredType | None = None
-    resampling: Method | None = None
-    categories: dict[Code, Name | ClassSpec] | tuple[Name, ...] | None = Field(default=None, min_length=1)
-    column: Name | None = None
-    columns: Name | tuple[Name, ...] | dict[Name, tuple[Name, ...]] | None = Field(default=None, min_length=1)
-    dates: tuple[Date, ...] | None = Field(default=None, min_length=1)
-    date_columns: Name | tuple[Name, ...] | None = Field(default=None, min_length=1)
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_kind(cls, values: Any) -> Any:
+        """The kind that follows from what holds the values."""
+        if not isinstance(values, Mapping):
+            return values
+        if values.get("kind") == "category" and "files" in values and "column" not in values:
+            return {**values, "kind": "raster"}  # a map of classes
+        if values.get("kind") is not None:
+            return values
+        is_series = "dates" in values or "date_columns" in values or "{step}" in str(values.get("columns"))
+        of_key = {"files": "raster", "column": "category", "columns": "series" if is_series else "vector"}
+        kind = next((kind for key, kind in of_key.items() if key in values), None)
+        return {**values, "kind": kind} if kind else values
 
     @model_validator(mode="after")
     def _check(self) -> "ModalitySpec":
+        if self.kind is None:
+            raise ValueError("give files, column or columns with its values")
         keys = KEYS_OF_KIND[self.kind]
         for key in sorted(self.model_fields_set):
             if key not in (*COMMON_KEYS, *keys):
@@ -160,9 +131,10 @@ class ModalitySpec(Options):
             raise ValueError(f"kind {self.kind} needs {keys[0]}")
         if self.kind == "category" and self.model_fields_set & {"unit", "scale", "offset", "like"}:
             raise ValueError("unit, scale, offset and like have no meaning for a category")
-        for names in (self.bands, self.columns if isinstance(self.columns, tuple) else None):
-            if names is not None and len(set(names)) < len(names):
-                raise ValueError("a name is given twice")
+        if isinstance(self.columns, tuple) and len(set(self.columns)) < len(self.columns):
+            raise ValueError("a name is given twice")
+        if self.kind == "category" and isinstance(self.categories, dict) and max(self.categories) >= MOST_CATEGORIES:
+            raise ValueError(f"codes of a category go up to {MOST_CATEGORIES - 1}")
         if isinstance(self.categories, tuple) and len(self.categories) > MOST_CATEGORIES:
             raise ValueError(f"there are {len(self.categories)} categories, {MOST_CATEGORIES} at most can be stored")
         pattern_fields(self.files or "")

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.data.reading.tables import matching_columns, numeric
-from eofuse.data.sources.scenes.spec import ClassSpec
 from eofuse.data.sources.table.columns import Rows, to_times
 from eofuse.data.sources.table.spec import MOST_CATEGORIES, ModalitySpec
+from eofuse.data.specs.layers import ClassSpec
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
 
@@ -84,7 +84,7 @@ def describe_numbers(
     for channel in channels:
         about = known.get(channel, Channel(channel, unit=common))
         found.append(replace(about, name=channel, unit=unit_of.get(channel) or about.unit))
-    kind = Kind(spec.kind)
+    kind = Kind(str(spec.kind))
     base = like or Modality(name, Kind.RASTER, (), dtype=dtype)
     return Modality(
         name,
