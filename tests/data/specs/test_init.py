@@ -94,10 +94,13 @@ def test_numbers_and_files_of_one_name_and_odd_columns_still_make_a_spec_that_pa
     }.items()
 
 
-def test_nothing_is_overwritten(folder, tmp_path):
-    init(folder.path, tmp_path / "spec.yaml")
+def test_what_was_edited_is_not_overwritten_and_what_was_interrupted_can_be_repeated(folder, tmp_path):
+    spec = init(folder.path, tmp_path / "spec.yaml").spec
+    assert init(folder.path, spec).spec == spec
+    spec.write_text(f"{spec.read_text()}# mine\n")
     with pytest.raises(UsageError, match="exists already"):
-        init(folder.path, tmp_path / "spec.yaml")
+        init(folder.path, spec)
+    assert spec.read_text().endswith("# mine\n")
 
 
 def test_an_empty_folder_is_one_clear_message(tmp_path):

@@ -50,7 +50,7 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         output: the spec; by default a file with the name of the folder or table, in the working folder.
 
     Raises:
-        UsageError: if there is nothing at the path, or the spec exists already.
+        UsageError: if there is nothing at the path, or the spec exists already with other content.
         DataError: if there is neither a table nor an image.
     """
     origin = Path(path)
@@ -60,8 +60,6 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         raise wrong_door(origin, "a folder or table to be described", f"tables end in {', '.join(DESCRIBED)}")
     name = origin.resolve().name if origin.is_dir() else origin.name.split(".")[0]
     spec = Path(output) if output is not None else Path(f"{name}.yaml")
-    if spec.exists():
-        raise UsageError("exists already", where=spec, fix="remove it, or name another file with -o")
     folder = origin if origin.is_dir() else origin.parent
     notes: list[str] = []
     decimal = "."
@@ -85,10 +83,7 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
                 f"holds neither a table nor an image{besides}", where=folder, fix=found[1] if found else fix
             )
         file = spec.with_suffix(".csv")
-        if file.exists():
-            raise UsageError("exists already", where=file, fix="name another spec with -o")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, frame.to_csv(index=False))
+        _write_once(file, frame.to_csv(index=False))
         notes.append(f"the folder holds no table: {file} lists its images")
         if "path" not in frame:
             notes.append("files of equal names in different folders are one sample")
@@ -101,8 +96,18 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     if unused:
         guess.unknown.append(f"in no modality, kept in the index (labels?): {shortened(unused)}")
     text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
-    write_text(spec, text)
+    _write_once(spec, text)
     return Init(spec, tuple(notes + _found(frame, guess, patterns)), tuple(_unknown(guess, patterns)))
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Writes a new file; one that holds this text already is left as it is, so that what was interrupted can be repeated."""
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
+    if path.exists():
+        raise UsageError("exists already", where=path, fix="remove it, or name another file with -o")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
 
 
 def _may_be_described(origin: Path) -> bool:
