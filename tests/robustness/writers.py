@@ -48,7 +48,7 @@ def run(case: Case, world: World) -> Outcome:
     if len(winners) != 1:
         return Outcome("wrong", f"{said}: {len(winners)} winners; {_errors(ended)}", tags)
     pids = [command.pid for command in commands]
-    for place, each in enumerate(ended):
+    for each in ended:
         found = HELD.search(each.error)
         if each.status != 0 and (not found or int(found[1]) not in pids or len(each.error.strip().splitlines()) != 1):
             return Outcome("unclear", f"{said}: {each.error[-500:]}", tags)
