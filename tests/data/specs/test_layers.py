@@ -5,6 +5,7 @@ import pytest
 
 import eofuse
 from eofuse.config import parse_options
+from eofuse.data.check import check_path
 from eofuse.data.sources.scenes.spec import SceneSpec
 from eofuse.data.sources.table.spec import ModalitySpec
 from eofuse.errors import UsageError
@@ -122,3 +123,16 @@ def test_older_spellings_are_read_and_named(folder, caplog):
 def test_keys_that_scenes_have_no_use_for_are_named(layer, message):
     with pytest.raises(UsageError, match=message):
         parse_options(SceneSpec, {"name": "s", "modalities": {"a": layer}})
+
+
+def test_scenes_are_checked_without_a_store(folder, tmp_path):
+    folder.write("s1/p0.tif", np.ones((1, 8, 8), np.float32))
+    folder.write("s1/p1.tif", np.ones((1, 8, 8), np.float32) - 2)
+    spec = tmp_path / "scenes.yaml"
+    spec.write_text(
+        'name: s\nmodalities: {radar: {files: "s1/{scene}.tif", unit: dB}, gone: {files: "s1/{scene}.tif", nodata: 1}}\n'
+    )
+    found = [str(problem) for problem in check_path(spec, workers=1)]
+    assert any("scene p0, radar: no value is below 0" in each for each in found)
+    assert any("1 of 2 patches lack this modality" in each for each in found)
+    assert sorted(path.name for path in tmp_path.glob("*.store*")) == []
