@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
@@ -54,7 +55,12 @@ def test_a_run_folder_tells_everything(trained):
     none = dict.fromkeys(("sharing_scene", "adjacent", "same_ground", "unknown_scene"), 0)
     assert data["leakage"] == {"test_patches": data["patches"]["test"], **none}
     assert json.loads((trained.folder / "environment.json").read_text())["torch"]
-    assert list((trained.folder / "tensorboard").iterdir())
+    (events,) = (trained.folder / "tensorboard").iterdir()
+    scalars = [
+        (value.tag, event.step) for event in EventFileLoader(str(events)).Load() for value in event.summary.value
+    ]
+    assert [step for tag, step in scalars if tag == "train/loss"] == list(range(1, 31))
+    assert ("validation/accuracy", 30) in scalars
     assert len(trained.predictions()) == data["patches"]["test"]
 
 

@@ -56,6 +56,8 @@ def fault(
     first = judge(ended, said)
     if way is _surroundings and "| true" in said and ended.status == 1 and not ended.error:
         first = Outcome("clean", said)  # who takes no output wants no words
+    if way is _refused_call and "at write " in said and "+: " in said and ended.status == 1 and not ended.error:
+        first = Outcome("clean", said)  # words are written, too
     if not first.is_good:
         return Outcome(first.kind, first.words, tags)
     if writer.opens and (folder / "out").exists():

@@ -310,7 +310,11 @@ def _keep_losses(state: State, logged: list[dict[str, Tensor]]) -> None:
 def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
     content = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)  # not by its name: then the system's errors get lost
+        try:
+            torch.save(content, file)  # not by its name: then the system's errors get lost
+        except RuntimeError as error:  # torch's own, when it can't end what the system did not let it begin
+            cause = error.__context__
+            raise OSError(cause.errno, cause.strerror, str(path)) if isinstance(cause, OSError) else error from None
 
 
 def _restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric) -> State:

@@ -358,9 +358,11 @@ def move_into_place(partial: Path, store: Path) -> None:
 
 def clear_up(store: Path) -> None:
     """Removes what only the packing needed, and the store that was replaced; a finished store with a journal has just got its name."""
+    partial = store.with_name(f"{store.name}.partial")
     if (store / JOURNAL_FILE).exists():
-        remove_partial(store.with_name(f"{store.name}.partial"))
-    (store / JOURNAL_FILE).unlink(missing_ok=True)
+        remove_partial(partial)
+        if not partial.exists():  # else the next command tries again
+            (store / JOURNAL_FILE).unlink()
     shutil.rmtree(store / REPLACED_FOLDER, ignore_errors=True)
 
 
