@@ -92,9 +92,10 @@ class Command:
         self._output, self._error = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115, closed by wait
         self._rss = _resident_bytes()
         self._started = time.monotonic()
+        limit = _virtual_bytes() + VIRTUAL_BYTES  # here: its own opening of files may be refused from the first on
         self.pid = os.fork()
         if self.pid == 0:
-            _become(self.argv, folder, before, output or self._output, self._error)
+            _become(self.argv, folder, before, limit, output or self._output, self._error)
         self._pidfd = os.pidfd_open(self.pid)
 
     def has_ended(self, within_s: float = 0) -> bool:
@@ -163,9 +164,14 @@ def survivors() -> list[str]:
 
 
 def _become(
-    argv: tuple[str, ...], folder: Path, before: Callable[[], object] | None, output: IO[bytes], error: IO[bytes]
+    argv: tuple[str, ...],
+    folder: Path,
+    before: Callable[[], object] | None,
+    limit: int,
+    output: IO[bytes],
+    error: IO[bytes],
 ) -> None:
-    """Runs a command in this process, as the program does, and ends it."""
+    """Runs a command in this process, as the program does, within so many bytes of addresses, and ends it."""
     status = 1
     try:
         os.setsid()
@@ -176,7 +182,6 @@ def _become(
         os.dup2(error.fileno(), 2)
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)
-        limit = _virtual_bytes() + VIRTUAL_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         from eofuse.cli import main
