@@ -70,7 +70,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def check(self, name: str) -> str:
         """The name itself, if it is one; a `ValueError` with the nearest one otherwise, as pydantic wants it."""
         if name not in self:
-            raise ValueError(f"'{name}' is no {self.title}; {did_you_mean(name, self)}")
+            raise ValueError(f"'{name}' is no {self.title}; {self._fix(name)}")
         return name
 
     def package_of(self, name: str) -> str:
@@ -81,8 +81,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._complete()
         if name not in self._things:
-            fix = f"{did_you_mean(name, self._things)}; or install the package that adds it"
-            raise UnknownNameError(f"no {self.title} '{name}'", fix=fix)
+            raise UnknownNameError(f"no {self.title} '{name}'", fix=self._fix(name))
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:
@@ -99,6 +98,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self)} {self.title}: {', '.join(self)}>"
+
+    def _fix(self, name: str) -> str:
+        return f"{did_you_mean(name, self._things)}; or install the package that adds it"
 
     def _complete(self) -> None:
         """Imports what registers itself, once."""

@@ -10,7 +10,8 @@ from eofuse.config import parse_options
 from eofuse.errors import UsageError
 from eofuse.modalities import CLIMATE_ZONE, ELEVATION, SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER, Kind, Modality
 from eofuse.models.artifact import load_model, save_model
-from eofuse.models.fusion import FUSIONS, FusionOptions, build_fusion
+from eofuse.models.features import Features, FeatureSizes
+from eofuse.models.fusion import FUSIONS, Fusion, FusionOptions, build_fusion
 from eofuse.models.fusion.early import Early
 from eofuse.models.model import Model, ModelSpec, build_model
 from eofuse.models.pretrained import map_weights
@@ -350,3 +351,28 @@ class TestFilm:
     def test_it_needs_what_conditions_and_what_is_conditioned(self, modalities):
         with pytest.raises(UsageError, match="vectors or categories that condition"):
             build_fusion(modalities, FusionOptions(strategy="film"))
+
+
+class Bare(Fusion):
+    """A strategy of vectors alone, without tokens."""
+
+    def __init__(self, modalities, options, pixels=False):
+        super().__init__(modalities, options, pixels)
+        self.sizes = [FeatureSizes(4)]
+
+    def forward(self, inputs, present=None):
+        return [Features(torch.zeros(len(next(iter(inputs.values()))), 4))]
+
+
+@pytest.mark.parametrize(
+    ("options", "pixels", "words"),
+    [
+        ({"missing": "token"}, False, "fusion.missing: early fusion has nothing that stands for missing modalities"),
+        ({}, True, "fusion.strategy: early fusion makes no maps, and the target is of pixels"),
+    ],
+)
+def test_what_a_strategy_lacks_is_refused_not_guessed(monkeypatch, options, pixels, words):
+    monkeypatch.setitem(FUSIONS._things, "early", Bare)
+    assert build_fusion([SENTINEL1], FusionOptions()).sizes[0].vector == 4
+    with pytest.raises(UsageError, match=words):
+        build_fusion([SENTINEL1], FusionOptions(**options), pixels)

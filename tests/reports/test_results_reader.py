@@ -10,6 +10,7 @@ from fake_efficiency import with_amounts
 from fake_study import VARIANTS, write_study
 
 from eofuse.errors import DataError, UsageError
+from eofuse.evaluation.metrics import METRICS
 from eofuse.kinds import KINDS
 from eofuse.studies.results import COLUMNS, OF_ALL_AMOUNTS, StudyResults, read_results
 
@@ -63,6 +64,14 @@ def test_each_target_has_its_own_view(tmp_path: Path) -> None:
                 assert set(getattr(results, name)["target"]) == {results.summary["target"]}
     assert set(first.leaderboard["metric"]) > {"rmse"}
     assert "rmse" not in set(second.leaderboard["metric"])
+
+
+def test_a_study_that_ranks_by_a_metric_of_a_package_that_is_gone_is_refused(folder, monkeypatch) -> None:
+    """Whether more or less of it is better would be a guess, and the order with it."""
+    read_results(folder)
+    monkeypatch.delitem(METRICS._things, "macro_f1")
+    with pytest.raises(DataError, match="ranks by the metric 'macro_f1', which is not installed; install the package"):
+        read_results(folder)
 
 
 def test_an_unknown_target_names_the_nearest(folder: Path) -> None:

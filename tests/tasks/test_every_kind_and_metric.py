@@ -10,9 +10,11 @@ import torch
 
 import eofuse
 from eofuse.data.targets import Target
+from eofuse.errors import UsageError
 from eofuse.evaluation.evidence import from_columns, to_columns
-from eofuse.evaluation.metrics import METRICS, class_metrics_of, metrics_of
-from eofuse.kinds import KINDS, Place, Values
+from eofuse.evaluation.metrics import METRICS, Metric, class_metrics_of, metrics_of, scores
+from eofuse.evaluation.metrics.regression import NumberTotals
+from eofuse.kinds import KINDS, REGRESSION, Place, Values
 from eofuse.models.features import FeatureSizes
 from eofuse.models.heads import HEADS, HeadSpec, build_head
 from eofuse.reports.examples import CHOICES, standard
@@ -160,6 +162,14 @@ def test_a_metric_is_whole(name):
     assert metric.bounds[0] <= metric.perfect <= metric.bounds[1]
     assert not metric.by_class or METRICS[metric.by_class].per_class is not None
     assert metric.unit_of("") == "" or not metric.in_unit
+
+
+@pytest.mark.parametrize("value", [0.5, np.zeros(3)])
+def test_a_metric_that_returns_another_shape_than_a_value_a_weighting_is_named(value):
+    totals = NumberTotals(REGRESSION, {"truth": np.zeros((4, 1)), "prediction": np.ones((4, 1))}, np.ones((2, 4)))
+    metric = Metric("odd", "oddity", "odd", is_for=lambda kind: True, function=lambda totals: value)
+    with pytest.raises(UsageError, match=r"the metric 'odd' returned the shape .*, expected \(2,\)"):
+        scores([metric], totals)
 
 
 def names_in(tree):

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict
 from eofuse.data.doors import wrong_door
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.evidence import from_columns
+from eofuse.evaluation.metrics import METRICS
 from eofuse.files import file_name
 from eofuse.kinds import KINDS, TaskKind
 from eofuse.records import read_record, read_table
@@ -260,6 +261,9 @@ def read_results(folder: str | Path, target: str | None = None, labels: int | No
     for name, columns in COLUMNS.items():
         if "target" in columns:
             tables[name] = tables[name][tables[name]["target"] == target].reset_index(drop=True)
+    if entry["metric"] not in METRICS:  # which of its values are better would be a guess
+        what = f"ranks by the metric '{entry['metric']}', which is not installed"
+        raise DataError(what, where=folder, fix="install the package that adds it")
     kind = KINDS[entry["task_kind"]]
     columns = (*PREDICTION_COLUMNS, *kind.evidence, *kind.columns)
     tables["predictions"] = read_table(folder / "predictions" / f"{file_name(target)}.parquet", FIX, columns)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from eofuse.errors import UsageError
 from eofuse.evaluation.weighting import FloatArray, Totals
 from eofuse.kinds import TaskKind
@@ -90,9 +92,24 @@ def _ordered(metrics: Iterable[Metric]) -> list[Metric]:
 
 
 def scores(metrics: Iterable[Metric], totals: Totals) -> dict[str, Any]:
-    """Values of metrics by name: floats, or (R,) for (R, N) weights. What is undefined is NaN."""
-    values = {metric.name: metric.function(totals) for metric in metrics if metric.function is not None}
+    """Values of metrics by name: floats, or (R,) for (R, N) weights. What is undefined is NaN.
+
+    Raises:
+        UsageError: if a metric returns another shape.
+    """
+    values = {metric.name: _value(metric, totals) for metric in metrics if metric.function is not None}
     return {name: value if totals.many else float(value[0]) for name, value in values.items()}
+
+
+def _value(metric: Metric, totals: Totals) -> FloatArray:
+    assert metric.function is not None
+    value, expected = metric.function(totals), (len(totals.weights),)
+    if np.shape(value) != expected:
+        what = (
+            f"the metric '{metric.name}' returned the shape {np.shape(value)}, expected {expected}: a value a weighting"
+        )
+        raise UsageError(what, where=metric.function.__module__, fix="reduce the last axis only")
+    return value
 
 
 def class_scores(metrics: Iterable[Metric], totals: Totals) -> dict[str, FloatArray]:

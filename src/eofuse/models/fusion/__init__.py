@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from eofuse.errors import UsageError
-from eofuse.modalities import Modality
+from eofuse.modalities import Kind, Modality
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions
 from eofuse.models.fusion.missing import Present
 
@@ -19,11 +19,20 @@ def build_fusion(modalities: Sequence[Modality], options: FusionOptions, pixels:
         pixels: whether a head looks at the maps, see `Fusion`.
 
     Raises:
-        UsageError: if there is no modality, or the strategy or encoders do not fit them.
+        UsageError: if there is no modality, or the strategy or encoders do not fit them, the options or the heads.
     """
     if not modalities:
         raise UsageError("a model needs at least one modality", fix="name the inputs")
     fusion = FUSIONS[options.strategy](modalities, options, pixels)
+    if (
+        options.missing == "token" and getattr(fusion, "tokens", None) is None
+    ):  # else what is absent would be a silent zero
+        what = f"{options.strategy} fusion has nothing that stands for missing modalities"
+        raise UsageError(what, where="fusion.missing", fix="use missing: exclude, or another strategy")
+    has_rasters = any(modality.kind is Kind.RASTER for modality in modalities)
+    if pixels and has_rasters and not any(sizes.maps for sizes in fusion.sizes):
+        what = f"{options.strategy} fusion makes no maps, and the target is of pixels"
+        raise UsageError(what, where="fusion.strategy", fix="use another strategy or encoder")
     found = {name: encoder.name for encoder in fusion.encoders_inside().values() for name in encoder.names}
     for modality in modalities:
         wanted = (options.encoders or {}).get(modality.name)

@@ -72,6 +72,7 @@ class Fusion(nn.Module, ABC):
         modalities: what is fused.
         options: how.
         sizes: of the features that `forward` gives, in order.
+        tokens: what stands for missing modalities; `missing: token` is refused where there are none.
     """
 
     Options: ClassVar[type[FusionOptions]] = FusionOptions
