@@ -100,7 +100,8 @@ class Registry(Mapping[str, T], Generic[T]):
         return f"<Registry of {len(self)} {self.title}: {', '.join(self)}>"
 
     def _fix(self, name: str) -> str:
-        return f"{did_you_mean(name, self._things)}; or install the package that adds it"
+        near = did_you_mean(name, self._things)
+        return near if near.startswith("did") else f"{near}; or install the package that adds it"
 
     def _complete(self) -> None:
         """Imports what registers itself, once."""
