@@ -47,7 +47,7 @@ def test_the_last_pixels_count(name, size):
 
 
 def test_an_unknown_name_is_told_the_nearest_networks():
-    with pytest.raises(UsageError, match=r"unknown encoder 'resnet_18'; the nearest timm names: .*resnet18"):
+    with pytest.raises(UsageError, match=r"unknown encoder 'resnet_18'; the nearest names: .*resnet18"):
         RasterEncoder("resnet_18", 3)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 
 from eofuse import __version__
 
@@ -10,7 +10,7 @@ PACKAGES = ("torch", "timm", "lightning-fabric", "numpy", "scikit-learn", "raste
 
 
 def describe_environment() -> dict[str, str]:
-    """Versions of eofuse, Python and the packages that matter to numbers, and the machine's kind."""
+    """Versions of eofuse, Python, the packages that matter to numbers and those that add to eofuse, and the machine's kind."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -18,6 +18,13 @@ def describe_environment() -> dict[str, str]:
         "eofuse": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
+        **_plugins(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "device": device,
     }
+
+
+def _plugins() -> dict[str, str]:
+    """Versions of the packages that add something by an entry point."""
+    added = [each for each in distributions() if any(entry.group.startswith("eofuse.") for entry in each.entry_points)]
+    return {package.name: package.version for package in added}

@@ -264,8 +264,8 @@ def _build_body(name: str, in_channels: int, weights: Mapping[str, Tensor] | Non
     if name in ENCODERS:
         raise _cannot_be_cut(name)
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-        fix = f"the nearest timm names: {', '.join(near)}" if near else "timm.list_models() gives the names"
+        near = difflib.get_close_matches(name, [*ENCODERS, *timm.list_models()], n=3, cutoff=0.5)
+        fix = f"the nearest names: {', '.join(near)}" if near else "timm.list_models() gives the names"
         raise UsageError(f"unknown encoder '{name}'", fix=fix)
     try:
         network = _create(name, in_channels, weights, features_only=True)
