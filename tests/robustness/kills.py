@@ -170,14 +170,15 @@ def nth(counts: Mapping[str, int], number: int) -> tuple[str, int]:
 
 def traced(argv: list[str], folder: Path, options: list[str]) -> Command:
     """A command that strace follows from its begin."""
-    begin, go = os.pipe()
-    command = Command(argv, folder, lambda: os.read(begin, 1))
+    (waits, ready), (begin, go) = os.pipe(), os.pipe()
+    command = Command(argv, folder, lambda: (os.write(ready, b"x"), os.read(begin, 1)))
+    os.read(waits, 1)  # what comes before is not the command's own
     tracer = subprocess.Popen(["strace", "-f", "-qq", *options, "-p", str(command.pid)], stderr=subprocess.DEVNULL)
     while "TracerPid:\t0" in Path(f"/proc/{command.pid}/status").read_text() and tracer.poll() is None:
         time.sleep(0.002)
     os.write(go, b"x")
-    os.close(begin)
-    os.close(go)
+    for descriptor in (waits, ready, begin, go):
+        os.close(descriptor)
     return command
 
 
