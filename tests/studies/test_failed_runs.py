@@ -81,6 +81,7 @@ def test_a_run_that_fails_leaves_the_others_and_is_named_in_the_report(values, f
     assert set(between["n_seeds"]) == {1}
     failed = {(entry["variant"], entry["seed"]): entry["kind"] for entry in study.results.summary["failed"]}
     assert failed == {("radar", 1): "diverged", ("optical", 2): "error"}
+    assert "the memory is not enough; use smaller batches" in str(study.results.summary["failed"])
     [radar] = [warning for warning in study.results.summary["warnings"] if warning.startswith("radar: ")]
     assert "means over 2 of 3 seeds (seed 1: the training loss is nan at step 4)" in radar
     assert "the training loss is nan at step 4" in study.report().read_text()

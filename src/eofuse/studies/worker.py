@@ -17,7 +17,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from eofuse.data.store import open_store
-from eofuse.errors import DataError, EofuseError
+from eofuse.errors import DataError, EofuseError, explain
 from eofuse.learning.annotation import write_order
 from eofuse.learning.controls import (
     constant_control,
@@ -116,8 +116,11 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     except EofuseError as error:
         return asdict(Failure("error", str(error)))
     except Exception as error:  # memory, a damaged library, a mistake of ours: the other cells can still be run
-        traceback.print_exc()
-        return asdict(Failure("error", f"{type(error).__name__}: {error}".splitlines()[0]))
+        found = explain(error)
+        if type(found) is not EofuseError:
+            return asdict(Failure("error", str(found)))
+        traceback.print_exc()  # nobody expected it
+        return asdict(Failure("error", found.what.splitlines()[0]))
     return {}
 
 
