@@ -1,12 +1,13 @@
 """Things register themselves, from eofuse's own folders and from other packages."""
 
 import sys
+from typing import Annotated
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from eofuse.errors import UsageError
-from eofuse.registry import Registry, name_in
+from eofuse.registry import Registry
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_an_unknown_name_is_an_error_with_the_nearest_one(package):
 
 def test_an_option_takes_names_of_a_registry_only(package):
     class Choice(BaseModel):
-        sensor: name_in(sensors())
+        sensor: Annotated[str, AfterValidator(sensors().check)]
 
     assert Choice(sensor="optical").sensor == "optical"
     with pytest.raises(ValidationError, match="'optic' is no sensor; did you mean 'optical'"):

@@ -17,9 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
-from typing import Annotated, Any, Generic, TypeVar
-
-from pydantic import AfterValidator
+from typing import Generic, TypeVar
 
 from eofuse.errors import UsageError, did_you_mean
 
@@ -68,7 +66,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._things[name], self._homes[name] = thing, home
 
     def check(self, name: str) -> str:
-        """The name itself, if it is one; a `ValueError` with the nearest one otherwise, as pydantic wants it."""
+        """The name itself, if it is one; a `ValueError` with the nearest one otherwise: a validator, as pydantic wants it."""
         if name not in self:
             raise ValueError(f"'{name}' is no {self.title}; {self._fix(name)}")
         return name
@@ -132,8 +130,3 @@ class UnknownNameError(UsageError, KeyError):
     """No thing of a registry has this name; a `KeyError` too, as of any mapping."""
 
     __str__ = UsageError.__str__
-
-
-def name_in(registry: Registry[Any]) -> Any:
-    """Type of an option whose value is a name in a registry."""
-    return Annotated[str, AfterValidator(registry.check)]

@@ -7,7 +7,7 @@
                        leakage, warnings
     split.parquet      the part of every patch of the store, or why it was left out (see `split_table`)
     environment.json   versions and machine
-    transfer.csv       what became of every tensor, of a run that starts from trained weights; start/ until it is finished
+    transfer.csv       the mapping of every tensor, of a run that starts from trained weights; start/ until it is finished
     checkpoint.pt      where the loop stands
     model/             the best weights by validation: safetensors and JSON, all that `predict` needs
     losses.csv  evaluations.csv  tensorboard/

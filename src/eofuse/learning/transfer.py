@@ -1,4 +1,4 @@
-"""Starting from trained weights: `StartOptions`, `start_from`, and the table of what became of every tensor.
+"""Starting from trained weights: `StartOptions`, `start_from`, and the table of how every tensor was mapped.
 
 A run that starts from weights keeps the started model in `start/` until it is finished: an interruption does not read the weights
 again. `transfer.csv` stays, and so does the digest of the weights: with others at their place, the run does not go on.

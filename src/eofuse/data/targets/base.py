@@ -1,17 +1,16 @@
 """What is to be predicted (`Target`), and how a recipe names it (`TargetOptions`)."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from eofuse.config import Options
 from eofuse.data.store import Window
 from eofuse.kinds import IGNORE as IGNORE
 from eofuse.kinds import KINDS, TaskKind, Values
-from eofuse.registry import name_in
 
 MIXED = "mixed units"
 """Unit of numbers that have not all the same one."""
@@ -45,7 +44,7 @@ class TargetOptions(Options):
     """
 
     target: str
-    kind: name_in(KINDS) | None = None  # type: ignore[valid-type]
+    kind: Annotated[str, AfterValidator(KINDS.check)] | None = None
     threshold: float = Field(default=0.05, ge=0, lt=1)
     classes: tuple[str, ...] = ()
     smallest: int = Field(default=20, ge=1)
