@@ -107,6 +107,14 @@ WRONG = {
     "no date": ({"time": "yesterday"}, "sample plot 1, time: 'yesterday' is no date"),
     "no split": ({"split": "training"}, "sample plot 1: column 'split' holds 'training'"),
     "a place of text": ({"lon": "east"}, "sample plot 1: column 'lon' holds 'east'"),
+    "a longitude beyond the Earth": (
+        {"lon": np.float32(200)},
+        "sample plot 1: lon 200 is no place; give degrees from -180",
+    ),
+    "a mirrored transform": (
+        {"transform": (10, 0, 5e5, 0, 10, 5e6), "crs": "EPSG:32633"},
+        "sample plot 1: transform and crs can't be used: the rows do not go down",
+    ),
     "a transform without crs": ({"transform": Affine.identity()}, "sample plot 1: transform and crs can't be used"),
     "no crs": ({"transform": Affine.identity(), "crs": "nowhere"}, "sample plot 1: transform and crs can't be used"),
     "a column of the index": ({"ulx": 3}, "sample plot 1: has the key 'ulx'"),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.grid import Grid, is_mirrored
 from eofuse.data.reading.matching import fit_values
 from eofuse.data.sources.base import NO_PIXELS, Arrays, Provenance, Samples
 from eofuse.data.store import SCHEMA_VERSION, STORE_FILE, Store, open_store
@@ -173,6 +174,11 @@ class _Given(Samples):
                 fix = f"choose another key; of these the index makes columns: {', '.join(FACTS)}"
                 raise DataError(f"has the key '{key}', which is a column of the index", where=where, fix=fix)
             row[key] = _time(value, where) if key == "time" else value
+        for key, most in (("lon", 180), ("lat", 90)):
+            if isinstance(degrees := row.get(key), Real) and abs(float(degrees)) > most:
+                raise DataError(
+                    f"{key} {degrees:g} is no place", where=where, fix=f"give degrees from -{most} to {most}"
+                )
         self.rows.append(row)
         return arrays
 
@@ -238,6 +244,8 @@ def _grid(sample: Mapping[str, Any], where: str) -> Grid | None:
         grid = Grid(CRS.from_user_input(crs), Affine(*map(float, tuple(transform)[:6])), 0, 0)
         if not np.isfinite(grid.transform[:6]).all() or not grid.pixel_area:
             raise ValueError("they are no place")
+        if is_mirrored(grid.transform):
+            raise ValueError("the rows do not go down the map")
     except (CRSError, ValueError, TypeError) as error:
         fix = "give an affine transform (a, b, c, d, e, f) and a reference system such as EPSG:32633"
         raise DataError(f"transform and crs can't be used: {error}", where=where, fix=fix) from None
