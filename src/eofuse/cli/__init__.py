@@ -60,7 +60,7 @@ def _run(argv: Sequence[str] | None) -> int:
         arguments.overrides += rest
     try:
         with _quietly(arguments.quiet), _verbosely(arguments.verbose):
-            status: int = arguments.command(arguments)
+            status: int = arguments.command(arguments) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # who read the output has seen enough
         _drop_output()

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eofuse.cli.output import show, show_json
+from eofuse.cli.output import carry_out, show, show_json
 from eofuse.errors import UsageError
 from eofuse.words import counted
 
@@ -12,47 +12,31 @@ if TYPE_CHECKING:
     from eofuse.data.store import Store
 
 
-def run_simulate(arguments: argparse.Namespace) -> int:
+def run_simulate(arguments: argparse.Namespace) -> None:
     """Does `eofuse simulate`."""
     from eofuse.simulation import simulate
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("simulating", "patches") as progress:
-        folder = simulate(
-            arguments.folder,
-            arguments.patches,
-            arguments.seed,
-            arguments.workers,
-            progress,
-            arguments.scenes,
-        )
+    folder = carry_out(simulate, arguments, "simulating", "patches")
     show(f"{folder}: {arguments.patches} simulated patches (for first use and teaching, never for claims)")
-    return 0
 
 
-def run_download(arguments: argparse.Namespace) -> int:
+def run_download(arguments: argparse.Namespace) -> None:
     """Does `eofuse download`."""
     from eofuse.data.download import download, is_downloaded
-    from eofuse.terminal import progress_bar
 
     before = is_downloaded(arguments.name, arguments.to)
-    with progress_bar("downloading", "bytes") as progress:
-        folder = download(arguments.name, arguments.to, arguments.base_url, progress)
-    if before:
-        show(f"{folder}: is there already")
-        return 0
-    show(f"{folder}: downloaded and checked; next: eofuse pack {folder} {folder}.store")
-    return 0
+    folder = carry_out(download, arguments, "downloading", "bytes")
+    done = "is there already" if before else f"downloaded and checked; next: eofuse pack {folder} {folder}.store"
+    show(f"{folder}: {done}")
 
 
 def run_check(arguments: argparse.Namespace) -> int:
     """Does `eofuse check`."""
     from eofuse.data.check import check_path
     from eofuse.data.problems import problem_lines
-    from eofuse.terminal import console, progress_bar
+    from eofuse.terminal import console
 
-    with progress_bar("checking", "files") as progress:
-        problems = check_path(arguments.path, arguments.workers, progress)
+    problems = carry_out(check_path, arguments, "checking", "files")
     errors = [problem for problem in problems if problem.severity == "error"]
     if arguments.json:
         warnings = len(problems) - len(errors)
@@ -68,7 +52,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     return 1 if errors else 0
 
 
-def run_init(arguments: argparse.Namespace) -> int:
+def run_init(arguments: argparse.Namespace) -> None:
     """Does `eofuse init`."""
     from eofuse.data.specs.init import init
 
@@ -81,27 +65,14 @@ def run_init(arguments: argparse.Namespace) -> int:
     show(
         f"next: edit {done.spec}, then eofuse check {done.spec}, then eofuse pack {done.spec} {done.spec.with_suffix('.store')}"
     )
-    return 0
 
 
-def run_pack(arguments: argparse.Namespace) -> int:
+def run_pack(arguments: argparse.Namespace) -> None:
     """Does `eofuse pack`."""
     from eofuse.data.sources import Provenance
     from eofuse.data.store.pack import pack
-    from eofuse.terminal import progress_bar
 
-    names = arguments.modalities.split(",") if arguments.modalities else None
-    with progress_bar("packing", "patches") as progress:
-        store = pack(
-            arguments.folder,
-            arguments.store,
-            modalities=names,
-            skip_bad=arguments.skip_bad,
-            overwrite=arguments.overwrite,
-            workers=arguments.workers,
-            overrides=arguments.overrides,
-            progress=progress,
-        )
+    store = carry_out(pack, arguments, "packing", "patches")
     for warning in Provenance.of(store.provenance).warnings:
         show(warning)
     aside = store.provenance["set_aside"]
@@ -111,25 +82,13 @@ def run_pack(arguments: argparse.Namespace) -> int:
         show(f"{patches} set aside: see {arguments.store / 'set_aside.csv'}")
     for problem in store.provenance["other_problems"]:
         show(f"not packed because of an {problem}")
-    return 0
 
 
-def run_cut(arguments: argparse.Namespace) -> int:
+def run_cut(arguments: argparse.Namespace) -> None:
     """Does `eofuse cut`."""
     from eofuse.data.store.cut import cut
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("cutting", "patches") as progress:
-        done = cut(
-            arguments.spec,
-            arguments.store,
-            size=arguments.size,
-            overlap=arguments.overlap,
-            overrides=arguments.overrides,
-            overwrite=arguments.overwrite,
-            workers=arguments.workers,
-            progress=progress,
-        )
+    done = carry_out(cut, arguments, "cutting", "patches")
     for warning in done.warnings:
         show(f"note: {warning}")
     for name, scenes in done.warped.items():
@@ -138,10 +97,9 @@ def run_cut(arguments: argparse.Namespace) -> int:
         f"{arguments.store}: {len(done.store)} patches of {', '.join(done.store.modalities)}; "
         f"left out: {done.beyond_edge} that would stick out, {done.no_data} without data"
     )
-    return 0
 
 
-def run_describe(arguments: argparse.Namespace) -> int:
+def run_describe(arguments: argparse.Namespace) -> None:
     """Does `eofuse describe`."""
     from eofuse.data.card.describe import describe_store
     from eofuse.data.store import open_store
@@ -159,73 +117,36 @@ def run_describe(arguments: argparse.Namespace) -> int:
             console().print(part)
     if arguments.html:
         from eofuse.reports.data_card import data_card
-        from eofuse.terminal import progress_bar
 
-        with progress_bar("looking at", "patches") as progress:
-            data_card(store, arguments.html, protocol=arguments.split, target=arguments.target, progress=progress)
+        protocol = arguments.split
+        carry_out(data_card, arguments, "looking at", "patches", store=store, path=arguments.html, protocol=protocol)
         if not arguments.json:
             show(arguments.html)
-    return 0
 
 
-def run_merge(arguments: argparse.Namespace) -> int:
+def run_merge(arguments: argparse.Namespace) -> None:
     """Does `eofuse merge`."""
     from eofuse.data.store.combine import merge
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("merging", "patches") as progress:
-        store = merge(
-            arguments.stores,
-            arguments.output,
-            name=arguments.name,
-            skip_identical=arguments.skip_identical,
-            with_simulated=arguments.with_simulated,
-            overwrite=arguments.overwrite,
-            progress=progress,
-        )
-    _tell(arguments.output, store)
-    return 0
+    _tell(arguments.to, carry_out(merge, arguments, "merging", "patches"))
 
 
-def run_append(arguments: argparse.Namespace) -> int:
+def run_append(arguments: argparse.Namespace) -> None:
     """Does `eofuse append`."""
     from eofuse.data.store.combine import append
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("appending", "patches") as progress:
-        store = append(
-            arguments.store,
-            arguments.sources,
-            skip_identical=arguments.skip_identical,
-            with_simulated=arguments.with_simulated,
-            progress=progress,
-        )
-    _tell(arguments.store, store)
-    return 0
+    _tell(arguments.store, carry_out(append, arguments, "appending", "patches"))
 
 
-def run_subset(arguments: argparse.Namespace) -> int:
+def run_subset(arguments: argparse.Namespace) -> None:
     """Does `eofuse subset`."""
     from eofuse.data.store.subset import read_ids, subset
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("copying", "patches") as progress:
-        store = subset(
-            arguments.store,
-            arguments.output,
-            ids=read_ids(arguments.ids) if arguments.ids else None,
-            where=arguments.where,
-            modalities=arguments.modalities.split(",") if arguments.modalities else None,
-            count=arguments.count,
-            seed=arguments.seed,
-            overwrite=arguments.overwrite,
-            progress=progress,
-        )
-    _tell(arguments.output, store)
-    return 0
+    ids = read_ids(arguments.ids) if arguments.ids else None
+    _tell(arguments.to, carry_out(subset, arguments, "copying", "patches", ids=ids))
 
 
-def run_show(arguments: argparse.Namespace) -> int:
+def run_show(arguments: argparse.Namespace) -> None:
     """Does `eofuse show`."""
     from eofuse.data.store import open_store
     from eofuse.reports.figures.patch import show_augmented, show_patch
@@ -242,7 +163,6 @@ def run_show(arguments: argparse.Namespace) -> int:
         title = f"as it is, and five draws of the augmentation '{arguments.augment}' with seed {arguments.seed}"
         show_augmented(store, arguments.patch_id, draws, title, arguments.output)
     show(arguments.output)
-    return 0
 
 
 def _tell(path: Path, store: "Store") -> None:

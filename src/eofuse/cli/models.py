@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from eofuse.cli.output import show, show_json
+from eofuse.cli.output import carry_out, show, show_json
 from eofuse.errors import UsageError
 from eofuse.words import counted
 
@@ -14,39 +14,21 @@ if TYPE_CHECKING:
     from eofuse.learning.run import Run
 
 
-def run_train(arguments: argparse.Namespace) -> int:
+def run_train(arguments: argparse.Namespace) -> None:
     """Does `eofuse train`."""
     from eofuse.recipe import train
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("training", "steps") as progress:
-        run = train(
-            arguments.recipe,
-            store=arguments.store,
-            to=arguments.to,
-            overrides=arguments.overrides,
-            progress=progress,
-        )
-    return _tell(run)
+    _tell(carry_out(train, arguments, "training", "steps"))
 
 
-def run_pretrain(arguments: argparse.Namespace) -> int:
+def run_pretrain(arguments: argparse.Namespace) -> None:
     """Does `eofuse pretrain`."""
     from eofuse.recipe import pretrain
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("pretraining", "steps") as progress:
-        run = pretrain(
-            arguments.recipe,
-            store=arguments.store,
-            to=arguments.to,
-            overrides=arguments.overrides,
-            progress=progress,
-        )
-    return _tell_pretraining(run)
+    _tell_pretraining(carry_out(pretrain, arguments, "pretraining", "steps"))
 
 
-def _tell_pretraining(run: "PretrainedRun") -> int:
+def _tell_pretraining(run: "PretrainedRun") -> None:
     from eofuse.learning.run import MODEL_FOLDER
 
     for note in run.notes():
@@ -54,21 +36,21 @@ def _tell_pretraining(run: "PretrainedRun") -> int:
     before, after = run.result["before"], run.result["after"]
     show(", ".join(f"{name.replace('_', ' ')} {before[name]:.3f} → {value:.3f}" for name, value in after.items()))
     show(f"{run.folder / MODEL_FOLDER}: weights after {run.result['steps']} steps of {run.result['method']}")
-    return 0
 
 
-def run_resume(arguments: argparse.Namespace) -> int:
+def run_resume(arguments: argparse.Namespace) -> None:
     """Does `eofuse resume`."""
     from eofuse.learning.run import Run
     from eofuse.recipe import resume
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("training", "steps") as progress:
-        run = resume(arguments.run, progress)
-    return _tell(run) if isinstance(run, Run) else _tell_pretraining(run)
+    run = carry_out(resume, arguments, "training", "steps")
+    if isinstance(run, Run):
+        _tell(run)
+    else:
+        _tell_pretraining(run)
 
 
-def _tell(run: "Run") -> int:
+def _tell(run: "Run") -> None:
     from eofuse.terminal import console, transfer_table
 
     assert run.test is not None
@@ -83,10 +65,9 @@ def _tell(run: "Run") -> int:
             f"{target}: {metric} {validation:.3f}{unit} on validation (step {run.result['best_step']}), {test:.3f}{unit} on test"
         )
     show(f"{run.folder}: for all scores with intervals, eofuse evaluate {run.folder}")
-    return 0
 
 
-def run_evaluate(arguments: argparse.Namespace) -> int:
+def run_evaluate(arguments: argparse.Namespace) -> None:
     """Does `eofuse evaluate`."""
     from eofuse.learning.cautions import width_notes
     from eofuse.learning.evaluate import evaluate
@@ -97,28 +78,20 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     notes = [*open_run(arguments.run).notes(), *width_notes(scores)]
     if arguments.json:
         show_json({"run": arguments.run, "scores": scores, "notes": notes})
-        return 0
+        return
     for table in scores_tables(scores):
         console().print(table)
     for note in notes:
         show(f"note: {note}")
-    return 0
 
 
-def run_attribute(arguments: argparse.Namespace) -> int:
+def run_attribute(arguments: argparse.Namespace) -> None:
     """Does `eofuse attribute`."""
     from eofuse.learning.attribution import TABLE_FILE, attribute
     from eofuse.reports.missing import write_run_pictures
-    from eofuse.terminal import attribution_tables, console, progress_bar
+    from eofuse.terminal import attribution_tables, console
 
-    with progress_bar("asking", "times all test patches") as progress:
-        found = attribute(
-            arguments.run,
-            metric=arguments.metric,
-            seed=arguments.seed,
-            repeats=arguments.repeats,
-            progress=progress,
-        )
+    found = carry_out(attribute, arguments, "asking", "times all test patches", run_folder=arguments.run)
     for table in attribution_tables(found.table, found.facts["targets"]):
         console().print(table)
     for warning in found.warnings:
@@ -126,10 +99,9 @@ def run_attribute(arguments: argparse.Namespace) -> int:
     show(f"{arguments.run / TABLE_FILE}: every metric")
     for path in write_run_pictures(found.table, found.facts["targets"], arguments.run):
         show(f"{path}: the picture")
-    return 0
 
 
-def run_predict(arguments: argparse.Namespace) -> int:
+def run_predict(arguments: argparse.Namespace) -> None:
     """Does `eofuse predict`."""
     from eofuse.data.store import open_store
     from eofuse.inference.places import unplaced_note
@@ -137,15 +109,11 @@ def run_predict(arguments: argparse.Namespace) -> int:
     from eofuse.kinds import KINDS
     from eofuse.learning.run import MODEL_FOLDER, open_last
     from eofuse.learning.split_table import learned_from
-    from eofuse.terminal import progress_bar
 
     folders, source = _predictors(arguments)
     runs, store = [open_last(folder) for folder in folders], open_store(arguments.store)
     models = [run.folder / MODEL_FOLDER for run in runs]
-    with progress_bar("predicting", "patches") as progress:
-        table = predict_store(
-            models, store, maps=arguments.maps, threshold=arguments.threshold, source=source, progress=progress
-        )
+    table = carry_out(predict_store, arguments, "predicting", "patches", models=models, store=store, source=source)
     write_predictions(table, arguments.output)
     predicted = int(table["predicted"].sum())
     missing = len(table) - predicted
@@ -167,7 +135,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
         files = {"output": arguments.output, "maps": arguments.maps}
         counts = {"patches": len(table), "predicted": predicted, "used_in_training_or_validation": learned}
         show_json({"predicted_by": source, **files, **counts, "notes": notes})
-        return 0
+        return
     show(f"predicted by {source}")
     for note in notes:
         show(f"note: {note}")
@@ -175,7 +143,6 @@ def run_predict(arguments: argparse.Namespace) -> int:
     show(f"{arguments.output}: {counted(predicted, 'prediction')}{without}")
     if arguments.maps:
         show(f"{arguments.maps}: maps of {counted(predicted, 'patch', 'patches')}")
-    return 0
 
 
 def _predictors(arguments: argparse.Namespace) -> tuple[list["Path"], str]:
@@ -196,45 +163,25 @@ def _predictors(arguments: argparse.Namespace) -> tuple[list["Path"], str]:
     return [arguments.run], f"run {arguments.run}"
 
 
-def run_suggest(arguments: argparse.Namespace) -> int:
+def run_suggest(arguments: argparse.Namespace) -> None:
     """Does `eofuse suggest`."""
     from eofuse.suggestions import SHEET_FILE, TABLE_FILE, suggest
-    from eofuse.terminal import progress_bar
 
-    with progress_bar("looking at", "patches") as progress:
-        found = suggest(
-            arguments.run,
-            arguments.store,
-            arguments.count,
-            by=arguments.by,
-            output=arguments.output,
-            seed=arguments.seed,
-            progress=progress,
-        )
+    found = carry_out(suggest, arguments, "looking at", "patches")
     without = ", ".join(f"{number} {reason}" for reason, number in found.left_out.items())
     show(f"{found.candidates} candidates" + (f"; left out: {without}" if without else ""))
     show(f"{found.folder / TABLE_FILE}: {len(found.table)} patches, the most wanted first")
     show(f"{found.folder / SHEET_FILE}: their pictures")
-    return 0
 
 
 def run_study(arguments: argparse.Namespace) -> int:
     """Does `eofuse study`."""
     from eofuse.recipe import study
     from eofuse.reports.terminal import leaderboard_table, notes, question_lines
-    from eofuse.terminal import console, progress_bar
+    from eofuse.terminal import console
     from eofuse.trained import REPORT_FILE
 
-    with progress_bar("studying", "runs") as progress:
-        done = study(
-            arguments.recipe,
-            store=arguments.store,
-            to=arguments.to,
-            overrides=arguments.overrides,
-            workers=arguments.workers,
-            retry_failed=arguments.retry_failed,
-            progress=progress,
-        )
+    done = carry_out(study, arguments, "studying", "runs")
     for target in done.results.targets:
         console().print(leaderboard_table(done.results.of(target)))
         for line in question_lines(done.results.of(target)):
@@ -245,11 +192,10 @@ def run_study(arguments: argparse.Namespace) -> int:
     return 1 if done.results.summary.get("failed") else 0
 
 
-def run_report(arguments: argparse.Namespace) -> int:
+def run_report(arguments: argparse.Namespace) -> None:
     """Does `eofuse report`."""
     from eofuse.trained import open_study
 
     if not arguments.study.is_dir():
         raise UsageError("is no study folder", where=arguments.study)
     show(open_study(arguments.study).report())
-    return 0

@@ -1,14 +1,38 @@
-"""What commands print: lines for people, whatever names stand in them, or JSON for programs."""
+"""How commands do their work and what they print: lines for people, whatever names stand in them, or JSON for programs."""
 
+import argparse
 import dataclasses
+import inspect
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from eofuse.words import printable
+
+Result = TypeVar("Result")
+
+
+def carry_out(
+    function: Callable[..., Result], arguments: argparse.Namespace, what: str, unit: str, **own: object
+) -> Result:
+    """Calls a function with a progress bar and those arguments of the command line that have the names of its parameters.
+
+    Args:
+        function: what a command does.
+        arguments: of the command.
+        what: what is being done, beside the bar.
+        unit: of what is counted.
+        own: arguments in place of those of the command line, or besides them.
+    """
+    from eofuse.terminal import progress_bar
+
+    names = inspect.signature(function).parameters
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    with progress_bar(what, unit) as progress:
+        return function(**{**given, **own}, progress=progress)
 
 
 def show(text: object) -> None:

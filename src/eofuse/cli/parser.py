@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(prog="eofuse", metavar="COMMAND", required=True, help=about)
     groups: dict[str, list[str]] = {}
 
-    def command(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def command(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         added.set_defaults(command=function)
         words = added.add_mutually_exclusive_group()
@@ -82,11 +82,9 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("folder", metavar="DIR|SPEC.yaml", type=Path, help="a dataset's folder, or the spec of a table")
     add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
-    add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
+    add.add_argument("--modalities", type=_names, help="those wanted, with commas between (default: all)")
     add.add_argument("--skip-bad", action="store_true", help="set bad patches aside in a list instead of stopping")
-    add.add_argument(
-        "--overwrite", action="store_true", help="replace a store of other content, or its interrupted packing"
-    )
+    _overwrite(add)
     _workers(add)
 
     add = command(
@@ -97,9 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
     add.add_argument("--size", metavar="PIXELS", type=_positive, default=120, help="side of a patch (default: 120)")
     add.add_argument("--overlap", metavar="PIXELS", type=int, default=0, help="that neighbours share (default: 0)")
-    add.add_argument(
-        "--overwrite", action="store_true", help="replace a store of other content, or its interrupted packing"
-    )
+    _overwrite(add)
     _workers(add)
 
     add = command(
@@ -115,12 +111,12 @@ def make_parser() -> argparse.ArgumentParser:
 
     add = command("merge", data.run_merge, "make one store of several; goes on where an interrupted one stopped")
     add.add_argument("stores", metavar="STORE", type=Path, nargs="+", help="two or more stores")
-    add.add_argument("-o", "--output", metavar="STORE", type=Path, required=True, help="the store to be made")
+    add.add_argument(
+        "-o", "--output", metavar="STORE", type=Path, required=True, dest="to", help="the store to be made"
+    )
     add.add_argument("--name", help="name of the dataset (default: the stores' names)")
     _joining(add)
-    add.add_argument(
-        "--overwrite", action="store_true", help="replace a store of other content, or its interrupted packing"
-    )
+    _overwrite(add)
 
     add = command("append", data.run_append, "add the patches of other stores to a store")
     add.add_argument("store", metavar="STORE", type=Path, help="the store that grows")
@@ -129,7 +125,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     add = command("subset", data.run_subset, "make a store of some patches or modalities of another")
     add.add_argument("store", metavar="STORE", type=Path)
-    add.add_argument("-o", "--output", metavar="STORE", type=Path, required=True, help="the store to be made")
+    add.add_argument(
+        "-o", "--output", metavar="STORE", type=Path, required=True, dest="to", help="the store to be made"
+    )
     add.add_argument("--ids", metavar="FILE", type=Path, help="text file with the ids wanted, one a line")
     add.add_argument(
         "--where",
@@ -138,12 +136,10 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         help="column=value, or a,b for one of several values; also !=, <, <=, >, >=; all that are given must hold",
     )
-    add.add_argument("--modalities", help="those wanted, with commas between (default: all)")
+    add.add_argument("--modalities", type=_names, help="those wanted, with commas between (default: all)")
     add.add_argument("-n", metavar="N", type=_positive, dest="count", help="draw as many patches at random")
     add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
-    add.add_argument(
-        "--overwrite", action="store_true", help="replace a store of other content, or its interrupted packing"
-    )
+    _overwrite(add)
 
     add = command("show", data.run_show, "draw all modalities of a patch side by side")
     add.add_argument("store", metavar="STORE", type=Path)
@@ -168,7 +164,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
 
     add = command("resume", models.run_resume, "go on with an interrupted run or pretraining")
-    add.add_argument("run", metavar="RUN", type=Path)
+    add.add_argument("folder", metavar="RUN", type=Path)
 
     add = command(
         "evaluate", models.run_evaluate, "score a run on its test patches, with intervals and the constant predictor"
@@ -247,6 +243,11 @@ def _json(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _overwrite(parser: argparse.ArgumentParser) -> None:
+    words = "replace a store of other content, or its interrupted packing"
+    parser.add_argument("--overwrite", action="store_true", help=words)
+
+
 def _joining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-identical", action="store_true", help="take a patch once that several stores hold alike"
@@ -256,6 +257,10 @@ def _joining(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="allow simulated beside real patches: the whole counts as simulated",
     )
+
+
+def _names(text: str) -> list[str] | None:
+    return text.split(",") if text else None
 
 
 def _positive(text: str) -> int:
