@@ -46,35 +46,10 @@ class Channel:
 
 
 CLASS_COLOURS = (
-    *(
-        "#0072b2",
-        "#e69f00",
-        "#009e73",
-        "#cc79a7",
-        "#f0e442",
-        "#8c2d04",
-        "#202020",
-        "#780069",
-        "#00f087",
-        "#69d2ff",
-        "#b4873c",
-        "#4b00b4",
-    ),
-    *(
-        "#ff1e69",
-        "#6969ff",
-        "#1e5a3c",
-        "#96d2a5",
-        "#0000ff",
-        "#873c69",
-        "#96f069",
-        "#7896ff",
-        "#3c2d96",
-        "#e11ec3",
-        "#f01e00",
-        "#0f4bff",
-    ),
-)
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#8c2d04", "#202020", "#780069",
+    "#00f087", "#69d2ff", "#b4873c", "#4b00b4", "#ff1e69", "#6969ff", "#1e5a3c", "#96d2a5",
+    "#0000ff", "#873c69", "#96f069", "#7896ff", "#3c2d96", "#e11ec3", "#f01e00", "#0f4bff",
+)  # fmt: skip
 """Colours of classes without a legend of their own: five of Okabe & Ito (2008), then those farthest from all before them in CIELAB, to
 usual and to colour-blind eyes (protanopia and deuteranopia as simulated by Machado et al. 2009)."""
 

@@ -30,16 +30,9 @@ SIZE = 120
 """Side of a patch in pixels of 10 m."""
 
 _META = (
-    "patch_id",
-    "patch_id_s1",
-    "timestamp_s2",
-    "timestamp_s1",
-    "season_s2",
-    "season_s1",
-    "lon",
-    "lat",
+    "patch_id", "patch_id_s1", "timestamp_s2", "timestamp_s1", "season_s2", "season_s1", "lon", "lat",
     "climatezone",
-)
+)  # fmt: skip
 _FOLDERS = ("dem", "esaworldcover", "sentinel-1", "sentinel-2", "splits")
 _SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 _WATER_ONLY = 0

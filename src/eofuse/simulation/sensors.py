@@ -25,9 +25,7 @@ NATIVE_FACTOR = (
 
 _COMPONENTS = f.components()
 _BACKSCATTER = f.backscatter()
-_CLOUD = np.array(f.CLOUD, np.float32)
-_SNOW = np.array(f.SNOW, np.float32)
-_HAZE = np.array(f.HAZE, np.float32)
+_CLOUD, _SNOW, _HAZE = map(f.veil, ("cloud", "snow", "haze"))
 _WATER = np.zeros(len(f.SURFACES), bool)
 _WATER[[f.SEA, f.LAKE, f.RIVER]] = True
 _PARCEL_WEIGHT = np.full(len(f.SURFACES), 0.35, np.float32)

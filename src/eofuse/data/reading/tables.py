@@ -22,21 +22,10 @@ from eofuse.limits import TABLE
 PARQUET = (".parquet", ".geoparquet", ".pq")
 VECTORS = (".gpkg", ".shp", ".fgb", ".geojson")
 UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    NotImplementedError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    lzma.LZMAError,
-    zlib.error,
-    zipfile.BadZipFile,
-    pd.errors.ParserError,
+    OSError, ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, LookupError, TypeError,
+    AttributeError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, pd.errors.ParserError,
     pd.errors.ParserWarning,
-)
+)  # fmt: skip
 """What libraries raise for files that are no tables."""
 
 TEXT_PART = 4

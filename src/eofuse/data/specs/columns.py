@@ -14,53 +14,25 @@ from eofuse.data.store.index import RESERVED_NAMES
 NAMES = {
     "id": ("id", "patch_id", "sample_id", "image_id", "chip_id", "tile_id", "uid", "name", "sample", "patch", "key"),
     "scene": (
-        "scene",
-        "scene_id",
-        "site",
-        "site_id",
-        "group",
-        "acquisition",
-        "product",
-        "location",
-        "plot",
-        "field",
-        "region",
+        "scene", "scene_id", "site", "site_id", "group", "acquisition", "product", "location", "plot", "field", "region",
     ),
     "split": ("split", "set", "subset", "partition", "fold", "part", "usage"),
     "time": ("time", "date", "datetime", "timestamp", "acquired"),
     "lon": ("lon", "longitude", "long", "lng"),
     "lat": ("lat", "latitude"),
     "label": (
-        "label",
-        "labels",
-        "class",
-        "classes",
-        "target",
-        "y",
-        "category",
-        "tags",
-        "class_name",
-        "land_cover",
-        "land_use",
+        "label", "labels", "class", "classes", "target", "y", "category", "tags", "class_name", "land_cover", "land_use",
     ),
-}
+}  # fmt: skip
 """What a column may be → names that say so, in small letters, the most telling first."""
 
 LABEL_WORDS = {"label", "labels", "class", "classes", "target", "category", "severity", "grade", "species", "tags"}
 """Words of which one in a column's name makes it a label."""
 
 OUTPUT_WORDS = {
-    "pred",
-    "preds",
-    "predicted",
-    "prediction",
-    "predictions",
-    "score",
-    "scores",
-    "prob",
-    "probability",
+    "pred", "preds", "predicted", "prediction", "predictions", "score", "scores", "prob", "probability",
     "confidence",
-}
+}  # fmt: skip
 """Words of which one in a column's name says that a model wrote it: it is no input."""
 
 TIME_WORDS = ("t", "ts", "time", "step", "date", "month", "week", "day", "year")

@@ -21,20 +21,9 @@ KIND_OF_FILE = re.compile(
 """What the name of a file has after that of its sample."""
 
 SAMPLE_FOLDERS = {
-    "image",
-    "images",
-    "img",
-    "imgs",
-    "mask",
-    "masks",
-    "label",
-    "labels",
-    "annotation",
-    "annotations",
-    "gt",
-    "target",
-    "targets",
-}
+    "image", "images", "img", "imgs", "mask", "masks", "label", "labels", "annotation", "annotations", "gt",
+    "target", "targets",
+}  # fmt: skip
 """Words in names of folders that hold a file of each sample."""
 
 SAMPLE = 20

@@ -56,18 +56,9 @@ STORE_FILE = "store.json"
 INDEX_FILE = "index.parquet"
 
 UNSEALED = (
-    "format",
-    "schema_version",
-    "name",
-    "simulated",
-    "patches",
-    "patch_size",
-    "modalities",
-    "rows_per_shard",
-    "files",
-    "fingerprint",
-    "provenance",
-)
+    "format", "schema_version", "name", "simulated", "patches", "patch_size", "modalities", "rows_per_shard",
+    "files", "fingerprint", "provenance",
+)  # fmt: skip
 """Keys of a `store.json` that holds no digest of itself: an older version wrote it."""
 
 SAMPLE_KEYS = ("present", "patch_id", "scene", "lon", "lat", "row", "target")

@@ -33,16 +33,9 @@ from eofuse.modalities import Kind
 __all__ = ["IGNORE", "Target", "TargetOptions", "canonical_name", "make_target"]
 
 NAMED = (
-    "climate_zone",
-    "dominant_land_cover",
-    "land_cover_above",
-    "clc19",
-    "clc43",
-    "land_cover_fractions",
-    "mean_elevation",
-    "regions",
-    "boxes",
-)
+    "climate_zone", "dominant_land_cover", "land_cover_above", "clc19", "clc43", "land_cover_fractions",
+    "mean_elevation", "regions", "boxes",
+)  # fmt: skip
 
 
 def make_target(store: Store, options: TargetOptions | str) -> Target:

@@ -16,14 +16,9 @@ MIXED = "mixed units"
 """Unit of numbers that have not all the same one."""
 
 WHOLE_PATCH = (
-    "dominant_land_cover",
-    "land_cover_above",
-    "land_cover_fractions",
-    "mean_elevation",
-    "worldcover_fraction",
-    "clc19",
-    "clc43",
-)
+    "dominant_land_cover", "land_cover_above", "land_cover_fractions", "mean_elevation",
+    "worldcover_fraction", "clc19", "clc43",
+)  # fmt: skip
 """Targets that describe all pixels of a patch, also those that a crop leaves out."""
 
 Array = npt.NDArray[Any]
