@@ -17,13 +17,7 @@ from eofuse.evaluation.shapley import Estimate, estimates
 
 
 def importance(whole: LeftOut, permuted: Sequence[LeftOut], metric: str) -> tuple[Estimate, float]:
-    """What is lost when an input is permuted: the mean over draws, and their standard deviation.
-
-    Args:
-        whole: the metric with the input as it is.
-        permuted: with each draw of a permutation.
-        metric: its name.
-    """
+    """What is lost when an input is permuted: the mean over draws, and their standard deviation."""
     sign = -1.0 if lower_is_better(metric) else 1.0
     losses = sign * (whole.value - np.array([each.value for each in permuted]))
     without = sign * (whole.without - np.mean([each.without for each in permuted], 0))

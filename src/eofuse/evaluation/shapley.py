@@ -62,10 +62,7 @@ class Worth:
 class Attribution:
     """What each modality is worth to a metric.
 
-    Attributes:
-        whole: the metric with all modalities.
-        constant: that of the constant predictor.
-        worths: of each modality; the Shapley values sum to whole − constant, or constant − whole of an error.
+    The Shapley values sum to `whole` − `constant`; of an error, to the reverse.
     """
 
     whole: float
@@ -164,10 +161,7 @@ def _subsets_of(orders: Sequence[tuple[str, ...]], names: Sequence[str]) -> list
 def attribute_gain(game: Game, found: Sequence[LeftOut], metric: str) -> Attribution:
     """What each modality is worth to a metric.
 
-    Args:
-        game: its players are the modalities.
-        found: the metric of what is predicted from each of the game's subsets alone; from none, of the constant prediction.
-        metric: its name.
+    `found` has the metric from each of the game's subsets alone; from none, of the constant prediction.
     """
     sign = -1.0 if lower_is_better(metric) else 1.0
     points = sign * np.array([each.value for each in found])

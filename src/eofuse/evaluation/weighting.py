@@ -21,11 +21,6 @@ class Totals(ABC):
 
     Subclasses have what the metrics of a kind of task share, computed when it is first needed.
 
-    Args:
-        kind: of task.
-        evidence: of the patches.
-        weights: none, (N,), or (R, N) for R weightings at once; not negative.
-
     Attributes:
         kind: of task.
         evidence: of the patches.

@@ -116,14 +116,7 @@ def predict_table(
 
 
 class _Patches:
-    """Patches in memory as a model takes them.
-
-    Attributes:
-        modalities: of the model, by name.
-        count: number of patches.
-        usable: which patches have the inputs, (patches,).
-        rows: of these.
-    """
+    """Patches in memory as a model takes them."""
 
     def __init__(self, model: Ensemble, arrays: Mapping[str, Any]) -> None:
         self.model = model

@@ -101,13 +101,7 @@ class MapFolder:
         self._open.__exit__(kind, error, trace)
 
     def add(self, name: str, rows: npt.NDArray[np.int64], decided: Array) -> None:
-        """Writes the predictions of some patches; nothing, for targets without pixels.
-
-        Args:
-            name: of the target.
-            rows: of the patches in the store.
-            decided: see `eofuse.tasks.Task.decide`.
-        """
+        """Writes the predictions of some patches; nothing, for targets without pixels."""
         if name not in self.heads:
             return
         for row, values in zip(rows.tolist(), decided, strict=True):

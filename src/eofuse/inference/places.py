@@ -11,11 +11,6 @@ from eofuse.errors import DataError
 def grid_of(store: Store, row: int, window: Window | None = None) -> Grid | None:
     """The pixel grid of a patch, or None if the store does not know where its pixels lie.
 
-    Args:
-        store: the store.
-        row: of the patch.
-        window: part of the patch that is wanted, the whole by default.
-
     Raises:
         DataError: if the coordinate reference system of the patch is not known.
     """

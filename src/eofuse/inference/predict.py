@@ -118,12 +118,7 @@ def predict_store(
 
 
 def pixels_with_data(modalities: Mapping[str, Modality], batch: Batch) -> npt.NDArray[np.bool_] | None:
-    """Pixels at which any raster among the inputs has a value, (batch, height, width); None where there is no raster.
-
-    Args:
-        modalities: of the inputs, by name.
-        batch: in native dtype, on the CPU.
-    """
+    """Pixels at which any raster among the inputs has a value, (batch, height, width); None where there is no raster."""
     found: npt.NDArray[np.bool_] | None = None
     for name, modality in modalities.items():
         if modality.kind is not Kind.RASTER:

@@ -58,11 +58,7 @@ class Ranked:
     distance: FloatArray
 
     def table(self, patch_ids: Sequence[str] | Array) -> pd.DataFrame:
-        """A row a patch: patch_id, picked (1, 2, …), uncertainty, distance.
-
-        Args:
-            patch_ids: of each patch of the store.
-        """
+        """A row a patch: patch_id, picked (1, 2, …), uncertainty, distance."""
         return pd.DataFrame(
             {
                 "patch_id": np.asarray(patch_ids)[self.rows],

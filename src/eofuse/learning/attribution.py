@@ -131,17 +131,7 @@ def attribute(
 
 @dataclass
 class _Questions:
-    """The predictions that an attribution evaluates, one pass over the test patches each, and their scores.
-
-    Attributes:
-        tested: the run.
-        game: the subsets of its modalities.
-        inputs: what is permuted.
-        seed: of the permutations.
-        repeats: draws of each.
-        progress: called after each pass.
-        done: passes until now.
-    """
+    """The predictions that an attribution evaluates, one pass over the test patches each, and their scores."""
 
     tested: Tested
     game: Game
@@ -190,13 +180,7 @@ class _Questions:
 
 @dataclass(frozen=True)
 class _Input:
-    """What is permuted: a modality without pixels, or a band.
-
-    Attributes:
-        kind: `permutation` or `band`.
-        modality: its name.
-        channel: of the band.
-    """
+    """What is permuted: a modality without pixels, or a band."""
 
     kind: str
     modality: str

@@ -19,12 +19,7 @@ EVALUATIONS_FILE = "evaluations.csv"
 
 
 class Curves:
-    """Writes a run's losses, with what else is logged (a row a step), and evaluations (a row each).
-
-    Args:
-        folder: the run folder.
-        tensorboard: whether TensorBoard events are written too.
-    """
+    """Writes a run's losses, with what else is logged (a row a step), and evaluations (a row each)."""
 
     def __init__(self, folder: Path, tensorboard: bool) -> None:
         self.folder = folder

@@ -91,10 +91,6 @@ SHAPES: dict[str, Any] = {
 def read_facts(folder: Path, name: str) -> dict[str, Any]:
     """A JSON file of a run folder.
 
-    Args:
-        folder: of the run.
-        name: of the file, a key of `SHAPES`.
-
     Raises:
         DataError: if it is damaged.
     """
@@ -103,13 +99,7 @@ def read_facts(folder: Path, name: str) -> dict[str, Any]:
 
 
 def write_facts(folder: Path, name: str, values: Mapping[str, Any]) -> None:
-    """Writes a JSON file of a run folder, with its digest unless a target has the name of its key.
-
-    Args:
-        folder: of the run.
-        name: of the file, a key of `SHAPES`.
-        values: what it holds.
-    """
+    """Writes a JSON file of a run folder, with its digest unless a target has the name of its key."""
     write_text(folder / name, json.dumps(values if SEAL in values else sealed(values), indent=1) + "\n")
 
 

@@ -22,13 +22,7 @@ from eofuse.tasks.weighting import WEIGHTINGS
 
 
 def begin(prepared: Prepared, options: RunOptions, folder: Path) -> tuple[Model, FineTuning | None]:
-    """A run's model before its first step, and how its layers learn if it starts from trained weights.
-
-    Args:
-        prepared: its data.
-        options: its recipe.
-        folder: keeps what it starts from.
-    """
+    """A run's model before its first step, and how its layers learn if it starts from trained weights."""
     model = build_model(model_spec(prepared, options), seed=options.seed)
     if options.start is None:
         model.history = with_training(History(), prepared, options).to_text()

@@ -44,13 +44,7 @@ NEAR = 0.99
 
 
 def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs) -> None:
-    """Raises a `UsageError` if a target derives from one of the inputs, or one of them is a copy of it.
-
-    Args:
-        store: the store.
-        target: what is to be predicted.
-        inputs: modalities, with the names of their channels or None for all.
-    """
+    """Raises a `UsageError` if a target derives from one of the inputs, or one of them is a copy of it."""
     for source in target.sources:
         if source in inputs and gives_away(target, store.modality(source).own_names(inputs[source])):
             found = f"the target '{target.name}' derives from the input '{source}': the model would only copy it"
@@ -106,14 +100,7 @@ def near_copies(store: Store, target: Target, inputs: Inputs) -> list[str]:
 
 
 def copied_patches(store: Store, inputs: Inputs, learned: Rows, test: Rows) -> list[str]:
-    """A warning of test patches that are training patches under another id, input by input.
-
-    Args:
-        store: the store.
-        inputs: modalities, with the names of their channels or None for all.
-        learned: rows from which a run learns.
-        test: rows on which it is tested.
-    """
+    """A warning of test patches that are training patches under another id, input by input."""
     trained, tested = (identities(store, inputs, rows) for rows in (learned, test))
     counts = {
         name: int(((digests != 0) & np.isin(digests, trained.values[name])).sum())

@@ -44,12 +44,7 @@ NEVER_SAW_GAPS = "This model never saw gaps in training: what it says without a 
 class Tested:
     """A tested run with its model, ready to be evaluated again on its test patches.
 
-    Attributes:
-        run: the run.
-        prepared: its data.
-        predict: its model, before calibration.
-        specs: of the calibrated heads, by target name.
-        loader: of its inputs and targets.
+    `predict` is its model before calibration, `specs` are those of the calibrated heads.
     """
 
     run: Run
@@ -107,13 +102,7 @@ def never_lacked(options: RunOptions, prepared: Prepared) -> list[str]:
 
 
 def predict_from(predict: Predict, tasks: Iterable[Task], subset: Subset) -> Predict:
-    """Predictions from a subset of the modalities; the constant prediction of patches that have none of it.
-
-    Args:
-        predict: predictions from all.
-        tasks: what is predicted.
-        subset: names of the modalities that are not taken away.
-    """
+    """Predictions from a subset of the modalities; the constant prediction of patches that have none of it."""
     tasks = list(tasks)
     if not subset:
         return predict_constant(tasks)

@@ -48,13 +48,7 @@ def maps_file(folder: Path, target: str) -> Path:
 
 
 def write_test(folder: Path, prepared: Prepared, evidence: Mapping[str, Evidence]) -> None:
-    """Writes predictions and scores of the test patches; the scores last, whose presence says that all is there.
-
-    Args:
-        folder: the run folder.
-        prepared: the run's data.
-        evidence: by target name, a row a test patch that has the target.
-    """
+    """Writes predictions and scores of the test patches; the scores last, whose presence says that all is there."""
     scores = {}
     for task in prepared.tasks:
         if task.name not in evidence:
@@ -71,12 +65,7 @@ def write_test(folder: Path, prepared: Prepared, evidence: Mapping[str, Evidence
 
 
 class MapWriter:
-    """Writes the first 2,000 predicted maps batch by batch; use it in a `with` block.
-
-    Args:
-        folder: the run folder.
-        counts: number of patches by target name.
-    """
+    """Writes the first 2,000 predicted maps batch by batch; use it in a `with` block."""
 
     def __init__(self, folder: Path, counts: Mapping[str, int]) -> None:
         self.folder = folder

@@ -323,11 +323,6 @@ def few_data_warning(patches: int, test_patches: int, scenes: Scenes) -> str | N
 def inherited(prepared: Prepared, start: StartOptions, run: Path | None = None) -> tuple[History, list[str]]:
     """What the weights from which a run starts have learned from, and what a reader of its results must know of that.
 
-    Args:
-        prepared: the data of the run.
-        start: from where it starts.
-        run: its folder, once it has begun.
-
     Raises:
         UsageError: if they have seen its test patches, or what its targets derive from.
     """

@@ -81,15 +81,6 @@ class FixMatch(Supervised):
 
     A batch has the labelled patches first and the unlabelled ones behind them (see `with_unlabelled`). What the store knows of the
     latter's target is not looked at.
-
-    Args:
-        model: the model.
-        task: what it learns.
-        weighting: what becomes of the task's loss.
-        options: how unlabelled patches are learned from.
-        modalities: of the inputs, as `Loader.modalities`.
-        labelled: labelled patches in a batch.
-        augment: changes the labelled patches.
     """
 
     def __init__(

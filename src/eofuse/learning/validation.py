@@ -29,18 +29,7 @@ MOST_SAMPLES = 200_000
 
 
 class Validation:
-    """Scores what a function predicts for the validation patches.
-
-    Args:
-        prepared: the run's data.
-        options: its recipe.
-        predict: what predicts.
-        specs: of the heads, by target name.
-
-    Attributes:
-        metric: name of the score that selects.
-        lower_is_better: whether it is better when smaller.
-    """
+    """Scores what a function predicts for the validation patches."""
 
     def __init__(
         self, prepared: Prepared, options: RunOptions, predict: Predict, specs: Mapping[str, HeadSpec]
@@ -126,14 +115,6 @@ def calibration(
     """Temperatures and margins of a model's heads by target name, from its predictions for validation patches.
 
     With them, also by target name, the facts by which a temperature was chosen or not.
-
-    Args:
-        predict: the model, not calibrated.
-        tasks: what it predicts.
-        loader: reads inputs and targets.
-        known: validation patches that have each target, by its name.
-        scenes: of each row of the store.
-        seed: of the draw of pixels.
     """
     rows = np.unique(np.concatenate(list(known.values())))
     draws = {task.name: Draw(MOST_SAMPLES, seed) for task in tasks}

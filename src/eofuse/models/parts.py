@@ -91,11 +91,7 @@ class HasParts(Protocol):
     """A module of a fusion that divides itself into parts: encoders, and what joins them by name."""
 
     def parts(self, path: str) -> list[Part]:
-        """Its parts.
-
-        Args:
-            path: the module's name in the fusion.
-        """
+        """Its parts."""
         ...
 
 

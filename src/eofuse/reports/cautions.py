@@ -43,14 +43,7 @@ TRAINING = (UNFINISHED, OVERTRAINED, FEW_PASSES)
 
 @dataclass(frozen=True)
 class Finding:
-    """A caution about the runs of one variant with one amount of labels.
-
-    Attributes:
-        kind: of the caution.
-        variant: its name.
-        labels: number of labels.
-        detail: numbers behind it, in words.
-    """
+    """A caution about the runs of one variant with one amount of labels."""
 
     kind: str
     variant: str

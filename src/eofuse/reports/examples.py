@@ -78,11 +78,6 @@ def choose_examples(results: StudyResults, variant: str, most: int = 4) -> Chose
     label: by the probability of the predicted class; several labels: by cross-entropy. Numbers: by the absolute error
     of the mean over seeds, in units of the root mean squared error of each number. Maps and boxes: those of the first
     seed, by the share of right pixels, by the root mean squared error, and by the F1 of boxes.
-
-    Args:
-        results: the study.
-        variant: name of the variant.
-        most: patches of each sort, at most.
     """
     if not (results.predictions["variant"] == variant).any():
         return Chosen((), (), "Best", "Worst", "")

@@ -14,19 +14,7 @@ from eofuse.studies.results import StudyResults
 
 @dataclass(frozen=True)
 class Line:
-    """One variant on one target.
-
-    Attributes:
-        target: name of the target.
-        anchor: id of its chapter.
-        kind: what is predicted, in words.
-        metric: the ranking metric.
-        row: the variant's line of the leaderboard.
-        constant: that of the constant predictor.
-        gain: paired difference to the constant predictor.
-        verdict: whether it beats the constant predictor.
-        control: the control with the best score.
-    """
+    """One variant on one target."""
 
     target: str
     anchor: str

@@ -18,10 +18,7 @@ from eofuse.studies.results import StudyResults
 def seed_means(results: StudyResults, variant: str, name: str) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """One row a test patch of a variant, and its evidence with one array averaged over seeds.
 
-    Args:
-        results: the study.
-        variant: name of the variant.
-        name: the array of the evidence that is predicted; the others are taken from the first run of the patch.
+    The other arrays are those of the first run that has the patch.
     """
     chosen = results.predictions[results.predictions["variant"] == variant].reset_index(drop=True)
     evidence = results.evidence(chosen)

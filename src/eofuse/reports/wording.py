@@ -70,11 +70,7 @@ ROLES = {
 def metric_words(name: str, kind: TaskKind | None = None, unit: str = "", largest: float = math.nan) -> MetricWords:
     """Words for a metric; an unknown one is called by its name.
 
-    Args:
-        name: the metric.
-        kind: of the task.
-        unit: of the predicted numbers.
-        largest: the largest value that will be written, which fixes the decimals of metrics in a unit.
+    `largest` is the largest value that will be written: it fixes the decimals of metrics in a unit.
     """
     metric = METRICS.get(name)
     if metric is None:

@@ -34,11 +34,6 @@ class Choice:
 def choose_runs(folder: Path, variant: str | None = None, seed: int | None = None) -> Choice:
     """The runs of a finished study that predict.
 
-    Args:
-        folder: of the study.
-        variant: its name, in place of the best one.
-        seed: only the runs with this seed.
-
     Raises:
         UsageError: if the study has no such variant or seed, or the name is that of a control.
         DataError: if the study is not finished, or every run of the variant diverged.

@@ -127,14 +127,7 @@ def collect(
 
 
 class _Chapter:
-    """The results of one target.
-
-    Args:
-        plan: the study.
-        task: the target's task.
-        runs: all runs of the study.
-        label: what a run is called in the tables.
-    """
+    """The results of one target."""
 
     def __init__(self, plan: StudyPlan, task: Task, runs: Sequence[tuple[Cell, Run]], label: "Labels") -> None:
         self.plan, self.task, self.label = plan, task, label

@@ -82,15 +82,7 @@ class Cell:
 
 
 def _cell(plan: StudyPlan, variant: str, role: Role, options: RunOptions, learning_rates: Mapping[Key, float]) -> Cell:
-    """A run, with the pretraining of its seed and fold if it starts from one, and the run that picks its labels if one does.
-
-    Args:
-        plan: the study.
-        variant: its variant.
-        role: what it is for.
-        options: its recipe.
-        learning_rates: by variant, fold and amount of labels, of the amounts before its own.
-    """
+    """A run, with the pretraining of its seed and fold if it starts from one, and the run that picks its labels if one does."""
     name, fold, seed, amount = pretraining_name(options), options.split.fold, options.seed, options.labels.amount
     start = None if name is None else Pretraining(name, plan.pretraining[name]).at(fold, seed)
     if options.labels.picked_by is None:

@@ -22,13 +22,7 @@ EFFICIENCY = ("variant", "role", "metric", "needed", "low", "high", "reached")
 
 
 def to_full(groups: Groups, baseline: str, resampling: Resampling) -> pd.DataFrame:
-    """Paired differences of every variant with every amount of labels to the baseline with the most.
-
-    Args:
-        groups: the runs.
-        baseline: its name.
-        resampling: of the test scenes.
-    """
+    """Paired differences of every variant with every amount of labels to the baseline with the most."""
     amounts = _amounts(groups)
     full = groups.get((baseline, "variant", amounts[-1])) if len(amounts) > 1 else None
     rows = []
@@ -52,14 +46,7 @@ def on_shared_seeds(
 
 
 def labels_needed(groups: Groups, baseline: str, metric: str, resampling: Resampling) -> pd.DataFrame:
-    """How many labels every variant and control needs to be as good as the baseline with the most (see `labels_to_match`).
-
-    Args:
-        groups: the runs.
-        baseline: its name.
-        metric: the ranking one.
-        resampling: of the test scenes.
-    """
+    """How many labels every variant and control needs to be as good as the baseline with the most (see `labels_to_match`)."""
     amounts = _amounts(groups)
     full = groups.get((baseline, "variant", amounts[-1])) if len(amounts) > 1 else None
     rows = []

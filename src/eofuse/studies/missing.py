@@ -34,12 +34,7 @@ def job(axes: AxesOptions) -> str:
 
 
 def taken_away(names: Sequence[str], asked: str) -> list[Subset]:
-    """Sets of modalities that a job takes away.
-
-    Args:
-        names: inputs of the run.
-        asked: name of the job.
-    """
+    """Sets of modalities that a job takes away."""
     if asked == f"{WITHOUT}each":
         return [frozenset({name}) for name in names]
     return [frozenset(names) - subset for subset in Game(names).subsets[:-1]]

@@ -78,13 +78,7 @@ def _cause(code: int) -> str:
 
 
 class Pool:
-    """Processes for the cells of a study; use it in a `with` block, at whose end they end.
-
-    Args:
-        workers: how many.
-        threads: of each.
-        fingerprint: of the study's store.
-    """
+    """Processes for the cells of a study; use it in a `with` block, at whose end they end."""
 
     def __init__(self, workers: int, threads: int, fingerprint: str) -> None:
         self.threads = threads

@@ -28,12 +28,7 @@ PREFIX = "pretraining:"
 
 @dataclass(frozen=True)
 class Pretraining:
-    """One pretraining run of a study.
-
-    Attributes:
-        name: its name in the study.
-        options: its recipe.
-    """
+    """One pretraining run of a study."""
 
     name: str
     options: PretrainingOptions
@@ -54,11 +49,7 @@ class Pretraining:
         return replace(self, options=self.options.model_copy(update={"split": split, "seed": seed}))
 
     def identity(self, data: str) -> str:
-        """Hash of recipe, data and seed.
-
-        Args:
-            data: fingerprint of the store.
-        """
+        """Hash of recipe, data and seed."""
         recipe = self.options.model_dump(
             mode="json", exclude={"name": True, "data": {"store"}, "train": {"device", *WITHOUT_EFFECT}}
         )

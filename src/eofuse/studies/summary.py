@@ -29,19 +29,7 @@ def summarise_study(
     cost: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
-    """JSON-ready facts about a study: what was compared on which data, how, at what cost.
-
-    Args:
-        plan: the study.
-        recipe: as written.
-        prepared: data of each variant.
-        runs: every run.
-        targets: facts about each target.
-        warnings: what a reader must know.
-        counts: the amounts of labels.
-        cost: seconds and energy of the whole study.
-        command: what repeats it.
-    """
+    """JSON-ready facts about a study: what was compared on which data, how, at what cost."""
     baseline, first = plan.variants[plan.axes.baseline], prepared[plan.axes.baseline]
     facts = first.summary()
     facts["warnings"] = list(warnings)

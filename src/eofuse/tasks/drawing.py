@@ -11,10 +11,6 @@ class Draw:
 
     Every unit gets a random key, and those with the smallest keys are kept (Efraimidis & Spirakis 2006, with equal weights). The draw
     depends on the seed and the number of units alone, not on how the stream is cut into batches.
-
-    Args:
-        most: units that are kept.
-        seed: fixes the draw.
     """
 
     def __init__(self, most: int, seed: int) -> None:

@@ -121,13 +121,7 @@ def make_augmentation(
 
 
 class Augmentation:
-    """A function from batch to batch; see `make_augmentation`.
-
-    Args:
-        options: what is done.
-        modalities: of the inputs.
-        targets: the kind of each target.
-    """
+    """A function from batch to batch; see `make_augmentation`."""
 
     def __init__(
         self, options: AugmentOptions, modalities: Mapping[str, Modality], targets: Mapping[str, TaskKind]

@@ -25,10 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 def turn_patches(patches: Patches, draw: np.random.Generator, to_numbers: Collection[str] = ()) -> None:
     """Turns each patch by one of the eight turns; by one of the four that keep its shape if it is no square.
 
-    Args:
-        patches: the patches.
-        draw: of the turns.
-        to_numbers: rasters that are to become float32 anyway, which is cheapest on the way.
+    `to_numbers` are rasters that become float32 anyway, which is cheapest on the way.
     """
     if patches.size is None:
         return
@@ -84,11 +81,7 @@ def turn_boxes(boxes: Tensor, turns: Sequence[int], size: tuple[int, int]) -> Te
 class Windows:
     """Parts of patches, each of which is stretched over the whole patch; what lies outside the patch is missing.
 
-    Attributes:
-        left: of each part, (patches,), in pixels of the patch.
-        top: the same downwards.
-        width: of each part.
-        height: of each part.
+    All are (patches,), in pixels of the patch.
     """
 
     left: FloatArray

@@ -20,13 +20,7 @@ SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: to
 
 
 class Patches:
-    """The inputs and targets of a batch, to be changed.
-
-    Args:
-        batch: the batch, which stays as it is.
-        modalities: of its inputs.
-        kinds: of its targets, by name.
-    """
+    """The inputs and targets of a batch, to be changed."""
 
     def __init__(self, batch: Batch, modalities: Mapping[str, Modality], kinds: Mapping[str, TaskKind]) -> None:
         self.batch = batch

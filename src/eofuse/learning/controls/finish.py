@@ -25,11 +25,6 @@ class Control:
     Args:
         folder: with the recipe of the run that is controlled.
         blind: whether it does not look at the inputs.
-
-    Attributes:
-        options: the recipe.
-        prepared: its data.
-        warnings: what a reader of its scores must know.
     """
 
     def __init__(self, folder: Path, *, blind: bool = False) -> None:

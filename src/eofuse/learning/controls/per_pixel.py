@@ -57,11 +57,6 @@ def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Eviden
     """Evidence of the test patches of the linear model that is best on the validation patches; heads are averaged.
 
     With `refit`, the model is fitted once more in the same way on both.
-
-    Args:
-        control: data and recipe.
-        task: that has pixels.
-        features: of each pixel.
     """
     prepared, loader = control.prepared, control.prepared.loader(control.options)
     samples, truth = _sample(task, prepared, loader, features, control.options.seed)

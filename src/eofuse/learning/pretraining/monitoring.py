@@ -32,16 +32,6 @@ NEIGHBOURS = 10
 class Monitor:
     """Looks at the validation patches.
 
-    Args:
-        data: the patches.
-        options: the recipe.
-        model: whose vectors are looked at.
-        objective: what is minimised.
-        device: where they are.
-
-    Attributes:
-        latest: what was seen last.
-
     Raises:
         UsageError: if the target to be monitored is not known or has not one class a patch.
         DataError: if too few validation patches have it.

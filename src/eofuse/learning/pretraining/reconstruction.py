@@ -28,10 +28,6 @@ Hide = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
 class Reconstruction(nn.Module):
     """Hides parts of its inputs and reconstructs them; series stay as they are.
 
-    Args:
-        model: whose encoders learn.
-        hide: chooses what is hidden.
-
     Raises:
         UsageError: if no input is a raster.
     """

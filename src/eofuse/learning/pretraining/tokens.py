@@ -51,13 +51,7 @@ class TokenReconstruction(Reconstruction):
 
 
 class VisibleTokens(nn.Module):
-    """Stands for the body of an encoder: its network over the visible tokens, and the decoder.
-
-    Args:
-        encoder: whose network it is.
-        decoder: puts back what is dropped.
-        dropped: (B, h, w), true where a token is hidden; of each patch the same number, or all.
-    """
+    """Stands for the body of an encoder: its network over the visible tokens, and the decoder."""
 
     def __init__(self, encoder: RasterEncoder, decoder: "TokenDecoder", dropped: Tensor) -> None:
         super().__init__()
@@ -86,9 +80,6 @@ class TokenDecoder(nn.Module):
     """Lets the tokens of the whole grid, a learned one where they were hidden, attend to each other.
 
     A patch of which nothing is visible has learned tokens only, which differ by their places, and a learned vector.
-
-    Args:
-        encoder: whose tokens it gets.
 
     Attributes:
         begin: from the encoder's tokens to those of the grid.

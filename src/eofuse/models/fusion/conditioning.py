@@ -11,10 +11,6 @@ class ConditionMaps(nn.Module):
     """Scales and shifts each channel of each map by the vectors (FiLM, Perez et al. 2018).
 
     Untrained it leaves the maps as they are.
-
-    Args:
-        widths: lengths of the vectors.
-        channels: of each map.
     """
 
     def __init__(self, widths: Sequence[int], channels: Sequence[int]) -> None:

@@ -76,14 +76,7 @@ class Middle(Fusion):
 
 
 class JoinedPyramid(nn.Module):
-    """One pyramid over several rasters: lower stages each, joined by a 1×1 convolution, then upper stages for all.
-
-    Args:
-        modalities: the rasters, two or more.
-        encoder: timm name of the network.
-        stage: number of lower stages.
-        pixels: whether the maps are looked at, as in `RasterEncoder`.
-    """
+    """One pyramid over several rasters: lower stages each, joined by a 1×1 convolution, then upper stages for all."""
 
     def __init__(self, modalities: Sequence[Modality], encoder: str, stage: int, pixels: bool = False) -> None:
         super().__init__()

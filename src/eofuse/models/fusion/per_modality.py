@@ -156,11 +156,6 @@ class SharedTrunk(nn.Module):
 
     All rasters pass the trunk in one go, one below another on the batch axis: batch norm then learns the statistics
     that it meets in evaluation, which it does not when they pass one after another.
-
-    Args:
-        modalities: the rasters, two or more.
-        encoder: timm name of the network.
-        pixels: whether the maps are looked at, as in `RasterEncoder`.
     """
 
     def __init__(self, modalities: Sequence[Modality], encoder: str, pixels: bool = False) -> None:

@@ -35,9 +35,6 @@ class UNet(nn.Module):
     Args:
         channels: of each map of the pyramid, the finest first.
         strides: input pixels per map pixel, for each map.
-
-    Attributes:
-        out_channels: of the map that it gives.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float]) -> None:
@@ -76,9 +73,6 @@ class FeaturePyramid(nn.Module):
     Args:
         channels: of each map of the pyramid, the finest first.
         strides: input pixels per map pixel, for each map.
-
-    Attributes:
-        out_channels: of the map that it gives.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float]) -> None:
@@ -113,9 +107,6 @@ class DeepLabV3Plus(nn.Module):
     Args:
         channels: of each map of the pyramid, the finest first.
         strides: input pixels per map pixel, for each map.
-
-    Attributes:
-        out_channels: of the map that it gives.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float]) -> None:

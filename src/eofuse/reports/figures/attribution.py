@@ -60,13 +60,7 @@ class Remaining:
 
 @styled
 def attribution_figure(panels: Sequence[Panel], metric: MetricWords, width: float = 7.6) -> Figure:
-    """A row a modality, scalar or band, on one scale for all panels.
-
-    Args:
-        panels: one below the other.
-        metric: what is attributed.
-        width: in inches.
-    """
+    """A row a modality, scalar or band, on one scale for all panels."""
     narrow = width < NARROW
     heights = [sum(0.16 + 0.17 * len(bars) for _, bars in panel.rows) + 0.35 for panel in panels]
     figure = new_figure(width, sum(heights) + 0.9)
@@ -123,15 +117,7 @@ def without_figure(
     constant: float | None = None,
     width: float = 7.6,
 ) -> Figure:
-    """A panel a modality that is away, in it a row a variant: a ring for the metric with all, a dot for what remains.
-
-    Args:
-        rows: variants and modalities.
-        metric: the ranking metric.
-        variants: all variants, in the order that fixes their colours.
-        constant: the metric of the constant predictor.
-        width: in inches.
-    """
+    """A panel a modality that is away, in it a row a variant: a ring for the metric with all, a dot for what remains."""
     narrow = width < NARROW
     colours = variant_colours(variants)
     panels = {name: [row for row in rows if row.without == name] for name in dict.fromkeys(row.without for row in rows)}

@@ -115,14 +115,7 @@ def _is_blank(modality: Modality, values: np.ndarray) -> bool:
 
 
 def patch_panels(store: Store, row: int, window: Window | None = None, without: Collection[str] = ()) -> list[Panel]:
-    """Pictures of the raster modalities of one patch; those that it lacks say so.
-
-    Args:
-        store: the packed store.
-        row: the patch.
-        window: pixels wanted, all by default.
-        without: names of modalities to leave out.
-    """
+    """Pictures of the raster modalities of one patch; those that it lacks say so."""
     panels = []
     for name, modality in store.modalities.items():
         if modality.kind is Kind.RASTER and name not in without:

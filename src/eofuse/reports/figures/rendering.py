@@ -43,12 +43,7 @@ NO_DATA = 225
 class Ramp:
     """A colour scale.
 
-    Attributes:
-        low: physical value at its low end.
-        high: physical value at its high end.
-        unit: of the values.
-        colours: name of the Matplotlib colour map.
-        part: of the colour map that is used.
+    `low` and `high` are physical values; `colours` names a Matplotlib colour map, of which `part` is used.
     """
 
     low: float

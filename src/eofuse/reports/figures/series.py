@@ -53,13 +53,7 @@ class SeriesPanel:
 
 
 def series_panels(store: Store, row: int, without: Collection[str] = ()) -> list[SeriesPanel]:
-    """Pictures of the series of one patch; those that it lacks say so.
-
-    Args:
-        store: the packed store.
-        row: the patch.
-        without: names of modalities to leave out.
-    """
+    """Pictures of the series of one patch; those that it lacks say so."""
     return [
         _panel(modality, store.read(name, [row])[0])
         for name, modality in store.modalities.items()

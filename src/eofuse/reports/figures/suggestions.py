@@ -34,15 +34,7 @@ LINES = 3
 
 @styled
 def contact_sheet(store: Store, table: pd.DataFrame, told: Sequence[str], title: str, path: Path) -> Figure:
-    """Draws the first hundred of some patches and writes them as PNG.
-
-    Args:
-        store: the packed store.
-        table: rank, patch_id, uncertainty (or missing), and what is predicted.
-        told: columns with what is predicted.
-        title: what the patches are.
-        path: of the picture.
-    """
+    """Draws the first hundred of some patches and writes them as PNG."""
     shown = table.head(MOST)
     texts = [(_name(row), _said(row, told)) for row in shown.to_dict("records")]
     per_line = min(PER_LINE, len(shown))
