@@ -1,12 +1,12 @@
 """Cards of test patches: what was predicted, what is true, and pictures of both beside those of the inputs."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from eofuse.data.store import Store, Window
-from eofuse.data.targets import Target, make_target
+from eofuse.data.targets import make_target
 from eofuse.reports.examples import Chosen, Example, choose_examples, score_threshold
 from eofuse.reports.figures.boxes import box_colour, boxes_figure
 from eofuse.reports.figures.maps import class_colours, class_panels, number_panels
@@ -21,26 +21,8 @@ from eofuse.studies.results import StudyResults
 MOST_NUMBER_MAPS = 2
 
 
-@dataclass(frozen=True)
-class ExampleCard:
-    """A test patch with its prediction and pictures."""
-
-    example: Example
-    panels: tuple[PanelPicture, ...]
-
-
-@dataclass(frozen=True)
-class Cards:
-    """The best and the worst test patches of a variant, and why there are no pictures, if there are none."""
-
-    chosen: Chosen
-    best: tuple[ExampleCard, ...]
-    worst: tuple[ExampleCard, ...]
-    note: str
-
-
-def example_cards(results: StudyResults, store: Store | None, variant: str, most: int) -> Cards:
-    """Cards of the best and the worst test patches of a variant.
+def example_cards(results: StudyResults, store: Store | None, variant: str, most: int) -> Chosen:
+    """The best and the worst test patches of a variant, with pictures.
 
     Args:
         results: the study.
@@ -51,13 +33,13 @@ def example_cards(results: StudyResults, store: Store | None, variant: str, most
     chosen = choose_examples(results, variant, most)
     note = missing_store(results, store)
     if store is None or note:
-        best, worst = (tuple(ExampleCard(example, ()) for example in part) for part in (chosen.best, chosen.worst))
-        return Cards(chosen, best, worst, note)
+        return replace(chosen, note=note)
     painter = _Painter(results, store, variant)
     best, worst = (
-        tuple(ExampleCard(example, painter.panels(example)) for example in part) for part in (chosen.best, chosen.worst)
+        tuple(replace(example, panels=painter.panels(example)) for example in part)
+        for part in (chosen.best, chosen.worst)
     )
-    return Cards(chosen, best, worst, "")
+    return replace(chosen, best=best, worst=worst)
 
 
 def missing_store(results: StudyResults, store: Store | None) -> str:
@@ -79,9 +61,7 @@ class _Painter:
         self.kind = results.kind
         crop = results.summary.get("crop")
         self.window = Window.centred(crop, store.patch_size) if crop else None
-        self.target: Target | None = None
-        if self.kind.is_map:
-            self.target = make_target(store, results.summary["target"])
+        self.target = make_target(store, results.summary["target"]) if self.kind.is_map else None
         self.threshold = 0.0
         if self.kind.is_boxes:
             self.threshold = score_threshold(results.evidence(first_seed(results, variant)))
@@ -122,12 +102,11 @@ class _Painter:
         truth = truth[truth[:, 4] >= 0]
         shown = (evidence["scores"] >= self.threshold) & (evidence["labels"] >= 0)
         labels, scores = evidence["labels"][shown].astype(int), evidence["scores"][shown].astype(float)
-        figure = boxes_figure(
-            ground.pixels, truth, evidence["boxes"][shown].astype(float), labels.tolist(), scores.tolist()
-        )
+        boxes = evidence["boxes"][shown].astype(float)
+        figure = boxes_figure(ground.pixels, truth, boxes, labels.tolist(), scores.tolist())
         classes = self.results.summary["classes"]
         present = sorted({*truth[:, 4].astype(int).tolist(), *labels.tolist()})
         legend = tuple((box_colour(at), class_title(classes[at])) for at in present)
         caption = f"Solid: true. Dashed: predicted, with a score of at least {number(self.threshold, 2)}."
-        boxes = PanelPicture(f"Boxes on {ground.title}", svg_data_uri(figure), caption, legend, large=True)
-        return [boxes], [panel for panel in inputs if panel is not ground]
+        shown = PanelPicture(f"Boxes on {ground.title}", svg_data_uri(figure), caption, legend, large=True)
+        return [shown], [panel for panel in inputs if panel is not ground]

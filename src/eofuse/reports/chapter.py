@@ -10,16 +10,16 @@ from markupsafe import Markup
 
 from eofuse.data.store import Store
 from eofuse.reports.answer import answer, part_scenes
-from eofuse.reports.cards import Cards, example_cards
-from eofuse.reports.classes import MOST_VARIANT_PICTURES, ByClass, by_class
-from eofuse.reports.confidence import IntervalRow, Reliability, intervals, reliability
+from eofuse.reports.cards import example_cards
+from eofuse.reports.classes import MOST_VARIANT_PICTURES, by_class
+from eofuse.reports.confidence import intervals, reliability
 from eofuse.reports.figures.curves import common_limits, curves_figure, validation_metric
 from eofuse.reports.figures.leaderboard import differences_figure, leaderboard_figure
 from eofuse.reports.figures.style import variant_colours
-from eofuse.reports.label_efficiency import Efficiency, efficiency
-from eofuse.reports.missing import Remains, Worth, remains, worth
+from eofuse.reports.label_efficiency import efficiency
+from eofuse.reports.missing import remains, worth
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
-from eofuse.reports.questions import Answer, answers
+from eofuse.reports.questions import answers
 from eofuse.reports.tables import Difference, LeaderboardRow, differences, final_cells, leaderboard_rows, words
 from eofuse.reports.wording import MetricWords
 from eofuse.studies.results import StudyResults
@@ -34,66 +34,13 @@ class Gain:
     difference: Difference
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """What the page says of one target.
-
-    Attributes:
-        prefix: of the ids of its sections, empty if it is the only one.
-        summary: of the study, with the keys of the target.
-        kind: what is predicted, in words.
-        scenes: of each part, as far as they are known, in words.
-        metric: the ranking metric.
-        other_metrics: the further columns of the leaderboard.
-        answer: a paragraph.
-        questions: of the study, answered.
-        rows: the leaderboard.
-        ranked: names of the variants, the best first.
-        leaderboard: its picture.
-        efficiency: scores with fewer labels, where the study has several amounts.
-        compared: rows with a difference to the baseline.
-        differences: their picture.
-        gains: differences of the variants to the controls, where the study compared them.
-        remains: of each variant when a modality is away, where the study asked.
-        worth: of each modality, where the study asked.
-        curves: a picture a variant.
-        by_class: scores of single classes or numbers.
-        reliability: of probabilities.
-        intervals: coverage of predictive intervals.
-        cards: the best and the worst test patches.
-    """
-
-    prefix: str
-    summary: dict[str, Any]
-    kind: str
-    scenes: dict[str, str]
-    metric: MetricWords
-    other_metrics: tuple[MetricWords, ...]
-    answer: Markup
-    questions: tuple[Answer, ...]
-    rows: tuple[LeaderboardRow, ...]
-    ranked: tuple[str, ...]
-    leaderboard: Picture | None
-    efficiency: Efficiency | None
-    compared: tuple[LeaderboardRow, ...]
-    differences: Picture | None
-    gains: tuple[Gain, ...]
-    remains: Remains | None
-    worth: Worth | None
-    curves: tuple[Picture, ...]
-    by_class: ByClass
-    reliability: Reliability | None
-    intervals: tuple[IntervalRow, ...]
-    cards: Cards | None
-
-
-def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Chapter:
-    """Builds the chapter of the target whose view `results` is.
+def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> dict[str, Any]:
+    """What `chapter.html` shows of the target whose view `results` is.
 
     Args:
         results: the study.
         store: the store that it ran on, if it is at hand.
-        is_only: whether the study has no other target.
+        is_only: whether the study has no other target; else the ids of the sections have a prefix.
     """
     summary = results.summary
     metric = words(results, summary["metric"])
@@ -102,35 +49,33 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> Cha
     compared = [row for row in rows if row.difference is not None]
     everywhere = [entry["name"] for entry in summary["variants"] if entry["role"] == "variant"]
     palette = ranked if is_only else everywhere
-    few = efficiency(results, palette)
-    return Chapter(
-        prefix="" if is_only else f"{anchor(summary['target'])}-",
-        summary=summary,
-        kind=results.kind.words,
-        scenes={part: part_scenes(results, part).words for part in summary["patches"]},
-        metric=metric,
-        other_metrics=tuple(words(results, name) for name in summary["metrics"] if name != metric.name),
-        answer=answer(results) if few is None else _with_fewer(few, answer(results)),
-        questions=tuple(answers(results)),
-        rows=tuple(rows),
-        ranked=tuple(ranked),
-        leaderboard=_leaderboard_picture(results, rows, palette, metric) if rows else None,
-        efficiency=few,
-        compared=tuple(compared),
-        differences=_differences_picture(results, compared, palette, metric) if compared else None,
-        gains=tuple(control_gains(results, rows, metric)),
-        remains=remains(results, ranked, palette),
-        worth=worth(results, ranked),
-        curves=tuple(_curve_pictures(results, ranked, palette)),
-        by_class=by_class(results, ranked, palette),
-        reliability=reliability(results, ranked, palette),
-        intervals=intervals(results, ranked),
-        cards=example_cards(results, store, ranked[0], 4 if is_only else 3) if ranked else None,
-    )
-
-
-def _with_fewer(few: Efficiency, said: Markup) -> Markup:
-    return Markup("{} With {:,} labels: {}").format(few.answer, few.full, said)
+    few, said = efficiency(results, palette), answer(results)
+    if few is not None:
+        said = Markup("{} With {:,} labels: {}").format(few.answer, few.full, said)
+    return {
+        "prefix": "" if is_only else f"{anchor(summary['target'])}-",
+        "summary": summary,
+        "kind": results.kind.words,
+        "scenes": {part: part_scenes(results, part).words for part in summary["patches"]},
+        "metric": metric,
+        "other_metrics": [words(results, name) for name in summary["metrics"] if name != metric.name],
+        "answer": said,
+        "questions": answers(results),
+        "rows": rows,
+        "ranked": ranked,
+        "leaderboard": _leaderboard_picture(results, rows, palette, metric) if rows else None,
+        "efficiency": few,
+        "compared": compared,
+        "differences": _differences_picture(results, compared, palette, metric) if compared else None,
+        "gains": control_gains(results, rows, metric),
+        "remains": remains(results, ranked, palette),
+        "worth": worth(results, ranked),
+        "curves": _curve_pictures(results, ranked, palette),
+        "by_class": by_class(results, ranked, palette),
+        "reliability": reliability(results, ranked, palette),
+        "intervals": intervals(results, ranked),
+        "cards": example_cards(results, store, ranked[0], 4 if is_only else 3) if ranked else None,
+    }
 
 
 def control_gains(results: StudyResults, rows: Sequence[LeaderboardRow], metric: MetricWords) -> list[Gain]:

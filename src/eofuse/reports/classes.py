@@ -1,8 +1,8 @@
 """What a target's classes or numbers get one by one: scores, confusion matrices, predicted against true."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -22,45 +22,8 @@ MOST_VARIANT_PICTURES = 12
 MOST_SCATTERS = 6
 
 
-@dataclass(frozen=True)
-class ClassLine:
-    """Scores of one class or number under the first-ranked variant, means over seeds, in the order of the metrics."""
-
-    name: str
-    support: float
-    share: str
-    scores: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ByClass:
-    """What the page says of single classes or numbers.
-
-    Attributes:
-        title: heading.
-        counted: what the support counts.
-        metrics: columns of the table.
-        lines: of the table, the most frequent class first; numbers in their order.
-        overview: one picture of all classes under all variants; None where there is one number only.
-        confusions: a matrix a variant, for one class a patch or pixel.
-        shares_only: whether the matrices hold per cent alone.
-        scatters: predicted against true, for numbers a patch.
-        column: what a line is: a class or a number.
-    """
-
-    title: str
-    counted: str
-    metrics: tuple[MetricWords, ...]
-    lines: tuple[ClassLine, ...]
-    overview: Picture | None
-    confusions: tuple[Picture, ...]
-    shares_only: bool
-    scatters: tuple[Picture, ...]
-    column: str
-
-
-def by_class(results: StudyResults, ranked: Sequence[str], palette: Sequence[str]) -> ByClass:
-    """Scores, matrices and scatters of a target.
+def by_class(results: StudyResults, ranked: Sequence[str], palette: Sequence[str]) -> dict[str, Any]:
+    """What `chapter.html` shows of single classes or numbers: scores, confusion matrices, predicted against true.
 
     Args:
         results: the study.
@@ -68,39 +31,34 @@ def by_class(results: StudyResults, ranked: Sequence[str], palette: Sequence[str
         palette: names of the variants in the order that fixes their colours.
     """
     kind = results.kind
-    numbers = kind.is_numbers
     metrics = _metrics(results)
-    matrices = _matrices(results, ranked)
-    shares_only = kind.is_map
-    return ByClass(
-        title="Number by number"
-        if numbers and len(results.summary["classes"]) > 1
-        else "Errors"
-        if numbers
-        else "By class",
-        counted=kind.support,
-        metrics=metrics,
-        lines=_lines(results, ranked[0], metrics) if ranked else (),
-        overview=_overview(results, ranked, palette, metrics),
-        confusions=tuple(
-            _confusion_picture(results, name, counts, shares_only=shares_only) for name, counts in matrices.items()
-        ),
-        shares_only=shares_only,
-        scatters=_scatters(results, ranked[0]) if ranked else (),
-        column="Number" if numbers else "Class",
-    )
+    title = "By class"
+    if kind.is_numbers:
+        title = "Number by number" if len(results.summary["classes"]) > 1 else "Errors"
+    return {
+        "title": title,
+        "column": "Number" if kind.is_numbers else "Class",
+        "counted": kind.support,
+        "metrics": metrics,
+        "lines": _lines(results, ranked[0], metrics) if ranked else [],
+        "overview": _overview(results, ranked, palette, metrics),
+        "confusions": _confusion_pictures(results, ranked),
+        "shares_only": kind.is_map,
+        "scatters": _scatters(results, ranked[0]) if ranked else [],
+    }
 
 
-def _metrics(results: StudyResults) -> tuple[MetricWords, ...]:
+def _metrics(results: StudyResults) -> list[MetricWords]:
     kind, table, unit = results.kind, results.per_class, results.summary["unit"]
     names = [metric.name for metric in class_metrics_of(kind)]
-    return tuple(metric_words(name, kind, unit, largest_value(table, name, "value")) for name in names)
+    return [metric_words(name, kind, unit, largest_value(table, name, "value")) for name in names]
 
 
-def _lines(results: StudyResults, variant: str, metrics: Sequence[MetricWords]) -> tuple[ClassLine, ...]:
+def _lines(results: StudyResults, variant: str, metrics: Sequence[MetricWords]) -> list[dict[str, Any]]:
+    """Scores of each class or number under a variant, means over seeds; the most frequent class first, numbers in their order."""
     chosen = results.per_class[results.per_class["variant"] == variant]
     if chosen.empty:
-        return ()
+        return []
     classes = results.summary["classes"]
     scores = chosen.pivot_table(index="class", columns="metric", values="value", aggfunc="mean", dropna=False)
     scores = scores.reindex(index=classes, columns=[metric.name for metric in metrics])
@@ -108,11 +66,16 @@ def _lines(results: StudyResults, variant: str, metrics: Sequence[MetricWords]) 
     whole = results.summary["patches"]["test"] if results.kind.has_labels else float(support.sum())
     if not results.kind.is_numbers:
         support = support.sort_values(ascending=False, kind="stable")
-    values = {str(name): tuple(row) for name, row in zip(classes, scores.to_numpy(dtype=float).tolist(), strict=True)}
-    return tuple(
-        ClassLine(str(name), float(count), share(float(count), whole), values[str(name)])
+    values = dict(zip(map(str, classes), scores.to_numpy(dtype=float).tolist(), strict=True))
+    return [
+        {
+            "name": str(name),
+            "support": float(count),
+            "share": share(float(count), whole),
+            "scores": values[str(name)],
+        }
         for name, count in support.items()
-    )
+    ]
 
 
 def _overview(
@@ -125,43 +88,30 @@ def _overview(
     wanted = ranking.by_class if ranking is not None else ""
     metric = next((each for each in metrics if each.name == wanted), metrics[0])
     counted = results.kind.support
-    draw = partial(
-        per_class_figure,
-        results.per_class,
-        results.summary["classes"],
-        metric,
-        ranked[: len(VARIANT_COLOURS)],
-        counted=counted,
-        palette=palette,
-    )
-    return wide_and_narrow(
-        lambda width: draw(width=width), f"{metric.title} one by one under each variant, and the number of {counted}."
-    )
+    shown = ranked[: len(VARIANT_COLOURS)]
+    draw = partial(per_class_figure, results.per_class, results.summary["classes"], metric, shown, counted, palette)
+    return wide_and_narrow(draw, f"{metric.title} one by one under each variant, and the number of {counted}.")
 
 
-def _matrices(results: StudyResults, ranked: Sequence[str]) -> dict[str, np.ndarray]:
-    """Confusion matrices, (K, K) counts of all runs together, by variant; none for other kinds of task."""
+def _confusion_pictures(results: StudyResults, ranked: Sequence[str]) -> list[Picture]:
+    """A confusion matrix a variant, of all its runs together; none for other kinds than one class a patch or pixel."""
     if results.kind.is_boxes or results.kind.values is not Values.CLASS:
-        return {}
-    matrices = {}
+        return []
+    pictures = []
     for name in ranked[:MOST_VARIANT_PICTURES]:
         chosen = results.predictions[results.predictions["variant"] == name]
         if len(chosen):
-            matrices[name] = class_totals(results, chosen).confusion[0]
-    return matrices
+            counts = class_totals(results, chosen).confusion[0]
+            hits = share(float(np.trace(counts)), float(counts.sum()))
+            figure = confusion_figure(counts, results.summary["classes"], name, shares_only=results.kind.is_map)
+            pictures.append(picture(figure, f"Confusion matrix of {name}: {hits} of predictions on the diagonal."))
+    return pictures
 
 
-def _confusion_picture(results: StudyResults, variant: str, counts: np.ndarray, *, shares_only: bool) -> Picture:
-    hits = share(float(np.trace(counts)), float(counts.sum()))
-    figure = confusion_figure(counts, results.summary["classes"], variant, shares_only=shares_only)
-    return picture(figure, f"Confusion matrix of {variant}: {hits} of predictions on the diagonal.")
-
-
-def _scatters(results: StudyResults, variant: str) -> tuple[Picture, ...]:
-    if results.kind.needs_maps or not results.kind.is_numbers:
-        return ()
-    if not (results.predictions["variant"] == variant).any():
-        return ()
+def _scatters(results: StudyResults, variant: str) -> list[Picture]:
+    kind, has_rows = results.kind, (results.predictions["variant"] == variant).any()
+    if kind.needs_maps or not kind.is_numbers or not has_rows:
+        return []
     _, evidence = seed_means(results, variant, "prediction")
     unit, names = results.summary["unit"], results.summary["classes"][:MOST_SCATTERS]
     pictures = []
@@ -171,4 +121,4 @@ def _scatters(results: StudyResults, variant: str) -> tuple[Picture, ...]:
         )
         alt = f"Predicted against true {class_title(name)} of the test patches under {variant}, and the residuals."
         pictures.append(wide_and_narrow(draw, alt) if len(names) == 1 else picture(draw(NARROW), alt))
-    return tuple(pictures)
+    return pictures

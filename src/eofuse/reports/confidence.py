@@ -87,16 +87,8 @@ def reliability(results: StudyResults, ranked: Sequence[str], palette: Sequence[
         raw, calibrated = (number(float(error)) for error in np.nanmean(expected_calibration_error(tables), axis=0))
         own = any(temperature != 1 for temperature in temperatures) or not np.allclose(tables[:, 0], tables[:, 1])
         is_calibrated |= own
-        rows.append(
-            CalibrationRow(
-                name,
-                raw,
-                _interval(results, name, ECE_RAW.name),
-                calibrated,
-                _interval(results, name, ECE.name),
-                _range(temperatures),
-            )
-        )
+        before, after = (_interval(results, name, metric.name) for metric in (ECE_RAW, ECE))
+        rows.append(CalibrationRow(name, raw, before, calibrated, after, _range(temperatures)))
         if len(pictures) < MOST_PICTURES:
             labels = ("raw", "calibrated") if own else ("as predicted",)
             figure = reliability_figure(tables.sum(axis=0), name, colours[name], axes_titles, counted, labels)
@@ -117,15 +109,9 @@ def intervals(results: StudyResults, ranked: Sequence[str]) -> tuple[IntervalRow
         lines = {str(line["metric"]): line for line in own.to_dict("records")}
         if not {COVERAGE.name, INTERVAL_WIDTH.name} <= lines.keys() or math.isnan(lines[COVERAGE.name]["mean"]):
             continue
-        coverage = {key: 100 * lines[COVERAGE.name][key] for key in ("mean", "low", "high")}
-        rows.append(
-            IntervalRow(
-                name,
-                f"{number(coverage['mean'], 1)} %",
-                between(coverage["low"], coverage["high"], 1),
-                width.quantity(lines[INTERVAL_WIDTH.name]["mean"]),
-            )
-        )
+        mean, low, high = (100 * lines[COVERAGE.name][key] for key in ("mean", "low", "high"))
+        widths = width.quantity(lines[INTERVAL_WIDTH.name]["mean"])
+        rows.append(IntervalRow(name, f"{number(mean, 1)} %", between(low, high, 1), widths))
     return tuple(rows)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from eofuse.data.card.card import DataCard, look_at
 from eofuse.data.card.duplicates import Duplicates
@@ -20,8 +19,8 @@ from eofuse.progress import Progress
 from eofuse.reports import wording
 from eofuse.reports.figures.by_part import by_part_figure
 from eofuse.reports.figures.histograms import MOST_PANELS, histograms_figure
-from eofuse.reports.figures.split_map import split_map_figure
-from eofuse.reports.figures.splits import leakage_figure
+from eofuse.reports.figures.places import split_map_figure
+from eofuse.reports.figures.splits import leakage_figure, leakage_words
 from eofuse.reports.page import render_page
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
 from eofuse.words import counted
@@ -100,16 +99,15 @@ def _answer(found: list[Finding]) -> str:
 
 def _map(store: Store, card: DataCard) -> Picture | None:
     figure = split_map_figure(store.index, card.part)
-    return (
-        None if figure is None else picture(figure, "Map of the patches by longitude and latitude, coloured by part.")
-    )
+    alt = "Map of the patches by longitude and latitude, coloured by part."
+    return None if figure is None else picture(figure, alt)
 
 
 def _leakage(card: DataCard) -> Picture | None:
     entries = [{"protocol": name, **asdict(found)} for name, found in card.protocols.items()]
     if not entries:
         return None
-    return wide_and_narrow(lambda width: leakage_figure(entries, card.protocol, width), wording.leakage(entries))
+    return wide_and_narrow(lambda width: leakage_figure(entries, card.protocol, width), leakage_words(entries))
 
 
 def _balance(card: DataCard) -> dict[str, Any] | None:
@@ -147,7 +145,10 @@ def _histograms(scan: Scan, card: DataCard) -> dict[str, Any]:
     part = card.part[scan.rows]
     channels = scan.modality.channels
     values = {
-        channel.name: {name: _finite(scan.values[part == number, position]) for number, name in enumerate(PARTS)}
+        channel.name: {
+            name: numbers[np.isfinite(numbers)]
+            for name, numbers in ((name, scan.values[part == number, position]) for number, name in enumerate(PARTS))
+        }
         for position, channel in enumerate(channels)
     }
     units = {channel.name: channel.unit for channel in channels}
@@ -163,31 +164,27 @@ def _histograms(scan: Scan, card: DataCard) -> dict[str, Any]:
     }
 
 
-def _finite(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return values[np.isfinite(values)]
-
-
 def _duplicates(store: Store, found: Duplicates, card: DataCard) -> dict[str, Any]:
     """Counts of pairs, and some pairs that lie on two sides of the split."""
     ids, names = store.index["patch_id"], (*PARTS, "none")
-    lines = []
-    for pairs, words in ((found.same, "the same"), (found.alike, "nearly the same")):
-        for row, other in found.across(card.part, pairs).tolist():
-            lines.append(
-                {
-                    "words": words,
-                    "first": ids.iloc[row],
-                    "first_part": names[card.part[row]],
-                    "other": ids.iloc[other],
-                    "other_part": names[card.part[other]],
-                }
-            )
+    same, alike = (found.across(card.part, pairs) for pairs in (found.same, found.alike))
+    lines = [
+        {
+            "words": words,
+            "first": ids.iloc[row],
+            "first_part": names[card.part[row]],
+            "other": ids.iloc[other],
+            "other_part": names[card.part[other]],
+        }
+        for pairs, words in ((same, "the same"), (alike, "nearly the same"))
+        for row, other in pairs.tolist()
+    ]
     return {
         "facts": found,
         "same": len(np.unique(found.same)),
         "alike": len(np.unique(found.alike)),
-        "same_across": len(np.unique(found.across(card.part, found.same)[:, 0])),
-        "alike_across": len(np.unique(found.across(card.part, found.alike)[:, 0])),
+        "same_across": len(np.unique(same[:, 0])),
+        "alike_across": len(np.unique(alike[:, 0])),
         "lines": lines[:MOST_PAIRS],
         "more": max(len(lines) - MOST_PAIRS, 0),
     }

@@ -10,6 +10,7 @@ import pandas as pd
 from eofuse.evaluation.weighting import divide, mean_where
 from eofuse.kinds import Place, Values
 from eofuse.registry import Registry
+from eofuse.reports.pictures import PanelPicture
 from eofuse.reports.runs import first_seed, seed_means
 from eofuse.reports.wording import class_title, decimals, number
 from eofuse.studies.results import StudyResults
@@ -19,6 +20,7 @@ THRESHOLD = 0.5
 MOST_NUMBERS = 6
 
 FloatArray = npt.NDArray[np.float64]
+Facts = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Example:
         prediction: its row of the predictions (of the first seed, or of the first run that has it).
         facts: what is predicted and true, as (name, words).
         order: by what it was chosen: the larger, the better (best patches) or the worse (worst ones).
+        panels: pictures, if there are any.
     """
 
     prediction: pd.Series
-    facts: tuple[tuple[str, str], ...]
+    facts: Facts
     order: float
+    panels: tuple[PanelPicture, ...] = ()
 
     @property
     def patch_id(self) -> str:
@@ -43,21 +47,23 @@ class Example:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The best and the worst test patches, the most extreme first, and how they were chosen.
+    """The best and the worst test patches, the most extreme first.
 
     Attributes:
         best: those on which the variant does best.
         worst: those on which it does worst.
+        rule: how they were chosen, in a sentence.
         best_title: heading of the best.
         worst_title: heading of the worst.
-        rule: how they were chosen, in a sentence.
+        note: why there are no pictures, if there are none.
     """
 
-    best: tuple[Example, ...]
-    worst: tuple[Example, ...]
-    best_title: str
-    worst_title: str
-    rule: str
+    best: tuple[Example, ...] = ()
+    worst: tuple[Example, ...] = ()
+    rule: str = ""
+    best_title: str = "Best"
+    worst_title: str = "Worst"
+    note: str = ""
 
 
 CHOICES: Registry[Callable[[StudyResults, str, int], Chosen]] = Registry(
@@ -80,7 +86,7 @@ def choose_examples(results: StudyResults, variant: str, most: int = 4) -> Chose
     seed, by the share of right pixels, by the root mean squared error, and by the F1 of boxes.
     """
     if not (results.predictions["variant"] == variant).any():
-        return Chosen((), (), "Best", "Worst", "")
+        return Chosen()
     kind = results.kind
     choose = CHOICES.get(kind.name) or CHOICES[standard(kind.place, kind.values)]
     return choose(results, variant, most)
@@ -93,11 +99,11 @@ def _single_label(results: StudyResults, variant: str, most: int) -> Chosen:
     every = np.eye(len(classes), dtype=bool)
     truth, predicted = every[evidence["truth"].astype(int)], every[probabilities.argmax(axis=1)]
     certainty = probabilities.max(axis=1)
-    return _labels(
-        patches, truth, predicted, probabilities, classes, most, (certainty, certainty),
+    rule = (
         "Probabilities are means over seeds. Ordered by the probability of the predicted class; one patch for each true "
-        "class while there are classes left.",
-    )  # fmt: skip
+        "class while there are classes left."
+    )
+    return _labels(patches, truth, predicted, probabilities, classes, most, (certainty, certainty), rule)
 
 
 @CHOICES.register(standard(Place.PATCH, Values.CLASSES))
@@ -105,13 +111,13 @@ def _multi_label(results: StudyResults, variant: str, most: int) -> Chosen:
     patches, evidence = seed_means(results, variant, "probabilities")
     probabilities, truth = evidence["probabilities"], evidence["truth"].astype(bool)
     given = np.clip(np.where(truth, probabilities, 1 - probabilities), 1e-9, 1)
-    cross_entropy = -np.log(given).mean(axis=1)
-    return _labels(
-        patches, truth, probabilities >= THRESHOLD, probabilities, results.summary["classes"], most,
-        (-cross_entropy, cross_entropy),
+    entropy = -np.log(given).mean(axis=1)
+    classes, predicted = results.summary["classes"], probabilities >= THRESHOLD
+    rule = (
         "Probabilities are means over seeds. Ordered by cross-entropy; right means that every label is right at a threshold "
-        "of 0.5; one patch for each set of labels while there are sets left.",
-    )  # fmt: skip
+        "of 0.5; one patch for each set of labels while there are sets left."
+    )
+    return _labels(patches, truth, predicted, probabilities, classes, most, (-entropy, entropy), rule)
 
 
 def _labels(
@@ -127,13 +133,13 @@ def _labels(
     right = (truth == predicted).all(axis=1)
     keys = [row.tobytes() for row in truth]
 
-    def facts(place: int) -> tuple[tuple[str, str], ...]:
+    def facts(place: int) -> Facts:
         found = ("Predicted", _named(predicted[place], probabilities[place], classes))
         return (found,) if right[place] else (found, ("True", _named(truth[place], probabilities[place], classes)))
 
     best = _examples(patches, _take(orders[0], right, keys, most), facts, orders[0])
     worst = _examples(patches, _take(orders[1], ~right, keys, most), facts, orders[1])
-    return Chosen(best, worst, "Most confidently right", "Most confidently wrong", rule)
+    return Chosen(best, worst, rule, "Most confidently right", "Most confidently wrong")
 
 
 def _named(chosen: npt.NDArray[np.bool_], probabilities: FloatArray, classes: Sequence[str]) -> str:
@@ -152,7 +158,7 @@ def _regression(results: StudyResults, variant: str, most: int) -> Chosen:
     error = divide(absolute, np.broadcast_to(typical, absolute.shape))
     error = mean_where(error, np.isfinite(error))
 
-    def facts(place: int) -> tuple[tuple[str, str], ...]:
+    def facts(place: int) -> Facts:
         largest = np.sort(np.argsort(-absolute[place], kind="stable")[:MOST_NUMBERS])
         rows = []
         for at in largest.tolist():
@@ -179,7 +185,7 @@ def _segmentation(results: StudyResults, variant: str, most: int) -> Chosen:
     overlap = mean_where(divide(hits, support + confusion.sum(axis=1) - hits), support > 0)
     varied = (support > 0).sum(axis=1) > 1
 
-    def facts(place: int) -> tuple[tuple[str, str], ...]:
+    def facts(place: int) -> Facts:
         return (
             ("Right pixels", f"{number(100 * float(accuracy[place]), 0)} %"),
             ("Mean IoU of its classes", number(float(overlap[place]), 2)),
@@ -204,7 +210,7 @@ def _pixel_regression(results: StudyResults, variant: str, most: int) -> Chosen:
     relative = mean_where(relative, np.isfinite(relative))
     digits = max(decimals(float(np.nanmax(errors, initial=0.0))) - 1, 0)
 
-    def facts(place: int) -> tuple[tuple[str, str], ...]:
+    def facts(place: int) -> Facts:
         return tuple(
             (
                 f"RMSE of {class_title(name)}" if len(results.summary["classes"]) > 1 else "RMSE",
@@ -228,7 +234,7 @@ def _detection(results: StudyResults, variant: str, most: int) -> Chosen:
     predicted, true = shown.sum(axis=1), evidence["counts"].sum(axis=1)
     f1 = divide((2 * found).astype(float), (predicted + true).astype(float))
 
-    def facts(place: int) -> tuple[tuple[str, str], ...]:
+    def facts(place: int) -> Facts:
         false = int(predicted[place] - found[place])
         return (
             ("Found", f"{found[place]} of {counted(int(true[place]), 'true box', 'true boxes')}"),
@@ -240,9 +246,7 @@ def _detection(results: StudyResults, variant: str, most: int) -> Chosen:
         "counts as found from an IoU of 0.5, and then by the number of boxes. Patches without any box are left out."
     )
     crowd = np.minimum(predicted + true, 99)
-    ends = np.where(
-        f1 > 0.5, f1 + crowd / 1000, f1 - crowd / 1000
-    )  # among equals, the patch with more boxes tells more
+    ends = f1 + np.where(f1 > 0.5, crowd, -crowd) / 1000  # among equals, the patch with more boxes tells more
     return _extremes(patches, ends, facts, most, rule)
 
 
@@ -258,7 +262,7 @@ def score_threshold(evidence: dict[str, np.ndarray]) -> float:
 def _extremes(
     patches: pd.DataFrame,
     score: FloatArray,
-    facts: Callable[[int], tuple[tuple[str, str], ...]],
+    facts: Callable[[int], Facts],
     most: int,
     rule: str,
     keys: npt.NDArray[np.int64] | None = None,
@@ -266,14 +270,8 @@ def _extremes(
 ) -> Chosen:
     """The patches of highest and lowest score; those without one are left out.
 
-    Args:
-        patches: a row a patch.
-        score: (N,), the larger the better.
-        facts: what to say of a patch.
-        most: patches of each sort, at most; each half of the patches gives one sort.
-        rule: how they were chosen.
-        keys: (N,), of which each is taken once while there are others.
-        telling: (N,), the patches that are taken as best before the others.
+    Each half of the patches gives one sort. Each of the `keys` is taken once while there are others, and `telling` patches are the
+    best before the others.
     """
     known = np.isfinite(score)
     half = min(most, -(-int(known.sum()) // 2))
@@ -284,9 +282,7 @@ def _extremes(
     rest = known.copy()
     rest[best] = False
     worst = _take(-score, rest, names, half)
-    return Chosen(
-        _examples(patches, best, facts, score), _examples(patches, worst, facts, -score), "Best", "Worst", rule
-    )
+    return Chosen(_examples(patches, best, facts, score), _examples(patches, worst, facts, -score), rule)
 
 
 def _take(order: FloatArray, allowed: npt.NDArray[np.bool_], keys: Sequence[object], most: int) -> list[int]:
@@ -302,6 +298,6 @@ def _take(order: FloatArray, allowed: npt.NDArray[np.bool_], keys: Sequence[obje
 
 
 def _examples(
-    patches: pd.DataFrame, places: Sequence[int], facts: Callable[[int], tuple[tuple[str, str], ...]], order: FloatArray
+    patches: pd.DataFrame, places: Sequence[int], facts: Callable[[int], Facts], order: FloatArray
 ) -> tuple[Example, ...]:
     return tuple(Example(patches.iloc[place], facts(place), float(order[place])) for place in places)

@@ -3,10 +3,11 @@
 `write_report` builds it: answer and cautions, a chapter for each target, then data, method, cost and recipe.
 """
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from eofuse.data.store import Store
 from eofuse.data.store.gaps import left_out_words
@@ -14,10 +15,10 @@ from eofuse.files import write_text
 from eofuse.reports import wording
 from eofuse.reports.answer import cautions
 from eofuse.reports.cards import missing_store
-from eofuse.reports.chapter import Chapter, chapter
+from eofuse.reports.chapter import chapter
 from eofuse.reports.classes import MOST_VARIANT_PICTURES
 from eofuse.reports.figures.places import places_figure
-from eofuse.reports.figures.splits import leakage_figure
+from eofuse.reports.figures.splits import leakage_figure, leakage_words
 from eofuse.reports.overview import overview, overview_answer, twins
 from eofuse.reports.page import render_page
 from eofuse.reports.pictures import Picture, picture, wide_and_narrow
@@ -46,9 +47,9 @@ def _context(results: StudyResults, store: Store | None) -> dict[str, Any]:
     several = len(views) > 1
     return {
         "summary": views[0].summary,
-        "chapters": [{field.name: getattr(one, field.name) for field in fields(one)} for one in chapters],
+        "chapters": chapters,
         "several": several,
-        "answer": overview_answer(views) if several else chapters[0].answer,
+        "answer": overview_answer(views) if several else chapters[0]["answer"],
         "overview": overview(views) if several else [],
         "twins": twins(views) if several else [],
         "left_out": left_out_words(
@@ -56,7 +57,7 @@ def _context(results: StudyResults, store: Store | None) -> dict[str, Any]:
         ),
         "cautions": list(dict.fromkeys(text for view in views for text in cautions(view))),
         "roles": wording.ROLES,
-        "control_roles": {row.role for one in chapters for row in one.rows},
+        "control_roles": {row.role for one in chapters for row in one["rows"]},
         "most_pictures": MOST_VARIANT_PICTURES,
         "metrics_explained": _metrics(chapters),
         "places": _places_picture(views, store),
@@ -68,11 +69,11 @@ def _context(results: StudyResults, store: Store | None) -> dict[str, Any]:
     }
 
 
-def _metrics(chapters: Sequence[Chapter]) -> list[wording.MetricWords]:
+def _metrics(chapters: Sequence[dict[str, Any]]) -> list[wording.MetricWords]:
     """Every further metric of any target that needs an explanation, once."""
     found: dict[tuple[str, str], wording.MetricWords] = {}
     for one in chapters:
-        for metric in (one.metric, *one.other_metrics) if len(chapters) > 1 else one.other_metrics:
+        for metric in (one["metric"], *one["other_metrics"]) if len(chapters) > 1 else one["other_metrics"]:
             if metric.meaning:
                 found.setdefault((metric.name, metric.meaning), metric)
     return list(found.values())
@@ -83,11 +84,8 @@ def _places_picture(views: Sequence[StudyResults], store: Store | None) -> Pictu
         return None
     rows = sorted({int(row) for view in views for row in view.predictions["row"].unique()})
     figure = places_figure(store.index, rows)
-    return (
-        None
-        if figure is None
-        else picture(figure, "Map of the patches by longitude and latitude; test patches in colour.")
-    )
+    alt = "Map of the patches by longitude and latitude; test patches in colour."
+    return None if figure is None else picture(figure, alt)
 
 
 def _leakage_picture(results: StudyResults) -> Picture | None:
@@ -95,7 +93,7 @@ def _leakage_picture(results: StudyResults) -> Picture | None:
     if not leakage:
         return None
     protocol = results.summary["split"].get("protocol", "")
-    return wide_and_narrow(lambda width: leakage_figure(leakage, protocol, width), wording.leakage(leakage))
+    return wide_and_narrow(lambda width: leakage_figure(leakage, protocol, width), leakage_words(leakage))
 
 
 def _cost(results: StudyResults) -> dict[str, Any]:
@@ -107,36 +105,11 @@ def _cost(results: StudyResults) -> dict[str, Any]:
     lines = []
     for described in results.summary["variants"]:
         final = final_runs[final_runs["variant"] == described["name"]]
-        searched = search[search["variant"] == described["name"]]
-        lines.append(
-            {
-                "variant": described["name"],
-                "role": described["role"],
-                "encoder": described.get("encoder") or wording.MISSING,
-                "parameters": described.get("parameters"),
-                "learning_rate": described.get("learning_rate"),
-                "runs": len(final),
-                "seconds": float(final["seconds"].mean()) if len(final) else None,
-                "search_runs": len(searched),
-                "search_seconds": float(searched["seconds"].sum()),
-                "total_seconds": float(searched["seconds"].sum() + final["seconds"].sum()),
-            }
-        )
+        lines.append(_cost_line(described, final, search[search["variant"] == described["name"]]))
     for name, runs in pretraining.groupby("variant", sort=False):
-        lines.append(
-            {
-                "variant": f"pretraining {name}",
-                "role": "pretraining",
-                "encoder": wording.MISSING,
-                "parameters": float(runs["parameters"].iloc[0]),
-                "learning_rate": float(runs["learning_rate"].iloc[0]),
-                "runs": len(runs),
-                "seconds": float(runs["seconds"].mean()),
-                "search_runs": 0,
-                "search_seconds": 0.0,
-                "total_seconds": float(runs["seconds"].sum()),
-            }
-        )
+        described = {"name": f"pretraining {name}", "role": "pretraining"}
+        described |= {key: float(runs[key].iloc[0]) for key in ("parameters", "learning_rate")}
+        lines.append(_cost_line(described, runs, search.iloc[:0]))
     lines.sort(key=lambda line: line["role"] != "variant")
     return {
         "lines": lines,
@@ -146,4 +119,20 @@ def _cost(results: StudyResults) -> dict[str, Any]:
         "search_runs": len(search),
         "search_seconds": float(search["seconds"].sum()),
         "seconds": float(final_runs["seconds"].sum() + search["seconds"].sum() + pretraining["seconds"].sum()),
+    }
+
+
+def _cost_line(described: Mapping[str, Any], final: pd.DataFrame, searched: pd.DataFrame) -> dict[str, Any]:
+    """What the final runs and the search of one variant cost, or of a control or pretraining."""
+    return {
+        "variant": described["name"],
+        "role": described["role"],
+        "encoder": described.get("encoder") or wording.MISSING,
+        "parameters": described.get("parameters"),
+        "learning_rate": described.get("learning_rate"),
+        "runs": len(final),
+        "seconds": float(final["seconds"].mean()) if len(final) else None,
+        "search_runs": len(searched),
+        "search_seconds": float(searched["seconds"].sum()),
+        "total_seconds": float(searched["seconds"].sum() + final["seconds"].sum()),
     }

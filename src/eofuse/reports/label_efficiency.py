@@ -109,7 +109,10 @@ def efficiency(results: StudyResults, palette: Sequence[str]) -> Efficiency | No
     metric = words(results, results.summary["metric"])
     curves = _curves(results, metric)
     amounts = tuple((entry["labels"], amount_words(entry["amount"])) for entry in results.summary["label_amounts"])
-    rows = [_needed(results, line) for line in _by_need(results)]
+    needs = results.over_labels.efficiency
+    needs = needs.assign(is_control=needs["role"] != "variant")
+    needs = needs.sort_values(["is_control", "needed", "low", "variant"])  # variants before controls, few labels first
+    rows = [_needed(results, line) for line in needs.to_dict("records")]
     draw = partial(efficiency_figure, curves, metric, results.summary["baseline"], palette)
     told = "; ".join(
         f"{curve.variant} " + ", ".join(f"{metric.write(point.mean)} with {point.labels}" for point in curve.points)
@@ -180,13 +183,6 @@ def times(factor: float) -> str:
     return f"{factor:.0f}" if factor >= 10 else f"{factor:.2g}"
 
 
-def _by_need(results: StudyResults) -> list[dict[Any, Any]]:
-    """Lines of the table of labels needed: variants before controls, the fewest labels first."""
-    table = results.over_labels.efficiency
-    table = table.assign(is_control=table["role"] != "variant")
-    return table.sort_values(["is_control", "needed", "low", "variant"]).to_dict("records")
-
-
 def _needed(results: StudyResults, line: dict[Any, Any]) -> NeededRow:
     tried = results.amounts
     name = line["variant"]
@@ -238,12 +234,7 @@ def _amount_rows(results: StudyResults, metric: MetricWords) -> list[AmountRow]:
     return [
         AmountRow(
             labels=int(line["n_labels"]),
-            variant=line["variant"],
-            role=line["role"],
-            mean=line["mean"],
-            low=line["low"],
-            high=line["high"],
-            seed_sd=line["seed_sd"],
+            **{name: line[name] for name in ("variant", "role", "mean", "low", "high", "seed_sd")},
             to_baseline=_difference(to_baseline, line),
             to_full=_difference(to_full, line),
         )
@@ -255,8 +246,7 @@ def _difference(table: pd.DataFrame, line: dict[Any, Any]) -> Difference | None:
     found = table[(table["variant"] == line["variant"]) & (table["n_labels"] == line["n_labels"])]
     if found.empty or line["role"] != "variant":
         return None
-    row = found.iloc[0]
-    return Difference(row["difference"], row["low"], row["high"], row["p"], row["p_holm"])
+    return Difference.of(found.iloc[0])
 
 
 def _answer(results: StudyResults, rows: Sequence[NeededRow], metric: MetricWords) -> Markup:
@@ -275,9 +265,10 @@ def _answer(results: StudyResults, rows: Sequence[NeededRow], metric: MetricWord
     reaching = [row for row in others if row.factor != "–"]
     if reaching:
         best = reaching[0]
+        spread = f" (interval: {best.factor_interval})" if best.factor_interval else ""
         sentences.append(
-            Markup("<strong>{}</strong> matches it with {} labels (95 % interval: {}){}.").format(
-                best.variant, best.needed, best.interval, _fewer(best)
+            Markup("<strong>{}</strong> matches it with {} labels (95 % interval: {}), {} fewer{}.").format(
+                best.variant, best.needed, best.interval, best.factor, spread
             )
         )
     missing = [row.variant for row in others if row.factor == "–"]
@@ -289,9 +280,3 @@ def _answer(results: StudyResults, rows: Sequence[NeededRow], metric: MetricWord
     if caution := efficiency_caution(results, concerned):
         sentences.append(Markup("<strong>{}</strong>").format(caution))
     return Markup(" ").join(sentences)
-
-
-def _fewer(row: NeededRow) -> str:
-    if not row.factor_interval:
-        return f", {row.factor} fewer"
-    return f", {row.factor} fewer (interval: {row.factor_interval})"

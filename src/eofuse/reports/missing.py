@@ -95,10 +95,12 @@ def remains(results: StudyResults, ranked: Sequence[str], palette: Sequence[str]
     )
     rows = []
     for line in lines:
-        ends = (line["difference"], line["difference_low"], line["difference_high"], line["p"], line["p_holm"])
-        named = (line["variant"], line["without"], line["mean"], line["low"], line["high"])
-        shown = Remaining(*named, float(whole[line["variant"]]))
-        rows.append(RemainsRow(shown, bool(line["saw_gaps"]), Difference(*ends)))
+        shown = Remaining(
+            **{name: line[name] for name in ("variant", "without", "mean", "low", "high")},
+            whole=float(whole[line["variant"]]),
+        )
+        difference = Difference.of({**line, "low": line["difference_low"], "high": line["difference_high"]})
+        rows.append(RemainsRow(shown, bool(line["saw_gaps"]), difference))
     told = "; ".join(f"{row.shown.variant} without {row.shown.without} {metric.write(row.shown.mean)}" for row in rows)
     level = float(constant.iloc[0]) if len(constant) else None
     draw = partial(without_figure, [row.shown for row in rows], metric, palette, level)
@@ -125,23 +127,18 @@ def worth(results: StudyResults, ranked: Sequence[str]) -> Worth | None:
         spread = own[own["kind"] == "shapley"].set_index("name")["spread"]
         for name, (shapley, drop_one) in named.items():
             rows.append(WorthRow(variant, name, bool(first["saw_gaps"]), shapley, drop_one, float(spread[name])))
-        panels.append(Panel(variant + _never(first["saw_gaps"]), tuple(named.items())))
+        panels.append(Panel(variant + ("" if first["saw_gaps"] else " (never saw gaps)"), tuple(named.items())))
     told = "; ".join(f"{row.name} {metric.signed(row.shapley.value)} ({row.variant})" for row in rows)
     picture = wide_and_narrow(partial(attribution_figure, panels, metric), f"Bars of Shapley values: {told}.")
     drawn = any(row.spread > 0 for row in rows)
     return Worth(picture, tuple(rows), tuple(gains), drawn, rewards_guessing(metric.name))
 
 
-def _never(saw_gaps: bool) -> str:
-    return "" if saw_gaps else " (never saw gaps)"
-
-
 def _bars(table: pd.DataFrame, kinds: Sequence[str]) -> dict[str, tuple[Bar, ...]]:
     """Bars by name, in the order of the table."""
     found: dict[str, tuple[Bar, ...]] = {}
-    for line in (
-        table[table["kind"].isin(kinds)].sort_values("kind", key=lambda k: k.map(kinds.index)).to_dict("records")
-    ):
+    chosen = table[table["kind"].isin(kinds)].sort_values("kind", key=lambda kind: kind.map(kinds.index))
+    for line in chosen.to_dict("records"):
         bar = Bar(line["kind"], line["value"], line["low"], line["high"])
         found[line["name"]] = (*found.get(line["name"], ()), bar)
     return found

@@ -84,37 +84,29 @@ def overview_answer(views: Sequence[StudyResults]) -> Markup:
         sentence = Markup(
             "Of {} variants that learn all {} targets ({}), <strong>{}</strong> has the best mean rank."
         ).format(len(everywhere), len(views), listing(names), name)
-    compared = [line for line in lines if line.gain is not None]
-    if not compared:
+    gains = {class_title(line.target): (line.gain, line.metric) for line in lines if line.gain is not None}
+    if not gains:
         return sentence + Markup(" It was not compared with the constant predictor.")
-    beaten = [line for line in compared if line.gain is not None and line.gain.is_better(line.metric)]
+    beaten = [target for target, (gain, metric) in gains.items() if gain.is_better(metric)]
     if len(beaten) == len(views):
         verdict = Markup("It beats the constant predictor distinguishably on all of them")
     elif beaten:
-        on = listing([class_title(line.target) for line in beaten])
+        others = listing([target for target in names if target not in beaten])
         verdict = Markup(
             "It beats the constant predictor distinguishably on {} of {} ({}), <strong>not on {}</strong>"
-        ).format(
-            len(beaten),
-            len(views),
-            on,
-            listing([name for name in names if name not in {class_title(line.target) for line in beaten}]),
-        )
+        ).format(len(beaten), len(views), listing(beaten), others)
     else:
         verdict = Markup("It beats the constant predictor distinguishably on <strong>none</strong> of them")
-    told = "; ".join(
-        f"{class_title(line.target)} {_gain_words(line.gain, line.metric)}"
-        for line in compared
-        if line.gain is not None
-    )
-    answer = sentence + Markup(" ") + verdict + Markup(". Differences to it: {}.").format(told)
-    ahead = [line for line in lines if line.control is not None and _is_ahead(line.control, line)]
+    changes = "; ".join(f"{target} {_gain_words(*gain)}" for target, gain in gains.items())
+    answer = sentence + Markup(" ") + verdict + Markup(". Differences to it: {}.").format(changes)
+    ahead = [
+        f"{line.control.variant} on {class_title(line.target)}"
+        for line in lines
+        if line.control is not None and _is_ahead(line.control, line)
+    ]
     if not ahead:
         return answer
-    named = listing(
-        [f"{line.control.variant} on {class_title(line.target)}" for line in ahead if line.control is not None]
-    )
-    return answer + Markup(" <strong>But a control scores better: {}.</strong>").format(named)
+    return answer + Markup(" <strong>But a control scores better: {}.</strong>").format(listing(ahead))
 
 
 def twins(views: Sequence[StudyResults]) -> list[Twins]:
@@ -123,25 +115,19 @@ def twins(views: Sequence[StudyResults]) -> list[Twins]:
     found = []
     for entry in views[0].summary.get("twins", ()):
         together = entry["together"]
-        lines = []
-        for target, alone in entry["alone"].items():
-            if target in by_target:
-                lines.extend(_twin_lines(by_target[target], together, alone))
-        parameters = {variant["name"]: variant["parameters"] for variant in views[0].summary["variants"]}
+        lines = [
+            line
+            for target, alone in entry["alone"].items()
+            if target in by_target
+            for line in _twin_lines(by_target[target], together, alone)
+        ]
+        counts = {variant["name"]: float(variant["parameters"]) for variant in views[0].summary["variants"]}
         others = list(dict.fromkeys(entry["alone"].values()))
-        found.append(
-            Twins(
-                together=together,
-                lines=tuple(lines),
-                parameters=(
-                    float(parameters.get(together, math.nan)),
-                    sum(float(parameters.get(name, math.nan)) for name in others),
-                ),
-                seconds=(_seconds(views[0], together), sum(_seconds(views[0], name) for name in others)),
-                others=len(others),
-            )
-        )
-    return [entry for entry in found if entry.lines]
+        parameters = counts.get(together, math.nan), sum(counts.get(name, math.nan) for name in others)
+        seconds = _seconds(views[0], together), sum(_seconds(views[0], name) for name in others)
+        if lines:
+            found.append(Twins(together, tuple(lines), parameters, seconds, len(others)))
+    return found
 
 
 def _everywhere(views: Sequence[StudyResults]) -> list[str]:

@@ -35,25 +35,19 @@ def answers(results: StudyResults) -> list[Answer]:
     """
     metric = words(results, results.summary["metric"])
     table = results.questions[results.questions["metric"] == metric.name]
-    return [
-        _answer(line["question"], line["variant"], line["other"], _difference(line), metric)
-        for line in table.to_dict("records")
-    ]
+    return [_answer(line, metric) for line in table.to_dict("records")]
 
 
-def _difference(line: Mapping[Hashable, Any]) -> Difference:
-    return Difference(line["difference"], line["low"], line["high"], line["p"], line["p_holm"])
-
-
-def _answer(question: str, first: str, other: str, difference: Difference, metric: MetricWords) -> Answer:
+def _answer(line: Mapping[Hashable, Any], metric: MetricWords) -> Answer:
+    difference = Difference.of(line)
     if not difference.distinguishable:
         verdict, end = "Not shown", "not distinguishable from zero"
     elif difference.is_better(metric):
         verdict, end = "Yes", "distinguishably better"
     else:
         verdict, end = "No", "distinguishably worse"
-    told = difference_words(difference, metric)
+    change = difference_words(difference, metric)
     reason = Markup("in {}, <strong>{}</strong> differs from <strong>{}</strong> by {}: {}.").format(
-        metric.title, first, other, told, end
+        metric.title, line["variant"], line["other"], change, end
     )
-    return Answer(question, verdict, reason)
+    return Answer(line["question"], verdict, reason)

@@ -1,6 +1,7 @@
 """The leaderboard as rows, in the order in which the report, the terminal and the pictures show it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ class Difference:
     high: float
     p: float
     p_holm: float
+
+    @classmethod
+    def of(cls, line: Mapping[Any, Any]) -> "Difference":
+        """The difference in a line of a table of comparisons."""
+        return cls(line["difference"], line["low"], line["high"], line["p"], line["p_holm"])
 
     @property
     def distinguishable(self) -> bool:
@@ -112,20 +118,15 @@ def leaderboard_rows(results: StudyResults) -> list[LeaderboardRow]:
     ranked = results.leaderboard[results.leaderboard["metric"] == metric]
     ranked = ranked.assign(is_control=ranked["role"] != "variant")
     ranked = ranked.sort_values(["is_control", "mean", "variant"], ascending=[True, ascending, True])
-    rows = []
-    for position, line in enumerate(ranked.to_dict("records"), start=1):
-        rows.append(_row(results, line, None if line["is_control"] else position))
-    return rows
+    lines = enumerate(ranked.to_dict("records"), start=1)
+    return [_row(results, line, None if line["is_control"] else position) for position, line in lines]
 
 
 def differences(results: StudyResults, metric: str, baseline: str) -> dict[str, Difference]:
     """Paired differences to a baseline on one metric, by variant."""
     table = results.comparisons
     table = table[(table["metric"] == metric) & (table["baseline"] == baseline) & (table["variant"] != baseline)]
-    return {
-        line["variant"]: Difference(line["difference"], line["low"], line["high"], line["p"], line["p_holm"])
-        for line in table.to_dict("records")
-    }
+    return {line["variant"]: Difference.of(line) for line in table.to_dict("records")}
 
 
 def final_cells(results: StudyResults, variant: str) -> pd.DataFrame:
@@ -140,8 +141,7 @@ def _row(results: StudyResults, line: dict[Any, Any], rank: int | None) -> Leade
     described: dict[str, Any] = next((entry for entry in summary["variants"] if entry["name"] == name), {})
     others = results.leaderboard[results.leaderboard["variant"] == name].set_index("metric")["mean"]
     cells = final_cells(results, name)
-    learning_rate = described.get("learning_rate")
-    parameters = described.get("parameters")
+    parameters, learning_rate = (described.get(key) for key in ("parameters", "learning_rate"))
     return LeaderboardRow(
         rank=rank,
         variant=name,
@@ -161,7 +161,7 @@ def _row(results: StudyResults, line: dict[Any, Any], rank: int | None) -> Leade
         },
         difference=differences(results, line["metric"], summary["baseline"]).get(name),
         is_baseline=name == summary["baseline"],
-        parameters=float("nan") if parameters is None else float(parameters),
-        learning_rate=float("nan") if learning_rate is None else float(learning_rate),
-        seconds=float(cells["seconds"].mean()) if len(cells) else float("nan"),
+        parameters=math.nan if parameters is None else float(parameters),
+        learning_rate=math.nan if learning_rate is None else float(learning_rate),
+        seconds=float(cells["seconds"].mean()) if len(cells) else math.nan,
     )

@@ -1,9 +1,8 @@
 """Words and numbers for people: names of metrics and controls, and how figures are written."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from eofuse.evaluation.metrics import LOSS, METRICS, lower_is_better
 from eofuse.kinds import TaskKind
@@ -133,24 +132,6 @@ def share(part: float | None, whole: float) -> str:
         return MISSING
     percent = 100 * part / whole
     return f"{percent:.0f} %" if percent in (0, 100) or 1 <= percent <= 99 else f"{percent:.1f} %"
-
-
-def leakage(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Counts of test patches that leak, by split protocol, as a sentence each."""
-    words = (
-        ("sharing_scene", "share a scene with training"),
-        ("same_ground", "cover ground of a training patch"),
-        ("adjacent", "lie next to a training patch"),
-    )
-    told = [
-        ", ".join(
-            f"{'unknown how many' if entry.get(key) is None else share(entry[key], entry['test_patches'])} {meaning}"
-            for key, meaning in words
-        )
-        for entry in entries
-    ]
-    named = "; ".join(f"{entry['protocol']}: {each}" for entry, each in zip(entries, told, strict=True))
-    return f"Bars by split protocol. {named}."
 
 
 def count(value: float | None) -> str:

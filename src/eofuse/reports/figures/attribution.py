@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from eofuse.reports.figures.style import CONTROL, INK, QUIET, new_figure, quiet_rows, styled, variant_colours
+from eofuse.reports.figures.style import CONTROL, INK, new_figure, quiet_rows, right_of_plot, styled, variant_colours
 from eofuse.reports.wording import MetricWords, shorten
 
 NARROW = 5.0
@@ -87,26 +87,11 @@ def _draw_bars(axes: Axes, panel: Panel, metric: MetricWords, *, narrow: bool) -
             axes.barh(place, bar.value, height=0.86, color=COLOURS[bar.kind])
             axes.plot([bar.low, bar.high], [place, place], color=INK, linewidth=1.3, solid_capstyle="butt")
             if not narrow:
-                _write(axes, metric.signed(bar.value), place)
+                right_of_plot(axes, metric.signed(bar.value), place, fontsize=8.5)
         top += len(bars) + 0.9
     axes.set_yticks(places, [shorten(name, 16 if narrow else 30) for name, _ in panel.rows])
     axes.set_ylim(top - 0.7, -0.2)
     quiet_rows(axes)
-
-
-def _write(axes: Axes, text: str, place: float) -> None:
-    """A value right of the plot."""
-    axes.annotate(
-        text,
-        (1, place),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(8, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8.5,
-        color=QUIET,
-        annotation_clip=False,
-    )
 
 
 @styled
@@ -135,7 +120,7 @@ def without_figure(
             axes.plot([row.mean], [place], "o", markersize=7, color=colour, mec="white", mew=0.8, zorder=4)
             axes.plot([row.whole], [place], "o", markersize=6, mfc="white", mec=colour, mew=1.3, zorder=3)
             if not narrow:
-                _write(axes, metric.write(row.mean), place)
+                right_of_plot(axes, metric.write(row.mean), place, fontsize=8.5)
         axes.set_yticks(range(len(found)), [shorten(row.variant, 18 if narrow else 36) for row in found])
         axes.set_ylim(len(found) - 0.45, -0.6)
         quiet_rows(axes)

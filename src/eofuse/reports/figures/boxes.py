@@ -1,6 +1,7 @@
 """Boxes on a picture of a patch: true ones solid, predicted ones dashed."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,21 +57,21 @@ def boxes_figure(
     axes.set_xlim(-edge, width + edge)
     axes.set_ylim(height + edge, -edge)
     casing = [patheffects.Stroke(linewidth=3.6, foreground="#10161c", alpha=0.8), patheffects.Normal()]
-    for x0, y0, x1, y1, number in truth.tolist():
-        frame = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=box_colour(int(number)), linewidth=1.8)
-        frame.set_path_effects(casing)
-        axes.add_patch(frame)
-    for (x0, y0, x1, y1), number, score in zip(boxes.tolist(), labels, scores, strict=True):
-        colour = box_colour(int(number))
-        frame = Rectangle(
-            (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.8, linestyle=(0, (3, 2))
-        )
-        frame.set_path_effects(casing)
-        axes.add_patch(frame)
-        if len(scores) <= MOST_SCORES:
-            text = axes.text(
-                min(max(x0, 0), width * 0.9), max(y0, height * 0.045), f"{score:.2f}", color=colour, fontsize=8,
-                fontweight="bold", va="bottom", ha="left",
-            )  # fmt: skip
+    outlines: list[tuple[Any, Any, Any]] = [(box[:4], box[4], "solid") for box in truth.tolist()]
+    outlines += [(box, number, (0, (3, 2))) for box, number in zip(boxes.tolist(), labels, strict=True)]
+    for (x0, y0, x1, y1), number, line in outlines:
+        style: dict[str, Any] = {"edgecolor": box_colour(int(number)), "linewidth": 1.8, "linestyle": line}
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, path_effects=casing, **style))
+    if len(scores) <= MOST_SCORES:
+        for (x0, y0, _, _), number, score in zip(boxes.tolist(), labels, scores, strict=True):
+            place = min(max(x0, 0), width * 0.9), max(y0, height * 0.045)
+            style = {
+                "color": box_colour(int(number)),
+                "fontsize": 8,
+                "fontweight": "bold",
+                "va": "bottom",
+                "ha": "left",
+            }
+            text = axes.text(*place, f"{score:.2f}", **style)
             text.set_path_effects([patheffects.withStroke(linewidth=2.4, foreground="#10161c")])
     return figure

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eofuse.reports.figures.style import PART_COLOURS, new_figure, quiet_rows, styled
+from eofuse.reports.figures.style import PART_COLOURS, beside, name_parts, new_figure, quiet_rows, styled
 from eofuse.reports.wording import class_title, compact, shorten
 
 
@@ -28,22 +28,14 @@ def by_part_figure(counts: pd.DataFrame, wholes: Mapping[str, int], of_what: str
             percent = 100 * line[part] / wholes[part] if wholes[part] else 0.0
             largest = max(largest, percent)
             axes.barh(position + shift, percent, height=0.25, color=PART_COLOURS[part])
-            axes.annotate(
-                compact(float(line[part])),
-                (percent, position + shift),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=7.5,
-            )
-    axes.set_yticks(
-        range(len(counts)), [shorten(class_title(str(name)), 20 if narrow else 38) for name in counts.index]
-    )
+            beside(axes, compact(float(line[part])), (percent, position + shift), fontsize=7.5)
+    names = [shorten(class_title(str(name)), 20 if narrow else 38) for name in counts.index]
+    axes.set_yticks(range(len(counts)), names)
     axes.set_ylim(len(counts) - 0.5, -0.5)
     axes.set_xlim(0, max(largest, 1) * (1.2 if narrow else 1.1))
     axes.set_xlabel(f"per cent of {of_what}")
     quiet_rows(axes)
     for part in counts.columns:
         axes.bar(0, 0, color=PART_COLOURS[part], label=part)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    name_parts(figure, axes)
     return figure

@@ -86,14 +86,8 @@ def efficiency_figure(
         )
     for curve in curves:
         if curve.role == "constant":
-            axes.plot(
-                [point.labels for point in curve.points],
-                [point.mean for point in curve.points],
-                color=QUIET,
-                linewidth=1.2,
-                linestyle=":",
-                label=curve.variant,
-            )
+            labels, means = [point.labels for point in curve.points], [point.mean for point in curve.points]
+            axes.plot(labels, means, color=QUIET, linewidth=1.2, linestyle=":", label=curve.variant)
         if curve.variant == baseline and curve.role == "variant":
             axes.axhline(curve.points[-1].mean, color=INK, linewidth=0.9, zorder=1)
     axes.xaxis.set_major_locator(FixedLocator(amounts))

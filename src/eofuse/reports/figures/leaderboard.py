@@ -6,7 +6,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eofuse.reports.figures.style import CONTROL, INK, QUIET, RULE, new_figure, quiet_rows, styled, variant_colours
+from eofuse.reports.figures.style import (
+    CONTROL,
+    INK,
+    QUIET,
+    RULE,
+    new_figure,
+    quiet_rows,
+    right_of_plot,
+    styled,
+    variant_colours,
+)
 from eofuse.reports.tables import LeaderboardRow
 from eofuse.reports.wording import MetricWords, between, shorten
 
@@ -41,8 +51,7 @@ def leaderboard_figure(
     controls = [position for position, row in enumerate(rows) if row.role != "variant"]
     if controls and controls[0] > 0:
         axes.axhline(controls[0] - (0.62 if narrow else 0.5), color=RULE, linewidth=1.2)
-    labels = [_label(row, narrow=narrow) for row in rows]
-    _name_rows(axes, labels, narrow=narrow, fonts=_fonts(rows))
+    _name_rows(axes, rows, narrow=narrow)
     values = [f"{metric.write(row.mean)}  ({between(row.low, row.high, metric.digits)})" for row in rows]
     _write_values(axes, values, narrow=narrow)
     axes.set_xlabel(f"{metric.with_unit} on the test patches")
@@ -71,63 +80,36 @@ def differences_figure(
         if row.difference is None:
             continue
         colour = colours.get(row.variant, CONTROL) if row.role == "variant" else CONTROL
-        difference = row.difference
-        axes.plot(
-            [difference.low, difference.high], [position, position], color=colour, linewidth=2.2, solid_capstyle="butt"
-        )
+        difference, ends = row.difference, [row.difference.low, row.difference.high]
+        axes.plot(ends, [position, position], color=colour, linewidth=2.2, solid_capstyle="butt")
         fill = colour if difference.distinguishable else "white"
         axes.plot([difference.value], [position], "o", markersize=7.5, color=colour, mfc=fill, mew=1.6, zorder=4)
-    _name_rows(axes, [_label(row, narrow=narrow) for row in rows], narrow=narrow, fonts=_fonts(rows))
+    _name_rows(axes, rows, narrow=narrow)
     _write_values(axes, [metric.signed(row.difference.value) if row.difference else "" for row in rows], narrow=narrow)
     axes.set_xlabel(f"difference in {metric.with_unit} to {shorten(baseline, 30)}")
     return figure
 
 
-def _label(row: LeaderboardRow, *, narrow: bool) -> str:
-    name = shorten(row.variant, 26 if narrow else 44)
-    return f"{name} (baseline)" if row.is_baseline else name
-
-
-def _name_rows(axes: Axes, labels: Sequence[str], *, narrow: bool, fonts: Sequence[tuple[str, str]]) -> None:
-    axes.set_ylim(len(labels) - 0.45, -0.75 if narrow else -0.55)
-    axes.set_yticks(range(len(labels)))
+def _name_rows(axes: Axes, rows: Sequence[LeaderboardRow], *, narrow: bool) -> None:
+    """Writes the names beside their rows, or above where it is narrow: the baseline bold, controls quiet."""
+    axes.set_ylim(len(rows) - 0.45, -0.75 if narrow else -0.55)
+    labels = [shorten(row.variant, 26 if narrow else 44) + (" (baseline)" if row.is_baseline else "") for row in rows]
+    axes.set_yticks(range(len(rows)), [""] * len(rows) if narrow else labels)
     quiet_rows(axes)
     axes.margins(x=0.06)
+    texts = axes.get_yticklabels()
     if narrow:
-        axes.set_yticklabels([])
-        for position, label in enumerate(labels):
-            axes.text(
-                0,
-                position - 0.2,
-                label,
-                transform=axes.get_yaxis_transform(),
-                va="bottom",
-                weight=fonts[position][0],
-                color=fonts[position][1],
-            )
-        return
-    axes.set_yticklabels(labels)
-    for text, (weight, colour) in zip(axes.get_yticklabels(), fonts, strict=True):
-        text.set_fontweight(weight)
-        text.set_color(colour)
-
-
-def _fonts(rows: Sequence[LeaderboardRow]) -> list[tuple[str, str]]:
-    """Weight and colour of each name: the baseline bold, controls quiet."""
-    return [("bold" if row.is_baseline else "normal", INK if row.role == "variant" else QUIET) for row in rows]
+        across = axes.get_yaxis_transform()
+        texts = [axes.text(0, row - 0.2, label, transform=across, va="bottom") for row, label in enumerate(labels)]
+    for row, text in zip(rows, texts, strict=True):
+        text.set_fontweight("bold" if row.is_baseline else "normal")
+        text.set_color(INK if row.role == "variant" else QUIET)
 
 
 def _write_values(axes: Axes, values: Sequence[str], *, narrow: bool) -> None:
     """Writes each row's value right of the plot, or above the row's right end where the names stand above as well."""
     for position, value in enumerate(values):
-        axes.annotate(
-            value,
-            (1, position - 0.2 if narrow else position),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(0 if narrow else 8, 0),
-            textcoords="offset points",
-            ha="right" if narrow else "left",
-            va="bottom" if narrow else "center",
-            color=QUIET,
-            annotation_clip=False,
-        )
+        if narrow:
+            right_of_plot(axes, value, position - 0.2, 0, ha="right", va="bottom")
+        else:
+            right_of_plot(axes, value, position)

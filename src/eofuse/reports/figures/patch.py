@@ -19,7 +19,7 @@ from eofuse.files import replacing
 from eofuse.modalities import Kind, Modality
 from eofuse.reports.figures.rendering import Panel, ramp_colours, raster_panels
 from eofuse.reports.figures.series import SeriesPanel, draw_series, series_panels
-from eofuse.reports.figures.style import INK, QUIET, RULE, styled, write_png
+from eofuse.reports.figures.style import INK, QUIET, frame, styled, write_png
 
 PANELS_PER_LINE = 5
 SIDE, GAP, MARGIN, TOP = 2.3, 0.2, 0.2, 0.75
@@ -44,24 +44,12 @@ def show_patch(store: Store, patch_id: str, path: str | Path | None = None) -> F
     facts = _wrapped(patch_facts(store, row))
     per_line = max(min(len(panels), PANELS_PER_LINE), 1)
     lines = [panels[start : start + per_line] for start in range(0, len(panels), per_line)]
-    heights = [TITLE + SIDE + max(_foot(panel) for panel in line) + GAP for line in lines]
     width = MARGIN + per_line * (SIDE + GAP) + FACTS_WIDTH
-    height = TOP + max(sum(heights), len(facts) * LINE + TITLE + GAP)
-    figure = Figure(figsize=(width, height))
-    top = TOP
-    for line, line_height in zip(lines, heights, strict=True):
-        for column, panel in enumerate(line):
-            _draw(figure, panel, MARGIN + column * (SIDE + GAP), top + TITLE)
-        top += line_height
-    _write(figure, facts, width - FACTS_WIDTH + GAP, TOP + TITLE)
-    mark = "   [simulated]" if store.simulated else ""
-    _text(figure, MARGIN, 0.12, f"{patch_id}{mark}", fontsize=12, fontweight="bold")
     scene = store.index["scene"].iloc[row]
-    _text(figure, MARGIN, 0.4, f"scene {'not known' if pd.isna(scene) else scene}", color=QUIET)
-    if path is not None:
-        with replacing(Path(path)) as temporary:
-            write_png(figure, temporary)
-    return figure
+    subtitle = f"scene {'not known' if pd.isna(scene) else scene}"
+    figure = _sheet(store, patch_id, subtitle, lines, width, len(facts) * LINE + TITLE + GAP)
+    _write(figure, facts, width - FACTS_WIDTH + GAP, TOP + TITLE)
+    return _kept(figure, path)
 
 
 @styled
@@ -82,36 +70,50 @@ def show_augmented(
         path: where to write it as PNG, if anywhere.
     """
     columns = [
-        [
-            panel
-            for name, values in draw.items()
-            for panel in raster_panels(
-                store.modalities[name], None if _is_blank(store.modalities[name], values) else values
-            )
-        ]
+        [panel for name, values in draw.items() for panel in _panels_or_blank(store.modalities[name], values)]
         for draw in draws
     ]
-    lines = list(zip(*columns, strict=True))
+    lines = [
+        [replace(panel, title=f"draw {column}") if column else panel for column, panel in enumerate(line)]
+        for line in zip(*columns, strict=True)
+    ]
+    return _kept(_sheet(store, patch_id, title, lines, 2 * MARGIN + len(draws) * (SIDE + GAP)), path)
+
+
+def _panels_or_blank(modality: Modality, values: np.ndarray) -> list[Panel]:
+    """Pictures of a raster; of one that holds nothing at all, as if it were absent."""
+    holds = (np.isfinite(values) & (values != modality.nodata)).any()
+    return raster_panels(modality, values if holds else None)
+
+
+def _sheet(
+    store: Store,
+    patch_id: str,
+    subtitle: str,
+    lines: Sequence[Sequence[Panel | SeriesPanel]],
+    width: float,
+    least_height: float = 0.0,
+) -> Figure:
+    """Lines of pictures under a heading, all in inches."""
     heights = [TITLE + SIDE + max(_foot(panel) for panel in line) + GAP for line in lines]
-    figure = Figure(figsize=(2 * MARGIN + len(draws) * (SIDE + GAP), TOP + sum(heights)))
+    figure = Figure(figsize=(width, TOP + max(sum(heights), least_height)))
     top = TOP
-    for line, line_height in zip(lines, heights, strict=True):
+    for line, height in zip(lines, heights, strict=True):
         for column, panel in enumerate(line):
-            shown = replace(panel, title=f"draw {column}") if column else panel
-            _draw(figure, shown, MARGIN + column * (SIDE + GAP), top + TITLE)
-        top += line_height
+            _draw(figure, panel, MARGIN + column * (SIDE + GAP), top + TITLE)
+        top += height
     mark = "   [simulated]" if store.simulated else ""
     _text(figure, MARGIN, 0.12, f"{patch_id}{mark}", fontsize=12, fontweight="bold")
-    _text(figure, MARGIN, 0.4, title, color=QUIET)
+    _text(figure, MARGIN, 0.4, subtitle, color=QUIET)
+    return figure
+
+
+def _kept(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure, written as PNG if there is a path."""
     if path is not None:
         with replacing(Path(path)) as temporary:
             write_png(figure, temporary)
     return figure
-
-
-def _is_blank(modality: Modality, values: np.ndarray) -> bool:
-    """Whether a raster holds nothing at all."""
-    return not (np.isfinite(values) & (values != modality.nodata)).any()
 
 
 def patch_panels(store: Store, row: int, window: Window | None = None, without: Collection[str] = ()) -> list[Panel]:
@@ -227,7 +229,7 @@ def _draw(figure: Figure, panel: Panel | SeriesPanel, left: float, top: float) -
         _legend(figure, legend, left, top + SIDE + 0.3)
         _text(figure, left, top + SIDE + 0.3 + len(legend) * LINE, panel.caption, fontsize=8, color=QUIET)
         return
-    _frame(axes)
+    frame(axes)
     if isinstance(panel, SeriesPanel) or panel.pixels is None:
         axes.text(0.5, 0.5, "absent", transform=axes.transAxes, ha="center", va="center", color=QUIET)
         return
@@ -253,13 +255,5 @@ def _legend(figure: Figure, legend: Sequence[tuple[str, str]], left: float, top:
     for position, (colour, label) in enumerate(legend):
         chip = _axes(figure, left, top + position * LINE - 0.005, 0.12, 0.11)
         chip.set_facecolor(colour)
-        _frame(chip)
+        frame(chip)
         _text(figure, left + 0.2, top + position * LINE, label, fontsize=8)
-
-
-def _frame(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color(RULE)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from eofuse.reports.figures.style import (
     QUIET,
     RULE,
+    beside,
     new_figure,
     quiet_rows,
     styled,
@@ -36,9 +37,9 @@ def per_class_figure(
     classes: Sequence[str],
     metric: MetricWords,
     variants: Sequence[str],
-    width: float = 7.6,
     counted: str = "test patches",
     palette: Sequence[str] = (),
+    width: float = 7.6,
 ) -> Figure:
     """A row a class or number that occurs, most frequent first: its score under each variant, its support as a bar.
 
@@ -47,9 +48,9 @@ def per_class_figure(
         classes: all class names.
         metric: the score to show.
         variants: those to show.
-        width: in inches.
         counted: what the support counts.
         palette: all variants, in the order that fixes their colours; that of `variants` by default.
+        width: in inches.
     """
     support = class_support(per_class).reindex(list(classes)).fillna(0)
     support = support[support > 0].sort_values(ascending=False, kind="stable")
@@ -68,18 +69,13 @@ def per_class_figure(
             scores[name], rows + offset, markers[name], color=colours[name], markersize=5.2, mec="white", mew=0.5,
             label=shorten(name, 24 if narrow else 34), clip_on=False,
         )  # fmt: skip
-    if metric.unit or metric.lower_is_better:
-        left.set_xlim(left=0)
-    else:
-        left.set_xlim(0, 1)
+    left.set_xlim(0, None if metric.unit or metric.lower_is_better else 1)
     left.set_ylim(len(support) - 0.5, -0.5)
     left.set_yticks(rows, [shorten(class_title(str(name)), 18 if narrow else 38) for name in support.index])
     left.set_xlabel(metric.with_unit)
     right.barh(rows, support.to_numpy(), color="#c3ccd4", height=0.6)
     for row, value in enumerate(support):
-        right.annotate(
-            compact(value), (value, row), xytext=(3, 0), textcoords="offset points", va="center", color=QUIET
-        )
+        beside(right, compact(value), (value, row), 3, color=QUIET)
     right.set_xlim(0, max(float(support.max()), 1) * 1.45)
     right.set_title(counted, fontsize=9, fontweight="normal", color=QUIET)
     right.tick_params(axis="x", labelbottom=False, length=0)

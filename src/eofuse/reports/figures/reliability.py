@@ -1,6 +1,7 @@
 """Reliability: how often predictions of a stated confidence are right."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,22 +39,13 @@ def reliability_figure(
         known = count > 0
         stated, observed = divide(confidence, count)[known], divide(right, count)[known]
         sizes = 10 + 50 * np.sqrt(count[known] / max(float(count.max()), 1))
-        upper.plot(
-            stated,
-            observed,
-            line[1:],
-            color=line_colour,
-            linewidth=width,
-            label=labels[which if len(labels) > 1 else 0],
-        )
-        upper.scatter(
-            stated, observed, s=sizes, marker=line[0], color=line_colour, edgecolors="white", linewidths=0.5, zorder=3
-        )
+        label = labels[which if len(labels) > 1 else 0]
+        upper.plot(stated, observed, line[1:], color=line_colour, linewidth=width, label=label)
+        dots: dict[str, Any] = {"marker": line[0], "color": line_colour, "edgecolors": "white", "linewidths": 0.5}
+        upper.scatter(stated, observed, s=sizes, zorder=3, **dots)
     for which, (line_colour, _, _) in shown:
-        style = (
-            {"color": line_colour, "alpha": 0.75} if which else {"color": line_colour, "fill": False, "linewidth": 1.2}
-        )
-        lower.stairs(bins[which, :, 0], edges, **({"fill": True} | style))
+        style: dict[str, Any] = {"fill": True, "alpha": 0.75} if which else {"fill": False, "linewidth": 1.2}
+        lower.stairs(bins[which, :, 0], edges, color=line_colour, **style)
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1.02)
     upper.set_ylabel(axes_titles[1])

@@ -82,9 +82,9 @@ def raster_panels(modality: Modality, values: np.ndarray | None) -> list[Panel]:
     title = modality.title or modality.name
     if modality.is_categorical:
         return [Panel(title, None) if values is None else _categories(modality, values[0], title)]
-    if _has(modality, TRUE_COLOUR):
+    if has_channels(modality, TRUE_COLOUR):
         composites = [(f"{title} true colour", TRUE_COLOUR)]
-        if _has(modality, FALSE_COLOUR):
+        if has_channels(modality, FALSE_COLOUR):
             composites.append((f"{title} near infrared", FALSE_COLOUR))
         return [
             Panel(name, None) if values is None else _reflectance(modality, values, name, bands)
@@ -92,14 +92,15 @@ def raster_panels(modality: Modality, values: np.ndarray | None) -> list[Panel]:
         ]
     if values is None:
         return [Panel(title, None)]
-    if _has(modality, ("VV", "VH")):
+    if has_channels(modality, ("VV", "VH")):
         return [_radar(modality, values, title)]
     if len(modality.channels) == 1 and modality.channels[0].unit == "m":
         return [_relief(modality, values[0], title)]
-    return [_generic(modality, values, title)]
+    return [_stretched(modality, values, title, range(3 if len(modality.channels) >= 3 else 1))]
 
 
-def _has(modality: Modality, names: tuple[str, ...]) -> bool:
+def has_channels(modality: Modality, names: tuple[str, ...]) -> bool:
+    """Whether a modality has channels of these names or aliases."""
     known = {spelling for channel in modality.channels for spelling in (channel.name, *channel.aliases)}
     return all(name in known for name in names)
 
@@ -204,11 +205,6 @@ def _categories(modality: Modality, codes: np.ndarray, title: str) -> Panel:
         (colour, f"{name} {percent:.0f} %" if percent >= 1 else f"{name} < 1 %") for percent, colour, name in occurring
     )
     return Panel(title, pixels, "", legend)
-
-
-def _generic(modality: Modality, values: np.ndarray, title: str) -> Panel:
-    """The first three channels as colours, or the first in grey."""
-    return _stretched(modality, values, title, range(3 if len(modality.channels) >= 3 else 1))
 
 
 def _stretched(modality: Modality, values: np.ndarray, title: str, chosen: Sequence[int]) -> Panel:

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from eofuse.reports.figures.style import new_figure, quiet_rows, styled
+from eofuse.reports.figures.style import beside, name_parts, new_figure, quiet_rows, styled
 from eofuse.reports.wording import share, shorten
 
 BARS = (
@@ -34,13 +34,7 @@ def leakage_figure(leakage: Sequence[dict[str, Any]], chosen: str, width: float 
             shift = (number - (len(sorts) - 1) / 2) * 0.76 / len(sorts)
             percent = 100 * count / whole if whole and count is not None else 0.0
             axes.barh(position + shift, percent, height=0.68 / len(sorts), color=colour)
-            axes.annotate(
-                "unknown" if count is None else share(count, whole),
-                (percent, position + shift),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-            )
+            beside(axes, "unknown" if count is None else share(count, whole), (percent, position + shift))
     axes.set_yticks(range(len(leakage)), [shorten(str(entry["protocol"]), 28) for entry in leakage])
     for label, entry in zip(axes.get_yticklabels(), leakage, strict=True):
         label.set_fontweight("bold" if entry["protocol"] == chosen else "normal")
@@ -51,5 +45,18 @@ def leakage_figure(leakage: Sequence[dict[str, Any]], chosen: str, width: float 
     quiet_rows(axes)
     for _, colour, words in sorts:
         axes.bar(0, 0, color=colour, label=words)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3 if width > 5 else 1)
+    name_parts(figure, axes, 3 if width > 5 else 1)
     return figure
+
+
+def leakage_words(leakage: Sequence[dict[str, Any]]) -> str:
+    """Counts of test patches that leak, by split protocol."""
+    found = {
+        entry["protocol"]: ", ".join(
+            f"{'unknown how many' if entry.get(key) is None else share(entry[key], entry['test_patches'])} {words}"
+            for key, _, words in BARS
+        )
+        for entry in leakage
+    }
+    named = "; ".join(f"{protocol}: {words}" for protocol, words in found.items())
+    return f"Bars by split protocol. {named}."

@@ -109,6 +109,30 @@ def quiet_rows(axes: Axes) -> None:
     axes.tick_params(axis="y", length=0)
 
 
+def frame(axes: Axes) -> None:
+    """Leaves a thin frame only: for pictures."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=RULE)
+
+
+def beside(axes: Axes, text: str, place: tuple[float, float], points: float = 4, **style: Any) -> None:
+    """Writes a text so many points right of a place, at its height."""
+    axes.annotate(text, place, **{"xytext": (points, 0), "textcoords": "offset points", "va": "center", **style})
+
+
+def right_of_plot(axes: Axes, text: str, row: float, points: float = 8, **style: Any) -> None:
+    """Writes a value right of the plot, at the height of a row."""
+    style = {"xycoords": axes.get_yaxis_transform(), "color": QUIET, "annotation_clip": False, **style}
+    beside(axes, text, (1, row), points, **style)
+
+
+def name_parts(figure: Figure, axes: Axes, columns: int = 3) -> None:
+    """A legend above the plot."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=columns)
+
+
 @styled
 def svg_data_uri(figure: Figure) -> str:
     """The figure as an SVG in a `data:` address; the same figure gives the same text."""

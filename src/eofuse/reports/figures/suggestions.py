@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from eofuse.data.store import Store
 from eofuse.files import replacing
 from eofuse.modalities import Kind, Modality
-from eofuse.reports.figures.rendering import TRUE_COLOUR, Panel, raster_panels
-from eofuse.reports.figures.style import INK, QUIET, RULE, styled, write_png
+from eofuse.reports.figures.rendering import TRUE_COLOUR, Panel, has_channels, raster_panels
+from eofuse.reports.figures.style import INK, QUIET, frame, styled, write_png
 from eofuse.reports.wording import class_title
 
 MOST = 100
@@ -48,10 +48,7 @@ def contact_sheet(store: Store, table: pd.DataFrame, told: Sequence[str], title:
         top = TOP + place // per_line * step
         panel = _panel(store, picture, store.row_of(shown["patch_id"].iloc[place]))
         axes = figure.add_axes((left / width, 1 - (top + SIDE) / height, SIDE / width, SIDE / height))
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set(visible=True, color=RULE)
+        frame(axes)
         if panel is not None and panel.pixels is not None:
             axes.imshow(panel.pixels, interpolation="nearest")
         else:
@@ -73,13 +70,8 @@ def contact_sheet(store: Store, table: pd.DataFrame, told: Sequence[str], title:
 def _source(store: Store) -> Modality | None:
     """The raster that shows a patch best: one with the colours that an eye sees, else the first that is no class map."""
     rasters = [modality for modality in store.modalities.values() if modality.kind is Kind.RASTER]
-    rasters.sort(key=lambda modality: (not _has_colours(modality), modality.is_categorical))
+    rasters.sort(key=lambda modality: (not has_channels(modality, TRUE_COLOUR), modality.is_categorical))
     return rasters[0] if rasters else None
-
-
-def _has_colours(modality: Modality) -> bool:
-    known = {spelling for channel in modality.channels for spelling in (channel.name, *channel.aliases)}
-    return set(TRUE_COLOUR) <= known
 
 
 def _panel(store: Store, modality: Modality | None, row: int) -> Panel | None:
