@@ -51,7 +51,7 @@ class InThisProcess:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cells_in_this_process() -> Iterator[pytest.MonkeyPatch]:
+def cells_in_this_process() -> Iterator[pytest.MonkeyPatch]:
     """Studies run their cells here, one after the other."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("eofuse.studies.pool.Worker", InThisProcess)
@@ -59,11 +59,11 @@ def _cells_in_this_process() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture
-def worker_processes(_cells_in_this_process: pytest.MonkeyPatch) -> Iterator[None]:
+def worker_processes(cells_in_this_process: pytest.MonkeyPatch) -> Iterator[None]:
     """Studies run their cells in processes, as they do for users."""
-    _cells_in_this_process.undo()
+    cells_in_this_process.undo()
     yield
-    _cells_in_this_process.setattr("eofuse.studies.pool.Worker", InThisProcess)
+    cells_in_this_process.setattr("eofuse.studies.pool.Worker", InThisProcess)
 
 
 def not_drawn(results, store, path: Path) -> Path:

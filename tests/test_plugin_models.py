@@ -56,7 +56,7 @@ def test_its_things_are_in_the_registries():
 
 
 def test_a_process_that_is_started_has_them():
-    code = "from eofuse.models.fusion import FUSIONS; assert 'example_mean' in FUSIONS"
+    code = "from eofuse.evaluation.metrics import METRICS; assert 'class_distance' in METRICS"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -7,6 +7,8 @@ Mechanics only: the options of a thing stand beside the thing, as a subclass of 
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin
@@ -173,10 +175,16 @@ _Loader.add_implicit_resolver(
 )
 
 
+@lru_cache(maxsize=64)
+def _load(text: str) -> Any:
+    """The values of a text, which are shared: a study reads the same recipes again and again."""
+    return yaml.load(text, Loader=_Loader)  # a subclass of SafeLoader
+
+
 def parse_yaml(text: str, where: object = "YAML") -> Any:
     """Parses YAML safely; a duplicate key or a syntax error is a `UsageError` that names the line."""
     try:
-        return yaml.load(text, Loader=_Loader)  # a subclass of SafeLoader
+        return deepcopy(_load(text))
     except UsageError as error:
         raise UsageError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
     except (RecursionError, yaml.YAMLError) as error:

@@ -1,10 +1,6 @@
 """Pretraining: every method runs, resumes to the same bits, never reads test patches, and shows what it does."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,6 +22,7 @@ from eofuse.learning.pretraining.preparation import prepare_unlabelled
 from eofuse.models.artifact import load_model
 from eofuse.studies.pretraining import Pretraining
 from fake_source import FakeSource
+from forked import forked, kill_when, lines
 
 FITTING = {"masked": {"block": 4}, "clusters": {"clusters": 5}}
 
@@ -119,19 +116,12 @@ def test_a_killed_pretraining_goes_on_to_the_same_bits(values, tmp_path):
     """kill −9 of the whole process, in the middle of training."""
     values = merge(values, {"train": {"steps": 12, "evaluations": 6}})
     whole = recipes.pretrain(values, to=tmp_path / "whole")
-    script = tmp_path / "pretrain.py"
-    script.write_text(
-        f"import time, eofuse\neofuse.pretrain({values!r}, to={str(tmp_path / 'killed')!r}, "
-        "progress=lambda done, total, words: time.sleep(0.1))\n"
-    )
-    process = subprocess.Popen([sys.executable, str(script)])
-    evaluations, deadline = tmp_path / "killed" / "evaluations.csv", time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if evaluations.exists() and len(evaluations.read_text().splitlines()) > 1:
-            break
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    evaluations = tmp_path / "killed" / "evaluations.csv"
+
+    def pretrain():
+        recipes.pretrain(values, to=tmp_path / "killed", progress=lambda done, total, words: time.sleep(0.1))
+
+    kill_when(forked(pretrain), lambda: lines(evaluations) > 1)
     assert not (tmp_path / "killed" / "result.json").exists()
     assert (tmp_path / "killed" / "checkpoint.pt").exists()
     killed = recipes.resume(tmp_path / "killed")

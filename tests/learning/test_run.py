@@ -1,11 +1,7 @@
 """A run: learns, resumes to the same bits, refuses what would cheat, and says what it left out."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -32,6 +28,7 @@ from eofuse.modalities import WORLDCOVER
 from eofuse.records import sealed
 from eofuse.studies.grid import Cell
 from fake_source import FakeSource
+from forked import forked, kill_when, lines
 
 
 def outcome(folder) -> dict[str, bytes]:
@@ -130,21 +127,11 @@ def test_how_often_checkpoints_are_written_tells_no_two_runs_apart(recipe, plant
 def test_a_run_killed_twice_goes_on_to_the_same_bits(recipe, trained, tmp_path):
     """kill −9 of the whole process, in the middle of training."""
     folder = tmp_path / "killed"
+    evaluations = folder / "evaluations.csv"
     runs.start_run(parse_options(RunOptions, recipe), folder)
-    code = (
-        "import sys, time\nfrom pathlib import Path\nfrom eofuse.learning.run import train_run\n"
-        "train_run(Path(sys.argv[1]), lambda done, total, words: time.sleep(0.05))\n"
-    )
     for wanted in (1, 3):
-        process = subprocess.Popen([sys.executable, "-c", code, str(folder)])
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            evaluations = folder / "evaluations.csv"
-            if evaluations.exists() and len(evaluations.read_text().splitlines()) > wanted:
-                break
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process = forked(runs.train_run, folder, lambda done, total, words: time.sleep(0.05))
+        kill_when(process, lambda wanted=wanted: lines(evaluations) > wanted)
         assert not (folder / "result.json").exists()
     assert outcome(recipes.resume(folder).folder) == outcome(trained.folder)
 

@@ -3,10 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,6 +17,7 @@ from eofuse.locks import writing
 from eofuse.studies.grid import final_cells, search_cells
 from eofuse.studies.plan import plan_study
 from eofuse.studies.worker import run_cell
+from forked import forked, kill_when
 
 TABLES = ("results", "leaderboard", "comparisons", "predictions/label", "curves", "per_class")
 
@@ -201,16 +198,17 @@ def test_an_interrupted_study_goes_on_to_the_same_tables(small_tables, planted_s
         pd.testing.assert_frame_equal(table, small_tables[name])
 
 
-def test_a_killed_study_leaves_no_process_and_goes_on_to_the_same_tables(small_tables, planted_store, tmp_path):
-    """kill −9; the study was started by a plain script, as in the README, so that its runs have processes."""
-    script, recipe = tmp_path / "script.py", small_study(planted_store)
-    script.write_text(f"import eofuse\neofuse.study({recipe!r}, to={str(tmp_path / 'killed')!r}, workers=2)\n")
-    process = subprocess.Popen([sys.executable, str(script)])
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None and len(finished(tmp_path / "killed")) < 2:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+def test_a_killed_study_leaves_no_process_and_goes_on_to_the_same_tables(
+    small_tables, planted_store, cells_in_this_process, tmp_path
+):
+    """kill −9, while a process runs its cells, as for users."""
+    recipe = small_study(planted_store)
+
+    def study():
+        cells_in_this_process.undo()
+        recipes.study(recipe, to=tmp_path / "killed", workers=1)
+
+    kill_when(forked(study), lambda: len(finished(tmp_path / "killed")) >= 2)
     again = recipes.study(recipe, to=tmp_path / "killed", workers=1)
     for name, table in tables(again.folder).items():
         pd.testing.assert_frame_equal(table, small_tables[name])

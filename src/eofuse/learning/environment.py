@@ -2,6 +2,8 @@
 
 import os
 import platform
+import sys
+from functools import cache
 from importlib.metadata import distributions, version
 
 from eofuse import __version__
@@ -18,13 +20,15 @@ def describe_environment() -> dict[str, str]:
         "eofuse": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
-        **_plugins(),
+        **_plugins(tuple(sys.path)),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "device": device,
     }
 
 
-def _plugins() -> dict[str, str]:
-    """Versions of the packages that add something by an entry point."""
-    added = [each for each in distributions() if any(entry.group.startswith("eofuse.") for entry in each.entry_points)]
+@cache
+def _plugins(path: tuple[str, ...]) -> dict[str, str]:
+    """Versions of the packages on this path that add something by an entry point."""
+    packages = distributions(path=list(path))
+    added = [each for each in packages if any(entry.group.startswith("eofuse.") for entry in each.entry_points)]
     return {package.name: package.version for package in added}
