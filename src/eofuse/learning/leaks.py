@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from eofuse.data.scenes import units
 from eofuse.data.splits.identity import identities
 from eofuse.data.store import Rows, Store
-from eofuse.data.store.series import known_values
+from eofuse.data.store.arrays import known_values
 from eofuse.data.targets import Target, canonical_name
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality

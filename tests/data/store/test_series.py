@@ -11,8 +11,8 @@ from eofuse.data.check import check_samples
 from eofuse.data.loading import Loader
 from eofuse.data.store import Window, open_store, partial
 from eofuse.data.store import pack as packing
+from eofuse.data.store.arrays import known_values, require_series
 from eofuse.data.store.pack import pack_source
-from eofuse.data.store.series import known_values, require_series
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import SEASON, SENTINEL1

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from eofuse.data.loading import in_order
 from eofuse.data.store import Store
+from eofuse.data.store.arrays import known_values
 from eofuse.data.store.gaps import empty_channels, may_have_empty_bands
-from eofuse.data.store.series import known_values
 from eofuse.modalities import Kind, Modality
 from eofuse.progress import Progress
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.loading import Loader, Rows, in_order
-from eofuse.data.store.series import known_values
+from eofuse.data.store.arrays import known_values
 from eofuse.modalities import Kind, Modality
 
 MOST_PATCHES = 10_000

@@ -16,7 +16,7 @@ from eofuse.data.sources.base import NO_PIXELS, SOURCES, Arrays, OpenOptions, Pr
 from eofuse.data.store import STORE_FILE, Store, open_store, open_to_check
 from eofuse.data.store.gaps import FIX_EMPTY, empty_bands
 from eofuse.data.store.georeference import has_grid, misplaced, unplaced
-from eofuse.data.store.verify import require_undamaged
+from eofuse.data.store.integrity import require_undamaged
 from eofuse.errors import DataError
 from eofuse.modalities import Kind, Modality
 

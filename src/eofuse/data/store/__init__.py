@@ -1,4 +1,4 @@
-"""The packed store: read (`store`), written (`pack`, `partial`), kept whole (`verify`), made of others (`combine`, `subset`)."""
+"""The packed store: read (`store`), written (`pack`, `partial`), kept whole (`integrity`), made of others (`combine`, `subset`)."""
 
 from eofuse.data.store.store import (
     INDEX_FILE,

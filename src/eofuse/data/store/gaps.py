@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.data.store import Rows, Store
-from eofuse.data.store.series import known_values
+from eofuse.data.store.arrays import known_values
 from eofuse.modalities import Kind, Modality
 
 EmptyBands = Literal["keep", "absent"]

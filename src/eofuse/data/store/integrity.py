@@ -1,5 +1,7 @@
 """Whether a store is what was written: sizes of arrays, checksums of files, digests of patches.
 
+`verify` says what is damaged, `wrong_arrays` looks at sizes alone, `require_undamaged` at what was read of a patch.
+
 A store keeps three sorts of digests. `store.json` holds the SHA-256 of every file, and a digest of its own values. The array
 `patch_digests.npy` holds the digest of each patch of each raster and series, taken when the patch was read at its source; it
 names the damaged patches of a damaged file.
@@ -11,17 +13,23 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
 from eofuse.data.problems import Problem
+from eofuse.errors import DataError
 from eofuse.files import sha256
 from eofuse.processes import usable_cores
 from eofuse.progress import Progress
+from eofuse.words import counted
+
+if TYPE_CHECKING:
+    from eofuse.data.store import Store
 
 HEADER_BYTES = 128
 """Bytes of the head of every array that is written."""
@@ -33,6 +41,9 @@ DIGEST_BYTES = 16
 
 BLOCK_BYTES = 4 * 1024**2
 """Bytes of an array that are compared at a time."""
+
+FEW = 5
+"""Damaged patches that a message names."""
 
 FIX = "pack it again with --overwrite, or restore the file from a copy"
 
@@ -113,24 +124,6 @@ def damaged_rows(path: Path, digests: Digests, row_bytes: int, whole: Any = None
     return found
 
 
-def compare(folder: Path, files: Mapping[str, str], progress: Progress | None = None) -> list[Problem]:
-    """An error for each file that is missing or not that of its checksum, if only by a bit; several are read at a time.
-
-    Args:
-        folder: of the store.
-        files: SHA-256 by path in the folder.
-        progress: called with (files done, files in all).
-    """
-    found = []
-    results = side_by_side(lambda file: _difference(folder / file, files[file]), list(files))
-    for number, (file, what) in enumerate(zip(files, results, strict=True), 1):
-        if what:
-            found.append(Problem("error", what, file, fix=FIX))
-        if progress:
-            progress(number, len(files))
-    return found
-
-
 def _difference(path: Path, expected: str) -> str:
     try:
         if not path.is_file():
@@ -147,3 +140,84 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> I
         yield from pool.map(function, items)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def verify(store: "Store", files: Mapping[str, str], progress: Progress | None = None) -> list[Problem]:
+    """An error for each of some files of a store that is missing or has changed, if only by a bit; damaged patches are named.
+
+    Several files are read at a time.
+
+    Args:
+        store: opened by `eofuse.data.store.open_to_check`.
+        files: their checksums.
+        progress: called with (files done, files in all).
+    """
+    problems = wrong_arrays(store)
+    damaged = {problem.where for problem in problems}
+    rest = [file for file in files if file not in damaged]
+    compared = []
+    results = side_by_side(lambda file: _difference(store.path / file, files[file]), rest)
+    for number, (file, what) in enumerate(zip(rest, results, strict=True), 1):
+        if what:
+            compared.append(Problem("error", what, file, fix=FIX))
+        if progress:
+            progress(number, len(rest))
+    if PATCH_DIGESTS_FILE not in {*damaged, *(problem.where for problem in compared)}:
+        compared = [_with_patches(store, problem) for problem in compared]
+    return [*problems, *compared]
+
+
+def wrong_arrays(store: "Store") -> list[Problem]:
+    """An error for each array of a store that has not the shape or size that it should have; nothing is read but heads."""
+    expected = {file: (shape, m.dtype) for m in store.arrays for file, shape in store.shards(m).items()}
+    if PATCH_DIGESTS_FILE in store.files:
+        expected[PATCH_DIGESTS_FILE] = (len(store), len(store.arrays), DIGEST_BYTES), "uint8"
+    problems = []
+    for file, (shape, dtype) in expected.items():
+        what = wrong_array(store.path / file, shape, dtype)
+        if not what and file not in store.files:
+            what = "has no checksum in store.json"
+        if what:
+            problems.append(Problem("error", what, file, fix=FIX))
+    return problems
+
+
+def require_undamaged(store: "Store", row: int, values: Mapping[str, np.ndarray]) -> None:
+    """Compares what was read of a patch with the digests that it had at its source.
+
+    Args:
+        store: that was read.
+        row: of the patch.
+        values: whole, by modality, as `Store.read` gives them.
+
+    Raises:
+        DataError: if they differ.
+    """
+    if store.digests is None:
+        return
+    for position, modality in enumerate(store.arrays):
+        name = modality.name
+        if name in values and patch_digest(values[name]).tobytes() != store.digests[row, position].tobytes():
+            where = f"{store.path}, {name} of patch {store.index['patch_id'].iloc[row]}"
+            raise DataError("has changed since it was written: its digest differs", where=where, fix=FIX)
+
+
+def _with_patches(store: "Store", problem: Problem) -> Problem:
+    """A problem of an array, with the names of the damaged patches."""
+    for position, modality in enumerate(store.arrays):
+        shards = store.shards(modality)
+        if problem.where not in shards or store.digests is None:
+            continue
+        rows, *shape = shards[problem.where]
+        start = list(shards).index(problem.where) * store.rows_per_shard[modality.name]
+        digests = store.digests[start : start + rows, position]
+        row_bytes = math.prod(shape) * np.dtype(modality.dtype).itemsize
+        try:
+            damaged = damaged_rows(store.path / problem.where, digests, row_bytes)
+        except OSError:
+            return problem
+        names = store.index["patch_id"].iloc[[start + row for row in damaged[:FEW]]].astype(str)
+        more = f" and {len(damaged) - FEW:,} more" if len(damaged) > FEW else ""
+        found = f"{counted(len(damaged), 'patch', 'patches')}: {', '.join(names)}{more}" if damaged else "in its head"
+        return replace(problem, what=f"{problem.what} ({found})")
+    return problem

@@ -37,9 +37,8 @@ from eofuse.data.doors import wrong_door
 from eofuse.data.problems import Problem
 from eofuse.data.scenes import with_kinds
 from eofuse.data.store.georeference import recovered
-from eofuse.data.store.integrity import FIX, PATCH_DIGESTS_FILE, Digests
+from eofuse.data.store.integrity import FIX, PATCH_DIGESTS_FILE, Digests, verify, wrong_arrays
 from eofuse.data.store.verified import skipped, verify_once
-from eofuse.data.store.verify import verify, wrong_arrays
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import read_json
 from eofuse.modalities import Kind, Modality, find_modality

@@ -21,7 +21,7 @@ from sklearn.ensemble import (
 )
 
 from eofuse.data.loading import Loader, Rows, in_order
-from eofuse.data.store.series import known_values
+from eofuse.data.store.arrays import known_values
 from eofuse.kinds import Values
 from eofuse.learning.controls.finish import Control, better, is_done
 from eofuse.learning.controls.linear import to_shares

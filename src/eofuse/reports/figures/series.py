@@ -11,7 +11,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import MaxNLocator
 
 from eofuse.data.store import Store
-from eofuse.data.store.series import known_values
+from eofuse.data.store.arrays import known_values
 from eofuse.modalities import Kind, Modality
 from eofuse.reports.figures.style import QUIET, RULE, VARIANT_COLOURS
 
