@@ -39,6 +39,18 @@ class Problem:
         return cls("error", error.what, error.where or "", patch_id, error.fix or "")
 
 
+class Problems(list[Problem]):
+    """Problems in the order in which they are found."""
+
+    def error(self, what: str, where: object, patch_id: str | None = None, fix: str = "") -> None:
+        """Adds an error; see `Problem`."""
+        self.append(Problem("error", what, str(where), patch_id, fix))
+
+    def warn(self, what: str, where: object, patch_id: str | None = None, fix: str = "") -> None:
+        """Adds a warning; see `Problem`."""
+        self.append(Problem("warning", what, str(where), patch_id, fix))
+
+
 def errors_first(problems: Iterable[Problem]) -> list[Problem]:
     """The problems with errors before warnings, otherwise in the order given."""
     return sorted(problems, key=lambda problem: problem.severity != "error")

@@ -22,7 +22,7 @@ import pandas as pd
 from affine import Affine
 
 from eofuse.data.check import odd_values, warning
-from eofuse.data.problems import Problem, errors_first
+from eofuse.data.problems import Problem, Problems, errors_first
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.rasters import reading_environment
 from eofuse.data.sources.base import Arrays, Samples
@@ -53,7 +53,7 @@ class BenGeSamples(Samples):
     """
 
     def __init__(self, layout: Layout, modalities: Sequence[Modality]) -> None:
-        problems: list[Problem] = []
+        problems = Problems()
         wanted = {modality.name for modality in modalities}
         index = build_index(layout, wanted, problems)
         self._layout = layout
@@ -68,7 +68,7 @@ class BenGeSamples(Samples):
         self._place(problems)
         self.problems = errors_first([*errors_first(problems), *misplaced(self.index, layout.name)])
 
-    def _place(self, problems: list[Problem]) -> None:
+    def _place(self, problems: Problems) -> None:
         """Writes the grid of each patch into the index: that of its first raster, which its label file should agree with."""
         grids: list[Grid | None] = []
         stated = list(zip(*(self.index[name] for name in ("crs", "ulx", "uly")), strict=True))
@@ -82,7 +82,7 @@ class BenGeSamples(Samples):
                 elif grid is not None and is_stated and not _begins_at(grid, crs, left, top):
                     what = f"its label file puts the corner at ({left:.10g}, {top:.10g}) of {crs}, its raster elsewhere"
                     fix = "see which one is wrong; maps follow the raster"
-                    problems.append(Problem("warning", what, self._first_path(row), self._ids[row][0], fix))
+                    problems.warn(what, self._first_path(row), self._ids[row][0], fix)
                 grids.append(grid)
         set_grids(self.index, grids)
         for key, column in zip(("lon", "lat"), centres(self.index).T, strict=True):

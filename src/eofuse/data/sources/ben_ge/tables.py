@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eofuse.data.problems import Problem
+from eofuse.data.problems import Problems
 from eofuse.data.reading.tables import TEXT_PART, UNREADABLE, check_parquet, numeric
 from eofuse.errors import DataError, did_you_mean
 from eofuse.limits import TABLE
 
 
-def read_table(path: Path, required: Sequence[str], optional: Sequence[str], problems: list[Problem]) -> pd.DataFrame:
+def read_table(path: Path, required: Sequence[str], optional: Sequence[str], problems: Problems) -> pd.DataFrame:
     """Reads a CSV or Parquet table, a row a patch.
 
     Args:
@@ -41,20 +41,18 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str], pro
     for name in (*required, *optional):
         if name not in table.columns:
             near = _misspelling(name, unknown)
-            if near is not None:
-                fix = f"rename the column '{near}', if that is meant"
-                problems.append(Problem("error", f"no column '{name}'", str(path), fix=fix))
-            elif name in required:
-                fix = did_you_mean(name, map(str, table.columns))
-                problems.append(Problem("error", f"no column '{name}'", str(path), fix=fix))
+            if near is not None or name in required:
+                rename = f"rename the column '{near}', if that is meant"
+                fix = did_you_mean(name, map(str, table.columns)) if near is None else rename
+                problems.error(f"no column '{name}'", path, fix=fix)
     table["patch_id"] = table["patch_id"].astype("string").str.strip()
     nameless = table["patch_id"].isna()
     if nameless.any():
-        problems.append(Problem("error", f"{int(nameless.sum())} rows have no patch_id", str(path), fix="remove them"))
+        problems.error(f"{int(nameless.sum())} rows have no patch_id", path, fix="remove them")
     table = table[~nameless]
     doubled = table["patch_id"].duplicated()
     for patch_id in table.loc[doubled, "patch_id"].unique():
-        problems.append(Problem("error", "several rows for one patch", str(path), str(patch_id), "keep one row"))
+        problems.error("several rows for one patch", path, str(patch_id), "keep one row")
     wanted = [name for name in ("patch_id", *required, *optional) if name in table.columns]
     table = table.loc[~doubled, wanted].set_index("patch_id")
     table.index = pd.Index([str(patch_id) for patch_id in table.index], dtype=object)
@@ -75,17 +73,17 @@ def read_ids(path: Path) -> list[str]:
     return [field for field in fields if field and field != "patch_id"]
 
 
-def to_numbers(table: pd.DataFrame, path: Path, problems: list[Problem]) -> pd.DataFrame:
+def to_numbers(table: pd.DataFrame, path: Path, problems: Problems) -> pd.DataFrame:
     """All columns as float64; what is no number becomes NaN and an error, what is absent stays NaN."""
     numbers: pd.DataFrame = table.apply(numeric).astype(np.float64)
     wrong = (numbers.isna() | np.isinf(numbers)) & table.notna()
-    for patch_id, column in _true_cells(wrong):
-        what = f"column '{column}' holds {table.at[patch_id, column]!r}, which is no number"
-        problems.append(Problem("error", what, str(path), patch_id, "correct the value"))
+    for row, column in zip(*np.nonzero(wrong.to_numpy()), strict=True):
+        what = f"column '{table.columns[column]}' holds {table.iat[row, column]!r}, which is no number"
+        problems.error(what, path, str(table.index[row]), "correct the value")
     return numbers.mask(np.isinf(numbers))
 
 
-def split_column(splits: dict[str, Path], patch_ids: Sequence[str], problems: list[Problem]) -> pd.Series:
+def split_column(splits: dict[str, Path], patch_ids: Sequence[str], problems: Problems) -> pd.Series:
     """The published split of each patch: "train", "validation", "test" or None.
 
     Args:
@@ -100,14 +98,14 @@ def split_column(splits: dict[str, Path], patch_ids: Sequence[str], problems: li
         path = splits[split]
         ids = read_ids(path)
         if not ids:
-            problems.append(Problem("error", "the list is empty", str(path), fix="fetch it again, or remove it"))
+            problems.error("the list is empty", path, fix="fetch it again, or remove it")
         for patch_id in dict.fromkeys(ids):
             if patch_id not in known:
-                fix = "remove the line, or add the patch"
-                problems.append(Problem("error", f"the list names an unknown patch '{patch_id}'", str(path), fix=fix))
+                what = f"the list names an unknown patch '{patch_id}'"
+                problems.error(what, path, fix="remove the line, or add the patch")
             elif patch_id in found:
                 what = f"listed for {found[patch_id]} and for {split}"
-                problems.append(Problem("error", what, str(path), patch_id, "keep it in one list"))
+                problems.error(what, path, patch_id, "keep it in one list")
                 doubled.add(patch_id)
             else:
                 found[patch_id] = split
@@ -146,20 +144,9 @@ def _misspelling(name: str, columns: Iterable[object]) -> str | None:
         return plain[_plain(name)]
     advice = did_you_mean(_plain(name), plain)
     near = advice.removeprefix("did you mean '").removesuffix("'?")
-    return plain.get(near) if advice.startswith("did you mean") and _same_end(near, _plain(name)) else None
+    ends_alike = near[-1] == name[-1].lower()  # names that end in s1 and s2 are neighbours, no misspellings
+    return plain.get(near) if advice.startswith("did you mean") and ends_alike else None
 
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
-def _same_end(found: str, name: str) -> bool:
-    """Whether both names end alike (…s1, …s2): such pairs are neighbours, not misspellings."""
-    return found[-1] == name[-1]
-
-
-def _true_cells(mask: pd.DataFrame) -> list[tuple[str, str]]:
-    rows, columns = np.nonzero(mask.to_numpy())
-    return [
-        (str(mask.index[int(row)]), str(mask.columns[int(column)])) for row, column in zip(rows, columns, strict=True)
-    ]
