@@ -18,15 +18,11 @@ def counted(number: int, noun: str, several: str = "") -> str:
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
-MOST_LISTED = 30
-"""Names that `listed` writes out."""
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names with commas between; of very many the first, and how many more there are."""
+def listed(names: Iterable[str], most: int = 30) -> str:
+    """Names with commas between; of more than `most` the first, and how many more there are."""
     every = list(names)
-    more = f" and {len(every) - MOST_LISTED:,} more" if len(every) > MOST_LISTED else ""
-    return ", ".join(every[:MOST_LISTED]) + more
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 def is_control(letter: str) -> bool:

@@ -10,12 +10,13 @@ from eofuse.cli import main
 from eofuse.config import parse_options, read_yaml, write_yaml
 from eofuse.data.sources.table.source import open_table_spec
 from eofuse.data.sources.table.spec import TableSpec
-from eofuse.data.specs.columns import guess_columns, shortened
+from eofuse.data.specs.columns import MOST_SHOWN, guess_columns
 from eofuse.data.specs.init import init
 from eofuse.data.store import open_store
 from eofuse.data.store.pack import pack
 from eofuse.data.targets import make_target
 from eofuse.errors import DataError, UsageError
+from eofuse.words import listed
 from table_folder import TableFolder
 
 
@@ -329,7 +330,7 @@ def test_a_column_of_paths_is_used_and_one_of_remarks_is_not(tmp_path):
 
 def test_many_names_are_shortened():
     columns = {f"flag{letter}{other}": lambda generator, rows: [None] * rows for letter in "abcdefg" for other in "xyz"}
-    assert shortened(guess_columns(columns_of(**columns)).unused).endswith(" and 13 more")
+    assert listed(guess_columns(columns_of(**columns)).unused, MOST_SHOWN).endswith(" and 13 more")
 
 
 def write_rasters(folder, names, dtype="uint16"):

@@ -217,6 +217,6 @@ def without_data(values: npt.NDArray[np.generic], modality: Modality) -> npt.NDA
     return missing if modality.nodata is None else missing | np.asarray(values == modality.nodata)
 
 
-def same_grid(files: Sequence[RasterFile]) -> Grid:
-    """The grid of a scene: that of its finest file."""
-    return min(files, key=lambda file: file.grid.pixel_area).grid
+def finest(files: Sequence[RasterFile]) -> RasterFile:
+    """The file with the smallest pixels."""
+    return min(files, key=lambda file: file.grid.pixel_area)

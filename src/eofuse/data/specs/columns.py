@@ -1,7 +1,7 @@
 """What the columns of an unknown table seem to be, by their names and values."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from eofuse.data.reading.tables import GEOMETRY_PLACE
 from eofuse.data.sources.table.spec import SPLIT_WORDS
 from eofuse.data.store.index import RESERVED_NAMES
+from eofuse.words import listed
 
 NAMES = {
     "id": ("id", "patch_id", "sample_id", "image_id", "chip_id", "tile_id", "uid", "name", "sample", "patch", "key"),
@@ -39,6 +40,9 @@ TIME_WORDS = ("t", "ts", "time", "step", "date", "month", "week", "day", "year")
 """Words before the number of a step that stands in the middle of a column's name."""
 
 MOST_CLASSES = 60
+MOST_SHOWN = 8
+"""Columns that a line names."""
+
 SEPARATORS = (";", "|", ",")
 
 
@@ -109,7 +113,7 @@ def guess_columns(table: pd.DataFrame) -> Guess:
             guess.id = unique[0]
             left.remove(unique[0])
         if len(unique) > 1:
-            guess.unknown.append(f"id could also be {shortened(unique[1:])}")
+            guess.unknown.append(f"id could also be {listed(unique[1:], MOST_SHOWN)}")
         repeated = [name for name in left if name.lower() in NAMES["id"] and 1 < table[name].nunique() < len(table)]
         guess.unknown += [
             f"column '{name}' has {table[name].nunique()} different values in {len(table)} rows: if it names samples, "
@@ -120,7 +124,7 @@ def guess_columns(table: pd.DataFrame) -> Guess:
     outputs = [name for name in left if words_of(name) & OUTPUT_WORDS]
     left = [name for name in left if name not in outputs]
     if outputs:
-        guess.unknown.append(f"written by a model, by their names, so no input: {shortened(outputs)}")
+        guess.unknown.append(f"written by a model, by their names, so no input: {listed(outputs, MOST_SHOWN)}")
     _guess_labels(table, left, guess)
     _guess_series(table, left, guess)
     _guess_vectors(table, left, guess)
@@ -131,11 +135,6 @@ def guess_columns(table: pd.DataFrame) -> Guess:
 def words_of(name: str) -> set[str]:
     """The words of a column's name, in small letters: of `damageClass_t0`, damage, class and t."""
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
-
-
-def shortened(names: Sequence[str], most: int = 8) -> str:
-    """Names in one line, of many the first few and how many more."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _guess_flag(table: pd.DataFrame, left: list[str], guess: Guess) -> None:

@@ -17,11 +17,11 @@ from eofuse.data.doors import OWN_FILES, TABLE_SUFFIXES, describe_path, wrong_do
 from eofuse.data.reading.rasters import SUFFIXES
 from eofuse.data.reading.tables import decimal_commas, read_table_file
 from eofuse.data.reading.vectors import BINARY_SUFFIXES
-from eofuse.data.specs.columns import Guess, guess_columns, shortened
+from eofuse.data.specs.columns import MOST_SHOWN, Guess, guess_columns
 from eofuse.data.specs.files import FilePattern, find_patterns, table_of_files
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
-from eofuse.words import counted
+from eofuse.words import counted, listed
 
 DESCRIBED = (*TABLE_SUFFIXES, *BINARY_SUFFIXES)
 """Endings of tables, and of files of shapes that are tables of places."""
@@ -94,7 +94,7 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     patterns = find_patterns(folder, frame, guess.id, [*guess.series, *guess.vectors])
     unused = [column for column in guess.unused if not any(f"{{{column}}}" in each.pattern for each in patterns)]
     if unused:
-        guess.unknown.append(f"in no modality, kept in the index (labels?): {shortened(unused)}")
+        guess.unknown.append(f"in no modality, kept in the index (labels?): {listed(unused, MOST_SHOWN)}")
     text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
     _write_once(spec, text)
     return Init(spec, tuple(notes + _found(frame, guess, patterns)), tuple(_unknown(guess, patterns)))
@@ -137,7 +137,7 @@ def _found(frame: pd.DataFrame, guess: Guess, patterns: list[FilePattern]) -> li
             f"{name}: series of {series.steps} steps, {counted(len(series.channels), 'channel')} ({series.pattern})"
         )
     lines += [
-        f"{name}: vector ({columns if isinstance(columns, str) else shortened(columns)})"
+        f"{name}: vector ({columns if isinstance(columns, str) else listed(columns, MOST_SHOWN)})"
         for name, columns in guess.vectors.items()
     ]
     lines += [f"{pattern.name}: {pattern.said()}" for pattern in patterns]

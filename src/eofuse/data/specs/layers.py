@@ -5,9 +5,9 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
@@ -16,7 +16,7 @@ from eofuse.config import Options
 from eofuse.data.reading.matching import fit_values
 from eofuse.data.reading.resampling import METHODS_FOR_CLASSES, Method, Values
 from eofuse.data.store.index import RESERVED_NAMES
-from eofuse.errors import UsageError
+from eofuse.errors import UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
 
 StoredType = Literal["uint8", "int16", "uint16", "int32", "float32"]
@@ -32,16 +32,19 @@ Name = Annotated[str, Field(min_length=1)]
 Date = Annotated[str, BeforeValidator(str)]
 """A date as text; YAML reads 2024-06-30 as a date of its own."""
 
+Layer = TypeVar("Layer", bound="LayerSpec")
+
 _logger = logging.getLogger(__name__)
 
 
-def check_names(modalities: Iterable[str]) -> None:
-    """Raises a ValueError if a modality's name can't name files and columns, or already names one."""
+def check_names(modalities: dict[str, Layer]) -> dict[str, Layer]:
+    """The modalities themselves; a ValueError if a name can't name files and columns, or already names one."""
     for name in modalities:
         if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
             raise ValueError(f"'{name}' must begin with a letter and hold letters, digits, _ and - only")
         if name in RESERVED_NAMES:
             raise ValueError(f"'{name}' is a column of the index; choose another name")
+    return modalities
 
 
 class ClassSpec(Options):
@@ -140,6 +143,13 @@ class LayerSpec(Options):
     def added(self, scene: object) -> float:
         """What is added to the values of a scene."""
         return self.add.get(str(scene), 0.0) if isinstance(self.add, Mapping) else self.add
+
+    def require_scenes(self, name: str, scenes: Collection[str]) -> None:
+        """Raises a `UsageError` if something is added to a scene that is not among these; `name` is that of the modality."""
+        for scene in self.add if isinstance(self.add, Mapping) else ():
+            if scene not in scenes:
+                fix = did_you_mean(scene, scenes)
+                raise UsageError(f"there is no scene '{scene}'", where=f"modalities.{name}.add", fix=fix)
 
     def unit_of(self, band: str) -> str:
         """Unit of a band or channel, "" where none is given."""
@@ -247,6 +257,22 @@ def _storable(modality: Modality, where: str) -> float | None:
     return float(np.float32(modality.nodata)) if dtype.kind == "f" else int(modality.nodata)
 
 
+def list_categories(name: str, layer: LayerSpec) -> tuple[Category, ...]:
+    """The categories that a spec lists for a modality of this name.
+
+    Raises:
+        UsageError: if two have the same name.
+    """
+    given = layer.categories or ()
+    found = []
+    for number, (code, entry) in enumerate(given.items() if isinstance(given, dict) else enumerate(given)):
+        about = ClassSpec(name=entry) if isinstance(entry, str) else entry
+        found.append(Category(code, about.name, about.colour or class_colour(number)))
+    if len({category.name for category in found}) < len(found):
+        raise UsageError("two codes have the same name", where=f"modalities.{name}.categories")
+    return tuple(found)
+
+
 def _describe_classes(
     name: str, layer: LayerSpec, known: Modality | None, channels: tuple[str, ...], declared_nodata: float | None
 ) -> Modality:
@@ -264,14 +290,7 @@ def _describe_classes(
     if not layer.categories:
         fix = "add categories, like {1: water, 2: forest}"
         raise UsageError("a map of classes needs the names of its codes", where=where, fix=fix)
-    categories = []
-    assert isinstance(layer.categories, dict)
-    for number, (code, entry) in enumerate(layer.categories.items()):
-        given = ClassSpec(name=entry) if isinstance(entry, str) else entry
-        categories.append(Category(code, given.name, given.colour or class_colour(number)))
-    names = [category.name for category in categories]
-    if len(set(names)) < len(names):
-        raise UsageError("two codes have the same name", where=f"{where}.categories")
+    categories = list_categories(name, layer)
     codes = {category.code for category in categories}
     if layer.nodata in codes:
         raise UsageError("is the code of a category", where=f"{where}.nodata", fix="remove one of the two")
@@ -285,5 +304,5 @@ def _describe_classes(
         title,
         "uint8",
         nodata=free[0] if free else None,
-        categories=tuple(categories),
+        categories=categories,
     )

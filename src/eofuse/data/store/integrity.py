@@ -26,7 +26,7 @@ from eofuse.errors import DataError
 from eofuse.files import sha256
 from eofuse.processes import usable_cores
 from eofuse.progress import Progress
-from eofuse.words import counted
+from eofuse.words import counted, listed
 
 if TYPE_CHECKING:
     from eofuse.data.store import Store
@@ -216,8 +216,7 @@ def _with_patches(store: "Store", problem: Problem) -> Problem:
             damaged = damaged_rows(store.path / problem.where, digests, row_bytes)
         except OSError:
             return problem
-        names = store.index["patch_id"].iloc[[start + row for row in damaged[:FEW]]].astype(str)
-        more = f" and {len(damaged) - FEW:,} more" if len(damaged) > FEW else ""
-        found = f"{counted(len(damaged), 'patch', 'patches')}: {', '.join(names)}{more}" if damaged else "in its head"
+        names = store.index["patch_id"].iloc[[start + row for row in damaged]].astype(str)
+        found = f"{counted(len(damaged), 'patch', 'patches')}: {listed(names, FEW)}" if damaged else "in its head"
         return replace(problem, what=f"{problem.what} ({found})")
     return problem

@@ -2,12 +2,12 @@
 
 import glob
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from eofuse.data.reading.grid import Grid
-from eofuse.data.reading.matching import band_names, match_files, place_raster, same_grid
+from eofuse.data.reading.matching import band_names, finest, match_files, place_raster
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
 from eofuse.data.reading.resampling import Method
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
@@ -47,10 +47,7 @@ def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
         if scene not in found:
             raise UsageError(f"there is no scene '{scene}'", where="scenes", fix=did_you_mean(scene, found))
     for other, settings in spec.modalities.items():
-        for scene in settings.add if isinstance(settings.add, Mapping) else ():
-            if scene not in found:
-                fix = did_you_mean(scene, found)
-                raise UsageError(f"there is no scene '{scene}'", where=f"modalities.{other}.add", fix=fix)
+        settings.require_scenes(other, found)
     return list(spec.scenes or found)
 
 
@@ -110,7 +107,7 @@ def resolve_scenes(
         for name, layer in spec.modalities.items():
             if name not in modalities and (layer.polygons or files[name]):
                 modalities[name] = _modality(name, layer, files.get(name, []))
-        grid = same_grid(files[spec.reference_name])
+        grid = finest(files[spec.reference_name]).grid
         content: dict[str, tuple[PlacedRaster, ...] | Polygons] = {}
         for name, layer in spec.modalities.items():
             if layer.polygons is not None:

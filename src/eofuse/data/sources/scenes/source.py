@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from affine import Affine
 
 from eofuse.config import apply_overrides, parse_options
 from eofuse.data.doors import read_kind
-from eofuse.data.problems import Problem
+from eofuse.data.problems import Problems
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover, transform_places
 from eofuse.data.reading.matching import describe_values, fit_values, mixed_values, without_data
 from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
@@ -124,7 +125,9 @@ class SceneSamples(Samples):
                     continue
                 layer = self._spec.modalities[modality.name]
                 if not content:  # the scene lacks it
-                    rasters[modality.name] = _nothing(modality, size)
+                    nothing = np.full((len(modality.channels), size, size), np.nan)
+                    where = f"modalities.{modality.name}.optional"
+                    rasters[modality.name] = fit_values(nothing, modality, warped=False, where=where)
                     continue
                 parts = []
                 for raster in content:
@@ -133,13 +136,6 @@ class SceneSamples(Samples):
                     parts.append(layer.stored(values, modality, scene.name, raster.place is None, where))
                 rasters[modality.name] = np.concatenate(parts)
         return rasters
-
-
-def _nothing(modality: Modality, size: int) -> Raster:
-    """A raster without data."""
-    shape = (len(modality.channels), size, size)
-    where = f"modalities.{modality.name}.optional"
-    return fit_values(np.full(shape, np.nan), modality, warped=False, where=where)
 
 
 def _read_tile(raster: PlacedRaster, grid: Grid, tile: _Tile, size: int, where: str) -> npt.NDArray[np.float64]:
@@ -197,18 +193,18 @@ def open_scenes(
     RASTER.check(size * size * 8 * max(len(each.channels) for each in modalities), "has patches that take", spec.name)
     tiles, beyond_edge = _tiles(scenes, size, overlap)
     source = SceneSamples(spec, scenes, modalities, tiles, size)
-    survey = _survey(source, tiles, workers, progress)
+    nodata, lowest = _survey(source, tiles, workers, progress)
     reference = [modality.name for modality in modalities].index(spec.reference_name)
-    kept = np.flatnonzero(survey.nodata[:, reference] < 1)
+    kept = np.flatnonzero(nodata[:, reference] < 1)
     if not len(kept):
         raise DataError("no patch holds any data", where=spec.reference_name, fix="check nodata in the spec")
     source._tiles = [tiles[number] for number in kept]
-    source.index = _index(source, scenes, survey.nodata[kept], size, overlap)
+    source.index = _index(source, scenes, nodata[kept], size, overlap)
     for modality in modalities:
         if not source.index[f"has_{modality.name}"].any():
             fix = "check that it covers the scenes and that its coordinate reference system is right"
             raise DataError("no patch holds any data of this modality", where=modality.name, fix=fix)
-    source.problems = _warnings(spec, scenes, modalities, tiles, survey)
+    source.problems = _warnings(scenes, modalities, tiles, lowest)
     source.provenance = Provenance(
         "cut",
         facts={
@@ -246,16 +242,13 @@ def _tiles(scenes: Sequence[Scene], size: int, overlap: int) -> tuple[list[_Tile
     return tiles, beyond
 
 
-@dataclass(frozen=True)
-class _Survey:
-    """Of every tile and modality: share of missing values and smallest value (NaN if all are missing)."""
-
-    nodata: npt.NDArray[np.float64]
-    lowest: npt.NDArray[np.float64]
-
-
-def _survey(source: SceneSamples, tiles: Sequence[_Tile], workers: int, progress: Progress | None) -> _Survey:
-    strips = _strips(tiles)
+def _survey(
+    source: SceneSamples, tiles: Sequence[_Tile], workers: int, progress: Progress | None
+) -> npt.NDArray[np.float64]:
+    """(2, tiles, modalities): share of missing values and smallest value (NaN if all are missing)."""
+    strips = [
+        list(strip) for _, strip in groupby(tiles, key=lambda tile: (tile.scene, tile.row))
+    ]  # share blocks of files
     facts: list[npt.NDArray[np.float64]] = []
     done = 0
     each = in_processes(_survey_strip, source, strips, workers, where=source.name)
@@ -264,16 +257,7 @@ def _survey(source: SceneSamples, tiles: Sequence[_Tile], workers: int, progress
         done += len(strip)
         if progress:
             progress(done, len(tiles))
-    nodata, lowest = np.concatenate(facts, axis=1)
-    return _Survey(nodata, lowest)
-
-
-def _strips(tiles: Sequence[_Tile]) -> list[list[_Tile]]:
-    """Tiles side by side, which share blocks of the files."""
-    strips: dict[tuple[int, int], list[_Tile]] = {}
-    for tile in tiles:
-        strips.setdefault((tile.scene, tile.row), []).append(tile)
-    return list(strips.values())
+    return np.concatenate(facts, axis=1)
 
 
 def _survey_strip(source: SceneSamples, strip: Sequence[_Tile]) -> npt.NDArray[np.float64]:
@@ -343,10 +327,10 @@ def _index(
 
 
 def _warnings(
-    spec: SceneSpec, scenes: Sequence[Scene], modalities: Sequence[Modality], tiles: Sequence[_Tile], survey: _Survey
-) -> list[Problem]:
+    scenes: Sequence[Scene], modalities: Sequence[Modality], tiles: Sequence[_Tile], lowest: npt.NDArray[np.float64]
+) -> Problems:
     """What looks odd: files that differ, an offset that is still in Sentinel-2, backscatter that is not in decibels."""
-    problems: list[Problem] = []
+    problems = Problems()
     for modality in modalities:
         content = [scene.content[modality.name] for scene in scenes]
         rasters = (raster for part in content if not isinstance(part, Polygons) for raster in part)
@@ -355,17 +339,17 @@ def _warnings(
     scene_of_tile = np.array([tile.scene for tile in tiles])
     for number, scene in enumerate(scenes):
         for position, modality in enumerate(modalities):
-            found = survey.lowest[scene_of_tile == number, position]
-            lowest = np.min(found[~np.isnan(found)], initial=np.inf)
+            found = lowest[scene_of_tile == number, position]
+            smallest = np.min(found[~np.isnan(found)], initial=np.inf)
             where = f"scene {scene.name}, {modality.name}"
             is_sentinel2 = modality.name == SENTINEL2.name and modality.scale == SENTINEL2.scale and not modality.offset
-            if is_sentinel2 and OFFSET_SUSPECTED <= lowest < np.inf:
-                what = f"no value is below {lowest:g}: the offset of 1000 (processing baseline 04.00 and later) seems to be in it"
+            if is_sentinel2 and OFFSET_SUSPECTED <= smallest < np.inf:
+                what = f"no value is below {smallest:g}: the offset of 1000 (processing baseline 04.00 and later) seems to be in it"
                 fix = f"if so, set modalities.{modality.name}.add: {{{scene.name}: -1000}}"
-                problems.append(Problem("warning", what, where, fix=fix))
-            if modality.channels[0].unit == "dB" and 0 <= lowest < np.inf:
+                problems.warn(what, where, fix=fix)
+            if modality.channels[0].unit == "dB" and 0 <= smallest < np.inf:
                 what = "no value is below 0: this is not backscatter in decibels"
-                problems.append(Problem("warning", what, where, fix="convert the files to 10 · log10"))
+                problems.warn(what, where, fix="convert the files to 10 · log10")
     return problems
 
 

@@ -1,8 +1,8 @@
 """The options that say which files make up a set of scenes: `SceneSpec` is the whole file, `SceneLayer` one modality of it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from eofuse.config import Options
 from eofuse.data.specs.layers import OLD_KEYS, LayerSpec, check_names
@@ -63,16 +63,10 @@ class SceneSpec(Options):
     name: str = Field(min_length=1)
     root: str = "."
     reference: str | None = None
-    modalities: dict[str, SceneLayer] = Field(min_length=1)
+    modalities: Annotated[dict[str, SceneLayer], AfterValidator(check_names)] = Field(min_length=1)
     scenes: tuple[str, ...] | None = Field(default=None, min_length=1)
     block: int = Field(default=1, ge=1)
     simulated: bool = False
-
-    @field_validator("modalities")
-    @classmethod
-    def _check_names(cls, modalities: dict[str, SceneLayer]) -> dict[str, SceneLayer]:
-        check_names(modalities)
-        return modalities
 
     @model_validator(mode="after")
     def _check(self) -> "SceneSpec":

@@ -4,7 +4,7 @@ Each function gives columns of the index; what is wrong in a single row is added
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +14,13 @@ import pandas as pd
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
-from eofuse.data.problems import Problem
+from eofuse.data.problems import Problems
 from eofuse.data.reading.tables import GEOMETRY_PLACE, require_columns, to_numbers
 from eofuse.data.scenes import GIVEN, PLACE, SCENE_KIND
 from eofuse.data.sources.table.spec import SPLIT_WORDS, ParseSpec, SplitSpec, TableSpec
 from eofuse.data.splits import BLOCK_KM, PARTS, spatial_blocks
 from eofuse.errors import DataError, did_you_mean
-from eofuse.words import counted
+from eofuse.words import counted, listed
 
 GRID_KEYS = ("column", "row")
 NO_VALUES = (-999, -9999, -99999, -32768)
@@ -42,7 +42,7 @@ class Rows:
     table: pd.DataFrame
     path: Path
     ids: list[str]
-    problems: list[Problem] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
     suspects: dict[int, list[str]] = field(default_factory=dict)
 
     def where(self, row: int) -> str:
@@ -51,8 +51,7 @@ class Rows:
 
     def wrong(self, row: int, what: str, fix: str, file: str = "") -> None:
         """Notes an error in a row, or in a file of it."""
-        where = f"{self.where(row)}, {file}" if file else self.where(row)
-        self.problems.append(Problem("error", what, where, self.ids[row], fix))
+        self.problems.error(what, f"{self.where(row)}, {file}" if file else self.where(row), self.ids[row], fix)
 
     def bad_ids(self) -> set[str | None]:
         """Names of the rows in which something is wrong."""
@@ -65,7 +64,7 @@ class Rows:
 
     def warn(self, what: str, fix: str) -> None:
         """Notes a warning about the table."""
-        self.problems.append(Problem("warning", what, self.path.name, fix=fix))
+        self.problems.warn(what, self.path.name, fix=fix)
 
     def require(self, names: Sequence[str], key: str) -> None:
         """Raises DataError unless the table has these columns."""
@@ -84,6 +83,14 @@ class Rows:
             self.suspect(name, values)
         return values
 
+    def times(self, name: str) -> pd.Series:
+        """A column as times, NaT where there is none; what is no date is an error."""
+        cells = self.table[name].reset_index(drop=True)
+        times = to_times(cells)
+        for row in np.flatnonzero(times.isna() & cells.notna()).tolist():
+            self.wrong(row, f"column '{name}' holds {cells.iloc[row]!r}, which is no date", "write it as 2024-06-30")
+        return times
+
     def suspect(self, name: str, values: npt.NDArray[np.float64]) -> None:
         """Notes a column with a number that often stands for "no value" and lies far below all others."""
         for number in NO_VALUES:
@@ -94,7 +101,7 @@ class Rows:
     def warn_of_suspects(self) -> None:
         """Warns of numbers that may stand for "no value"."""
         for number, names in self.suspects.items():
-            told = ", ".join(f"'{name}'" for name in names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+            told = listed((f"'{name}'" for name in names), most=3)
             fix = f"if it means that there is no value, set `nodata: {number}` for the modality, or empty the cells"
             self.warn(f"{number} counts as a number in {told}", fix)
 
@@ -168,8 +175,9 @@ def facts(spec: TableSpec, rows: Rows) -> pd.DataFrame:
             "split": _split(spec, rows),
         }
     )
-    if spec.column_of("time") is not None:
-        index["time"] = _times(str(spec.column_of("time")), rows)
+    if (column := spec.column_of("time")) is not None:
+        times = rows.times(column)
+        index["time"] = times.dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object).where(times.notna(), None)
     if spec.column_of("block") is not None:
         index["block"] = texts(spec.column_of("block"), rows)
     return index
@@ -311,16 +319,6 @@ def _whole_numbers(name: str | None, rows: Rows) -> npt.NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
-def _times(name: str, rows: Rows) -> pd.Series:
-    """Times as ISO text, None where there is none."""
-    cells = rows.table[name].reset_index(drop=True)
-    times = to_times(cells)
-    for row in np.flatnonzero(times.isna() & cells.notna()).tolist():
-        rows.wrong(row, f"column '{name}' holds {cells.iloc[row]!r}, which is no date", "write it as 2024-06-30")
-    texts: pd.Series = times.dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object).where(times.notna(), None)
-    return texts
-
-
 def to_times(cells: pd.Series) -> pd.Series:
     """Cells with dates as times, NaT where there is none."""
     texts = cells if pd.api.types.is_datetime64_any_dtype(cells) else cells.astype("string")
@@ -335,8 +333,8 @@ def _split(spec: TableSpec, rows: Rows) -> pd.Series:
         return pd.Series([None] * len(rows.ids), dtype=object)
     rows.require([column], "split")
     own = spec.split.values if isinstance(spec.split, SplitSpec) else {}
-    part_of_word: dict[str, str | None] = dict(_split_words())
-    part_of_word.update({str(word).strip().lower(): part for word, part in own.items()})
+    part_of_word: dict[str, str | None] = {word: part for part, words in SPLIT_WORDS.items() for word in words}
+    part_of_word |= {word.strip().lower(): part for word, part in own.items()}
     words = rows.table[column].reset_index(drop=True).astype("string").str.strip().str.lower()
     unknown = words.notna() & ~words.isin(list(part_of_word))
     if unknown.any():
@@ -349,7 +347,3 @@ def _split(spec: TableSpec, rows: Rows) -> pd.Series:
         )
     parts = words.map(part_of_word)
     return parts.astype(object).where(parts.notna(), None)
-
-
-def _split_words() -> Iterator[tuple[str, str]]:
-    return ((word, part) for part, words in SPLIT_WORDS.items() for word in words)

@@ -18,14 +18,14 @@ import pandas as pd
 from affine import Affine
 
 from eofuse.data.reading.grid import Grid
-from eofuse.data.reading.matching import band_names, match_files, place_raster
+from eofuse.data.reading.matching import band_names, finest, match_files, place_raster
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on
 from eofuse.data.reading.resampling import Method
 from eofuse.data.sources.table.columns import Rows, texts
 from eofuse.data.sources.table.spec import ModalitySpec, TableSpec, pattern_fields
-from eofuse.data.sources.table.values import describe_numbers, list_categories
-from eofuse.data.specs.layers import STORED_TYPE, ClassSpec, LayerSpec, describe_layer
-from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.data.sources.table.values import describe_numbers
+from eofuse.data.specs.layers import STORED_TYPE, LayerSpec, describe_layer
+from eofuse.errors import DataError, UsageError
 from eofuse.limits import RASTER
 from eofuse.modalities import BEN_GE_MODALITIES, Kind, Modality, find_modality
 
@@ -67,11 +67,7 @@ class RowRasters:
         self._spec = spec
         self._scenes = texts(spec.column_of("scene"), rows).tolist()
         for name in spec.raster_names:
-            added = spec.modalities[name].add
-            for scene in added if isinstance(added, dict) else ():
-                if scene not in self._scenes:
-                    fix = did_you_mean(scene, sorted({str(each) for each in self._scenes if each is not None}))
-                    raise UsageError(f"there is no scene '{scene}'", where=f"modalities.{name}.add", fix=fix)
+            spec.modalities[name].require_scenes(name, {scene for scene in self._scenes if scene is not None})
         self._where = [f"{rows.where(row)} ({name})" for row, name in enumerate(rows.ids)]
         self.paths = {name: _paths(name, spec, root, rows) for name in spec.raster_names}
         self.modalities: dict[str, Modality] = {}
@@ -79,7 +75,7 @@ class RowRasters:
         for name in spec.raster_names:
             found = _first_files(name, self.paths[name], self._where)
             self.modalities[name] = describe_raster(name, spec.modalities[name], found)
-            first[name] = _finest(found)
+            first[name] = finest(found)
         self.reference = first[str(spec.reference_name)].grid
         side = spec.size
         self.size = (side, side) if side else (self.reference.height, self.reference.width)
@@ -106,7 +102,9 @@ class RowRasters:
         if not files:
             return Resolved(self.reference, {})
         base = self._base(row, files)
-        grid = _fitted(base.grid, self.size)
+        height, width = self.size
+        left, top = _offset((base.grid.width, base.grid.height), (width, height))
+        grid = base.grid.window(-left, -top, width, height)
         placed = {name: tuple(self._place(row, name, found, base, grid)) for name, found in files.items()}
         return Resolved(grid, placed)
 
@@ -130,8 +128,8 @@ class RowRasters:
         """The file whose grid the row has: of the reference, else of another modality, with pixels like the reference's."""
         reference = str(self._spec.reference_name)
         if reference in files:
-            return _finest(files[reference])
-        file = _finest(next(iter(files.values())))
+            return finest(files[reference])
+        file = finest(next(iter(files.values())))
         grid, pixel = file.grid, self.reference.pixel_size[0]
         width, height = grid.pixel_size
         if not grid.crs or width == pixel:
@@ -166,10 +164,6 @@ class RowRasters:
         return values
 
 
-def _finest(files: Sequence[RasterFile]) -> RasterFile:
-    return min(files, key=lambda file: file.grid.pixel_area)
-
-
 def _place_on(file: RasterFile, base: RasterFile, grid: Grid, where: str) -> tuple[int, int] | None:
     """Column and row of the patch at which a file begins, None if it has to be warped."""
     if file.grid.crs and base.grid.crs:
@@ -191,12 +185,6 @@ def _offset(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
     return -((size[0] - wanted[0]) // 2), -((size[1] - wanted[1]) // 2)
 
 
-def _fitted(grid: Grid, size: tuple[int, int]) -> Grid:
-    """The middle of a grid, of this (height, width) in pixels."""
-    left, top = _offset((grid.width, grid.height), (size[1], size[0]))
-    return Grid(grid.crs, grid.window_transform(-left, -top), size[1], size[0])
-
-
 def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) -> Modality:
     """The modality as stored, from the spec and its first files.
 
@@ -210,18 +198,8 @@ def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) 
         if named.kind is not Kind.RASTER:
             raise UsageError(f"'{spec.like}' has no pixels", where=f"{where}.like", fix="name a raster, such as s2")
     if spec.categories or (named and named.is_categorical):
-        layer = LayerSpec(
-            files="classes",
-            kind="category",
-            title=spec.title,
-            nodata=spec.nodata,
-            resampling=spec.resampling,
-            categories={
-                each.code: ClassSpec(name=each.name, colour=each.colour) for each in list_categories(name, spec)
-            }
-            if spec.categories
-            else None,
-        )
+        of_classes = {key: getattr(spec, key) for key in ("title", "nodata", "resampling", "categories")}
+        layer = LayerSpec(files="classes", kind="category", **of_classes)
         known_name = named.name if named and named.is_categorical else f"_{name}"
         return replace(
             describe_layer(known_name, layer, spec.bands or ("map",), files[0].dtype, files[0].nodata), name=name

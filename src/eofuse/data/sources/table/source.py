@@ -143,7 +143,8 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None, 
         _place(found, rasters, index, rows)
     values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if each.kind != "raster"}
     _require_unknown_labels(spec, values)
-    modalities = _modalities(spec, values, rasters)
+    described = {name: each.modality for name, each in values.items()} | (rasters.modalities if rasters else {})
+    modalities = [described[name] for name in spec.modalities]
     scenes = fill_scenes(spec, index, rows)
     present = {name: each.present for name, each in values.items()}
     if rasters is not None:
@@ -156,7 +157,8 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None, 
             raise DataError(f"no row has this modality{why}", where=modality.name, fix=fix)
         index[f"has_{modality.name}"] = present[modality.name]
     index = pd.concat([index, *(each.index for each in values.values())], axis=1)
-    used = _used(spec, values)
+    fact_columns = (spec.id, *(spec.column_of(key) for key in INDEX_KEYS))
+    used = {column for each in values.values() for column in each.columns} | {*filter(None, fact_columns)}
     index = pd.concat([index, other_columns(spec, rows, used, set(index.columns))], axis=1)
     source = TableSamples(
         spec, modalities, index, {n: v.series for n, v in values.items() if v.series is not None}, rasters
@@ -178,12 +180,6 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None, 
     return source
 
 
-def _modalities(spec: TableSpec, values: Mapping[str, Values], rasters: RowRasters | None) -> list[Modality]:
-    """The modalities in the order of the spec."""
-    found = {name: each.modality for name, each in values.items()} | (rasters.modalities if rasters else {})
-    return [found[name] for name in spec.modalities]
-
-
 def _require_unknown_labels(spec: TableSpec, values: Mapping[str, Values]) -> None:
     """Raises a `UsageError` if a model could read a label among its inputs."""
     for name, each in values.items():
@@ -191,13 +187,6 @@ def _require_unknown_labels(spec: TableSpec, values: Mapping[str, Values]) -> No
             if column in spec.labels:
                 what = f"holds '{column}', which is a label: a model would read the answer"
                 raise UsageError(what, where=f"modalities.{name}", fix="leave it out here, or under `labels`")
-
-
-def _used(spec: TableSpec, values: Mapping[str, Values]) -> set[str]:
-    """Columns of the table that the index holds under another name, or a series holds."""
-    used = {column for each in values.values() for column in each.columns}
-    used |= {name for key in INDEX_KEYS if (name := spec.column_of(key)) is not None}
-    return used | ({spec.id} if spec.id else set())
 
 
 def _place(found: Survey, rasters: RowRasters, index: pd.DataFrame, rows: Rows) -> None:

@@ -6,9 +6,9 @@
 import re
 from collections.abc import Mapping
 from string import Formatter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from eofuse.config import Options
 from eofuse.data.specs.layers import LayerSpec, Name, check_names
@@ -203,17 +203,11 @@ class TableSpec(Options):
     lat: Name | None = None
     crs: Name = "EPSG:4326"
     labels: dict[Name, Literal["class", "list", "number"] | LabelSpec] = Field(default_factory=dict)
-    modalities: dict[str, ModalitySpec] = Field(default_factory=dict)
+    modalities: Annotated[dict[str, ModalitySpec], AfterValidator(check_names)] = Field(default_factory=dict)
     reference: str | None = None
     size: int | None = Field(default=None, ge=1)
     outside: bool = False
     simulated: bool = False
-
-    @field_validator("modalities")
-    @classmethod
-    def _check_names(cls, modalities: dict[str, ModalitySpec]) -> dict[str, ModalitySpec]:
-        check_names(modalities)
-        return modalities
 
     @model_validator(mode="after")
     def _check(self) -> "TableSpec":

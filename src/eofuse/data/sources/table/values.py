@@ -11,7 +11,7 @@ import pandas as pd
 from eofuse.data.reading.tables import matching_columns, numeric
 from eofuse.data.sources.table.columns import Rows, to_times
 from eofuse.data.sources.table.spec import MOST_CATEGORIES, ModalitySpec
-from eofuse.data.specs.layers import ClassSpec
+from eofuse.data.specs.layers import list_categories
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
 
@@ -71,7 +71,9 @@ def describe_numbers(
         UsageError: if a unit is given to a channel that is not there, or there is no modality to be like.
     """
     where = f"modalities.{name}"
-    like = _like(spec, where)
+    like = None if spec.like is None else find_modality(spec.like, BEN_GE_MODALITIES)
+    if like is not None and like.is_categorical and spec.kind != "raster":
+        raise UsageError(f"'{spec.like}' has categories, no numbers", where=f"{where}.like", fix="leave it out")
     unit_of = spec.unit if isinstance(spec.unit, dict) else dict.fromkeys(channels, spec.unit)
     for channel in unit_of:
         if channel not in channels:
@@ -99,32 +101,6 @@ def describe_numbers(
         steps=steps,
         dated=dated,
     )
-
-
-def _like(spec: ModalitySpec, where: str) -> Modality | None:
-    if spec.like is None:
-        return None
-    like = find_modality(spec.like, BEN_GE_MODALITIES)
-    if like.is_categorical and spec.kind != "raster":
-        raise UsageError(f"'{spec.like}' has categories, no numbers", where=f"{where}.like", fix="leave it out")
-    return like
-
-
-def list_categories(name: str, spec: ModalitySpec) -> tuple[Category, ...]:
-    """The categories that a spec lists.
-
-    Raises:
-        UsageError: if two have the same name.
-    """
-    given = spec.categories or ()
-    entries = list(given.items()) if isinstance(given, dict) else list(enumerate(given))
-    found = []
-    for number, (code, entry) in enumerate(entries):
-        about = ClassSpec(name=entry) if isinstance(entry, str) else entry
-        found.append(Category(code, about.name, about.colour or class_colour(number)))
-    if len({category.name for category in found}) < len(found):
-        raise UsageError("two codes have the same name", where=f"modalities.{name}.categories")
-    return tuple(found)
 
 
 def _vector(name: str, spec: ModalitySpec, rows: Rows) -> Values:
@@ -212,7 +188,7 @@ def _series(name: str, spec: ModalitySpec, rows: Rows) -> Values:
     if spec.date_columns is not None:
         date_columns = _date_columns(name, spec.date_columns, steps, rows)
         used += date_columns
-        values[:, :, 0] = np.stack([_days(rows, column) for column in date_columns], axis=1)
+        values[:, :, 0] = np.stack([_days(rows.times(column)) for column in date_columns], axis=1)
     elif spec.dates is not None:
         values[:, :, 0] = _listed_dates(name, spec.dates, len(steps))
     else:
@@ -263,16 +239,8 @@ def _date_columns(name: str, given: str | tuple[str, ...], steps: Sequence[int],
     return columns
 
 
-def _days(rows: Rows, column: str) -> npt.NDArray[np.float64]:
+def _days(times: Any) -> npt.NDArray[np.float64]:
     """Days since 1970, NaN where there is no date."""
-    cells = rows.table[column].reset_index(drop=True)
-    times = to_times(cells)
-    for row in np.flatnonzero(times.isna() & cells.notna()).tolist():
-        rows.wrong(row, f"column '{column}' holds {cells.iloc[row]!r}, which is no date", "write it as 2024-06-30")
-    return _days_since_1970(times)
-
-
-def _days_since_1970(times: Any) -> npt.NDArray[np.float64]:
     days = (times - pd.Timestamp(1970, 1, 1)) / pd.Timedelta(days=1)
     return np.asarray(days.to_numpy(dtype=np.float64, na_value=np.nan))
 
@@ -285,7 +253,7 @@ def _listed_dates(name: str, dates: Sequence[str], steps: int) -> npt.NDArray[np
         raise UsageError(f"'{wrong}' is no date", where=where, fix="write it as 2024-06-30")
     if len(dates) != steps:
         raise UsageError(f"{len(dates)} dates for {steps} steps", where=where, fix="give one a step")
-    days = _days_since_1970(times)
+    days = _days(times)
     if (np.diff(days) <= 0).any():
         raise UsageError("the dates do not rise", where=where, fix="order them, and the columns with them")
     return days
