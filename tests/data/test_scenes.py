@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from eofuse.config import parse_options
-from eofuse.data.card.card import look_at
-from eofuse.data.card.describe import describe_store
+from eofuse.data.card.describe import describe_store, look_at
 from eofuse.data.card.findings import findings
 from eofuse.data.scenes import Scenes, scenes_of, units, with_kinds
 from eofuse.data.splits import SplitOptions, leakage, make_split

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eofuse.data.card.card import DataCard, look_at
+from eofuse.data.card.describe import DataCard, look_at
 from eofuse.data.card.duplicates import Duplicates
 from eofuse.data.card.findings import Finding, findings
 from eofuse.data.card.scan import Scan

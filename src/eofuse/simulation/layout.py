@@ -5,12 +5,12 @@ import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eofuse import __version__
 from eofuse.errors import UsageError
 from eofuse.locks import writes
 from eofuse.modalities import WEATHER, WORLDCOVER
@@ -24,7 +24,7 @@ from eofuse.simulation.noise import smooth_noise
 from eofuse.simulation.places import to_lonlat, zone_of
 from eofuse.simulation.scenes import PATCH_M, Block, Scene, plan_scenes
 from eofuse.simulation.sensors import NATIVE_FACTOR, backscatter, reflectance, scene_gain
-from eofuse.simulation.sky import State, season, surface_state, weather
+from eofuse.simulation.sky import season, surface_state, weather
 
 SIZE = 120
 """Side of a patch in pixels of 10 m."""
@@ -81,7 +81,7 @@ def simulate(
     if scenes is not None and not 1 <= scenes <= patches:
         raise UsageError(f"can't simulate {patches} patches of {scenes} scenes", fix=f"ask for 1 to {patches} scenes")
     plan = plan_scenes(patches, seed, scenes)
-    said = {"simulated": True, "seed": seed, "patches": patches, "scenes": len(plan), "eofuse": _version()}
+    said = {"simulated": True, "seed": seed, "patches": patches, "scenes": len(plan), "eofuse": __version__}
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if _said_in(folder) == said:  # whole, since it has its name
             return folder
@@ -148,7 +148,8 @@ def _write_patch(
     surface, parcel = landscape.surface[window], landscape.parcel[window]
     elevation, worldcover = landscape.elevation_m[window], landscape.worldcover[window]
     height = float(elevation.mean())
-    state = _state(scene, height, seed)
+    height_25m = 25.0 * math.floor(height / 25)
+    state = surface_state(scene, height_25m, _generator(seed, 4, scene.number))  # one calendar throughout a scene
     bands = reflectance(scene, state, gain, surface, parcel, elevation, traits, rng)
     radar = backscatter(scene, state, surface, parcel, elevation, traits, rng)
     labels = land_labels(scene, surface, parcel, rng)
@@ -186,11 +187,6 @@ def _write_patch(
         **weather(scene, 0.7 * scene.elevation_m + 0.3 * height, rng),
         **{category.name: count[category.code] / worldcover.size for category in WORLDCOVER.categories},
     }
-
-
-def _state(scene: Scene, height_m: float, seed: int) -> State:
-    """State of the surfaces at a height, to 25 m; the same calendar throughout a scene."""
-    return surface_state(scene, 25.0 * math.floor(height_m / 25), _generator(seed, 4, scene.number))
 
 
 def _write_labels(
@@ -245,10 +241,3 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("eofuse")
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eofuse.data.card import card as cards
+from eofuse.data.card import describe as cards
 from eofuse.data.card.balance import balance, natural_target
-from eofuse.data.card.card import look_at
+from eofuse.data.card.describe import look_at
 from eofuse.data.card.duplicates import find_duplicates
 from eofuse.data.card.findings import findings
 from eofuse.data.card.scan import scan_store

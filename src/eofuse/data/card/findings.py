@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from eofuse.data.card.card import DataCard
+from eofuse.data.card.describe import DataCard
 from eofuse.data.scenes import STAND_IN_KM, scenes_of
 from eofuse.data.splits.comparison import less_leaky
 from eofuse.data.store import Store

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from eofuse.data.loading import in_order
 from eofuse.data.store import Store
-from eofuse.data.store.arrays import known_values
+from eofuse.data.store.arrays import by_channel, is_value
 from eofuse.data.store.gaps import empty_channels, may_have_empty_bands
 from eofuse.modalities import Kind, Modality
 from eofuse.progress import Progress
@@ -90,18 +90,13 @@ def _look(
 ) -> tuple[npt.NDArray[np.generic], ...]:
     """Digests, values, empty, constant and cells of some patches."""
     digests = np.array([blake2b(patch.tobytes(), digest_size=16).digest() for patch in stored], dtype=object)
-    native = stored
-    if modality.kind is Kind.SERIES:
-        stored = known_values(stored.astype(np.float32)).swapaxes(1, 2)
-    flat = stored.reshape(len(stored), len(modality.channels), -1)
+    flat = by_channel(modality, stored)
     numbers = flat.astype(np.float32)
-    known = np.isfinite(numbers)
-    if modality.nodata is not None:
-        known &= flat != modality.nodata
+    known = np.isfinite(numbers) & is_value(modality, flat)
     numbers = numbers * np.float32(modality.scale) + np.float32(modality.offset)
     if not known.all():
         numbers[~known] = np.nan
-    empty = empty_channels(modality, native) if may_have_empty_bands(modality) else np.asarray(~known.any(axis=2))
+    empty = empty_channels(modality, stored) if may_have_empty_bands(modality) else np.asarray(~known.any(axis=2))
     with np.errstate(invalid="ignore"):
         even = numbers.max(axis=2) == numbers.min(axis=2)
     constant = np.asarray(known.all(axis=2) & even & (flat.shape[2] > 1) & ~empty)

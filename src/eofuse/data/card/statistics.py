@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.loading import Loader, Rows, in_order
-from eofuse.data.store.arrays import known_values
+from eofuse.data.store.arrays import by_channel, is_value
 from eofuse.modalities import Kind, Modality
 
 MOST_PATCHES = 10_000
@@ -46,13 +46,8 @@ def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
     for batch in in_order(rows, 16):
         for modality in numeric:
             values = loader.read_array(modality.name, batch)[loader.present(modality.name)[batch]]
-            if not len(values):
-                continue
-            if modality.kind is Kind.SERIES:
-                values = known_values(values).swapaxes(1, 2)
-            elif modality.kind is Kind.VECTOR:
-                values = values[:, :, None]
-            gathered[modality.name].append(_of_patches(values.reshape(*values.shape[:2], -1), modality))
+            if len(values):
+                gathered[modality.name].append(_of_patches(by_channel(modality, values), modality))
     moments = {}
     for modality in numeric:
         if not gathered[modality.name]:
@@ -85,11 +80,9 @@ def channel_quantiles(loader: Loader, rows: Rows) -> dict[str, list[list[float]]
         if modality.kind in (Kind.VECTOR, Kind.SERIES):
             channels = [loader.store.modality(name).channel_index(channel) for channel in modality.channel_names]
             values = loader.store.read(name, rows[loader.present(name)[rows]], channels=channels)
-            values = known_values(values) if modality.kind is Kind.SERIES else values
-            numbers = values.reshape(-1, len(channels)).astype(np.float64)
-            known = np.isfinite(numbers) & (numbers != modality.nodata)
-            physical = numbers * modality.scale + modality.offset
-            quantiles[name] = [_quantiles(column[there]) for column, there in zip(physical.T, known.T, strict=True)]
+            numbers = np.moveaxis(by_channel(modality, values), 1, 0).astype(np.float64)
+            physical, known = numbers * modality.scale + modality.offset, is_value(modality, numbers)
+            quantiles[name] = [_quantiles(column[there]) for column, there in zip(physical, known, strict=True)]
     return quantiles
 
 
@@ -110,9 +103,7 @@ def _evenly(rows: Rows) -> Rows:
 def _of_patches(values: npt.NDArray[np.generic], modality: Modality) -> npt.NDArray[np.float64]:
     """Count, mean, variance, minimum and maximum of what is data, (5, patches, channels), of (patches, channels, pixels)."""
     flat = values.astype(np.float32)
-    valid = np.isfinite(flat)
-    if modality.nodata is not None:
-        valid &= values != modality.nodata
+    valid = np.isfinite(flat) & is_value(modality, values)
     if valid.all():
         count = np.full(flat.shape[:2], float(flat.shape[2]))
         mean = flat.mean(axis=2, dtype=np.float64)

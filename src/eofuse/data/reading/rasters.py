@@ -9,10 +9,9 @@ system of a file that has none. Overviews are never read. Call everything within
 import contextlib
 import os
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -354,30 +353,23 @@ def _colours(raster: PlacedRaster, dataset: Any, window: Window) -> Values:
     return values
 
 
-class _Handles:
-    """Files that a process keeps open, the last used ones."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[str, Any] = OrderedDict()
-
-    def get(self, key: str, make: Callable[[], Any]) -> Any:
-        if key not in self._open:
-            self._open[key] = make()
-            if len(self._open) > OPEN_FILES:
-                self._open.popitem(last=False)
-        self._open.move_to_end(key)
-        return self._open[key]
-
-
-_handles_of_process: dict[int, _Handles] = {}
+@lru_cache(maxsize=OPEN_FILES)
+def _open_in(process: int, path: str) -> Any:
+    return open_raster(path, path)
 
 
 def kept_open(path: str, where: str) -> Any:
-    """A file that stays open until `close_files`: for many windows of few files. A forked process opens it anew."""
-    handles = _handles_of_process.setdefault(os.getpid(), _Handles())
-    return handles.get(path, lambda: open_raster(path, where))
+    """A file that stays open until `close_files`: for many windows of few files. A forked process opens it anew.
+
+    Raises:
+        DataError: as `open_raster`.
+    """
+    try:
+        return _open_in(os.getpid(), path)
+    except DataError as error:
+        raise DataError(error.what, where=where, fix=error.fix) from error.__cause__
 
 
 def close_files() -> None:
-    """Closes what this process keeps open."""
-    _handles_of_process.pop(os.getpid(), None)
+    """Closes what is kept open."""
+    _open_in.cache_clear()

@@ -75,6 +75,19 @@ def known_values(values: Values) -> Values:
     return found
 
 
+def by_channel(modality: Modality, values: np.ndarray) -> np.ndarray:
+    """Numbers of patches as (patches, channels, n), n being pixels, steps or 1; NaN in steps that don't exist."""
+    if modality.kind is Kind.SERIES:
+        values = known_values(values).swapaxes(1, 2)
+    return values.reshape(len(values), len(modality.channels), -1)
+
+
+def is_value(modality: Modality, values: Array) -> npt.NDArray[np.bool_]:
+    """Which numbers are values: neither nodata nor NaN nor infinite."""
+    valid: npt.NDArray[np.bool_] = np.isfinite(values)
+    return valid if modality.nodata is None else valid & np.asarray(values != modality.nodata)
+
+
 @dataclass
 class Chunk:
     """The arrays of some samples: zeros, or NaN in series, where one is absent.

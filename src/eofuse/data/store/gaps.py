@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from eofuse.data.store import Rows, Store
-from eofuse.data.store.arrays import known_values
-from eofuse.modalities import Kind, Modality
+from eofuse.data.store.arrays import by_channel, is_value
+from eofuse.modalities import Modality
 
 EmptyBands = Literal["keep", "absent"]
 """What a band without any value makes of its modality in that patch: nothing, or a modality that the patch lacks."""
@@ -37,9 +37,7 @@ def empty_channels(modality: Modality, values: npt.NDArray[np.generic]) -> npt.N
     Returns:
         (n, channels).
     """
-    if modality.kind is Kind.SERIES:
-        values = known_values(np.asarray(values, dtype=np.float32)).swapaxes(1, 2)
-    flat = values.reshape(len(values), len(modality.channels), -1)
+    flat = by_channel(modality, values)
     empty = _hold_nothing(modality, flat[:, :, :FIRST])
     suspects = np.flatnonzero(empty.any(axis=1))
     if len(suspects):
@@ -49,9 +47,7 @@ def empty_channels(modality: Modality, values: npt.NDArray[np.generic]) -> npt.N
 
 def _hold_nothing(modality: Modality, flat: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     """Which channels of (n, channels, values) hold no value, (n, channels)."""
-    missing = ~np.isfinite(flat)
-    if modality.nodata is not None:
-        missing |= flat == modality.nodata
+    missing = ~is_value(modality, flat)
     never_zero = np.array([channel.unit in NEVER_ZERO for channel in modality.channels])
     if never_zero.any():
         missing |= (flat == 0) & never_zero[:, None]
@@ -162,7 +158,8 @@ def has_required(store: Store, require: Sequence[str], bands: EmptyBands) -> npt
     """
     found = np.ones(len(store), dtype=bool)
     for entry in require:
-        found &= np.logical_or.reduce([_has(store, each, bands) for each in entry.split("|")])
+        choice = map(_parse, entry.split("|"))
+        found &= np.logical_or.reduce([presence(store, {name: channels}, bands)[name] for name, channels in choice])
     return found
 
 
@@ -210,12 +207,7 @@ def left_out_words(excluded: Mapping[str, int], lacked: Mapping[str, int], store
     return f"Patches left out: {total}{', '.join(reasons)}."
 
 
-def _has(store: Store, entry: str, bands: EmptyBands) -> npt.NDArray[np.bool_]:
-    name, channels = _parse(entry)
-    return presence(store, {name: channels}, bands)[name]
-
-
-def _parse(entry: str) -> tuple[str, list[str] | None]:
+def _parse(entry: str) -> tuple[str, tuple[str, ...] | None]:
     """Modality and channels of one requirement."""
     name, _, channels = entry.partition(".")
-    return name, [unquote(channel) for channel in channels.split("+")] if channels else None
+    return name, tuple(unquote(channel) for channel in channels.split("+")) if channels else None

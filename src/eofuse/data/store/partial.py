@@ -114,16 +114,20 @@ class PartialStore:
         for number, start in enumerate(range(0, rows, per_shard)):
             yield self.folder / modality.name / f"{number:05d}.npy", min(per_shard, rows - start)
 
+    def _arrays(self) -> Iterator[tuple[Path, tuple[int, ...], str]]:
+        """Path, shape and dtype of each array, for the rows that the journal holds."""
+        for modality in self.modalities:
+            for path, rows in self._shards(modality):
+                yield path, (rows, *self._row_shape(modality)), modality.dtype
+        if self.modalities and self.journal["rows_done"]:
+            shape = (self.journal["rows_done"], len(self.modalities), DIGEST_BYTES)
+            yield self.folder / PATCH_DIGESTS_FILE, shape, "uint8"
+
     def _cut_to_journal(self) -> bool:
         """Cuts off what was appended after the last journal entry; False if something is missing."""
         expected = {
-            path: HEADER_BYTES + rows * self._row_bytes(modality)
-            for modality in self.modalities
-            for path, rows in self._shards(modality)
+            path: HEADER_BYTES + math.prod(shape) * np.dtype(dtype).itemsize for path, shape, dtype in self._arrays()
         }
-        if expected:
-            digests = len(self.modalities) * DIGEST_BYTES
-            expected[self.folder / PATCH_DIGESTS_FILE] = HEADER_BYTES + self.journal["rows_done"] * digests
         if not all((self.folder / modality.name).is_dir() for modality in self.modalities):
             return False
         if any(not path.is_file() or path.stat().st_size < size for path, size in expected.items()):
@@ -263,15 +267,8 @@ class PartialStore:
 
     def _write_headers(self) -> None:
         """Writes the heads of all arrays into the space left for them, and waits until the arrays are on the disk."""
-        heads = {
-            path: array_header((rows, *self._row_shape(modality)), modality.dtype)
-            for modality in self.modalities
-            for path, rows in self._shards(modality)
-        }
-        if heads:
-            shape = (self.journal["rows_done"], len(self.modalities), DIGEST_BYTES)
-            heads[self.folder / PATCH_DIGESTS_FILE] = array_header(shape, "uint8")
-        for path, head in heads.items():
+        for path, shape, dtype in self._arrays():
+            head = array_header(shape, dtype)
             with path.open("r+b") as file:
                 file.write(head)
             synchronise(path)
