@@ -99,7 +99,7 @@ def train(
         raise UsageError("labels are picked from one run to the next", where="labels.picked_by", fix=fix)
     opened = open_store(options.data.store)
     rehearse(prepare(opened, options), options)  # finds what is wrong before anything is written
-    folder = _folder(options, opened, to)
+    folder = _default_folder(options, opened) if to is None else Path(to)
     with writing(folder), _own_threads():
         start_run(options, folder)
         _sweep(folder)
@@ -145,7 +145,7 @@ def pretrain(
     options = parse_options(PretrainingOptions, values, None if isinstance(recipe, Mapping) else os.fspath(recipe))
     opened = open_store(options.data.store)
     rehearse_pretraining(opened, options)  # finds what is wrong before anything is written
-    folder = _folder(options, opened, to)
+    folder = _default_folder(options, opened) if to is None else Path(to)
     with writing(folder), _own_threads():
         start_run(options, folder)
         _sweep(folder)
@@ -188,11 +188,6 @@ def _own_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _folder(options: LearningOptions, store: Store, to: AnyPath | None) -> Path:
-    """The run folder."""
-    return Path(to) if to is not None else _default_folder(options, store)
 
 
 def study(

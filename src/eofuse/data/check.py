@@ -97,12 +97,8 @@ def _lacking(samples: Samples) -> Iterator[Problem]:
         lacking = int((fine & ~samples.index[f"has_{modality.name}"].astype(bool)).sum())
         if lacking:
             what = f"{lacking} of {len(samples.index)} patches lack this modality"
-            yield Problem(
-                "warning",
-                what,
-                modality.name,
-                fix="nothing, if that is meant: runs leave out patches that lack an input",
-            )
+            fix = "nothing, if that is meant: runs leave out patches that lack an input"
+            yield Problem("warning", what, modality.name, fix=fix)
 
 
 def _value_warnings(modality: Modality, values: Array, warn: Callable[..., Problem]) -> list[Problem]:

@@ -49,8 +49,6 @@ MOST_PACKED = 100
 HEAD = 512
 """Bytes that every file of an archive counts besides its content."""
 
-"""Called with a file's name, the bytes that are there and the bytes in all."""
-
 _MARKER = "download.json"  # in a finished folder: which files it came from
 _UNPACKED = "unpacked"
 _PAUSES_SECONDS = (1.0, 5.0, 15.0)  # before the second, third and fourth try
@@ -127,11 +125,8 @@ def _download(name: str, record: int, to: Path, base_url: str, progress: Progres
         return folder
     with _writing(folder):
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise UsageError(
-                "is in the way: it was not downloaded by this command",
-                where=folder,
-                fix="use it as it is, move it, or give another folder",
-            )
+            fix = "use it as it is, move it, or give another folder"
+            raise UsageError("is in the way: it was not downloaded by this command", where=folder, fix=fix)
         work.mkdir(parents=True, exist_ok=True)
     files = _published_files(f"{_web_address(base_url).rstrip('/')}/api/records/{record}")
     _check_disk(files, work)
@@ -185,9 +180,8 @@ def _published_files(url: str) -> list[_File]:
         if twice:
             raise ValueError(f"two files of the name {twice[0]!r}")
     except (ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
-        raise DataError(
-            f"the record's description is not understood ({error})", where=url, fix="check the address"
-        ) from None
+        what = f"the record's description is not understood ({error})"
+        raise DataError(what, where=url, fix="check the address") from None
     if not files:
         raise DataError("the record has no files", where=url)
     return files
@@ -213,11 +207,8 @@ def _check_disk(files: list[_File], work: Path) -> None:
     need += sum(file.size for file in files if file.key.endswith(_ARCHIVES))
     free = shutil.disk_usage(work).free
     if need > free:
-        raise DataError(
-            f"needs at least {_gigabytes(need)} of disk space, {_gigabytes(free)} are free",
-            where=work.parent,
-            fix="make room or give a folder on another disk",
-        )
+        what = f"needs at least {need / 1e9:.1f} GB of disk space, {free / 1e9:.1f} GB are free"
+        raise DataError(what, where=work.parent, fix="make room or give a folder on another disk")
 
 
 def _fetch(file: _File, work: Path, progress: Progress | None) -> None:
@@ -228,11 +219,8 @@ def _fetch(file: _File, work: Path, progress: Progress | None) -> None:
     _retrying(lambda: _transfer(file, part, progress), file.url)
     if not _agrees(part, file):
         part.unlink()
-        raise DataError(
-            f"the checksum does not agree with the published one ({file.checksum}); the file was deleted",
-            where=file.url,
-            fix="run the same again: it starts this file anew",
-        )
+        what = f"the checksum does not agree with the published one ({file.checksum}); the file was deleted"
+        raise DataError(what, where=file.url, fix="run the same again: it starts this file anew")
     with _writing(target):
         part.replace(target)
 
@@ -278,9 +266,8 @@ def _receive(response: http.client.HTTPResponse, file: _File, part: Path, have: 
             have += len(block)
             if have > file.size:
                 output.truncate(0)
-                raise DataError(
-                    "the server sent more bytes than the file has", where=file.url, fix="run the same again"
-                )
+                what = "the server sent more bytes than the file has"
+                raise DataError(what, where=file.url, fix="run the same again")
             if progress:
                 progress(have, file.size, file.key)
     return have
@@ -306,9 +293,8 @@ def _retrying(action: Callable[[], _Result], url: str) -> _Result:
         except urllib.error.HTTPError as error:
             error.close()
             if error.code < 500 and error.code not in (408, 429):
-                raise DataError(
-                    f"the server refuses: {error.code} {error.reason}", where=url, fix="check the address"
-                ) from None
+                what = f"the server refuses: {error.code} {error.reason}"
+                raise DataError(what, where=url, fix="check the address") from None
             problem = f"{error.code} {error.reason}"
         except (ValueError, OverflowError, http.client.InvalidURL) as error:  # of an address or a head
             raise DataError(f"the server's answer can't be used: {error}", where=url, fix="check the address") from None
@@ -394,21 +380,17 @@ class _Unzipped(io.RawIOBase):
         self._file: IO[bytes] = opener(path, "rb")
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes."""
         if not 0 <= size <= BLOCK:
             raise tarfile.ReadError("a head is too large")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Goes to a byte."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """The place of the next byte."""
         return self._file.tell()
 
     def close(self) -> None:
-        """Closes the file."""
         self._file.close()
         super().close()
 
@@ -440,7 +422,3 @@ def _part(path: Path) -> Path:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"

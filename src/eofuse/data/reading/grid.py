@@ -72,14 +72,6 @@ class Grid:
         x, y = zip(*self.corners, strict=True)
         return min(x), min(y), max(x), max(y)
 
-    def side_km(self, pixels: int, latitude: float) -> float:
-        """Length in kilometres of the longer side of a square of pixels at a latitude."""
-        a, b, _, d, e, _ = self.transform[:6]
-        if self.crs.is_geographic:
-            shrink = math.cos(math.radians(latitude))
-            return float(max(math.hypot(a * shrink, d), math.hypot(b * shrink, e)) * pixels * KM_PER_DEGREE)
-        return float(max(math.hypot(a, d), math.hypot(b, e)) * pixels * self.crs.linear_units_factor[1] / 1000)
-
     def window_transform(self, left: float, top: float) -> Affine:
         """Transform of a window that begins at this column and row."""
         x, y = self.place_of(left, top)

@@ -15,8 +15,16 @@ from eofuse.data.scenes import GIVEN, SCENE_KIND
 from eofuse.data.sources.ben_ge.identifiers import PatchName, parse_patch_id, parse_patch_id_s1, season_of
 from eofuse.data.sources.ben_ge.layout import Layout
 from eofuse.data.sources.ben_ge.patch_json import PatchJson, check_labels_19, read_patch_json
-from eofuse.data.sources.ben_ge.patch_list import check_pairs, read_meta, read_reben
-from eofuse.data.sources.ben_ge.tables import read_ids, read_table, split_column, texts, to_numbers
+from eofuse.data.sources.ben_ge.tables import (
+    check_pairs,
+    read_ids,
+    read_meta,
+    read_reben,
+    read_table,
+    split_column,
+    texts,
+    to_numbers,
+)
 from eofuse.errors import DataError
 from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER
 

@@ -26,10 +26,9 @@ from eofuse.data.problems import Problem, Problems, errors_first
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.rasters import reading_environment
 from eofuse.data.sources.base import Arrays, Samples
-from eofuse.data.sources.ben_ge.bands import Band, check_crs, read_band, read_grid
+from eofuse.data.sources.ben_ge.bands import READERS, REFERENCE_BAND, Band, band_paths, check_crs, read_band, read_grid
 from eofuse.data.sources.ben_ge.index import build_index
 from eofuse.data.sources.ben_ge.layout import Layout, find_layout
-from eofuse.data.sources.ben_ge.patch_rasters import READERS, REFERENCE_BAND, band_paths
 from eofuse.data.store.georeference import PIXEL_M, centres, misplaced, named_crs, set_grids
 from eofuse.errors import DataError
 from eofuse.modalities import BEN_GE_MODALITIES, SENTINEL1, SENTINEL2, WORLDCOVER, Kind, Modality, find_modality
@@ -42,15 +41,7 @@ FRACTION_TOLERANCE = 0.01
 
 
 class BenGeSamples(Samples):
-    """A ben-ge or BigEarthNet dataset, indexed.
-
-    Attributes:
-        name: name of the dataset.
-        simulated: whether its pixels are simulated.
-        modalities: those that at least one patch has, of those asked for.
-        index: a row a patch (columns: see `eofuse.data.store`).
-        problems: what is wrong with tables, ids and label files, errors first.
-    """
+    """A ben-ge or BigEarthNet dataset, indexed; its problems are those of tables, ids and label files, errors first."""
 
     def __init__(self, layout: Layout, modalities: Sequence[Modality]) -> None:
         problems = Problems()
@@ -74,7 +65,8 @@ class BenGeSamples(Samples):
         stated = list(zip(*(self.index[name] for name in ("crs", "ulx", "uly")), strict=True))
         with reading_environment():
             for row, (crs, left, top) in enumerate(stated):
-                grid = self._grid(row)
+                path = self._first_path(row)
+                grid = read_grid(path) if path else None
                 is_stated = isinstance(crs, str) and math.isfinite(left) and math.isfinite(top)
                 if grid is not None and not grid.crs:  # a raster that was never georeferenced
                     turned = Affine(PIXEL_M, 0, left, 0, -PIXEL_M, top)
@@ -82,7 +74,7 @@ class BenGeSamples(Samples):
                 elif grid is not None and is_stated and not _begins_at(grid, crs, left, top):
                     what = f"its label file puts the corner at ({left:.10g}, {top:.10g}) of {crs}, its raster elsewhere"
                     fix = "see which one is wrong; maps follow the raster"
-                    problems.warn(what, self._first_path(row), self._ids[row][0], fix)
+                    problems.warn(what, path, self._ids[row][0], fix)
                 grids.append(grid)
         set_grids(self.index, grids)
         for key, column in zip(("lon", "lat"), centres(self.index).T, strict=True):
@@ -94,14 +86,6 @@ class BenGeSamples(Samples):
         if modality is None:
             return ""
         return self._band_paths(row, modality)[REFERENCE_BAND if modality.name == SENTINEL2.name else 0]
-
-    def _grid(self, row: int) -> Grid | None:
-        """The grid of the first raster of a patch, None if it has none that can be opened."""
-        path = self._first_path(row)
-        return read_grid(path) if path else None
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     @functools.cached_property
     def patch_size(self) -> tuple[int, int]:  # type: ignore[override]  # looks at files, when it is needed
@@ -133,18 +117,7 @@ class BenGeSamples(Samples):
         return digest.hexdigest()
 
     def read(self, row: int) -> Arrays:
-        """The rasters that a patch has.
-
-        Args:
-            row: number of the row in the index.
-
-        Returns:
-            (channels, height, width) in native dtype, by modality name. Bands of 20 m and 60 m are interpolated
-            bilinearly to 10 m.
-
-        Raises:
-            DataError: naming patch, band and file, if a raster is missing, damaged or not what it should be.
-        """
+        """The rasters that a patch has; see `Samples.read`. Bands of 20 m and 60 m are interpolated bilinearly to 10 m."""
         return {name: values for name, (values, _) in self.read_with_grids(row).items()}
 
     def read_with_grids(self, row: int) -> dict[str, tuple[npt.NDArray[np.generic], Band]]:

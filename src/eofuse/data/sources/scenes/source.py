@@ -67,18 +67,10 @@ class _Tile:
 
 
 class SceneSamples(Samples):
-    """Scenes cut into patches.
+    """Scenes cut into patches; see `Samples`.
 
-    Attributes:
-        name: name of the dataset.
-        simulated: whether its pixels are simulated.
-        modalities: as stored.
-        patch_size: (height, width) of every patch.
-        fingerprint: digest of the spec, the tiling and names, sizes and times of the files.
-        index: a row a patch (see `eofuse.data.store`), with `block` (patches that splits by blocks keep together) and
-            `nodata.<modality>` (share of its values that are missing).
-        problems: warnings about the scenes.
-        provenance: spec, tiling, what was left out and warped.
+    The index has `block` (patches that splits by blocks keep together) and `nodata.<modality>` (share of its values that are missing).
+    The fingerprint is a digest of the spec, the tiling, and names, sizes and times of the files.
     """
 
     def __init__(
@@ -100,11 +92,7 @@ class SceneSamples(Samples):
         self.index = pd.DataFrame()
 
     def read(self, row: int) -> dict[str, Raster]:
-        """The rasters of a patch that hold any data, by modality: (channels, height, width) as stored.
-
-        Raises:
-            DataError: naming scene, modality and file, if values can't be read or don't fit.
-        """
+        """The rasters of a patch that hold any data, by modality: (channels, height, width) as stored; see `Samples.read`."""
         found = self.read_tile(self._tiles[row])
         return {
             modality.name: found[modality.name]

@@ -35,17 +35,10 @@ from eofuse.progress import Progress
 
 
 class TableSamples(Samples):
-    """A table, indexed.
+    """A table, indexed; see `Samples`.
 
-    Attributes:
-        name: name of the dataset.
-        simulated: whether its data are simulated.
-        modalities: as stored.
-        patch_size: (height, width) of every patch, 0 × 0 without rasters.
-        fingerprint: digest of the spec, the index and names, sizes and times of the files.
-        index: a row a sample (see `eofuse.data.store`), with the columns of the table that are in no modality.
-        problems: what is wrong with the table, its rows and files, errors first.
-        provenance: spec, scenes, labels, what was brought to another grid, warnings.
+    Its index has the columns of the table that are in no modality, and its fingerprint is a digest of the spec, the index, and names,
+    sizes and times of the files.
     """
 
     def __init__(
@@ -66,11 +59,7 @@ class TableSamples(Samples):
         self._rasters = rasters
 
     def read(self, row: int) -> Arrays:
-        """Rasters (channels, height, width) and series (steps, 1 + channels) of a row, by modality.
-
-        Raises:
-            DataError: naming row and file, if a raster can't be read or does not fit.
-        """
+        """Rasters (channels, height, width) and series (steps, 1 + channels) of a row, by modality; see `Samples.read`."""
         found: Arrays = {}
         if self._rasters is not None:
             with reading_environment():
