@@ -46,6 +46,8 @@ ALLOWED = {
     },
     "reports": {"studies", "evaluation", "data", "modalities", "config", "errors", "files"},
     "inference": {"tasks", "models", "data", "modalities", "config", "errors", "files"},
+    "maps": {"studies", "inference", "learning", "tasks", "models", "data", "modalities", "errors", "files", "locks"}
+    | {"processes"},
     "trained": {"studies", "reports", "inference", "learning", "evaluation", "data", "errors"},
     "recipe": {"trained", "studies", "learning", "data", "config", "errors", "files", "locks"},
     "suggestions": {"inference", "learning", "reports", "evaluation", "data", "errors", "files"},
@@ -58,6 +60,7 @@ ALLOWED = {
         "studies",
         "reports",
         "inference",
+        "maps",
         "learning",
         "data",
         "simulation",

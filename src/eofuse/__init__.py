@@ -23,6 +23,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `attribute`      what each modality, scalar and band is worth to a run
 `predict_store`  a trained model → predictions for every patch of a store
 `open_run`       a trained run, that predicts a store or arrays
+`map_scenes`     a run or study → maps of whole scenes
 `suggest`        which patches of a store to annotate next
 `study`          variants × seeds → leaderboard and report
 `open_study`     a finished study; its best variant predicts
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.evaluate import evaluate as evaluate
+    from eofuse.maps.make import map_scenes as map_scenes
     from eofuse.recipe import pretrain as pretrain
     from eofuse.recipe import resume as resume
     from eofuse.recipe import study as study
@@ -67,6 +69,7 @@ _ROOMS = {
     "describe_store": "eofuse.data.card.describe",
     "download": "eofuse.data.download",
     "evaluate": "eofuse.learning.evaluate",
+    "map_scenes": "eofuse.maps.make",
     "merge": "eofuse.data.store.combine",
     "init": "eofuse.data.specs.init",
     "open_run": "eofuse.trained",

@@ -145,6 +145,56 @@ def run_predict(arguments: argparse.Namespace) -> None:
         show(f"{arguments.maps}: maps of {counted(predicted, 'patch', 'patches')}")
 
 
+def run_map(arguments: argparse.Namespace) -> int:
+    """Does `eofuse map`."""
+    from eofuse.maps.make import MapOptions, map_scenes
+    from eofuse.terminal import progress_bar
+
+    if arguments.layer and (arguments.scenes or arguments.overrides):
+        raise UsageError("give either a spec of scenes or --layer", where="map")
+    options = MapOptions(
+        arguments.window,
+        arguments.overlap,
+        arguments.stride,
+        arguments.probabilities,
+        arguments.uncertainty,
+        arguments.polygons,
+        arguments.threshold,
+    )
+    with progress_bar("mapping", "rows of windows") as progress:
+        maps = map_scenes(
+            arguments.run,
+            arguments.scenes,
+            arguments.output,
+            layers=dict(_layer(word) for word in arguments.layer) if arguments.layer else None,
+            overrides=arguments.overrides,
+            options=options,
+            variant=arguments.variant,
+            seed=arguments.seed,
+            workers=arguments.workers,
+            readers=arguments.readers,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+    if arguments.json:
+        show_json({"maps": maps})
+        return 0
+    for done in maps:
+        for note in done.notes:
+            show(f"note: {done.scene}: {note}")
+    for done in maps:
+        for path in done.files:
+            show(path)
+    return 0
+
+
+def _layer(word: str) -> tuple[str, str]:
+    name, found, pattern = word.partition("=")
+    if not found or not name or not pattern:
+        raise UsageError(f"'{word}' is no name=path", where="--layer", fix="write --layer s2='S2/*.tif'")
+    return name, pattern
+
+
 def _predictors(arguments: argparse.Namespace) -> tuple[list["Path"], str]:
     """Folders of the runs that predict, and what they are in words.
 

@@ -220,6 +220,39 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
 
+    group = "maps"
+    add = command(
+        "map", models.run_map, "map whole scenes: cloud-optimised GeoTIFFs; goes on where an interrupted one stopped"
+    )
+    add.add_argument("run", metavar="RUN_OR_STUDY", type=Path)
+    add.add_argument("scenes", metavar="SCENES.yaml", type=Path, nargs="?", help="spec of the scenes, as cut takes it")
+    add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
+    add.add_argument(
+        "--layer",
+        metavar="NAME=FILES",
+        action="append",
+        default=[],
+        help="in place of a spec: files of an input, a path, or a pattern of a file a band; once for each input",
+    )
+    add.add_argument(
+        "-o", "--output", metavar="DIR|FILE.tif", type=Path, required=True, help="folder of maps; of layers, the map"
+    )
+    add.add_argument("--probabilities", action="store_true", help="write the probability of every class as well")
+    add.add_argument(
+        "--uncertainty", action="store_true", help="write entropy and, of several models, their disagreement as well"
+    )
+    add.add_argument("--polygons", action="store_true", help="write the regions of a class map as a GeoPackage as well")
+    add.add_argument("--window", metavar="N", type=_positive, help="pixels of a window's side that the model sees")
+    add.add_argument("--overlap", metavar="N", type=_not_negative, help="pixels that windows share")
+    add.add_argument("--stride", metavar="N", type=_positive, help="pixels of a cell of what is predicted of a patch")
+    add.add_argument("--threshold", type=float, default=0.5, help="score from which a box counts (default: 0.5)")
+    add.add_argument("--variant", metavar="NAME", help="of a study, in place of its best by validation")
+    add.add_argument("--seed", metavar="N", type=int, help="of a study: this seed alone (default: the mean of all)")
+    add.add_argument("--workers", metavar="N", type=_positive, help="threads that predict (default: one a core)")
+    add.add_argument("--readers", metavar="N", type=_positive, default=2, help="threads that read (default: 2)")
+    add.add_argument("--overwrite", action="store_true", help="replace maps that exist, or unfinished ones")
+    _json(add)
+
     group = "studies"
     add = command("study", models.run_study, "compare variants over seeds: leaderboard, tables, report")
     _recipe(add)
@@ -267,6 +300,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
     return value
 
 

@@ -155,7 +155,14 @@ class Task(ABC):
 
     def head(self) -> HeadSpec:
         """What a model must know of the task to build its head."""
-        return HeadSpec(self.kind, self.classes, network=self.network)
+        legend = self.target.legend
+        return HeadSpec(
+            self.kind,
+            self.classes,
+            network=self.network,
+            codes=tuple(category.code for category in legend),
+            colours=tuple(category.colour for category in legend),
+        )
 
     @abstractmethod
     def loss(self, output: Any, truth: Tensor, known: Tensor) -> Tensor:

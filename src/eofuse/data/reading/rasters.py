@@ -46,15 +46,18 @@ _OF_OVERVIEWS = (".ovr", ".msk.ovr")
 
 
 @contextlib.contextmanager
-def reading_environment() -> Iterator[None]:
+def reading_environment(cache_bytes: int = CACHE_BYTES) -> Iterator[None]:
     """GDAL settings for reading: little memory, one thread, side-car files by their names rather than by lists of folders.
 
     The coordinate system is built from the file's own keys, which takes half as long as a look-up of its code.
+
+    Args:
+        cache_bytes: memory for decoded blocks.
     """
     settings = {
         "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
         "GDAL_NUM_THREADS": "1",
-        "GDAL_CACHEMAX": CACHE_BYTES,
+        "GDAL_CACHEMAX": cache_bytes,
         "GTIFF_SRS_SOURCE": "GEOKEYS",
     }
     with rasterio.Env(**settings), warnings.catch_warnings():

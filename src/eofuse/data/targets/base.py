@@ -11,6 +11,7 @@ from eofuse.config import Options
 from eofuse.data.store import Window
 from eofuse.kinds import IGNORE as IGNORE
 from eofuse.kinds import KINDS, TaskKind, Values
+from eofuse.modalities import Category
 
 MIXED = "mixed units"
 """Unit of numbers that have not all the same one."""
@@ -68,6 +69,7 @@ class Target:
         composition: whether the numbers are shares that sum to 1.
         source_channels: channels of the source from which it derives, by their own names, empty for all.
         notes: what a reader of results must know.
+        legend: codes, names and colours of the classes, in their order, where they come from a class map or a category.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Target:
     composition: bool = False
     source_channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    legend: tuple[Category, ...] = ()
 
     def read(self, rows: npt.NDArray[np.int64], window: Window | None = None) -> Array:
         """The truth of some patches: see `eofuse.data.loading.Batch.targets`.

@@ -21,7 +21,8 @@ def category(store: Store, modality: Modality) -> Target:
         table[category.code] = number
     numbers = table[store.read(modality.name, np.arange(len(store)))]
     classes = tuple(category.name for category in modality.categories)
-    return Target(modality.name, SINGLE_LABEL, classes, numbers >= 0, (modality.name,), np.maximum(numbers, 0))
+    values, legend = np.maximum(numbers, 0), modality.categories
+    return Target(modality.name, SINGLE_LABEL, classes, numbers >= 0, (modality.name,), values, legend=legend)
 
 
 def column_sources(store: Store, name: str) -> tuple[str, ...]:

@@ -27,7 +27,15 @@ def raster_target(store: Store, modality: Modality, channel: str = "") -> Target
                 "a class map has no channels", where=f"task.target: {modality.name}.{channel}", fix="name the map only"
             )
         classes = tuple(category.name for category in modality.categories)
-        return ClassMap(modality.name, SEGMENTATION, classes, known, (modality.name,), store=store)
+        return ClassMap(
+            modality.name,
+            SEGMENTATION,
+            classes,
+            known,
+            (modality.name,),
+            legend=modality.categories,
+            store=store,
+        )
     channels = [modality.channel_index(channel)] if channel else list(range(len(modality.channels)))
     names = tuple(modality.channel_names[position] for position in channels)
     units = {modality.channels[position].unit for position in channels}

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class HeadSpec:
         unit: of the predicted numbers.
         temperature: by which log probabilities are divided.
         margin: half width of the predictive interval of each predicted number, empty without one.
+        codes: of the classes in the class map from which they were learned, empty where they have none.
+        colours: of the classes (#rrggbb), empty where they have none.
     """
 
     kind: TaskKind
@@ -37,6 +39,8 @@ class HeadSpec:
     unit: str = ""
     temperature: float = 1.0
     margin: tuple[float, ...] = ()
+    codes: tuple[int, ...] = field(default=(), compare=False)
+    colours: tuple[str, ...] = field(default=(), compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description, the inverse of `from_dict`."""

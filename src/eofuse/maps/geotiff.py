@@ -1,0 +1,100 @@
+"""Cloud-optimised GeoTIFFs of rows that are complete: tiles, overviews, names, units and colours (`write_geotiff`)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.shutil import copy
+from rasterio.windows import Window
+
+from eofuse.data.reading.grid import Grid
+from eofuse.errors import DataError
+from eofuse.files import replacing
+from eofuse.maps.products import MapFile
+
+BLOCK = 512
+"""Side of a tile in pixels."""
+
+
+def write_geotiff(
+    path: Path, file: MapFile, grid: Grid, values: npt.NDArray[Any], tags: Mapping[str, str], threads: int = 1
+) -> None:
+    """Writes a file of a map, as a whole or not at all; the same values give the same bytes.
+
+    Args:
+        path: of the file.
+        file: what it holds.
+        grid: its pixels.
+        values: (rows, bands, columns), read a row of tiles at a time.
+        tags: of the file.
+        threads: that compress.
+
+    Raises:
+        DataError: if it can't be written.
+    """
+    with replacing(path) as temporary:
+        plain = temporary.with_name(f"{temporary.name}.plain")
+        try:
+            with rasterio.Env(GDAL_NUM_THREADS=str(threads), GDAL_TIFF_INTERNAL_MASK=True):
+                _write_plain(plain, file, grid, values, tags)
+                copy(
+                    plain,
+                    temporary,
+                    driver="COG",
+                    blocksize=BLOCK,
+                    compress="DEFLATE",
+                    predictor="YES",
+                    bigtiff="IF_SAFER",
+                    overview_resampling=file.overviews.upper(),
+                    overview_compress="DEFLATE",
+                    num_threads=str(threads),
+                )
+        except RasterioError as error:
+            raise DataError(f"can't be written: {error}", where=path, fix="see whether the disk is full") from error
+        finally:
+            plain.unlink(missing_ok=True)
+            temporary.with_name(f"{temporary.name}.ovr.tmp").unlink(missing_ok=True)
+    path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
+
+
+def _write_plain(path: Path, file: MapFile, grid: Grid, values: npt.NDArray[Any], tags: Mapping[str, str]) -> None:
+    height, bands, width = values.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=width,
+        height=height,
+        count=bands,
+        dtype=file.dtype,
+        nodata=file.nodata,
+        crs=grid.crs,
+        transform=grid.transform,
+        tiled=True,
+        blockxsize=BLOCK,
+        blockysize=BLOCK,
+        interleave="band",
+        bigtiff="IF_SAFER",
+    ) as written:
+        written.update_tags(**tags)
+        written.descriptions = file.bands
+        for number in range(1, bands + 1):
+            if file.unit:
+                written.set_band_unit(number, file.unit)
+            if file.band_tags:
+                written.update_tags(number, **file.band_tags[number - 1])
+        if file.scale != 1:
+            written.scales = [file.scale] * bands
+        if file.colours:
+            written.write_colormap(1, {**dict.fromkeys(range(256), (0, 0, 0, 0)), **_opaque(file.colours)})
+        for top in range(0, height, BLOCK):
+            rows = np.ascontiguousarray(np.moveaxis(values[top : top + BLOCK], 1, 0))
+            written.write(rows, window=Window(0, top, width, rows.shape[1]))
+
+
+def _opaque(colours: Mapping[int, tuple[int, int, int]]) -> dict[int, tuple[int, int, int, int]]:
+    return {code: (*rgb, 255) for code, rgb in colours.items()}

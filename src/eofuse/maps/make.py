@@ -1,0 +1,486 @@
+"""Maps of scenes by a run or study: `map_scenes`.
+
+Of each scene come, beside each other (`<map>` is the scene's name, with the target's behind it where there are several)::
+
+    <map>.tif                 classes by their codes; numbers, each with the ends of its interval; or per cents of several classes
+    <map>.confidence.tif      probability of the class in per cent
+    <map>.probabilities.tif   of every class, on demand
+    <map>.uncertainty.tif     entropy, and disagreement of several members, on demand
+    <map>.gpkg                boxes, or on demand the regions of classes
+    <map>.learned.gpkg        where the model learned
+    <scene>.json              a STAC item
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from eofuse import __version__
+from eofuse.data.reading.grid import Grid
+from eofuse.data.store.georeference import crs_name
+from eofuse.errors import DataError, UsageError
+from eofuse.files import file_name, read_json, remove_temporaries, sha256
+from eofuse.inference.ensemble import Ensemble, load_ensemble
+from eofuse.inference.maps import SIMULATED
+from eofuse.inference.predict import may_lack_inputs, torch_device
+from eofuse.learning.run import MODEL_FOLDER, Run, open_last
+from eofuse.locks import writing
+from eofuse.maps.geotiff import write_geotiff
+from eofuse.maps.learned import LearnedAreas, learned_areas
+from eofuse.maps.products import Product, products_of
+from eofuse.maps.reach import Reach, best_window, reach_of
+from eofuse.maps.rows import Key, RawFile, RowStore, check_plan, remove_rows
+from eofuse.maps.scene import MapScene, scene_of_layers, scenes_of_spec
+from eofuse.maps.stac import write_item
+from eofuse.maps.streaming import Pass
+from eofuse.maps.vectors import write_boxes, write_regions, write_shapes
+from eofuse.maps.windows import Windows, cover, stride_over
+from eofuse.models.artifact import DESCRIPTION, WEIGHTS
+from eofuse.models.model import example_inputs
+from eofuse.processes import usable_cores
+from eofuse.progress import Progress
+from eofuse.studies.choice import choose_runs
+from eofuse.studies.results import is_study
+
+AnyPath = str | os.PathLike[str]
+
+DEFAULT_OVERLAP = 4
+"""Windows share a quarter of their side where a network looks as far as a window."""
+
+PIXELS = "pixels"
+CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """How scenes are mapped.
+
+    Attributes:
+        window: side of a window in pixels; by default that of the patches of training, or of pixels and convolutions twice that.
+        overlap: pixels that neighbouring windows share; as far as the network looks, at most a quarter of the window, by default.
+        stride: side in pixels of a cell of what is predicted of a patch; that of a window by default.
+        probabilities: whether the probabilities of all classes are written.
+        uncertainty: whether entropy and, of several members, their disagreement are written.
+        polygons: whether the regions of class maps are written.
+        threshold: score from which a box counts.
+    """
+
+    window: int | None = None
+    overlap: int | None = None
+    stride: int | None = None
+    probabilities: bool = False
+    uncertainty: bool = False
+    polygons: bool = False
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class SceneMap:
+    """What was written of a scene.
+
+    Attributes:
+        scene: its name.
+        item: the STAC item.
+        files: GeoTIFFs and GeoPackages.
+        notes: what a reader of the map must know.
+        exact: whether the map is that of the whole scene in one pass: so where no pixel looks farther than half the overlap.
+    """
+
+    scene: str
+    item: Path
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+    exact: bool
+
+
+def map_scenes(
+    model: AnyPath,
+    scenes: AnyPath | None = None,
+    output: AnyPath = "maps",
+    *,
+    layers: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+    options: MapOptions | None = None,
+    variant: str | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    readers: int = 2,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[SceneMap]:
+    """Maps every scene of a spec, or one scene of files by input; goes on where an interrupted call stopped.
+
+    Args:
+        model: a run, a study, whose best variant by validation predicts with all its seeds, or the folder of a saved model.
+        scenes: spec of the scenes, as `eofuse cut` takes it.
+        output: folder of the maps of a spec; path of the map, ending in `.tif`, of layers.
+        layers: in place of a spec, path or pattern of the files of each input.
+        overrides: changes to the spec, `key.path=value`.
+        options: windows and what is written.
+        variant: of a study, in place of the best.
+        seed: of a study, only this one.
+        workers: threads that predict, one a core by default; the result does not depend on it.
+        readers: threads that read; the result does not depend on it.
+        device: `auto`, `cpu` or `cuda`.
+        overwrite: whether maps that exist, or unfinished ones, are replaced.
+        progress: called with (rows of windows done, rows in all, scene).
+
+    Returns:
+        A record for each scene, in order.
+
+    Raises:
+        UsageError: if model, scenes and options don't fit each other, or an output exists.
+        DataError: if a file can't be read, or does not hold what the model takes.
+    """
+    if (scenes is None) == (layers is None):
+        raise UsageError("give either a spec of scenes or files by layer", where="map")
+    options = options or MapOptions()
+    maker = _Maker(_members(Path(model), variant, seed), options, torch_device(device), workers, readers, progress)
+    output = Path(output)
+    if layers is not None:
+        if output.suffix.lower() not in (".tif", ".tiff"):
+            raise UsageError("a map of layers is one file", where=output, fix="end the name in .tif")
+        found = [scene_of_layers(output.stem, layers, maker.model.spec, may_lack=maker.may_lack)]
+        folder, stems = output.parent, [output.stem]
+    else:
+        assert scenes is not None
+        _, found = scenes_of_spec(Path(scenes), maker.model.spec, overrides, may_lack=maker.may_lack)
+        folder, stems = output, [file_name(scene.name) for scene in found]
+        if folder.exists() and not folder.is_dir():
+            raise UsageError("is no folder", where=folder, fix="name a folder for the maps")
+    return [maker.make(scene, folder / stem, overwrite=overwrite) for scene, stem in zip(found, stems, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Members:
+    """What predicts.
+
+    Attributes:
+        folders: of the saved models.
+        words: what they are.
+        runs: that trained them; none of a model without its run.
+    """
+
+    folders: list[Path]
+    words: str
+    runs: list[Run]
+
+
+def _members(folder: Path, variant: str | None, seed: int | None) -> _Members:
+    if is_study(folder):
+        choice = choose_runs(folder, variant, seed)
+        runs = [open_last(each) for each in choice.folders]
+        return _Members([run.folder / MODEL_FOLDER for run in runs], f"{folder}, {choice.words}", runs)
+    if variant is not None or seed is not None:
+        raise UsageError("variant and seed choose among the runs of a study", where=folder, fix="leave them out")
+    if (folder / DESCRIPTION).is_file():
+        return _Members([folder], f"model {folder}", [])
+    run = open_last(folder)
+    return _Members([run.folder / MODEL_FOLDER], f"run {folder}", [run])
+
+
+class _Maker:
+    """A model, ready to map scenes."""
+
+    def __init__(
+        self,
+        members: _Members,
+        options: MapOptions,
+        device: str,
+        workers: int | None,
+        readers: int,
+        progress: Progress | None,
+    ) -> None:
+        self.folders, self.source, self.runs = members.folders, members.words, members.runs
+        self.options = options
+        self.device = device
+        self.workers = workers or (usable_cores() if device == "cpu" else 1)
+        self.readers = readers
+        self.progress = progress
+        self.model: Ensemble = load_ensemble(self.folders, device)
+        self.digests = [sha256(folder / WEIGHTS) for folder in self.folders]
+        self.may_lack = may_lack_inputs(self.model)
+        self.is_simulated = any(run.is_simulated for run in self.runs)
+        heads = self.model.spec.heads
+        self.boxes = [name for name, head in heads.items() if head.kind.is_boxes]
+        self.products = products_of(
+            heads, len(self.folders), probabilities=options.probabilities, uncertainty=options.uncertainty
+        )
+        maps_pixels = any(head.kind.is_map for head in heads.values())
+        self.patch = min(self.model.spec.patch_size)
+        self.size = options.window or (best_window(self.model) if maps_pixels else self.patch)
+        self.reach = self._measure() if maps_pixels else Reach(None, 0, 1)
+        self._learned: LearnedAreas | None = None
+
+    def _measure(self) -> Reach:
+        try:
+            return reach_of(self.model, self.size)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            fix = f"choose {min(self.model.spec.patch_size)}, the size of the patches of training"
+            raise UsageError(
+                f"the model can't take windows of {self.size} pixels ({error})", where="window", fix=fix
+            ) from None
+
+    @property
+    def learned(self) -> LearnedAreas:
+        if self._learned is None:
+            self._learned = learned_areas(self.runs)
+        return self._learned
+
+    def windows(self, grid: Grid) -> tuple[Windows, bool]:
+        """The windows over a scene for maps of pixels, and whether they agree with the scene in one pass."""
+        size, overlap, reach = self.size, self.options.overlap, self.reach
+        radius, stride = reach.radius, reach.stride
+        if radius is not None and size - (size - 2 * radius) // stride * stride <= size // 2:
+            wanted = 2 * radius if overlap is None else overlap
+            if wanted >= 2 * radius and (size - wanted) // stride * stride >= -(-size // 2):
+                return cover(grid.height, grid.width, size, wanted, radius, stride), True
+        if overlap is None:
+            overlap = min(2 * reach.effective, size // DEFAULT_OVERLAP)
+        rim = min(reach.effective, overlap // 4)
+        windows = cover(grid.height, grid.width, size, overlap, rim, moves_back=True)
+        return windows, grid.height <= size and grid.width <= size
+
+    def passes(self, scene: MapScene) -> tuple[dict[str, Pass], bool]:
+        """The ways in which a scene is cut into windows, by name."""
+        heads = self.model.spec.heads
+        pixels = {name: product for name, product in self.products.items() if heads[name].kind.is_map}
+        cells = {name: product for name, product in self.products.items() if name not in pixels}
+        found: dict[str, Pass] = {}
+        exact = True
+        if pixels or self.boxes:
+            windows, exact = self.windows(scene.grid)
+            found[PIXELS] = self._pass(scene, windows, pixels, self.boxes)
+        if cells:
+            size = self.options.window or self.patch
+            stride = size if self.options.stride is None else self.options.stride
+            windows = stride_over(scene.grid.height, scene.grid.width, size, stride)
+            found[CELLS] = self._pass(scene, windows, cells, ())
+        return found, exact
+
+    def _pass(self, scene: MapScene, windows: Windows, products: Mapping[str, Product], boxes: Sequence[str]) -> Pass:
+        return Pass(
+            scene,
+            self.model,
+            windows,
+            products,
+            may_lack=self.may_lack,
+            boxes=boxes,
+            threshold=self.options.threshold,
+            device=self.device,
+            pad=self._pad(windows),
+        )
+
+    def _pad(self, windows: Windows) -> int:
+        """The side to which smaller windows are filled up: 0 where the network takes any size."""
+        sizes = {axis.span(number) for axis in (windows.rows, windows.columns) for number in (0, len(axis) - 1)}
+        smallest = min(end - start for start, end in sizes)
+        if smallest >= self.size:
+            return 0
+        try:
+            for side in ((smallest, self.size), (self.size, smallest), (smallest, smallest)):
+                for model in self.model.models:
+                    inputs = example_inputs(model.spec.modalities, side)
+                    model.predict({name: values.to(self.device) for name, values in inputs.items()})
+        except (RuntimeError, ValueError, AssertionError):
+            return self.size
+        return 0
+
+    def make(self, scene: MapScene, stem: Path, *, overwrite: bool) -> SceneMap:
+        """Maps one scene; `stem` is the path of its files without their endings."""
+        passes, exact = self.passes(scene)
+        item = stem.with_name(f"{stem.name}.json")
+        plan = self._plan(scene, passes)
+        digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+        partial = stem.with_name(f".{stem.name}.partial")
+        with writing(stem):
+            done = _finished(item, digest)
+            if done is not None and not overwrite:
+                return SceneMap(scene.name, item, done, tuple(self._notes(scene)), exact)
+            if overwrite and not _is_same(partial, plan):
+                remove_rows(partial)
+            if not check_plan(partial, plan) and not overwrite:
+                self._refuse_existing(stem, item)
+            partial.mkdir(parents=True, exist_ok=True)
+            remove_temporaries(partial)
+            stores = {name: self._store(partial, name, each, plan) for name, each in passes.items()}
+            total = sum(len(each.windows.rows) for each in passes.values())
+            before = 0
+            for name, each in passes.items():
+                each.run(stores[name], self.workers, self.readers, self._told(before, total, scene.name))
+                before += len(each.windows.rows)
+            files = self._write(scene, stem, item, passes, stores, digest)
+            remove_rows(partial)
+        return SceneMap(scene.name, item, files, tuple(self._notes(scene)), exact)
+
+    def _told(self, before: int, total: int, name: str) -> Any:
+        def told(rows: int) -> None:
+            if self.progress:
+                self.progress(before + rows, total, name)
+
+        return told
+
+    def _store(self, folder: Path, name: str, each: Pass, plan: Mapping[str, Any]) -> RowStore:
+        height, width = each.windows.shape
+        files: dict[Key, RawFile] = {
+            (target, file.ending): RawFile(file, height, width)
+            for target, product in each.products.items()
+            for file in product.files
+        }
+        return RowStore(folder, name, plan, files)
+
+    def _plan(self, scene: MapScene, passes: Mapping[str, Pass]) -> dict[str, Any]:
+        """All that the map depends on."""
+        files = []
+        for path in scene.paths:
+            state = path.stat()
+            files.append([str(path.resolve()), state.st_size, state.st_mtime_ns])
+        layers = {
+            name: [
+                layer.spec.model_dump(mode="json"),
+                [
+                    [raster.file.path, raster.bands, raster.nodata, raster.place, raster.method]
+                    for raster in (layer.content if isinstance(layer.content, tuple) else ())
+                ],
+            ]
+            for name, layer in scene.layers.items()
+        }
+        grid = scene.grid
+        plan = {
+            "eofuse": __version__,
+            "weights_sha256": self.digests,
+            "scene": scene.name,
+            "files": files,
+            "layers": layers,
+            "grid": [crs_name(grid.crs), list(grid.transform[:6]), grid.width, grid.height],
+            "windows": {name: repr(each.windows) + f" {each.pad}" for name, each in passes.items()},
+            "options": [
+                getattr(self.options, name) for name in ("probabilities", "uncertainty", "polygons", "threshold")
+            ],
+        }
+        found: dict[str, Any] = json.loads(json.dumps(plan).replace("NaN", '"nan"'))
+        return found
+
+    def _refuse_existing(self, stem: Path, item: Path) -> None:
+        for path in [item, *self._paths(stem).values()]:
+            if path.exists():
+                raise UsageError("exists already", where=path, fix="name another output, or add --overwrite")
+
+    def _paths(self, stem: Path) -> dict[Key, Path]:
+        """Paths of the GeoTIFFs by target and ending."""
+        several = len(self.model.spec.heads) > 1
+        return {
+            (name, file.ending): _path(stem, name if several else "", file.ending)
+            for name, product in self.products.items()
+            for file in product.files
+        }
+
+    def _write(
+        self,
+        scene: MapScene,
+        stem: Path,
+        item: Path,
+        passes: Mapping[str, Pass],
+        stores: Mapping[str, RowStore],
+        digest: str,
+    ) -> tuple[Path, ...]:
+        """Writes the files of a scene whose rows are all complete, the item last."""
+        several = len(self.model.spec.heads) > 1
+        paths = self._paths(stem)
+        rasters, shapes = [], []
+        squares = self.learned.within(scene.grid)
+        tags = {
+            "predicted_by": self.source,
+            "model_sha256": ",".join(self.digests),
+            "learned_from": "known" if self.learned.known else "unknown",
+            "eofuse_plan": digest,
+        }
+        tags |= {"note": SIMULATED} if self.is_simulated else {}
+        for name, each in passes.items():
+            grid = scene.grid
+            if name == CELLS:
+                step = each.windows.rows.step
+                height, width = each.windows.shape
+                grid = Grid(grid.crs, grid.transform @ grid.transform.scale(step), width, height)
+            for target, product in each.products.items():
+                for file in product.files:
+                    path = paths[target, file.ending]
+                    what = file.ending or product.head.kind.values.value
+                    own = {"eofuse_map": "class" if file.colours else what, "target": target, **tags}
+                    write_geotiff(path, file, grid, stores[name].read((target, file.ending)), own, self.workers)
+                    rasters.append((".".join(part for part in (target, file.ending) if part), path, file, grid))
+                shown = product.files[0]
+                if self.options.polygons and shown.colours:
+                    path = _path(stem, target if several else "", "", ".gpkg")
+                    legend = dict(zip(shown.colours, product.head.classes, strict=True))
+                    write_regions(path, target, paths[target, ""], legend, grid)
+                    shapes.append((f"{target}.polygons", path))
+        if self.boxes:
+            found = stores[PIXELS].read_boxes()
+            for target in self.boxes:
+                path = _path(stem, target if several else "", "", ".gpkg")
+                boxes = [box for box in found if box["target"] == target]
+                write_boxes(path, target, boxes, self.model.spec.heads[target].classes, scene.grid)
+                shapes.append((target, path))
+        if squares:
+            path = _path(stem, "", "learned", ".gpkg")
+            columns = {"patch": pa.array(range(len(squares)), pa.int64())}
+            write_shapes(path, "learned", squares, columns, scene.grid, "Polygon")
+            shapes.append(("learned", path))
+        properties = {
+            "datetime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "title": f"map of {scene.name}",
+            "description": "; ".join([f"predicted by {self.source}", *self._notes(scene)]),
+            "eofuse:datetime_is": "when the map was made; the date of the scene is not known",
+            "eofuse:plan": digest,
+            "eofuse:weights_sha256": self.digests,
+        }
+        model = os.path.relpath(self.folders[0], item.parent)
+        write_item(item, scene.grid, rasters, shapes, properties, model)
+        return (*(path for _, path, _, _ in rasters), *(path for _, path in shapes))
+
+    def _notes(self, scene: MapScene) -> list[str]:
+        notes = []
+        if self.is_simulated:
+            notes.append("the model was trained on simulated data: the map says nothing about the Earth")
+        if scene.absent:
+            notes.append(f"tokens stand for inputs that the scene lacks: {', '.join(scene.absent)}")
+        squares = len(self.learned.within(scene.grid))
+        if squares:
+            notes.append(f"{squares} patches of training or validation lie in the scene: see the file .learned.gpkg")
+        elif not self.learned.known:
+            notes.append("it is not known whether the model learned from places in the scene")
+        return notes
+
+
+def _path(stem: Path, target: str, ending: str, suffix: str = ".tif") -> Path:
+    name = ".".join(part for part in (stem.name, file_name(target) if target else "", ending) if part)
+    return stem.with_name(name + suffix)
+
+
+def _finished(item: Path, digest: str) -> tuple[Path, ...] | None:
+    """Files of a map that is there already, None if it is not, or is another."""
+    if not item.is_file():
+        return None
+    try:
+        found = read_json(item)
+        files = tuple(item.parent / asset["href"] for asset in found["assets"].values())
+        same = found["properties"]["eofuse:plan"] == digest
+    except (ValueError, KeyError, TypeError, AttributeError, DataError):
+        return None
+    return files if same and all(file.is_file() for file in files) else None
+
+
+def _is_same(partial: Path, plan: Mapping[str, Any]) -> bool:
+    try:
+        return check_plan(partial, plan)
+    except UsageError:
+        return False

@@ -1,0 +1,319 @@
+"""What is mapped: a scene on its grid, with the layers that a model takes, each from its own files.
+
+`scenes_of_spec` takes the spec that `eofuse cut` takes, `scene_of_layers` a pattern of files for each input. Bands are found by name;
+scale, offset, unit and classes are compared with the model's.
+"""
+
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from eofuse.data.reading.grid import Grid
+from eofuse.data.reading.matching import match_files, place_raster
+from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on, reading_environment
+from eofuse.data.reading.resampling import Values
+from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes
+from eofuse.data.sources.scenes.polygons import Polygons
+from eofuse.data.sources.scenes.source import read_spec
+from eofuse.data.sources.scenes.spec import SceneSpec
+from eofuse.data.specs.layers import LayerSpec
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.maps.handles import Handles
+from eofuse.modalities import Kind, Modality
+from eofuse.models.model import ModelSpec
+from eofuse.words import listed
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One input of a model over a scene.
+
+    Attributes:
+        modality: as the model takes it.
+        content: its files in the order of the channels (one file with all of them, or one each), or polygons.
+        spec: what is added to its values, and how they are clipped.
+        fill: stored value of what is missing.
+        channels: positions of the model's channels among those of the files, None for all.
+    """
+
+    modality: Modality
+    content: tuple[PlacedRaster, ...] | Polygons
+    spec: LayerSpec
+    fill: float
+    channels: tuple[int, ...] | None = None
+
+    def read(
+        self, scene: str, grid: Grid, window: tuple[int, int, int, int], handles: Handles
+    ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        """Values (channels, height, width) as the model takes them, and at which pixels every channel has one, (height, width).
+
+        Args:
+            scene: name of the scene.
+            grid: of the scene.
+            window: first column, first row, width and height.
+            handles: files that are open.
+
+        Raises:
+            DataError: naming the file, if it can't be read or holds what the model can't take.
+        """
+        left, top, width, height = window
+        part = grid.window(left, top, width, height)
+        if isinstance(self.content, Polygons):
+            codes = self.content.draw(part.transform, max(width, height))[None, :height, :width]
+            hides = self.content.fill == self.fill
+            return codes, np.asarray(codes[0] != self.content.fill) if hides else np.ones(codes.shape[1:], dtype=bool)
+        parts, warped = [], False
+        for raster in self.content:
+            where = f"scene {scene}, {self.modality.name}, {raster.file.path}"
+            warped |= raster.place is None
+            if raster.place is not None:
+                raster = replace(raster, place=(raster.place[0] - left, raster.place[1] - top))
+            found = read_on(raster, part, where, handles.open(raster.file.path, where))
+            parts.append(np.full((len(raster.bands), height, width), np.nan) if found is None else found)
+        values: Values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self.channels is not None:
+            values = values[list(self.channels)]
+        valid: npt.NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=0))
+        where = f"scene {scene}, {self.modality.name}"
+        stored = self.spec.stored(values, replace(self.modality, nodata=self.fill), scene, warped, where)
+        return stored, valid
+
+
+@dataclass(frozen=True)
+class MapScene:
+    """A scene that is mapped.
+
+    Attributes:
+        name: of the scene.
+        grid: its pixels, those of the map.
+        layers: inputs with pixels, by modality.
+        absent: inputs of the model that the scene lacks.
+    """
+
+    name: str
+    grid: Grid
+    layers: dict[str, Layer]
+    absent: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> list[Path]:
+        """Its files with their side-car files, sorted."""
+        found = {
+            Path(path)
+            for layer in self.layers.values()
+            if not isinstance(layer.content, Polygons)
+            for raster in layer.content
+            for path in (raster.file.path, *raster.file.sidecars)
+        }
+        return sorted(found)
+
+
+def scenes_of_spec(
+    path: Path, model: ModelSpec, overrides: Sequence[str] = (), *, may_lack: bool = False
+) -> tuple[SceneSpec, list[MapScene]]:
+    """The scenes of a spec, with the inputs of a model.
+
+    Args:
+        path: the spec, as `eofuse cut` takes it.
+        model: whose inputs are wanted; the spec's other modalities are passed over.
+        overrides: changes to the spec, `key.path=value`.
+        may_lack: whether the model has something in place of an input that is missing.
+
+    Raises:
+        UsageError: if the spec is not valid, or lacks an input.
+        DataError: if a file is missing, or does not hold what the model takes.
+    """
+    spec = read_spec(path, overrides)
+    inputs = _rasters(model)
+    lacking = [name for name in inputs if name not in spec.modalities]
+    _check_lacking(lacking, inputs, spec.modalities, str(path), may_lack)
+    reference = spec.reference_name
+    layers = {name: layer for name, layer in spec.modalities.items() if name in inputs or name == reference}
+    spec = spec.model_copy(update={"modalities": layers, "reference": reference})
+    root = path.parent / spec.root
+    if not root.is_dir():
+        raise UsageError("there is no such folder", where=root, fix="correct `root` in the spec")
+    with reading_environment():
+        found, modalities, _ = resolve_scenes(spec, root, find_scenes(spec, root))
+    described = {modality.name: modality for modality in modalities}
+    for name in inputs:
+        if name in described:
+            _check_same(inputs[name], described[name], f"{path}, modalities.{name}")
+    return spec, [_narrowed(scene, spec, described, inputs, model) for scene in found]
+
+
+def scene_of_layers(name: str, patterns: Mapping[str, str], model: ModelSpec, *, may_lack: bool = False) -> MapScene:
+    """A scene of files by input; the first input's finest file gives the grid.
+
+    Args:
+        name: of the scene.
+        patterns: by modality, a path or a pattern with `*` of one file with all bands, or of a file a band with the band's name in it.
+        model: whose inputs are wanted.
+        may_lack: whether the model has something in place of an input that is missing.
+
+    Raises:
+        UsageError: if an input is unknown or missing, or no file is like a pattern.
+        DataError: if a file does not hold what the model takes.
+    """
+    inputs = _rasters(model)
+    for given in patterns:
+        if given not in inputs:
+            raise UsageError(f"the model has no input '{given}' with pixels", fix=did_you_mean(given, inputs))
+    lacking = [input_name for input_name in inputs if input_name not in patterns]
+    _check_lacking(lacking, inputs, patterns, "--layer", may_lack)
+    files: dict[str, list[RasterFile]] = {}
+    with reading_environment():
+        for given, pattern in patterns.items():
+            files[given] = [_inspect(path, name, given) for path in _paths(pattern, inputs[given])]
+        grid = min(files[next(iter(patterns))], key=lambda file: file.grid.pixel_area).grid
+        layers = {}
+        for given in patterns:
+            modality, where = inputs[given], f"scene {name}, {given}"
+            placed = tuple(
+                place_raster(file, bands, nodata, file.grid.place_on(grid), grid, modality, None)
+                for file, bands, nodata in match_files(files[given], modality, None, None, where)
+            )
+            layers[given] = Layer(modality, placed, LayerSpec(), _fill(modality, model))
+    return MapScene(name, grid, layers, tuple(lacking))
+
+
+def _rasters(model: ModelSpec) -> dict[str, Modality]:
+    """Inputs with pixels by name.
+
+    Raises:
+        UsageError: if there is none, or the model takes others besides.
+    """
+    rasters = {each.name: each for each in model.modalities if each.kind is Kind.RASTER}
+    others = [each.name for each in model.modalities if each.kind is not Kind.RASTER]
+    if not rasters:
+        fix = "train on rasters, or predict a store: eofuse predict"
+        raise UsageError(f"the model sees no pixels, only {listed(others)}", fix=fix)
+    return rasters
+
+
+def _check_lacking(
+    lacking: Sequence[str], inputs: Mapping[str, Modality], given: Mapping[str, object], where: str, may_lack: bool
+) -> None:
+    if lacking and not (may_lack and len(lacking) < len(inputs)):
+        others = [name for name in given if name not in inputs]
+        fix = f"add it, under its name; {did_you_mean(lacking[0], others)}" if others else "add it, under its name"
+        raise UsageError(f"the model's input '{lacking[0]}' is missing", where=where, fix=fix)
+
+
+def _check_same(model: Modality, given: Modality, where: str) -> None:
+    """Raises a `DataError` if a spec's values of a modality mean something else than the model's."""
+    for key in ("scale", "offset", "categories"):
+        expected, found = getattr(model, key), getattr(given, key)
+        if expected != found:
+            what = f"{key} is {found} here and {expected} in the model"
+            raise DataError(what, where=where, fix="give the values as the model's were")
+    for channel in model.channels:
+        with suppress(UsageError):
+            unit = given.channels[given.channel_index(channel.name)].unit
+            if unit and channel.unit and unit != channel.unit:
+                what = f"the unit of {channel.name} is '{unit}' here and '{channel.unit}' in the model"
+                raise DataError(what, where=where, fix="give the values as the model's were")
+
+
+def _narrowed(
+    scene: Scene,
+    spec: SceneSpec,
+    described: Mapping[str, Modality],
+    inputs: Mapping[str, Modality],
+    model: ModelSpec,
+) -> MapScene:
+    """A scene with only those bands that a model takes."""
+    layers: dict[str, Layer] = {}
+    for name, modality in inputs.items():
+        content = scene.content.get(name, ())
+        if not content:
+            continue
+        channels = None
+        if not isinstance(content, Polygons) and not modality.is_categorical:
+            positions = _positions(modality, described[name], f"scene {scene.name}, {name}")
+            if len(content) > 1:
+                content = tuple(content[position] for position in positions)
+            elif content[0].shows_colours:
+                channels = positions
+            else:
+                bands, nodata = content[0].bands, content[0].nodata
+                content = (
+                    replace(
+                        content[0],
+                        bands=tuple(bands[position] for position in positions),
+                        nodata=tuple(nodata[position] for position in positions),
+                    ),
+                )
+        layers[name] = Layer(modality, content, spec.modalities[name], _fill(modality, model), channels)
+    if not layers:
+        raise DataError("has none of the model's inputs", where=f"scene {scene.name}", fix="leave the scene out")
+    return MapScene(scene.name, scene.grid, layers, tuple(name for name in inputs if name not in layers))
+
+
+def _positions(wanted: Modality, given: Modality, where: str) -> tuple[int, ...]:
+    """Where the model's channels are among those of the files."""
+    try:
+        return tuple(_position(given, channel.name, channel.aliases) for channel in wanted.channels)
+    except UsageError as error:
+        raise DataError(f"lacks a band of the model: {error.what}", where=where, fix=error.fix) from None
+
+
+def _position(given: Modality, name: str, aliases: Sequence[str]) -> int:
+    for alias in aliases:
+        with suppress(UsageError):
+            return given.channel_index(alias)
+    return given.channel_index(name)
+
+
+def _fill(modality: Modality, model: ModelSpec) -> float:
+    """Stored value of missing pixels: the nodata value, else one that the model takes for its mean."""
+    if modality.nodata is not None:
+        return modality.nodata
+    if modality.is_categorical:
+        codes = {category.code for category in modality.categories}
+        return next((code for code in range(256) if code not in codes), 0)
+    dtype = np.dtype(modality.dtype)
+    if dtype.kind == "f":
+        return float("nan")
+    mean = float(np.mean(model.statistics.mean[modality.name]))
+    limits = np.iinfo(dtype)
+    return float(np.clip(round((mean - modality.offset) / modality.scale), limits.min, limits.max))
+
+
+def _paths(pattern: str, modality: Modality) -> list[Path]:
+    """The file of a pattern, or its files in the order of the channels."""
+    found = [Path(path) for path in sorted(glob.glob(pattern))]  # noqa: PTH207 (a pattern may be absolute)
+    where = f"--layer {modality.name}={pattern}"
+    if not found:
+        raise UsageError("no file is like this", where=where, fix="correct the path")
+    if len(found) == 1 or modality.is_categorical:
+        if len(found) > 1:
+            raise UsageError(f"{len(found)} files are like this", where=where, fix="name one file")
+        return found
+    paths = []
+    for channel in modality.channels:
+        names = "|".join(re.escape(name) for name in (channel.name, *channel.aliases))
+        token = re.compile(rf"(?<![A-Za-z0-9])(?:{names})(?![A-Za-z0-9])")
+        own = [path for path in found if token.search(path.stem)]
+        if len(own) != 1:
+            fix = "name the files so that each holds the name of one band, or write a spec: see docs/maps.md"
+            raise UsageError(
+                f"{len(own)} of {len(found)} files are named after band {channel.name}", where=where, fix=fix
+            )
+        paths += own
+    return paths
+
+
+def _inspect(path: Path, scene: str, name: str) -> RasterFile:
+    where = f"scene {scene}, {name}, {path}"
+    file = inspect_raster(path, where)
+    if not file.grid.crs:
+        fix = "georeference the file, or put a .prj file with the reference system beside it"
+        raise DataError("has no coordinate reference system", where=where, fix=fix)
+    return file

@@ -1,0 +1,323 @@
+"""Maps of scenes as files: what is in them, that they are valid, and what is refused."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pyogrio
+import pystac
+import pytest
+import rasterio
+import torch
+from maps_scenes import CORNER, UTM, make_model, optical, write
+from rasterio.warp import transform
+from rio_cogeo import cog_validate
+from shapely import from_wkb
+
+from eofuse.cli import main
+from eofuse.errors import DataError, UsageError
+from eofuse.files import sha256
+from eofuse.maps import make
+from eofuse.maps.make import MapOptions, map_scenes
+from eofuse.models.artifact import load_model
+
+
+def shapes_of(path):
+    _, _, geometry, fields = pyogrio.raw.read(path)
+    names = pyogrio.read_info(path)["fields"].tolist()
+    return from_wkb(geometry), dict(zip(names, fields, strict=True))
+
+
+@pytest.fixture(scope="module")
+def mapped(cover_model, tmp_path_factory):
+    """A map with everything, and its folder."""
+    folder = tmp_path_factory.mktemp("mapped")
+    values = optical(70, 90)
+    values[:, :20, :30] = 0
+    write(folder / "optical.tif", values, nodata=0, names=("red", "nir"))
+    options = MapOptions(probabilities=True, uncertainty=True, polygons=True)
+    (done,) = map_scenes(
+        cover_model, None, folder / "map.tif", layers={"optical": str(folder / "optical.tif")}, options=options
+    )
+    return done, folder
+
+
+def test_a_class_map_has_the_codes_names_and_colours_of_the_classes(mapped):
+    _, folder = mapped
+    with rasterio.open(folder / "map.tif") as file:
+        codes = file.read(1)
+        assert set(np.unique(codes)) <= {10, 20, 50, 255}
+        np.testing.assert_array_equal(codes == 255, np.pad(np.ones((20, 30), bool), ((0, 50), (0, 60))))
+        assert file.nodata == 255
+        assert file.tags(1) == {"class_10": "water", "class_20": "forest", "class_50": "town"}
+        assert [file.colormap(1)[code] for code in (10, 20, 50)] == [
+            (0, 0, 255, 255),
+            (0, 255, 0, 255),
+            (255, 0, 0, 255),
+        ]
+        assert file.tags()["target"] == "cover"
+        assert file.tags()["learned_from"] == "unknown"
+        assert (file.crs, file.transform.c, file.transform.f) == (UTM, *CORNER)
+
+
+def test_probabilities_confidence_and_entropy_belong_together(mapped):
+    _, folder = mapped
+    read = {
+        ending: rasterio.open(folder / f"map{ending}.tif")
+        for ending in ("", ".confidence", ".probabilities", ".uncertainty")
+    }
+    valid = read[""].read(1) != 255
+    shares = read[".probabilities"].read() * read[".probabilities"].scales[0]
+    assert read[".probabilities"].descriptions == ("water", "forest", "town")
+    assert [read[".probabilities"].tags(band)["code"] for band in (1, 2, 3)] == ["10", "20", "50"]
+    np.testing.assert_allclose(shares.sum(axis=0)[valid], 1, atol=2e-4)
+    np.testing.assert_allclose(read[".confidence"].read(1)[valid], 100 * shares.max(axis=0)[valid], atol=0.6)
+    entropy = -(shares * np.log(shares.clip(1e-9))).sum(axis=0) / np.log(3)
+    np.testing.assert_allclose(read[".uncertainty"].read(1)[valid], 100 * entropy[valid], atol=1)
+    assert all((read[ending].read(1)[~valid] == read[ending].nodata).all() for ending in read)
+
+
+def test_a_map_in_one_window_is_what_the_model_says_of_the_whole_scene(cover_model, scene, tmp_path):
+    options = MapOptions(window=96, probabilities=True)
+    (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers={"optical": str(scene)}, options=options)
+    assert done.exact
+    values = rasterio.open(scene).read()
+    whole = load_model(cover_model).predict({"optical": torch.from_numpy(values)[None]})["cover"][0].numpy()
+    shares = rasterio.open(tmp_path / "map.probabilities.tif").read()
+    valid = shares[0] != 65535
+    np.testing.assert_allclose(shares[:, valid] * 1e-4, whole[:, valid], atol=1e-4)
+
+
+def test_every_file_is_a_valid_cloud_optimised_geotiff(mapped):
+    done, _ = mapped
+    rasters = [path for path in done.files if path.suffix == ".tif"]
+    assert len(rasters) == 4
+    for path in rasters:
+        is_valid, errors, warnings = cog_validate(path, quiet=True)
+        assert (is_valid, errors, warnings) == (True, [], [])
+
+
+def test_the_item_is_valid_and_names_files_classes_and_the_model(mapped, cover_model):
+    done, folder = mapped
+    values = json.loads(done.item.read_text())
+    item = pystac.Item.from_dict({**values, "stac_extensions": []})
+    item.validate()
+    assert {folder / asset.href for asset in item.assets.values()} == set(done.files)
+    band = values["assets"]["cover"]["bands"][0]
+    assert [each["value"] for each in band["classification:classes"]] == [10, 20, 50]
+    assert values["properties"]["proj:code"] == UTM
+    assert (folder / values["links"][0]["href"]).resolve() == cover_model
+    lon, lat = transform(UTM, "EPSG:4326", [CORNER[0] + 450], [CORNER[1] - 350])
+    west, south, east, north = values["bbox"]
+    assert west < lon[0] < east
+    assert south < lat[0] < north
+
+
+def test_regions_are_those_of_the_map(mapped):
+    folder = mapped[1]
+    regions, fields = shapes_of(folder / "map.gpkg")
+    codes = rasterio.open(folder / "map.tif").read(1)
+    for code in (10, 20, 50):
+        own = fields["code"] == code
+        assert fields["pixels"][own].sum() == (codes == code).sum()
+        assert sum(region.area for region in regions[own]) == pytest.approx(100 * (codes == code).sum())
+    assert set(fields["class"]) <= {"water", "forest", "town"}
+
+
+def test_the_same_command_says_that_the_map_is_there(mapped, cover_model, monkeypatch):
+    done, folder = mapped
+    monkeypatch.setattr(make.Pass, "run", lambda *_: pytest.fail("was computed again"))
+    options = MapOptions(probabilities=True, uncertainty=True, polygons=True)
+    (again,) = map_scenes(
+        cover_model, None, folder / "map.tif", layers={"optical": str(folder / "optical.tif")}, options=options
+    )
+    assert set(again.files) == set(done.files)
+
+
+def test_a_killed_map_goes_on_to_the_same_bytes(mapped, cover_model, tmp_path, monkeypatch):
+    done, folder = mapped
+    options = MapOptions(probabilities=True, uncertainty=True, polygons=True)
+    layers = {"optical": str(folder / "optical.tif")}
+    write_rows = make.RowStore.write
+
+    def killed(self, row, *rest):
+        if row == 1:
+            raise KeyboardInterrupt
+        write_rows(self, row, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(make.RowStore, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers, options=options)
+    with pytest.raises(UsageError, match="unfinished work on another map"):
+        map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers)
+    map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers, options=options, workers=1, readers=1)
+    rasters = [path for path in done.files if path.suffix == ".tif"]
+    assert [sha256(tmp_path / path.name) for path in rasters] == [sha256(path) for path in rasters]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_an_output_that_exists_is_kept_unless_it_may_go(cover_model, scene, tmp_path):
+    layers = {"optical": str(scene)}
+    (tmp_path / "map.confidence.tif").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers)
+    assert (tmp_path / "map.confidence.tif").read_text() == "mine"
+    map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers, overwrite=True)
+    assert rasterio.open(tmp_path / "map.confidence.tif").descriptions == ("confidence",)
+
+
+def test_numbers_come_with_their_interval(scene, tmp_path):
+    map_scenes(make_model(tmp_path / "model", "height"), None, tmp_path / "map.tif", layers={"optical": str(scene)})
+    with rasterio.open(tmp_path / "map.tif") as file:
+        value, low, high = file.read()
+        assert file.descriptions == ("height", "height.low", "height.high")
+        assert file.units == ("m", "m", "m")
+    assert np.isnan(value[:20, :30]).all()
+    np.testing.assert_allclose((high - value)[20:], 7.5, atol=1e-4)
+    np.testing.assert_allclose((value - low)[20:], 7.5, atol=1e-4)
+
+
+def test_what_is_predicted_of_a_patch_has_a_cell_every_stride(scene, tmp_path):
+    model = make_model(tmp_path / "model", "zone", "tags", "biomass")
+    options = MapOptions(stride=16)
+    (done,) = map_scenes(model, None, tmp_path / "map.tif", layers={"optical": str(scene)}, options=options)
+    assert {path.name for path in done.files} == {
+        "map.zone.tif",
+        "map.zone.confidence.tif",
+        "map.tags.tif",
+        "map.biomass.tif",
+    }
+    with rasterio.open(tmp_path / "map.zone.tif") as file:
+        assert file.shape == (5, 6)
+        assert file.transform.a == 160
+        assert file.read(1)[0, 0] == 255  # the missing corner
+        zones = file.read(1)
+    predict = load_model(model).predict
+    values = rasterio.open(scene).read()
+    window = torch.from_numpy(values[:, 24:56, 40:72].copy())[None]  # around the cell in row 2, column 3
+    assert zones[2, 3] == predict({"optical": window})["zone"].argmax()
+    with rasterio.open(tmp_path / "map.biomass.tif") as file:
+        assert file.read(1)[2, 3] == pytest.approx(float(predict({"optical": window})["biomass"]), rel=1e-5)
+
+
+def test_several_models_give_their_mean_and_their_disagreement(scene, tmp_path):
+    folders = [make_model(tmp_path / f"model{seed}", "cover", seed=seed) for seed in (0, 1)]
+    maker = make._Maker(
+        make._Members(folders, "two", []), MapOptions(probabilities=True, uncertainty=True), "cpu", 1, 1, None
+    )
+    found = make.scene_of_layers("scene", {"optical": str(scene)}, maker.model.spec)
+    maker.make(found, tmp_path / "map", overwrite=False)
+    rows = maker.windows(found.grid)[0].rows
+    alone = MapOptions(probabilities=True, overlap=rows.size - rows.step)
+    single = []
+    for number, folder in enumerate(folders):
+        map_scenes(folder, None, tmp_path / f"{number}.tif", layers={"optical": str(scene)}, options=alone)
+        single.append(rasterio.open(tmp_path / f"{number}.probabilities.tif").read().astype(float))
+    both = rasterio.open(tmp_path / "map.probabilities.tif").read().astype(float)
+    np.testing.assert_allclose(both[:, 30:, 40:], ((single[0] + single[1]) / 2)[:, 30:, 40:], atol=300)
+    with rasterio.open(tmp_path / "map.uncertainty.tif") as file:
+        assert file.descriptions == ("entropy", "disagreement")
+        entropy, disagreement = file.read()[:, 30:, 40:]
+    assert (disagreement <= entropy).all()
+    assert disagreement.max() > 0
+
+
+def test_a_scene_smaller_than_a_window_is_mapped(cover_model, tmp_path):
+    write(tmp_path / "small.tif", optical(5, 3), nodata=0)
+    (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers={"optical": str(tmp_path / "small.tif")})
+    assert done.exact
+    model = load_model(cover_model)
+    whole = model.predict({"optical": torch.from_numpy(rasterio.open(tmp_path / "small.tif").read())[None]})["cover"]
+    codes = np.array([10, 20, 50])[whole[0].argmax(0).numpy()]
+    np.testing.assert_array_equal(rasterio.open(tmp_path / "map.tif").read(1), codes)
+
+
+def test_a_file_a_band_is_found_by_the_names_of_the_bands(cover_model, scene, tmp_path):
+    red, nir = rasterio.open(scene).read()
+    write(tmp_path / "bands" / "T33_nir_10m.tif", nir[None], nodata=0)
+    write(tmp_path / "bands" / "T33_red_10m.tif", red[None], nodata=0)
+    for name, pattern in (("one", str(scene)), ("two", str(tmp_path / "bands" / "*.tif"))):
+        map_scenes(cover_model, None, tmp_path / f"{name}.tif", layers={"optical": pattern})
+    one, two = (rasterio.open(tmp_path / f"{name}.tif").read() for name in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_an_input_on_another_grid_is_brought_to_that_of_the_first(tmp_path):
+    """A ramp on pixels of 23 m in the next zone comes out at its place, to a hundredth of a step."""
+    from eofuse.data.reading.rasters import reading_environment
+    from eofuse.maps.handles import Handles
+
+    write(tmp_path / "optical.tif", optical(60, 50), nodata=0, names=("red", "nir"))
+    x, y = transform(UTM, "EPSG:32632", [CORNER[0]], [CORNER[1]])
+    corner, pixel = (x[0] - 2000.0, y[0] + 2000.0), 23.0
+    columns, rows = np.meshgrid(np.arange(220) + 0.5, np.arange(220) + 0.5)
+    ramp = (
+        0.1 * (corner[0] + pixel * columns) + 0.3 * (corner[1] - pixel * rows) - 0.3 * corner[1] - 0.1 * corner[0]
+    ) / pixel
+    write(tmp_path / "radar.tif", ramp[None].astype(np.float32), corner=corner, pixel=pixel, crs="EPSG:32632")
+    spec = load_model(make_model(tmp_path / "model", "cover", inputs=("optical", "radar"))).spec
+    layers = {name: str(tmp_path / f"{name}.tif") for name in ("optical", "radar")}
+    found = make.scene_of_layers("scene", layers, spec)
+    with reading_environment():
+        values, valid = found.layers["radar"].read("scene", found.grid, (0, 0, 50, 60), Handles())
+    across, down = np.meshgrid(np.arange(50) + 0.5, np.arange(60) + 0.5)
+    places = transform(UTM, "EPSG:32632", CORNER[0] + 10 * across.ravel(), CORNER[1] - 10 * down.ravel())
+    expected = (0.1 * (np.array(places[0]) - corner[0]) + 0.3 * (np.array(places[1]) - corner[1])) / pixel
+    assert valid.all()
+    np.testing.assert_allclose(values[0].ravel(), expected, atol=0.01)
+
+
+def test_the_spec_of_scenes_gives_a_map_for_each(cover_model, tmp_path, capsys):
+    for name in ("north", "south"):
+        write(tmp_path / f"{name}_nir.tif", optical(20, 30, 1)[:1], nodata=0)
+        write(tmp_path / f"{name}_red.tif", optical(20, 30, 2)[:1], nodata=0)
+    spec = (
+        "name: s\nmodalities:\n  optical: {files: '{scene}_{band}.tif', bands: [nir, red], dtype: uint16, nodata: 0}\n"
+    )
+    (tmp_path / "scenes.yaml").write_text(spec)
+    assert main(["map", str(cover_model), str(tmp_path / "scenes.yaml"), "-o", str(tmp_path / "maps")]) == 0
+    assert {path.name for path in (tmp_path / "maps").iterdir()} == {
+        f"{scene}{ending}" for scene in ("north", "south") for ending in (".tif", ".confidence.tif", ".json")
+    }
+    assert str(tmp_path / "maps" / "south.tif") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "words"),
+    [
+        ({"optical": "none.tif"}, UsageError, "no file is like this"),
+        ({"optcal": "optical.tif"}, UsageError, "no input 'optcal' with pixels; did you mean 'optical'"),
+        ({"optical": "one.tif"}, DataError, "has 1 bands, expected 2"),
+        ({"optical": "named.tif"}, DataError, "has no band named nir"),
+        ({"optical": "nowhere.tif"}, DataError, "no coordinate reference system"),
+        ({"optical": "scaled.tif"}, DataError, "declares scale 0.01"),
+        ({"optical": "cut.tif"}, DataError, "can't be read"),
+        ({"optical": "negative.tif"}, DataError, "do not fit uint16"),
+    ],
+)
+def test_scenes_that_do_not_fit_are_named(cover_model, tmp_path, layers, error, words):
+    write(tmp_path / "optical.tif", optical(40, 40), nodata=0)
+    write(tmp_path / "one.tif", optical(40, 40)[:1])
+    write(tmp_path / "named.tif", optical(40, 40), names=("red", "swir"))
+    write(tmp_path / "nowhere.tif", optical(40, 40), crs=None)
+    write(tmp_path / "negative.tif", -optical(40, 40).astype(np.int32))
+    shutil.copy(write(tmp_path / "scaled.tif", optical(40, 40)), tmp_path / "cut.tif")
+    with rasterio.open(tmp_path / "scaled.tif", "r+") as file:
+        file.scales = (0.01, 0.01)
+    os.truncate(tmp_path / "cut.tif", 2000)
+    given = {name: str(tmp_path / path) for name, path in layers.items()}
+    with pytest.raises(error) as raised:
+        map_scenes(cover_model, None, tmp_path / "map.tif", layers=given)
+    assert words in str(raised.value)
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_a_model_that_may_lack_an_input_maps_without_it(scene, tmp_path):
+    model = make_model(tmp_path / "model", "cover", inputs=("optical", "radar"), missing="token")
+    (done,) = map_scenes(model, None, tmp_path / "map.tif", layers={"optical": str(scene)})
+    assert any("tokens stand for inputs that the scene lacks: radar" in note for note in done.notes)
+    other = make_model(tmp_path / "other", "cover", inputs=("optical", "radar"))
+    with pytest.raises(UsageError, match="the model's input 'radar' is missing"):
+        map_scenes(other, None, tmp_path / "other.tif", layers={"optical": str(scene)})
