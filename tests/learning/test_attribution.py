@@ -128,8 +128,7 @@ def test_a_patch_whose_empty_band_is_a_gap_gives_no_values_to_others(tmp_path):
     trained(tmp_path / "run", store, ["s1", "elevation"], **gaps, train={"steps": 2, "evaluations": 1})
     tested = missing.open_tested(tmp_path / "run")
     test = tested.prepared.rows["test"]
-    band = attributions._Input("band", "s1", "VV").permuted(tested, [0, 0])
-    givers = band.args[-1][test]
+    givers = attributions._Input("band", "s1", "VV").givers(tested, [0, 0])[test]
     assert (test % 4 == 0).any()
     assert (givers[test % 4 > 0] % 4 > 0).all()
     assert missing.never_lacked(tested.run.options, tested.prepared) == ["elevation"]

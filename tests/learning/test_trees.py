@@ -95,9 +95,9 @@ def test_trees_are_fitted_once_more_on_validation_patches_too(control, store, tm
     counts = []
     fit = trees.Trees.__init__
 
-    def watched(self, task, make, columns, truth):
-        counts.append(len(columns))
-        fit(self, task, make, columns, truth)
+    def watched(self, task, columns, truth, make):
+        counts.append(len(truth))
+        fit(self, task, columns, truth, make)
 
     monkeypatch.setattr(trees.Trees, "__init__", watched)
     run(control, store, tmp_path / "run", refit=True)

@@ -148,7 +148,10 @@ class _Questions:
             words = f"from {', '.join(name for name in self.game.names if name in subset) or 'nothing'}"
             predict = predict_from(self.tested.predict, self.tested.tasks, subset)
             of_subset[subset] = self._evaluate(predict, words)
-        kept = {task.name: _kept_evidence(self.tested, task) for task in self.tested.tasks}
+        kept = {
+            task.name: from_columns(self.tested.run.predictions(task.name), task.kind, len(task.classes))
+            for task in self.tested.tasks
+        }
         return {**of_subset, self.game.subsets[-1]: self._scores(kept)}
 
     def of_input(self) -> dict["_Input", list[Scores]]:
@@ -191,34 +194,32 @@ class _Input:
         """How it is called."""
         return f"{self.modality}.{self.channel}" if self.channel else self.modality
 
-    def permuted(self, tested: Tested, seed: list[int]) -> Predict:
-        """Predictions with this swapped among the test patches that have it."""
-        store, options = tested.prepared.store, tested.run.options
-        test = tested.prepared.rows["test"]
+    def givers(self, tested: Tested, seed: list[int]) -> Rows:
+        """For each patch of the store, the patch whose values it gets: swapped among the test patches that have this."""
+        index, test = tested.prepared.store.index, tested.prepared.rows["test"]
         present = test[tested.prepared.present[self.modality][test]]
-        givers = np.arange(len(store))
+        givers = np.arange(len(index))
         if self.channel is None:
-            givers[present] = present[permute_scenes(units(store.index)[present], seed)]
+            givers[present] = present[permute_scenes(units(index)[present], seed)]
         else:
             givers[present] = np.random.default_rng(seed).permutation(present)
-        position = None
-        if self.channel is not None:
-            position = tested.loader.modalities[self.modality].channel_index(self.channel)
+        return givers
+
+    def permuted(self, tested: Tested, seed: list[int]) -> Predict:
+        """Predictions with this swapped among the test patches that have it."""
+        options, givers = tested.run.options, self.givers(tested, seed)
         channels = [self.channel] if self.channel is not None else options.inputs[self.modality]
-        loader = Loader(store, {self.modality: channels}, crop=options.data.crop)
-        return partial(_predict_permuted, tested.predict, loader, self.modality, position, givers)
+        loader = Loader(tested.prepared.store, {self.modality: channels}, crop=options.data.crop)
 
+        def predict(batch: Batch) -> Mapping[str, Array]:
+            values = loader.read(givers[batch.rows]).inputs[self.modality]
+            if self.channel is not None:
+                swapped = batch.inputs[self.modality].clone()
+                swapped[:, tested.loader.modalities[self.modality].channel_index(self.channel)] = values[:, 0]
+                values = swapped
+            return tested.predict(replace(batch, inputs={**batch.inputs, self.modality: values}))
 
-def _predict_permuted(
-    predict: Predict, loader: Loader, name: str, position: int | None, givers: Rows, batch: Batch
-) -> Mapping[str, Array]:
-    """Predictions of a batch whose patches have the values of others in one modality, or in one channel of it."""
-    values = loader.read(givers[batch.rows]).inputs[name]
-    if position is not None:
-        swapped = batch.inputs[name].clone()
-        swapped[:, position] = values[:, 0]
-        values = swapped
-    return predict(replace(batch, inputs={**batch.inputs, name: values}))
+        return predict
 
 
 def _inputs(tested: Tested) -> Iterator[_Input]:
@@ -228,10 +229,6 @@ def _inputs(tested: Tested) -> Iterator[_Input]:
     for modality in modalities:
         if modality.kind is Kind.RASTER:
             yield from (_Input("band", modality.name, channel) for channel in modality.channel_names)
-
-
-def _kept_evidence(tested: Tested, task: Task) -> Evidence:
-    return from_columns(tested.run.predictions(task.name), task.kind, len(task.classes))
 
 
 def _guessing_warning(task: Task, metric: str) -> str:

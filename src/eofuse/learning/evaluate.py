@@ -79,14 +79,8 @@ def to_predictions(table: pd.DataFrame, task: Task, seed: int, fold: int) -> Pre
 
 def score_rows(predictions: Predictions, resampling: Resampling) -> list[dict[str, Any]]:
     """A row a metric for one run: metric, value, low, high, n_test, n_scenes."""
+    names = ("low", "high", "n_test", "n_scenes")
     return [
-        {
-            "metric": metric,
-            "value": summary.mean,
-            "low": summary.low,
-            "high": summary.high,
-            "n_test": summary.n_test,
-            "n_scenes": summary.n_scenes,
-        }
+        {"metric": metric, "value": summary.mean, **{name: getattr(summary, name) for name in names}}
         for metric, summary in resampling.summarise([predictions]).items()
     ]

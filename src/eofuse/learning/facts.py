@@ -20,6 +20,10 @@ TEST_FILE = "test.json"
 CALIBRATION_FILE = "calibration.json"
 
 
+UNTRAINED: dict[str, Any] = {"targets": [], "metric": "", "score": None, "steps": 0, "best_step": 0}
+"""Result of a run without a training that counts."""
+
+
 class _Facts(BaseModel):
     """Values as they are, without conversion; more keys are allowed."""
 

@@ -17,7 +17,7 @@ from eofuse.models.artifact import save_model
 from eofuse.models.lora import merged
 from eofuse.models.model import Model, build_model
 from eofuse.progress import Progress
-from eofuse.tasks.objective import Supervised
+from eofuse.tasks.objective import Objective, Supervised
 from eofuse.tasks.weighting import WEIGHTINGS
 
 
@@ -53,6 +53,32 @@ def rows_of_step(prepared: Prepared, options: RunOptions) -> RowsOfStep:
     if options.unlabelled is None or not len(prepared.unlabelled):
         return labelled
     return with_unlabelled(labelled, prepared.unlabelled, options.unlabelled, options.train.batch_size, options.seed)
+
+
+def make_training(
+    objective: Objective, prepared: Prepared, options: RunOptions, folder: Path, selection: Selection, **more: Any
+) -> Training:
+    """The training of an objective on the data of a run, with the budget of the recipe.
+
+    Args:
+        objective: what is minimised.
+        prepared: the data.
+        options: the recipe.
+        folder: where the loop has its checkpoint and curves.
+        selection: which weights count.
+        more: what else `Training` takes, or takes instead.
+    """
+    given: dict[str, Any] = {
+        "steps": options.train.budget(len(prepared.rows["train"])),
+        "fabric": open_fabric(options.train),
+        "curves": Curves(folder, tensorboard=False),
+        **more,
+    }
+    rows = rows_of_step(prepared, options)
+    loader = prepared.loader(options)
+    return Training(
+        objective, loader, rows, options.train, seed=options.seed, folder=folder, selection=selection, **given
+    )
 
 
 def _labelled_rows(prepared: Prepared, options: RunOptions) -> RowsOfStep:
@@ -100,19 +126,6 @@ def refit(
         done.calibrate(calibrated)  # not before: pseudo-labels are what the model says uncalibrated
         save_model(done, to)
 
-    training = Training(
-        objective=supervised(model, everything, options),
-        loader=everything.loader(options),
-        rows_of_step=rows_of_step(everything, options),
-        options=options.train,
-        steps=steps,
-        seed=options.seed,
-        folder=to,
-        fabric=open_fabric(options.train),
-        selection=Selection(save),
-        curves=Curves(to, tensorboard=False),
-        until=until,
-        fine_tuning=fine_tuning,
-        progress=progress,
-    )
-    return training.run().seconds
+    objective = supervised(model, everything, options)
+    more: dict[str, Any] = {"steps": steps, "until": until, "fine_tuning": fine_tuning, "progress": progress}
+    return make_training(objective, everything, options, to, Selection(save), **more).run().seconds

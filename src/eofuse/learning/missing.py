@@ -28,6 +28,7 @@ from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file, read_predictions
 from eofuse.learning.preparation import Prepared, learned_rows, prepare
 from eofuse.learning.run import MODEL_FOLDER, Run, check_same_data, test_run
+from eofuse.learning.split_table import places_of
 from eofuse.models.artifact import load_model
 from eofuse.models.heads.base import HeadSpec
 from eofuse.records import write_table
@@ -64,9 +65,7 @@ class Tested:
 
     def places(self, task: Task) -> dict[str, Array]:
         """The test patches that have a target: patch_id, row, scene."""
-        rows = task.known(self.prepared.rows["test"])
-        index = self.prepared.store.index.iloc[rows]
-        return {"patch_id": index["patch_id"].to_numpy(), "row": rows, "scene": index["scene"].to_numpy()}
+        return places_of(self.prepared.store.index, task.known(self.prepared.rows["test"]))
 
     def predictions(self, task: Task, evidence: Evidence) -> Predictions:
         """Evidence of the test patches as the statistics take it."""
@@ -113,14 +112,14 @@ def predict_from(predict: Predict, tasks: Iterable[Task], subset: Subset) -> Pre
         nothing = ~torch.stack(list(present.values())).any(0).cpu().numpy()
         if not nothing.any():
             return predictions
-        return {task.name: _with_constant(predictions[task.name], task.constant, nothing) for task in tasks}
+        mixed = {}
+        for task in tasks:
+            values = predictions[task.name]
+            rows = nothing.reshape(-1, *(1 for _ in values.shape[1:]))
+            mixed[task.name] = np.where(rows, task.constant, values).astype(values.dtype)
+        return mixed
 
     return from_subset
-
-
-def _with_constant(prediction: Array, constant: Array, rows: Array) -> Array:
-    mixed: Array = np.where(rows.reshape(-1, *(1 for _ in prediction.shape[1:])), constant, prediction)
-    return mixed.astype(prediction.dtype)
 
 
 def without_file(folder: Path, taken: Subset, target: str) -> Path:

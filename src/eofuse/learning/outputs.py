@@ -19,6 +19,7 @@ from eofuse.evaluation.evidence import to_columns
 from eofuse.files import file_name, temporary_of
 from eofuse.learning.facts import TEST_FILE, write_facts
 from eofuse.learning.preparation import Prepared
+from eofuse.learning.split_table import places_of
 from eofuse.records import read_table, write_table
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
@@ -54,11 +55,9 @@ def write_test(folder: Path, prepared: Prepared, evidence: Mapping[str, Evidence
         if task.name not in evidence:
             continue
         rows = task.known(prepared.rows["test"])
-        index = prepared.store.index.iloc[rows]
-        places = {"patch_id": index["patch_id"].to_numpy(), "row": rows, "scene": index["scene"].to_numpy()}
-        columns = to_columns(evidence[task.name])
-        columns |= task.extra_columns(rows, prepared.window)
-        write_table(pd.DataFrame({**places, **columns}), predictions_file(folder, task.name))
+        columns = to_columns(evidence[task.name]) | task.extra_columns(rows, prepared.window)
+        table = pd.DataFrame({**places_of(prepared.store.index, rows), **columns})
+        write_table(table, predictions_file(folder, task.name))
         values = task.score(evidence[task.name])
         scores[task.name] = {name: None if np.isnan(value) else value for name, value in values.items()}
     write_facts(folder, TEST_FILE, scores)

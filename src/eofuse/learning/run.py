@@ -41,12 +41,13 @@ from eofuse.learning.facts import (
     FIX,
     RESULT_FILE,
     TEST_FILE,
+    UNTRAINED,
     read_facts,
     read_result,
     write_facts,
 )
-from eofuse.learning.fitting import begin, refit, rows_of_step, supervised
-from eofuse.learning.loop import WITHOUT_EFFECT, Selection, Training, open_fabric
+from eofuse.learning.fitting import begin, make_training, refit, supervised
+from eofuse.learning.loop import WITHOUT_EFFECT, Selection, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
@@ -198,7 +199,9 @@ def open_last(folder: Path) -> Run:
 
 def recipe_text(options: LearningOptions) -> str:
     """A run's recipe as it stands in its folder, with absolute paths."""
-    values = _resolved(options).model_dump(mode="json")
+    if isinstance(options, RunOptions) and options.start is not None:
+        options = options.model_copy(update={"start": options.start.resolved()})
+    values = options.model_dump(mode="json")
     values["data"]["store"] = str(Path(options.data.store).resolve())
     for task in [values.get("task"), *(values.get("tasks") or {}).values()]:
         if task and task["file"]:
@@ -206,13 +209,6 @@ def recipe_text(options: LearningOptions) -> str:
     if (values.get("labels") or {}).get("order"):
         values["labels"]["order"] = str(Path(values["labels"]["order"]).resolve())
     return write_yaml(values)
-
-
-def _resolved(options: LearningOptions) -> LearningOptions:
-    """The options with absolute paths of the weights from which a run starts."""
-    if not isinstance(options, RunOptions) or options.start is None:
-        return options
-    return options.model_copy(update={"start": options.start.resolved()})
 
 
 def start_run(options: LearningOptions, folder: Path) -> None:
@@ -258,28 +254,26 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     write_facts(folder, ENVIRONMENT_FILE, describe_environment())
 
     fabric = open_fabric(options.train)
-    steps = options.train.budget(len(prepared.rows["train"]))
     model, fine_tuning = begin(prepared, options, folder)
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
     curves = Curves(folder, tensorboard)
-
-    def keep_model() -> None:
-        save_model(merged(model), folder / MODEL_FOLDER)
-
-    state = Training(
-        objective=supervised(model, prepared, options),
-        loader=prepared.loader(options),
-        rows_of_step=rows_of_step(prepared, options),
-        options=options.train,
-        steps=steps,
-        seed=options.seed,
-        folder=folder,
+    training = make_training(
+        supervised(model, prepared, options),
+        prepared,
+        options,
+        folder,
+        Selection(
+            lambda: save_model(merged(model), folder / MODEL_FOLDER),
+            validation.evaluate,
+            validation.metric,
+            validation.lower_is_better,
+        ),
         fabric=fabric,
-        selection=Selection(keep_model, validation.evaluate, validation.metric, validation.lower_is_better),
         curves=curves,
         fine_tuning=fine_tuning,
         progress=progress,
-    ).run()
+    )
+    state = training.run()
     curves.close()
     best = next(row for row in state.evaluations if row["step"] == state.best_step)
     result = {
@@ -287,7 +281,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         "metric": validation.metric,
         "score": state.best_score,
         "steps": state.step,
-        "budget": steps,
+        "budget": training.steps,
         "best_step": state.best_step,
         "stopped_early": state.stopped,
         "seconds": state.seconds,
@@ -398,13 +392,5 @@ def _began_with(folder: Path) -> str | None:
 
 def note_divergence(folder: Path) -> None:
     """Finishes a run whose training diverged: it has no scores."""
-    result: dict[str, Any] = {
-        "targets": [],
-        "score": None,
-        "steps": 0,
-        "budget": 0,
-        "best_step": 0,
-        "seconds": 0.0,
-        "parameters": 0,
-    }
-    write_facts(folder, RESULT_FILE, {**result, "diverged": True})
+    result = {**UNTRAINED, "budget": 0, "seconds": 0.0, "parameters": 0, "diverged": True}
+    write_facts(folder, RESULT_FILE, result)

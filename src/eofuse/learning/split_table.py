@@ -6,6 +6,7 @@ label the run does not use), `validation` or `test`, and missing for a patch tha
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +35,14 @@ def split_table(index: pd.DataFrame, parts: Mapping[str, Rows], reasons: npt.NDA
         part[rows] = name
     reasons = reasons.copy()
     reasons[(part == "unlabelled") & pd.isna(reasons)] = LABEL_NOT_USED
-    places = {
-        "patch_id": index["patch_id"].to_numpy(),
-        "row": np.arange(len(index)),
-        "scene": index["scene"].to_numpy(),
-    }
+    places = places_of(index, np.arange(len(index)))
     return pd.DataFrame({**places, "part": part, "reason": reasons}, columns=list(COLUMNS))
+
+
+def places_of(index: pd.DataFrame, rows: Rows) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a table with some patches of a store: patch_id, row, scene."""
+    chosen = index.iloc[rows]
+    return {"patch_id": chosen["patch_id"].to_numpy(), "row": rows, "scene": chosen["scene"].to_numpy()}
 
 
 def write_split(table: pd.DataFrame, folder: Path) -> None:

@@ -62,6 +62,7 @@ class Validation:
 
     def describe(self, scores: Mapping[str, float]) -> list[dict[str, Any]]:
         """JSON-ready facts about each target, with its scores out of those that `evaluate` gave."""
+        alone = len(self.tasks) == 1
         return [
             {
                 "target": task.name,
@@ -70,21 +71,20 @@ class Validation:
                 "unit": task.target.unit,
                 "metric": task.metric,
                 "validation": {
-                    metric: _none_for_nan(
-                        scores.get(metric if len(self.tasks) == 1 else f"{task.name}.{metric}", math.nan)
-                    )
+                    metric: None if math.isnan(value) else value
                     for metric in task.metrics
+                    for value in [scores.get(f"{'' if alone else f'{task.name}.'}{metric}", math.nan)]
                 },
             }
             for task in self.tasks
         ]
 
     def _finite(self, batch: Batch) -> dict[str, Array]:
-        told = dict(self.predict(batch))
-        if not all(np.isfinite(values).all() for values in told.values()):
+        predicted = dict(self.predict(batch))
+        if not all(np.isfinite(values).all() for values in predicted.values()):
             where = self.prepared.store.path
             raise DivergenceError("the model predicts no finite numbers", where=where, fix="lower train.learning_rate")
-        return told
+        return predicted
 
     @cached_property
     def _constant(self) -> dict[str, dict[str, float]]:
@@ -103,10 +103,6 @@ class Validation:
                 raise DataError(what, where=self.prepared.store.path, fix=fix)
             found[task.name] = {metric: float(scores[metric]) for metric in task.metrics}
         return found
-
-
-def _none_for_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def calibration(

@@ -6,6 +6,11 @@ import numpy.typing as npt
 Indices = npt.NDArray[np.int64]
 
 
+def evenly_spaced(rows: Indices, most: int) -> Indices:
+    """At most so many of the rows."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
 class Draw:
     """At most so many units of a stream, each of them equally likely; all of them, if there are no more.
 

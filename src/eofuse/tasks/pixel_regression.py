@@ -13,14 +13,8 @@ from eofuse.data.targets.base import MIXED
 from eofuse.evaluation.metrics.regression import PixelNumberTotals, pixel_sums
 from eofuse.kinds import PIXEL_REGRESSION
 from eofuse.models.heads.base import HeadSpec
-from eofuse.tasks.base import (
-    TASKS,
-    Array,
-    Evidence,
-    Scores,
-    hide_without_data,
-)
-from eofuse.tasks.drawing import Draw
+from eofuse.tasks.base import TASKS, Array, Evidence, Scores, hide_without_data
+from eofuse.tasks.drawing import Draw, evenly_spaced
 from eofuse.tasks.losses import regression_loss
 from eofuse.tasks.numbers import Numbers, number_names
 from eofuse.tasks.segmentation import MOST_PATCHES
@@ -36,9 +30,7 @@ class PixelRegression(Numbers):
 
     def fit(self, rows: Rows, window: Window | None) -> None:
         """Mean and deviation of the pixels of (at most 10,000) training patches; the mean is the constant prediction."""
-        rows = self.known(rows)
-        if len(rows) > MOST_PATCHES:
-            rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
+        rows = evenly_spaced(self.known(rows), MOST_PATCHES)
         parts = []
         for part in in_order(rows, 16):
             values = self.target.read(part, window).astype(np.float64).swapaxes(0, 1).reshape(len(self.classes), -1)
@@ -60,10 +52,8 @@ class PixelRegression(Numbers):
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Sums over the pixels of each patch."""
         margin = np.array(spec.margin) if spec.margin else None
-        return {
-            "sums": pixel_sums(prediction, truth, margin, self.mean),
-            "margin": self.margins(spec, len(truth)),
-        }
+        sums = pixel_sums(prediction, truth, margin, self.mean)
+        return {"sums": sums, "margin": self.margins(spec, len(truth))}
 
     def score(self, evidence: Mapping[str, Array], weights: Array | None = None) -> Scores:
         """Every metric; of numbers in unlike units, after standardisation."""

@@ -17,7 +17,7 @@ from eofuse.evaluation.metrics.segmentation import PixelTotals, boundary_counts,
 from eofuse.kinds import BINS, SEGMENTATION
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import TASKS, Array, Evidence, Task, check_classes, hide_without_data
-from eofuse.tasks.drawing import Draw
+from eofuse.tasks.drawing import Draw, evenly_spaced
 from eofuse.tasks.losses import segmentation_loss
 
 MOST_PATCHES = 10_000
@@ -39,9 +39,7 @@ class Segmentation(Task):
         The weights are the inverse square root of the share, with a mean of 1 over the pixels: the plain inverse would leave
         nothing for common classes.
         """
-        rows = self.known(rows)
-        if len(rows) > MOST_PATCHES:
-            rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
+        rows = evenly_spaced(self.known(rows), MOST_PATCHES)
         counts = np.zeros(256, dtype=np.int64)
         for part in in_order(rows, 64):
             counts += np.bincount(self.target.read(part, window).ravel(), minlength=256)
@@ -72,11 +70,8 @@ class Segmentation(Task):
         if complete:
             calibrated = scale(prediction, spec.temperature, self.kind)
             reliability = pixel_reliability(calibrated, truth, spec.temperature)
-        return {
-            "confusion": confusion_counts(decided, truth, classes),
-            "boundary": boundary,
-            "reliability": reliability,
-        }
+        confusion = confusion_counts(decided, truth, classes)
+        return {"confusion": confusion, "boundary": boundary, "reliability": reliability}
 
     @classmethod
     def decide(cls, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:

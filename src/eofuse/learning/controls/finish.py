@@ -1,22 +1,32 @@
-"""What every control does first and last: prepare the data of a run folder, write its files."""
+"""What controls have in common: they prepare the data of a run folder, choose on validation, and write the folder's files."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from eofuse.data.store import open_store
-from eofuse.evaluation.metrics import lower_is_better
 from eofuse.learning.environment import describe_environment
-from eofuse.learning.facts import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE, write_facts
+from eofuse.learning.facts import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE, UNTRAINED, write_facts
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import write_test
 from eofuse.learning.preparation import Prepared, prepare
 from eofuse.learning.run import read_options
 from eofuse.learning.split_table import write_split
-from eofuse.tasks import Evidence
+from eofuse.tasks import Evidence, Task
+from eofuse.tasks.base import Array
+
+Setting = TypeVar("Setting")
+
+
+class Predictor(Protocol):
+    """A fitted model."""
+
+    def predict(self, features: Sequence[Array]) -> Array:
+        """Probabilities or numbers, (patches, classes)."""
+        ...
 
 
 class Control:
@@ -46,29 +56,51 @@ class Control:
             test: evidence of the test patches by target name.
             parameters: number of values that were learned.
         """
-        result: dict[str, Any] = {
-            "targets": [],
-            "metric": "",
-            "score": None,
-            "steps": 0,
-            "best_step": 0,
-            "seconds": time.perf_counter() - self.started,
-            "parameters": parameters,
-            "warnings": self.warnings,
-        }
+        seconds = time.perf_counter() - self.started
+        result = {**UNTRAINED, "seconds": seconds, "parameters": parameters, "warnings": self.warnings}
         write_facts(self.folder, ENVIRONMENT_FILE, describe_environment())
         write_split(self.prepared.split_table(), self.folder)
         write_facts(self.folder, RESULT_FILE, result)
         write_test(self.folder, self.prepared, test)
 
 
+def ranking(task: Task, evidence: Evidence) -> float:
+    """The task's metric on the validation patches, turned so that greater is better: the key by which the best model is chosen."""
+    score = float(task.score(evidence)[task.metric])
+    return -score if task.lower_is_better else score
+
+
+def best_on_patches(
+    control: Control,
+    task: Task,
+    features: Mapping[str, Sequence[Array]],
+    fit: Callable[[list[Array], Array, Setting], Predictor],
+    settings: Iterable[Setting],
+) -> Evidence:
+    """Evidence of the test patches of the setting that is best on the validation patches; with `refit`, fitted once more on both.
+
+    Args:
+        control: data and recipe.
+        task: without pixels.
+        features: of the patches of each part, (patches, width), one array or several.
+        fit: a model of features and truth, (patches, …).
+        settings: among which validation chooses.
+    """
+    prepared, spec = control.prepared, task.head()
+    known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
+    truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
+    own = {part: [each[known[part]] for each in found] for part, found in features.items()}
+
+    def worth(fitted: tuple[Setting, Predictor]) -> float:
+        return ranking(task, task.evidence(fitted[1].predict(own["validation"]), truth["validation"], spec))
+
+    setting, model = max(((setting, fit(own["train"], truth["train"], setting)) for setting in settings), key=worth)
+    if control.options.refit:
+        both = [np.concatenate(each) for each in zip(own["train"], own["validation"], strict=True)]
+        model = fit(both, np.concatenate([truth["train"], truth["validation"]]), setting)
+    return task.evidence(model.predict(own["test"]), truth["test"], spec)
+
+
 def is_done(folder: Path) -> bool:
     """Whether a control has filled its folder."""
     return (folder / TEST_FILE).is_file()
-
-
-def better(metric: str, score: float, best: float | None) -> bool:
-    """Whether a score is better than the best one so far; no number is not."""
-    if np.isnan(score):
-        return False
-    return best is None or (score < best if lower_is_better(metric) else score > best)

@@ -6,26 +6,23 @@ is trained by the loop.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 
 from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.files import file_name
-from eofuse.learning.controls.finish import Control, is_done
-from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, best_on_validation, note_convergence
+from eofuse.learning.controls.finish import Control, best_on_patches, is_done
+from eofuse.learning.controls.linear import STRENGTHS, fit_linear
 from eofuse.learning.controls.per_pixel import linear_maps
-from eofuse.learning.curves import Curves
-from eofuse.learning.fitting import rows_of_step
-from eofuse.learning.loop import Selection, Training, open_fabric
-from eofuse.learning.options import RunOptions
-from eofuse.learning.preparation import Prepared, model_spec
+from eofuse.learning.fitting import make_training
+from eofuse.learning.loop import Selection, open_fabric
+from eofuse.learning.preparation import model_spec
 from eofuse.learning.run import MODEL_FOLDER, REFIT_FOLDER
 from eofuse.learning.validation import Validation
 from eofuse.models.artifact import load_model, save_model
@@ -57,7 +54,9 @@ def frozen_random_control(folder: Path) -> None:
         elif task.kind.is_boxes:
             evidence[task.name] = _trained_head(control, task)
         else:
-            evidence[task.name] = _linear_head(control, task, features)
+            evidence[task.name] = best_on_patches(
+                control, task, features, partial(fit_linear, control, task), STRENGTHS
+            )
     control.finish(evidence, count_parameters(model.heads))
 
 
@@ -100,30 +99,6 @@ def _where_counted(model: Model, batch: Batch, heads: Sequence[Tensor]) -> list[
     return found
 
 
-def _linear_head(control: Control, task: Task, features: dict[str, list[Array]]) -> Evidence:
-    """Evidence of the test patches of the linear model that is best on the validation patches, or of the like after `refit`.
-
-    Heads are averaged where they decide.
-    """
-    prepared = control.prepared
-    known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
-    truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
-    own = {part: [each[known[part]] for each in found] for part, found in features.items()}
-    spec = task.head()
-
-    def on_validation(models: LinearHeads) -> Evidence:
-        return task.evidence(models.predict(own["validation"]), truth["validation"], spec)
-
-    fits = (LinearHeads(task, own["train"], truth["train"], strength) for strength in STRENGTHS)
-    chosen = best_on_validation(control, task, fits, on_validation)
-    if control.options.refit:
-        both = [np.concatenate(each) for each in zip(own["train"], own["validation"], strict=True)]
-        labels = np.concatenate([truth["train"], truth["validation"]])
-        chosen = LinearHeads(task, both, labels, chosen.strength)
-        note_convergence(control, task, chosen)
-    return task.evidence(chosen.predict(own["test"]), truth["test"], spec)
-
-
 def _trained_head(control: Control, task: Task) -> Evidence:
     """Evidence of the test patches of a head that the loop trains while the encoders stay as they are."""
     options, folder = control.options, control.folder / file_name(task.name)
@@ -134,31 +109,15 @@ def _trained_head(control: Control, task: Task) -> Evidence:
     validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
     keep = partial(save_model, model, folder / MODEL_FOLDER)
     selection = Selection(keep, validation.evaluate, validation.metric, validation.lower_is_better)
-    state = _head_training(model, prepared, options, fabric, folder, selection).run()
+    heads = partial(Supervised, tasks=prepared.tasks, weighting=Fixed([task.name]), frozen=True)
+    training = make_training(heads(model), prepared, options, folder, selection, fabric=fabric)
+    state = training.run()
     if options.refit:
         folder = folder / REFIT_FOLDER
         model = build_model(model_spec(prepared, options), seed=options.seed)
         selection = Selection(partial(save_model, model, folder / MODEL_FOLDER))
-        again = _head_training(model, prepared.with_validation(), options, fabric, folder, selection)
-        replace(again, steps=options.train.budget(len(prepared.rows["train"])), until=state.best_step).run()
+        more: dict[str, Any] = {"steps": training.steps, "until": state.best_step, "fabric": fabric}
+        make_training(heads(model), prepared.with_validation(), options, folder, selection, **more).run()
     trained = load_model(folder / MODEL_FOLDER, fabric.device)
     loader, rows = prepared.loader(options), prepared.rows["test"]
     return gather(predict_with(trained, fabric.device), prepared.tasks, trained.spec.heads, loader, rows)[task.name]
-
-
-def _head_training(
-    model: Model, prepared: Prepared, options: RunOptions, fabric: Fabric, folder: Path, selection: Selection
-) -> Training:
-    """The training of the heads of a model, for the budget of the training patches."""
-    return Training(
-        objective=Supervised(model, prepared.tasks, Fixed([task.name for task in prepared.tasks]), frozen=True),
-        loader=prepared.loader(options),
-        rows_of_step=rows_of_step(prepared, options),
-        options=options.train,
-        steps=options.train.budget(len(prepared.rows["train"])),
-        seed=options.seed,
-        folder=folder,
-        fabric=fabric,
-        selection=selection,
-        curves=Curves(folder, tensorboard=False),
-    )

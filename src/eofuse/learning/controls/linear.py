@@ -1,15 +1,15 @@
 """Linear models, fitted to the end: logistic regression for classes, ridge regression for numbers (scikit-learn)."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from eofuse.learning.controls.finish import Control, better
-from eofuse.tasks import Evidence, Task
+from eofuse.learning.controls.finish import Control
+from eofuse.tasks import Task
 from eofuse.tasks.base import Array
 
 MOST_ITERATIONS = 5_000
@@ -59,9 +59,7 @@ class Linear:
         scaled = self.scaler.transform(features)
         if self.task.kind.is_numbers:
             numbers: Array = self.models[0].predict(scaled).reshape(len(features), -1)
-            if self.task.target.composition:
-                return to_shares(numbers)
-            return numbers
+            return to_shares(numbers) if self.task.target.composition else numbers
         predicted = np.zeros((len(features), len(self.task.classes)))
         if self.task.kind.has_several:
             for number, model in enumerate(self.models):
@@ -109,33 +107,13 @@ class LinearHeads:
         return np.asarray(np.where(count > 0, total / np.maximum(count, 1), constant))
 
 
-def best_on_validation(
-    control: Control, task: Task, fits: Iterable[LinearHeads], evidence: Callable[[LinearHeads], Evidence]
-) -> LinearHeads:
-    """The first of the best models by the task's metric; the control notes if one of them did not converge.
-
-    Args:
-        control: that the models are of.
-        task: what they predict.
-        fits: a model of each strength.
-        evidence: of the validation patches, of a model.
-    """
-    best: float | None = None
-    chosen: LinearHeads | None = None
-    for models in fits:
-        note_convergence(control, task, models)
-        score = task.score(evidence(models))[task.metric]
-        if better(task.metric, score, best) or chosen is None:
-            best, chosen = score, models
-    assert chosen is not None
-    return chosen
-
-
-def note_convergence(control: Control, task: Task, models: LinearHeads) -> None:
-    """Lets a control say that a model did not converge."""
+def fit_linear(control: Control, task: Task, features: Sequence[Array], truth: Array, strength: float) -> LinearHeads:
+    """A linear model on each head's features; the control notes if one did not converge."""
+    models = LinearHeads(task, features, truth, strength)
     if not models.converged:
         found = f"a linear model of '{task.name}' did not converge in {MOST_ITERATIONS:,} iterations"
         control.note(f"{found}: it may be worth more than it shows")
+    return models
 
 
 def to_shares(numbers: Array) -> Array:

@@ -5,18 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from eofuse.data.loading import Batch, Loader, in_order
 from eofuse.data.targets import IGNORE
-from eofuse.learning.controls.finish import Control, is_done
-from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, best_on_validation, note_convergence
+from eofuse.learning.controls.finish import Control, is_done, ranking
+from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, fit_linear
 from eofuse.learning.preparation import Prepared, model_spec
 from eofuse.modalities import Kind
 from eofuse.models.normalisation import Normaliser, hide_absent
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
-from eofuse.tasks.drawing import Draw
+from eofuse.tasks.drawing import Draw, evenly_spaced
 from eofuse.tasks.gathering import gather
 
 MOST_SAMPLES = 5_000
@@ -45,7 +44,7 @@ def per_pixel_control(folder: Path) -> None:
     def channels(batch: Batch) -> list[Array]:
         with torch.inference_mode():
             normalised = hide_absent(normaliser(batch.inputs), batch.present)
-        return [np.concatenate([_numbers(normalised[name]) for name in rasters], axis=1)]
+        return [torch.cat([normalised[name] for name in rasters], 1).float().cpu().numpy()]
 
     tasks = [task for task in prepared.tasks if task.kind.is_map]
     evidence = {task.name: linear_maps(control, task, channels) for task in tasks}
@@ -62,17 +61,16 @@ def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Eviden
     samples, truth = _sample(task, prepared, loader, features, control.options.seed)
     spec = task.head()
 
-    def on_validation(models: LinearHeads) -> Evidence:
+    def worth(models: LinearHeads) -> float:
         predict, rows = _predictor(task, models, features), prepared.rows["validation"]
         specs = {task.name: spec}
-        return gather(predict, [task], specs, loader, rows, complete=False, batch_size=PATCHES)[task.name]
+        found = gather(predict, [task], specs, loader, rows, complete=False, batch_size=PATCHES)
+        return ranking(task, found[task.name])
 
-    fits = (LinearHeads(task, samples, truth, strength) for strength in STRENGTHS[1::2])
-    chosen = best_on_validation(control, task, fits, on_validation)
+    chosen = max((fit_linear(control, task, samples, truth, strength) for strength in STRENGTHS[1::2]), key=worth)
     if control.options.refit:
         samples, truth = _sample(task, prepared.with_validation(), loader, features, control.options.seed)
-        chosen = LinearHeads(task, samples, truth, chosen.strength)
-        note_convergence(control, task, chosen)
+        chosen = fit_linear(control, task, samples, truth, chosen.strength)
     predict = _predictor(task, chosen, features)
     return gather(predict, [task], {task.name: spec}, loader, prepared.rows["test"], batch_size=PATCHES)[task.name]
 
@@ -87,18 +85,14 @@ def _sample(
         first, last = np.searchsorted(patch, [part[0], part[-1] + 1])
         position = np.searchsorted(part, patch[first:last])
         heads = features(loader.read(part))
-        gathered.append(
-            [values.reshape(*values.shape[:2], -1)[position, :, pixel[first:last]] for values in heads],
-        )
+        gathered.append([values.reshape(*values.shape[:2], -1)[position, :, pixel[first:last]] for values in heads])
     samples = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
     return samples, truth if task.kind.is_numbers else truth[:, 0].astype(np.int64)
 
 
 def _draw_pixels(task: Task, prepared: Prepared, loader: Loader, seed: int) -> tuple[Array, Array, Array]:
     """Patch and position of each pixel that is drawn, ascending, and its truth, (pixels, numbers)."""
-    rows = np.sort(task.known(prepared.rows["train"]))
-    if len(rows) > MOST_PATCHES:
-        rows = rows[np.linspace(0, len(rows) - 1, MOST_PATCHES).astype(np.int64)]
+    rows = evenly_spaced(np.sort(task.known(prepared.rows["train"])), MOST_PATCHES)
     draw, found = Draw(MOST_SAMPLES, seed), []
     for part in in_order(rows, 64):
         truth = task.target.read(part, loader.window)
@@ -123,8 +117,3 @@ def _predictor(task: Task, models: LinearHeads, features: PixelFeatures) -> Call
         return {task.name: np.moveaxis(maps, -1, 1).astype(np.float32)}
 
     return predict
-
-
-def _numbers(values: Tensor) -> Array:
-    found: Array = values.float().cpu().numpy()
-    return found

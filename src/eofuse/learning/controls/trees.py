@@ -6,7 +6,7 @@ alone, and validation chooses among a few settings, as it chooses the network's 
 network is (`refit`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,11 +23,10 @@ from sklearn.ensemble import (
 from eofuse.data.loading import Loader, Rows, in_order
 from eofuse.data.store.arrays import known_values
 from eofuse.kinds import Values
-from eofuse.learning.controls.finish import Control, better, is_done
+from eofuse.learning.controls.finish import Control, best_on_patches, is_done
 from eofuse.learning.controls.linear import to_shares
-from eofuse.learning.preparation import Prepared
 from eofuse.modalities import Kind, Modality
-from eofuse.tasks import Evidence, Task
+from eofuse.tasks import Task
 from eofuse.tasks.base import Array
 
 TREES = 200
@@ -65,17 +64,13 @@ def _control(folder: Path, candidates: Candidates) -> None:
     control = Control(folder)
     prepared, options = control.prepared, control.options
     columns = {part: read_columns(prepared.loader(options), rows) for part, rows in prepared.rows.items()}
-    evidence = {
-        task.name: _best(
-            task,
-            prepared,
-            columns,
-            candidates(not task.kind.is_numbers, options.seed, options.train.threads),
-            refit=options.refit,
-        )
-        for task in prepared.tasks
-        if not task.kind.needs_maps
-    }
+    evidence = {}
+    for task in prepared.tasks:
+        if not task.kind.needs_maps:
+            filled = np.isfinite(columns["train"][task.target.known[prepared.rows["train"]]]).any(axis=0)
+            own = {part: [values[:, filled]] for part, values in columns.items()}
+            makers = candidates(not task.kind.is_numbers, options.seed, options.train.threads)
+            evidence[task.name] = best_on_patches(control, task, own, partial(Trees, task), makers)
     control.finish(evidence, 0)
 
 
@@ -89,49 +84,25 @@ def _boostings(classes: bool, seed: int, threads: int) -> list[Callable[[], Any]
     return [partial(kind, random_state=seed, early_stopping=False, **setting) for setting in BOOSTING]
 
 
-def _best(
-    task: Task, prepared: Prepared, columns: dict[str, Array], candidates: list[Callable[[], Any]], *, refit: bool
-) -> Evidence:
-    """Evidence of the test patches of the model that is best on the validation patches, or of the like after `refit`."""
-    known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
-    truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
-    filled = np.isfinite(columns["train"][known["train"]]).any(axis=0)
-    own = {part: values[known[part]][:, filled] for part, values in columns.items()}
-    spec = task.head()
-    best: float | None = None
-    chosen: Trees | None = None
-    for make in candidates:
-        model = Trees(task, make, own["train"], truth["train"])
-        score = task.score(task.evidence(model.predict(own["validation"]), truth["validation"], spec))[task.metric]
-        if better(task.metric, score, best) or chosen is None:
-            best, chosen = score, model
-    assert chosen is not None
-    if refit:
-        chosen = Trees(
-            task, chosen.make, *(np.concatenate([part["train"], part["validation"]]) for part in (own, truth))
-        )
-    return task.evidence(chosen.predict(own["test"]), truth["test"], spec)
-
-
 class Trees:
     """A model of trees for each label or number of a task, or one for all classes.
 
     Args:
         task: what is predicted.
-        make: gives an untrained model of scikit-learn.
-        columns: (n, width) of training samples, with gaps.
+        columns: (n, width) of training samples, with gaps, alone in a list.
         truth: (n,) class numbers, (n, classes) indicators or (n, numbers).
+        make: gives an untrained model of scikit-learn.
     """
 
-    def __init__(self, task: Task, make: Callable[[], Any], columns: Array, truth: Array) -> None:
+    def __init__(self, task: Task, columns: Sequence[Array], truth: Array, make: Callable[[], Any]) -> None:
         self.task = task
-        self.make = make
         outputs = [truth] if task.kind.values is Values.CLASS else list(truth.T)
-        self.models = [None if (one == one[0]).all() else make().fit(columns, one) for one in outputs]
+        self.models = [None if (one == one[0]).all() else make().fit(columns[0], one) for one in outputs]
         self.firsts = [one[0] for one in outputs]
 
-    def predict(self, columns: Array) -> Array:
+    def predict(self, features: Sequence[Array]) -> Array:
         """Probabilities or numbers of samples, (n, classes)."""
+        (columns,) = features
         predicted = np.zeros((len(columns), len(self.task.classes)))
         for number, (model, first) in enumerate(zip(self.models, self.firsts, strict=True)):
             if self.task.kind.values is Values.CLASS:

@@ -7,11 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from eofuse.data.loading import Batch
-from eofuse.learning.pretraining.base import Method
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.reconstruction import Reconstruction
+from eofuse.learning.pretraining.reconstruction import Reconstructing, Reconstruction
 from eofuse.learning.pretraining.views import make_view
 from eofuse.models.model import Model
 
@@ -27,7 +25,7 @@ class InpaintingOptions(PretrainOptions):
 
 
 @METHODS.register("inpainting")
-class Inpainting(Method):
+class Inpainting(Reconstructing):
     """Reconstructs the middle of all rasters from what is around it, and from the inputs without pixels.
 
     Raises:
@@ -40,12 +38,6 @@ class Inpainting(Method):
         assert isinstance(options.pretrain, InpaintingOptions)
         self.module: nn.Module = Reconstruction(model, partial(hide_middle, options.pretrain.hole))
         self.view = make_view(options, model.spec.modalities)
-
-    def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean error over the rasters, and that of each."""
-        seen = self.view(batch)
-        loss, parts = self.module(seen.inputs, seen.present)
-        return loss, parts
 
 
 def hide_middle(share: float, normalised: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> dict[str, Tensor]:

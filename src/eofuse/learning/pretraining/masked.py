@@ -13,12 +13,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
-from eofuse.learning.pretraining.base import Method
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.reconstruction import Reconstruction
+from eofuse.learning.pretraining.reconstruction import Reconstructing, Reconstruction
 from eofuse.learning.pretraining.tokens import TokenReconstruction, token_encoders, token_side
 from eofuse.learning.pretraining.views import make_view
 from eofuse.models.model import Model
@@ -39,7 +37,7 @@ class MaskedOptions(PretrainOptions):
 
 
 @METHODS.register("masked")
-class Masked(Method):
+class Masked(Reconstructing):
     """Reconstructs hidden blocks, drawn for each raster by itself (but see `draw_hidden_tokens`), and hidden modalities.
 
     Raises:
@@ -63,12 +61,6 @@ class Masked(Method):
             found = f"blocks of {own.block} pixels are more than half of a patch"
             fix = f"use {min(model.spec.patch_size) // 8 or 1}"
             raise UsageError(found, where="pretrain.block", fix=fix)
-
-    def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean error over the modalities, and that of each."""
-        seen = self.view(batch)
-        loss, parts = self.module(seen.inputs, seen.present)
-        return loss, parts
 
 
 def draw_hidden(

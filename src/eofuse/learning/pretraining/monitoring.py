@@ -18,6 +18,7 @@ from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.preparation import FEWEST_PATCHES, Unlabelled
 from eofuse.models.model import Model
 from eofuse.tasks.base import Array
+from eofuse.tasks.drawing import evenly_spaced
 from eofuse.tasks.objective import Objective
 
 MOST_PATCHES = 1000
@@ -94,11 +95,6 @@ def _single_label(data: Unlabelled, name: str, rows: Rows) -> Target:
         found = f"{len(known)} validation patches have the target '{name}'"
         raise DataError(found, where="pretrain.monitor", fix="choose another, or leave it out")
     return target
-
-
-def evenly_spaced(rows: Rows, most: int) -> Rows:
-    """At most so many of the rows."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def embeddings(model: Model, loader: Loader, rows: Rows, device: torch.device) -> Array:

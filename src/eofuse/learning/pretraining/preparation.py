@@ -16,7 +16,7 @@ from eofuse.learning.input_statistics import neutral_statistics, training_statis
 from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.preparation import describe_parts, flagged_patches
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
-from eofuse.learning.split_table import split_table
+from eofuse.learning.split_table import places_of, split_table
 from eofuse.models.model import ModelSpec
 
 FEWEST_PATCHES = 2
@@ -60,17 +60,7 @@ class Unlabelled:
 
     def patches(self) -> pd.DataFrame:
         """The patches: patch_id, row, scene and part, a row each."""
-        parts = [
-            pd.DataFrame(
-                {
-                    "patch_id": self.store.index["patch_id"].iloc[rows].to_numpy(),
-                    "row": rows,
-                    "scene": self.store.index["scene"].iloc[rows].to_numpy(),
-                    "part": name,
-                }
-            )
-            for name, rows in self.rows.items()
-        ]
+        parts = [pd.DataFrame({**places_of(self.store.index, rows), "part": name}) for name, rows in self.rows.items()]
         return pd.concat(parts, ignore_index=True)
 
     def split_table(self) -> pd.DataFrame:

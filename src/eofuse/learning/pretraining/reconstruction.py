@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
+from eofuse.learning.augment import Augmentation
+from eofuse.learning.pretraining.base import Method
 from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders import prepare_rasters
 from eofuse.models.features import Features, FeatureSizes
@@ -108,6 +111,18 @@ class Reconstruction(nn.Module):
             assert isinstance(layers, nn.ModuleList)
             predicted[name] = [layer(each.vector) for layer, each in zip(layers, features, strict=True)]
         return predicted
+
+
+class Reconstructing(Method):
+    """A method whose module is a `Reconstruction`."""
+
+    view: Augmentation
+
+    def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean error over what is reconstructed, and that of each modality."""
+        seen = self.view(batch)
+        loss, parts = self.module(seen.inputs, seen.present)
+        return loss, parts
 
 
 class PixelDecoder(nn.Module):
