@@ -72,31 +72,11 @@ Score = Callable[[FloatArray, FloatArray, np.random.Generator], FloatArray]
 """(uncertainty, distance to the nearest centre, source of random numbers) → score of each patch, the larger the better."""
 
 
-def by_random(uncertainty: FloatArray, distance: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """A random number."""
-    return generator.random(len(distance))
-
-
-def by_uncertainty(uncertainty: FloatArray, distance: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """The uncertainty."""
-    return uncertainty
-
-
-def by_diversity(uncertainty: FloatArray, distance: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """The distance."""
-    return distance
-
-
-def by_mix(uncertainty: FloatArray, distance: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """The product of both."""
-    return uncertainty * distance
-
-
 METHODS: dict[str, Score] = {
-    "random": by_random,
-    "uncertainty": by_uncertainty,
-    "diversity": by_diversity,
-    "mix": by_mix,
+    "random": lambda uncertainty, distance, generator: generator.random(len(distance)),
+    "uncertainty": lambda uncertainty, distance, generator: uncertainty,
+    "diversity": lambda uncertainty, distance, generator: distance,
+    "mix": lambda uncertainty, distance, generator: uncertainty * distance,
 }
 
 NEED_UNCERTAINTY = ("uncertainty", "mix")

@@ -51,8 +51,7 @@ def scale(probabilities: ArrayLike, temperature: float, kind: TaskKind, axis: in
         UsageError: if the kind has no probabilities or the temperature is not above 0.
     """
     _check_kind(kind)
-    if not 0 < temperature < np.inf:
-        raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")
+    _check_temperature(temperature)
     values = np.asarray(probabilities)
     if not np.issubdtype(values.dtype, np.floating):
         values = values.astype(np.float64)
@@ -69,22 +68,12 @@ def scale(probabilities: ArrayLike, temperature: float, kind: TaskKind, axis: in
 
 
 def unscale(probabilities: ArrayLike, temperature: float, kind: TaskKind, axis: int = 1) -> NDArray[Any]:
-    """The probabilities from which `scale` made these, as far as their floating type kept them.
+    """The probabilities from which `scale` made these with the same arguments, as far as their floating type kept them.
 
     A temperature below 1 drives probabilities towards 0 and 1, where float32 may round them; what was rounded to 0 or 1
     comes back as 0 or 1.
-
-    Args:
-        probabilities: as `scale` gave them.
-        temperature: as given to `scale`.
-        kind: as given to `scale`.
-        axis: as given to `scale`.
-
-    Raises:
-        UsageError: as `scale`.
     """
-    if not 0 < temperature < np.inf:
-        raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")
+    _check_temperature(temperature)
     return scale(probabilities, 1 / temperature, kind, axis)
 
 
@@ -143,8 +132,7 @@ def choose_temperature(
         kind: of task.
 
     Raises:
-        UsageError: as `fit_temperature`.
-        DataError: as `fit_temperature`.
+        UsageError, DataError: as `fit_temperature`.
     """
     scores, labels, of = np.asarray(probabilities), np.asarray(truth), np.asarray(scenes)
     fitted = fit_temperature(scores, labels, kind)
@@ -239,8 +227,7 @@ def pixel_reliability(probabilities: ArrayLike, truth: ArrayLike, temperature: f
         UsageError: if the shapes do not fit or the temperature is not above 0.
         DataError: as `fit_temperature`.
     """
-    if not 0 < temperature < np.inf:
-        raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")
+    _check_temperature(temperature)
     scores, labels = _checked(probabilities, truth, SEGMENTATION)
     best = scores[:, 0].copy()
     number = np.zeros(labels.shape, dtype=np.int16)
@@ -294,11 +281,11 @@ def _checked(probabilities: ArrayLike, truth: ArrayLike, kind: TaskKind) -> tupl
     fits = scores.ndim >= 2 if kind.is_map else scores.ndim == 2
     expected = scores.shape if kind.has_several else (*scores.shape[:1], *scores.shape[2:])
     if not fits or scores.shape[1] == 0 or labels.shape != expected:
-        fitting = (
-            "(N, K) both" if kind.has_several else "(B, K, H, W) and (B, H, W)" if kind.is_map else "(N, K) and (N,)"
-        )
-        raise UsageError(f"probabilities have the shape {scores.shape}, truth {labels.shape}", fix=f"give {fitting}")
-    _check_probabilities(scores)
+        of_one = "(B, K, H, W) and (B, H, W)" if kind.is_map else "(N, K) and (N,)"
+        fix = f"give {'(N, K) both' if kind.has_several else of_one}"
+        raise UsageError(f"probabilities have the shape {scores.shape}, truth {labels.shape}", fix=fix)
+    if scores.size and not (scores.min() >= 0 and scores.max() <= 1 + _ROUNDING):  # false for NaN, too
+        raise DataError("a probability is not within 0 and 1", where="probabilities")
     if kind.has_several:
         if ((labels != 0) & (labels != 1)).any():
             raise DataError("labels must be 0 or 1", where="truth")
@@ -319,6 +306,6 @@ def _check_kind(kind: TaskKind) -> None:
         raise UsageError(f"'{kind.name}' has no probabilities of classes", where="kind", fix=f"valid: {valid}")
 
 
-def _check_probabilities(values: NDArray[Any]) -> None:
-    if values.size and not (values.min() >= 0 and values.max() <= 1 + _ROUNDING):  # false for NaN, too
-        raise DataError("a probability is not within 0 and 1", where="probabilities")
+def _check_temperature(temperature: float) -> None:
+    if not 0 < temperature < np.inf:
+        raise UsageError(f"a temperature of {temperature} is not possible", fix="give a number above 0")

@@ -22,15 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.intervals import Design, infer
+from eofuse.evaluation.intervals import Design, Inference, infer
 from eofuse.evaluation.metrics import bounds
 from eofuse.evaluation.weighting import Evidence, FloatArray
 
 MetricFunction = Callable[[Evidence, Any], dict[str, Any]]
 """(evidence, weights) → metric name → value; weights None or (R, N)."""
 
-Scenes = tuple[str, ...]
-"""Names of scenes, in order."""
+Scenes = tuple[str, ...]  # their names, in order
 
 FEW_SCENES = 20
 """With fewer scenes than this, intervals and p values are wide and rough."""
@@ -72,12 +71,19 @@ class Predictions:
         if len(set(identifiers)) != len(identifiers):
             twice = Counter(identifiers).most_common(1)[0][0]
             raise DataError(f"patch {twice} occurs more than once", where=f"seed {self.seed}, fold {self.fold}")
-        digest = hashlib.sha256("\n".join(identifiers).encode()).hexdigest()
-        object.__setattr__(self, "test_set", digest)
+        object.__setattr__(self, "test_set", hashlib.sha256("\n".join(identifiers).encode()).hexdigest())
+
+
+class Result:
+    """A number with its interval over scenes, as a row of a table."""
+
+    def columns(self) -> dict[str, Any]:
+        """Its values by name, but for the warning."""
+        return {name: value for name, value in vars(self).items() if name != "warning"}
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Result):
     """A metric of some runs of one variant.
 
     Attributes:
@@ -102,18 +108,11 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A metric of a variant minus that of a baseline, on the same test patches.
+class Comparison(Result):
+    """A metric of a variant minus that of a baseline, on the same test patches: `difference` between the means over seeds.
 
-    Attributes:
-        difference: between the means over seeds.
-        low: lower end of its interval, over scenes; NaN where none can be given.
-        high: its upper end.
-        p: two-sided p value of no difference, before any correction for many comparisons; NaN where none can be given.
-        n_seeds: seeds of the variant.
-        n_test: distinct test patches.
-        n_scenes: distinct test scenes.
-        warning: why interval and p should not be trusted, or None.
+    `p` is the two-sided p value of no difference, before any correction for many comparisons, NaN where none can be given; the rest is
+    as in `Summary`, with the seeds of the variant.
     """
 
     difference: float
@@ -128,12 +127,7 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Replicated:
-    """A metric of some runs of one variant, averaged over seeds, on the test patches and in each draw of their scenes.
-
-    Attributes:
-        value: on the test patches as they are.
-        replicates: (R,).
-    """
+    """A metric of some runs of one variant, averaged over seeds: on the test patches, and in each draw of their scenes, (R,)."""
 
     value: float
     replicates: FloatArray
@@ -141,13 +135,9 @@ class Replicated:
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """A metric of some runs of one variant, averaged over seeds, on the test patches and without each of their scenes.
+    """A metric of some runs of one variant, averaged over seeds: on the test patches, and without each of their scenes, (n,).
 
-    Attributes:
-        value: on the test patches as they are.
-        without: (n,), without each scene.
-        design: how large a part each scene is.
-        n_scenes: distinct test scenes.
+    `design` is how large a part each scene is, or each group of scenes where there are very many; `n_scenes` counts the scenes.
     """
 
     value: float
@@ -206,19 +196,10 @@ class Resampling:
         for name, found in self.leave_out(runs).items():
             by_seed = _by_seed(runs, [self._points[run][name] for run in runs])
             between = np.array([float(value) for value in by_seed.values()])
-            inference = infer(
-                found.value, found.without, found.design, level=self.level, bounds=bounds(name), scale=found.value
-            )
-            result[name] = Summary(
-                mean=found.value,
-                seed_sd=float(between.std(ddof=1)) if len(between) > 1 else float("nan"),
-                low=inference.low,
-                high=inference.high,
-                n_seeds=len(by_seed),
-                n_test=_count_patches(runs),
-                n_scenes=found.n_scenes,
-                warning=few_scenes_warning(found.n_scenes),
-            )
+            seed_sd = float(between.std(ddof=1)) if len(between) > 1 else float("nan")
+            inference = self._infer(found.value, found.without, found, bounds(name))
+            sizes = len(by_seed), *_sizes(runs, found)
+            result[name] = Summary(found.value, seed_sd, inference.low, inference.high, *sizes)
         return result
 
     def compare(self, runs: Sequence[Predictions], baseline_runs: Sequence[Predictions]) -> dict[str, Comparison]:
@@ -239,21 +220,13 @@ class Resampling:
             difference = found.value - theirs[name].value
             without = found.without - theirs[name].without
             low, high = bounds(name)
-            limit = high - low
-            inference = infer(
-                difference, without, found.design, level=self.level, bounds=(-limit, limit), scale=found.value
-            )
-            result[name] = Comparison(
-                difference=difference,
-                low=inference.low,
-                high=inference.high,
-                p=inference.p,
-                n_seeds=len({run.seed for run in runs}),
-                n_test=_count_patches(runs),
-                n_scenes=found.n_scenes,
-                warning=few_scenes_warning(found.n_scenes),
-            )
+            inference = self._infer(difference, without, found, (low - high, high - low))
+            sizes = len({run.seed for run in runs}), *_sizes(runs, found)
+            result[name] = Comparison(difference, inference.low, inference.high, inference.p, *sizes)
         return result
+
+    def _infer(self, estimate: float, without: FloatArray, of: LeftOut, limits: tuple[float, float]) -> Inference:
+        return infer(estimate, without, of.design, level=self.level, bounds=limits, scale=of.value)
 
     def leave_out(self, runs: Sequence[Predictions]) -> dict[str, LeftOut]:
         """Metric name → its mean over seeds, as it is and without each scene.
@@ -265,17 +238,9 @@ class Resampling:
         scenes = _scenes_of(runs)
         groups = _groups_of_scenes(runs, scenes)
         numbers = np.arange(groups.max(initial=0) + 1)
-        values = self._weighted(runs, scenes, "left out", groups != numbers[:, None])
+        averaged = self._averaged(runs, scenes, "left out", groups != numbers[:, None])
         design = _design(runs, scenes, groups)
-        return {
-            name: LeftOut(
-                float(seed_averaged(runs, [self._points[run][name] for run in runs])),
-                seed_averaged(runs, [value[name] for value in values]),
-                design,
-                len(scenes),
-            )
-            for name in self._points[runs[0]]
-        }
+        return {name: LeftOut(*values, design, len(scenes)) for name, values in averaged.items()}
 
     def replicate(self, runs: Sequence[Predictions], sharing: Sequence[Predictions] = ()) -> dict[str, Replicated]:
         """Metric name → its mean over seeds with the same when as many scenes as there are are drawn with replacement.
@@ -291,33 +256,37 @@ class Resampling:
         scenes = _scenes_of([*runs, *sharing])
         if len(scenes) not in self._draws:
             self._draws[len(scenes)] = _draws(len(scenes), self.replicates, self.seed)
-        values = self._weighted(runs, scenes, "drawn", self._draws[len(scenes)])
+        averaged = self._averaged(runs, scenes, "drawn", self._draws[len(scenes)])
+        return {name: Replicated(*values) for name, values in averaged.items()}
+
+    def _averaged(
+        self, runs: Sequence[Predictions], scenes: Scenes, how: str, weights: NDArray[Any]
+    ) -> dict[str, tuple[float, FloatArray]]:
+        """Metric name → its mean over seeds, as it is and (R,) under R weightings of the scenes, (R, scenes)."""
+        found = [self._weighted(run, scenes, how, weights) for run in runs]
         return {
-            name: Replicated(
+            name: (
                 float(seed_averaged(runs, [self._points[run][name] for run in runs])),
-                seed_averaged(runs, [value[name] for value in values]),
+                seed_averaged(runs, [values[name] for values in found]),
             )
             for name in self._points[runs[0]]
         }
 
-    def _weighted(
-        self, runs: Sequence[Predictions], scenes: Scenes, how: str, weights: NDArray[Any]
-    ) -> list[dict[str, FloatArray]]:
-        """Each run's metrics (R,) under R weightings of the scenes, (R, scenes), computed in chunks that bound the memory."""
-        found = []
-        for run in runs:
-            if run not in self._points:
-                self._points[run] = self.metric_function(run.evidence, None)
-            if (run, scenes, how) not in self._values:
-                codes = _codes(run, scenes)
-                values: dict[str, list[FloatArray]] = defaultdict(list)
-                for rows in _chunks(len(weights), len(codes)):
-                    chunk = self.metric_function(run.evidence, weights[rows][:, codes].astype(np.float64))
-                    for name, values_of_chunk in chunk.items():
-                        values[name].append(np.asarray(values_of_chunk, dtype=np.float64))
-                self._values[run, scenes, how] = {name: np.concatenate(chunks) for name, chunks in values.items()}
-            found.append(self._values[run, scenes, how])
-        return found
+    def _weighted(self, run: Predictions, scenes: Scenes, how: str, weights: NDArray[Any]) -> dict[str, FloatArray]:
+        """The metrics (R,) of a run under R weightings of the scenes, (R, scenes), computed in chunks that bound the memory."""
+        if run not in self._points:
+            self._points[run] = self.metric_function(run.evidence, None)
+        if (run, scenes, how) not in self._values:
+            codes = _codes(run, scenes)
+            chunks = [
+                self.metric_function(run.evidence, weights[rows][:, codes].astype(np.float64))
+                for rows in _chunks(len(weights), len(codes))
+            ]
+            self._values[run, scenes, how] = {
+                name: np.concatenate([np.asarray(chunk[name], dtype=np.float64) for chunk in chunks])
+                for name in (chunks[0] if chunks else ())
+            }
+        return self._values[run, scenes, how]
 
 
 def _scenes_of(runs: Sequence[Predictions]) -> Scenes:
@@ -400,9 +369,10 @@ def _mean_of_numbers(values: Sequence[Any]) -> FloatArray:
     return mean
 
 
-def _count_patches(runs: Sequence[Predictions]) -> int:
-    distinct = {run.test_set: run.patch_ids for run in runs}
-    return len(np.unique(np.concatenate(list(distinct.values()))))
+def _sizes(runs: Sequence[Predictions], of: LeftOut) -> tuple[int, int, str | None]:
+    """Distinct test patches, distinct scenes, and a warning of few scenes."""
+    patches = np.unique(np.concatenate([run.patch_ids for run in {run.test_set: run for run in runs}.values()]))
+    return len(patches), of.n_scenes, few_scenes_warning(of.n_scenes)
 
 
 def _check_runs(runs: Sequence[Predictions]) -> None:

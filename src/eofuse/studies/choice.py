@@ -41,11 +41,17 @@ def choose_runs(folder: Path, variant: str | None = None, seed: int | None = Non
     results = read_results(folder)
     runs = results.cells[results.cells["role"] == "final"]
     trained = runs[runs["validation_score"].notna()]
-    metric, lower_is_better = _ranking(results)
+    predicted = {
+        entry["name"]: list(entry.get("targets") or results.targets)
+        for entry in results.summary["variants"]
+        if entry["role"] == "variant"
+    }
+    wanted = predicted.get(results.summary["baseline"], results.targets)
+    metric, lower_is_better = _ranking(results, wanted)
     scores = trained.groupby("variant", sort=False)["validation_score"].mean()
     scores = scores.sort_values(ascending=lower_is_better, kind="stable")
     if variant is None:
-        competing = [name for name in scores.index if name in _competitors(results)]
+        competing = [name for name in scores.index if set(predicted.get(name, ())) == set(wanted)]
         if not competing:
             raise DataError("every run of the study diverged", where=folder, fix="lower study.search.learning_rates")
         variant = competing[0]
@@ -74,29 +80,12 @@ def choose_runs(folder: Path, variant: str | None = None, seed: int | None = Non
     return Choice(variant, folders, words)
 
 
-def _ranking(results: StudyResults) -> tuple[str, bool]:
+def _ranking(results: StudyResults, targets: Sequence[str]) -> tuple[str, bool]:
     """Name of the score by which runs are compared, and whether less is better: with several targets, their mean skill."""
-    targets = _targets_of_baseline(results)
     if len(targets) > 1:
         return "skill", False
     metric = next(entry["metric"] for entry in results.summary["targets"] if entry["target"] == targets[0])
     return str(metric), lower_is_better(metric)
-
-
-def _targets(results: StudyResults) -> dict[str, list[str]]:
-    """What each variant predicts."""
-    variants = [entry for entry in results.summary["variants"] if entry["role"] == "variant"]
-    return {entry["name"]: list(entry.get("targets") or results.targets) for entry in variants}
-
-
-def _targets_of_baseline(results: StudyResults) -> list[str]:
-    return _targets(results).get(results.summary["baseline"], results.targets)
-
-
-def _competitors(results: StudyResults) -> list[str]:
-    """Variants that predict what the baseline predicts: the others' scores are not comparable."""
-    wanted = set(_targets_of_baseline(results))
-    return [name for name, targets in _targets(results).items() if set(targets) == wanted]
 
 
 def _check_variant(results: StudyResults, name: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eofuse.config import write_yaml
 from eofuse.data.scenes import scenes_of
 from eofuse.data.store import open_store
 from eofuse.errors import DataError
@@ -32,7 +33,7 @@ from eofuse.records import sealed, write_table
 from eofuse.studies.failures import complete_seeds, failure_warnings
 from eofuse.studies.families import BASELINE, CONTROLS, TWINS, corrected
 from eofuse.studies.grid import TREES, Cell, frozen_name
-from eofuse.studies.label_tables import Groups, labels_needed, on_shared_seeds, to_full
+from eofuse.studies.label_tables import COMPARED, Groups, compared_rows, labels_needed, to_full
 from eofuse.studies.labels import LabelCount
 from eofuse.studies.missing import missing_tables
 from eofuse.studies.plan import StudyPlan
@@ -45,17 +46,12 @@ SUMMARY_FILE = "summary.json"
 
 CURVE_POINTS = 200
 
-COMPARED = ("metric", "difference", "low", "high", "p", "n_seeds", "n_test", "n_scenes")
-"""Columns of a paired comparison."""
-
-Runs = Sequence[tuple[Cell, Path]]
-
 
 def collect(
     plan: StudyPlan,
     recipe: Mapping[str, Any],
     folder: Path,
-    cells: Runs,
+    cells: Sequence[tuple[Cell, Path]],
     pretrained: Sequence[tuple[Pretraining, Path]],
     counts: Mapping[str, LabelCount],
     cost: Mapping[str, Any],
@@ -107,22 +103,21 @@ def collect(
     (folder / SUMMARY_FILE).unlink(missing_ok=True)  # until all tables are those of one time
     write_study_split(_split_tables(runs, starts, label), folder)
     tables: dict[str, list[pd.DataFrame]] = {}
-    targets = []
+    targets: list[dict[str, Any]] = []
     for target, learners in plan.targets.items():
         one = prepared[learners[0]]
         chapter = _Chapter(plan, next(task for task in one.tasks if task.name == target), runs, label)
         for name, table in (chapter.tables(warnings) | chapter.missing(prepared)).items():
             tables.setdefault(name, []).append(table.assign(target=target))
-        file = predictions_file(folder, target)
-        write_table(chapter.predictions(), file)
+        write_table(chapter.predictions(), predictions_file(folder, target))
         targets.append(chapter.describe(one))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     cells_table = pd.concat([_pretraining_cells(starts), _cells(everything, label)], ignore_index=True)
     joined |= {"cells": cells_table, "curves": _curves(runs, label)}
     for name, table in joined.items():
         write_table(table, folder / f"{name}.parquet")
-    summary = summarise_study(plan, recipe, prepared, runs, targets, warnings, counts, cost, command)
-    summary["failed"] = list(failed)
+    summary = summarise_study(plan, prepared, runs, targets, warnings, counts)
+    summary |= {**cost, "recipe": write_yaml(recipe), "command": command, "failed": list(failed)}
     write_text(folder / SUMMARY_FILE, json.dumps(sealed(summary), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -132,17 +127,16 @@ class _Chapter:
     def __init__(self, plan: StudyPlan, task: Task, runs: Sequence[tuple[Cell, Run]], label: "Labels") -> None:
         self.plan, self.task, self.label = plan, task, label
         self.resampling = Resampling(task.score, plan.axes.replicates)
-        self.tested = [
-            (cell, run, run.predictions(task.name))
-            for cell, run in runs
-            if cell.role != "search" and task.name in run.targets
-        ]
-        self.said = [
-            to_predictions(table, task, cell.options.seed, cell.options.split.fold) for cell, _, table in self.tested
-        ]
+        self.tables_of_runs: list[pd.DataFrame] = []
+        self.tested: list[tuple[Cell, Run, Predictions]] = []
         self.groups: Groups = {}
-        for (cell, _, _), said in zip(self.tested, self.said, strict=True):
-            self.groups.setdefault((cell.variant, cell.role, label.count(cell)), []).append(said)
+        for cell, run in runs:
+            if cell.role != "search" and task.name in run.targets:
+                table = run.predictions(task.name)
+                predictions = to_predictions(table, task, cell.options.seed, cell.options.split.fold)
+                self.tables_of_runs.append(table.assign(**label(cell)))
+                self.tested.append((cell, run, predictions))
+                self.groups.setdefault((cell.variant, cell.role, label.count(cell)), []).append(predictions)
         self._inputs = {cell.variant: cell.options.inputs for cell, _, _ in self.tested}
 
     def tables(self, warnings: list[str]) -> dict[str, pd.DataFrame]:
@@ -160,12 +154,11 @@ class _Chapter:
 
     def missing(self, prepared: Mapping[str, Prepared]) -> dict[str, pd.DataFrame]:
         """The tables of what remains without modalities, and what they are worth."""
-        tested = [(cell, run, said) for (cell, run, _), said in zip(self.tested, self.said, strict=True)]
-        return missing_tables(self.plan, self.task, tested, prepared, self.label.counts[-1])
+        return missing_tables(self.plan, self.task, self.tested, prepared, self.label.counts[-1])
 
     def predictions(self) -> pd.DataFrame:
         """Predictions of all runs."""
-        return pd.concat([table.assign(**self.label(cell)) for cell, _, table in self.tested], ignore_index=True)
+        return pd.concat(self.tables_of_runs, ignore_index=True)
 
     def describe(self, prepared: Prepared) -> dict[str, Any]:
         """JSON-ready facts about the target."""
@@ -175,10 +168,9 @@ class _Chapter:
         calibration = []
         for cell, run, _ in self.tested:
             if cell.role == "variant" and self.label.is_full(cell):
-                head = run.model().spec.heads[task.name]
+                head, named = run.model().spec.heads[task.name], self.label(cell)
                 values = {"temperature": head.temperature, "margin": list(head.margin)}
-                calibration.append({"variant": cell.variant, "seed": cell.options.seed, **values})
-                calibration[-1]["fold"] = cell.options.split.fold
+                calibration.append({key: named[key] for key in ("variant", "seed", "fold")} | values)
         facts: dict[str, Any] = {
             "target": task.name,
             "task_kind": task.kind.name,
@@ -200,8 +192,8 @@ class _Chapter:
         return pd.DataFrame(
             [
                 {**self.label(cell), **row}
-                for (cell, _, _), said in zip(self.tested, self.said, strict=True)
-                for row in score_rows(said, self.resampling)
+                for cell, _, predictions in self.tested
+                for row in score_rows(predictions, self.resampling)
             ]
         )
 
@@ -209,11 +201,10 @@ class _Chapter:
         rows = []
         for (variant, role, labels), runs in self.groups.items():
             for metric, summary in self.resampling.summarise(runs).items():
-                values = asdict(summary)
-                warning = values.pop("warning")
-                if warning and warning not in warnings:
-                    warnings.append(warning)
-                rows.append({"variant": variant, "role": role, "n_labels": labels, "metric": metric, **values})
+                if summary.warning and summary.warning not in warnings:
+                    warnings.append(summary.warning)
+                named = {"variant": variant, "role": role, "n_labels": labels, "metric": metric}
+                rows.append({**named, **summary.columns()})
         return pd.DataFrame(rows)
 
     def _comparisons(self) -> pd.DataFrame:
@@ -226,7 +217,7 @@ class _Chapter:
                     continue  # its runs failed
                 runs, against = self.groups[variant, "variant", labels], self.groups[other, role, labels]
                 named = {"family": family, "variant": variant, "baseline": other, "n_labels": labels}
-                rows += self._compare(runs, against, named)
+                rows += compared_rows(self.resampling, runs, against, named)
         table = pd.DataFrame(rows, columns=["family", "variant", "baseline", "n_labels", *COMPARED])
         return corrected(table, "family")
 
@@ -238,20 +229,8 @@ class _Chapter:
                 found = {name: runs for (name, _, count), runs in self.groups.items() if count == labels}
                 if first in found and other in found:
                     named = {"question": question, "variant": first, "other": other, "n_labels": labels}
-                    rows += self._compare(found[first], found[other], named)
+                    rows += compared_rows(self.resampling, found[first], found[other], named)
         return corrected(pd.DataFrame(rows, columns=["question", "variant", "other", "n_labels", *COMPARED]))
-
-    def _compare(
-        self, runs: Sequence[Predictions], against: Sequence[Predictions], named: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
-        """Paired differences between the runs of two rows of the leaderboard, a row a metric."""
-        rows = []
-        sides = on_shared_seeds(runs, against)
-        for metric, comparison in self.resampling.compare(*sides).items() if all(sides) else ():
-            values = asdict(comparison)
-            values.pop("warning")
-            rows.append({**named, "metric": metric, **values})
-        return rows
 
     def _pairs(self, groups: Sequence[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
         """Family, variant, what it is compared with, and that one's role."""
@@ -273,8 +252,8 @@ class _Chapter:
 
     def _per_class(self) -> pd.DataFrame:
         parts = []
-        for (cell, _, _), said in zip(self.tested, self.said, strict=True):
-            scores = pd.DataFrame(self.task.per_class(said.evidence)).assign(**{"class": self.task.classes})
+        for cell, _, predictions in self.tested:
+            scores = pd.DataFrame(self.task.per_class(predictions.evidence)).assign(**{"class": self.task.classes})
             labels = {key: value for key, value in self.label(cell).items() if key != "fold"}
             parts.append(scores.melt(["class", "support"], var_name="metric").assign(**labels))
         return pd.concat(parts, ignore_index=True)
@@ -283,11 +262,7 @@ class _Chapter:
 class Labels:
     """What a run is called in the tables: variant, role, seed, fold and number of labels.
 
-    Args:
-        counts: the amounts of labels, ascending.
-
-    Attributes:
-        counts: numbers of labels, ascending.
+    `counts` has the numbers of labels, ascending.
     """
 
     def __init__(self, counts: Mapping[str, LabelCount]) -> None:
@@ -312,13 +287,8 @@ class Labels:
 def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Sequence[tuple[Cell, Run]]) -> list[str]:
     """The warnings, but of too few data only if the test patches of all folds together are too few."""
     kept = [warning for warning in warnings if "prove nothing" not in warning]
-    tested = {
-        row
-        for cell, run in runs
-        if cell.role == "variant"
-        for target in run.targets
-        for row in run.predictions(target)["row"]
-    }
+    variants = [run for cell, run in runs if cell.role == "variant"]
+    tested = {row for run in variants for target in run.targets for row in run.predictions(target)["row"]}
     patches = int(prepared.usable.sum())
     few = few_data_warning(patches, patches, scenes_of(prepared.store.index.iloc[sorted(tested)]))
     return [*kept, few] if few else kept
@@ -326,13 +296,11 @@ def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Se
 
 def _unused_rate(recipe: Mapping[str, Any]) -> list[str]:
     """Says that a learning rate of the recipe is not used."""
-    given = recipe.get("train")
-    rate = given.get("learning_rate") if isinstance(given, Mapping) else None
-    if rate is None:
-        return []
-    return [
+    rate = (recipe.get("train") or {}).get("learning_rate")
+    unused = (
         f"train.learning_rate ({rate}) is not used: variants learn at the best rate of study.search.learning_rates."
-    ]
+    )
+    return [] if rate is None else [unused]
 
 
 def _start_notes(runs: Sequence[Run]) -> list[str]:
@@ -355,10 +323,7 @@ def _cells(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
             "cell": run.folder.name,
             **labels,
             "learning_rate": cell.options.train.learning_rate if cell.role in ("search", "variant") else float("nan"),
-            "steps": result["steps"],
-            "best_step": result["best_step"],
-            "seconds": result["seconds"],
-            "parameters": result["parameters"],
+            **{name: result[name] for name in ("steps", "best_step", "seconds", "parameters")},
             "validation_score": _validation_score(result),
         }
     return pd.DataFrame(rows.values())
@@ -396,10 +361,8 @@ def _pretraining_cells(starts: Sequence[tuple[Pretraining, PretrainedRun]]) -> p
                 "fold": start.options.split.fold,
                 "n_labels": 0,
                 "learning_rate": start.options.train.learning_rate,
-                "steps": run.result["steps"],
                 "best_step": run.result["steps"],
-                "seconds": run.result["seconds"],
-                "parameters": run.result["parameters"],
+                **{name: run.result[name] for name in ("steps", "seconds", "parameters")},
                 "validation_score": float("nan"),
             }
             for start, run in starts

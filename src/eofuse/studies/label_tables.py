@@ -3,8 +3,8 @@
 Both tables are empty where there is one amount.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,10 @@ from eofuse.studies.families import corrected
 Groups = dict[tuple[str, str, int], list[Predictions]]
 """Runs by variant, role and number of labels."""
 
-TO_FULL = ("variant", "n_labels", "metric", "difference", "low", "high", "p", "n_seeds", "n_test", "n_scenes")
+COMPARED = ("metric", "difference", "low", "high", "p", "n_seeds", "n_test", "n_scenes")
+"""Columns of a paired comparison."""
+
+TO_FULL = ("variant", "n_labels", *COMPARED)
 EFFICIENCY = ("variant", "role", "metric", "needed", "low", "high", "reached")
 
 
@@ -29,20 +32,19 @@ def to_full(groups: Groups, baseline: str, resampling: Resampling) -> pd.DataFra
     for (variant, role, labels), runs in groups.items():
         if full is None or role != "variant" or (variant == baseline and labels == amounts[-1]):
             continue
-        sides = on_shared_seeds(runs, full)
-        for metric, comparison in resampling.compare(*sides).items() if all(sides) else ():
-            values = asdict(comparison)
-            values.pop("warning")
-            rows.append({"variant": variant, "n_labels": labels, "metric": metric, **values})
+        rows += compared_rows(resampling, runs, full, {"variant": variant, "n_labels": labels})
     return corrected(pd.DataFrame(rows, columns=list(TO_FULL)))
 
 
-def on_shared_seeds(
-    runs: Sequence[Predictions], against: Sequence[Predictions]
-) -> tuple[list[Predictions], list[Predictions]]:
-    """The runs of the seeds that both sides have, so that what is compared differs in nothing else; nothing if they share none."""
+def compared_rows(
+    resampling: Resampling, runs: Sequence[Predictions], against: Sequence[Predictions], named: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Paired differences, a row a metric, on the seeds that both sides have, so that they differ in nothing else."""
     shared = {run.seed for run in runs} & {run.seed for run in against}
-    return [run for run in runs if run.seed in shared], [run for run in against if run.seed in shared]
+    if not shared:
+        return []
+    sides = ([run for run in side if run.seed in shared] for side in (runs, against))
+    return [{**named, "metric": metric, **found.columns()} for metric, found in resampling.compare(*sides).items()]
 
 
 def labels_needed(groups: Groups, baseline: str, metric: str, resampling: Resampling) -> pd.DataFrame:

@@ -91,16 +91,14 @@ class Answers:
             runs = self.without(frozenset({name}))
             compared = resampling.compare(runs, whole)
             for metric, summary in resampling.summarise(runs).items():
-                values, comparison = asdict(summary), compared[metric]
-                values.pop("warning")
+                found = compared[metric]
                 difference = {
-                    "difference": comparison.difference,
-                    "difference_low": comparison.low,
-                    "difference_high": comparison.high,
-                    "p": comparison.p,
+                    "difference": found.difference,
+                    "difference_low": found.low,
+                    "difference_high": found.high,
                 }
                 named = {**self._named, "without": name, "saw_gaps": name not in self.always}
-                rows.append({**named, "metric": metric, **values, **difference})
+                rows.append({**named, "metric": metric, **summary.columns(), **difference, "p": found.p})
         return rows
 
     def worth(self) -> list[dict[str, Any]]:

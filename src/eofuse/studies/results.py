@@ -35,27 +35,9 @@ from eofuse.studies.label_tables import EFFICIENCY, TO_FULL
 STUDY_FILE = "study.yaml"
 
 SUMMARY_KEYS = (
-    "name",
-    "title",
-    "targets",
-    "baseline",
-    "simulated",
-    "store",
-    "store_path",
-    "fingerprint",
-    "excluded",
-    "split",
-    "leakage",
-    "seeds",
-    "search",
-    "budget",
-    "environment",
-    "warnings",
-    "seconds",
-    "recipe",
-    "command",
-    "variants",
-    "label_amounts",
+    *("name", "title", "targets", "baseline", "variants", "label_amounts", "seeds", "search", "budget"),
+    *("simulated", "store", "store_path", "fingerprint", "excluded", "split", "leakage"),
+    *("environment", "warnings", "seconds", "recipe", "command"),
 )
 """Keys that every `summary.json` has; `energy_joules` is there only where it is known."""
 
@@ -281,21 +263,19 @@ def _read_summary(path: Path) -> dict[str, Any]:
     if not of_a_study:
         raise wrong_door(path.parent, "a study", "give the folder that `eofuse study` made")
     if not path.is_file():
-        raise DataError(
-            "the file is missing", where=path, fix="let the study finish; a stopped one goes on when run again"
-        )
+        fix = "let the study finish; a stopped one goes on when run again"
+        raise DataError("the file is missing", where=path, fix=fix)
     summary: dict[str, Any] = read_record(path, _Summary, FIX)
+    fix = "run the study again with this version"
     missing = [key for key in SUMMARY_KEYS if key not in summary]
     if missing:
-        raise DataError(f"lacks {', '.join(missing)}", where=path, fix="run the study again with this version")
+        raise DataError(f"lacks {', '.join(missing)}", where=path, fix=fix)
     if not summary["targets"]:
-        raise DataError("names no target", where=path, fix="run the study again with this version")
+        raise DataError("names no target", where=path, fix=fix)
     for entry in summary["targets"]:
         missing = [key for key in TARGET_KEYS if key not in entry]
         if missing:
-            raise DataError(
-                f"lacks {', '.join(missing)} of a target", where=path, fix="run the study again with this version"
-            )
+            raise DataError(f"lacks {', '.join(missing)} of a target", where=path, fix=fix)
         if entry["task_kind"] not in KINDS:
             raise DataError(f"unknown task kind '{entry['task_kind']}'", where=path, fix=f"known: {', '.join(KINDS)}")
     return summary

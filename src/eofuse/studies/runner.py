@@ -31,13 +31,7 @@ from eofuse.progress import Progress
 from eofuse.records import read_record
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
-from eofuse.studies.failures import (
-    Failure,
-    describe_failure,
-    diverged_before,
-    forget_failure,
-    note_failure,
-)
+from eofuse.studies.failures import Failure, describe_failure, diverged_before, forget_failure, note_failure
 from eofuse.studies.grid import Cell, final_cells, search_cells
 from eofuse.studies.labels import count_labels
 from eofuse.studies.missing import is_answered, is_asked, job
@@ -129,7 +123,9 @@ def run_study(
             best = best_learning_rates(cells.finished(found))
             cells.without_rate |= {cell.key for cell, _ in found} - best.keys()
             if not best:
-                _refuse_divergence(found)
+                where = ", ".join(dict.fromkeys(f"study.variants.{cell.variant}" for cell, _ in found))
+                fix = "add smaller ones to study.search.learning_rates"
+                raise DataError(f"{NO_RATE}, or the runs failed", where=where, fix=fix)
             rates |= best
             searched += found
             tested += cells.run(final_cells(plan, rates, with_maps, amounts))
@@ -182,13 +178,6 @@ def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[Key, floa
     return {key: -negative for key, (score, negative) in best.items() if score > -math.inf}
 
 
-def _refuse_divergence(searches: Sequence[tuple[Cell, Path]]) -> None:
-    """Raises a `DataError` if no variant can be trained."""
-    where = ", ".join(dict.fromkeys(f"study.variants.{cell.variant}" for cell, _ in searches))
-    fix = "add smaller ones to study.search.learning_rates"
-    raise DataError(f"{NO_RATE}, or the runs failed", where=where, fix=fix)
-
-
 def _uses_cuda(plan: StudyPlan) -> bool:
     import torch
 
@@ -203,16 +192,7 @@ def _is_done(cell: Cell | Pretraining, folder: Path) -> bool:
 
 
 class _Cells:
-    """Runs cells that are not done yet.
-
-    Args:
-        folder: of the study.
-        data: digest of the data and of the patches that are used.
-        pool: that runs them.
-        cost: to which their time is added.
-        total: number of runs in all, for the progress.
-        progress: told of every run that is done.
-        retry_failed: whether runs whose training diverged are tried again.
+    """Runs cells that are not done yet; `data` is a digest of the data and of the patches that are used.
 
     Attributes:
         failed: the runs that failed (see `describe_failure`).

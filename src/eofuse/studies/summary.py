@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from eofuse.config import write_yaml
 from eofuse.data.splits.comparison import protocol_leakage
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import ENVIRONMENT_FILE, read_facts
@@ -20,25 +19,18 @@ from eofuse.studies.pretraining import pretraining_name
 
 def summarise_study(
     plan: StudyPlan,
-    recipe: Mapping[str, Any],
     prepared: Mapping[str, Prepared],
     runs: Sequence[tuple[Cell, Run]],
     targets: Sequence[Mapping[str, Any]],
     warnings: Sequence[str],
     counts: Mapping[str, LabelCount],
-    cost: Mapping[str, Any],
-    command: str,
 ) -> dict[str, Any]:
-    """JSON-ready facts about a study: what was compared on which data, how, at what cost."""
+    """JSON-ready facts about a study: what was compared, on which data, and how."""
     baseline, first = plan.variants[plan.axes.baseline], prepared[plan.axes.baseline]
     facts = first.summary()
     facts["warnings"] = list(warnings)
-    facts["leakage"] = [
-        {"protocol": protocol, **asdict(found)}
-        for protocol, found in protocol_leakage(
-            first.store.index, baseline.split, first.usable, refit=baseline.refit
-        ).items()
-    ]
+    leakage = protocol_leakage(first.store.index, baseline.split, first.usable, refit=baseline.refit)
+    facts["leakage"] = [{"protocol": protocol, **asdict(found)} for protocol, found in leakage.items()]
     variants = []
     finals = {(cell.variant, cell.role): (cell, run) for cell, run in reversed(runs) if cell.role != "search"}
     for (variant, role), (cell, run) in reversed(finals.items()):
@@ -82,10 +74,6 @@ def summarise_study(
         },
         "budget": {"steps": steps, "batch_size": baseline.train.batch_size},
         "environment": describe_environment(),
-        "seconds": cost["seconds"],
-        "energy_joules": cost["energy_joules"],
-        "recipe": write_yaml(recipe),
-        "command": command,
         "variants": variants,
         "pretraining": [
             {"name": name, "method": options.pretrain.method, "inputs": list(options.inputs)}

@@ -54,7 +54,7 @@ class LabelTotals(ProbabilityTotals):
             self.predicted = self.scores >= THRESHOLD
         else:
             self.truth, self.scores = _single_label(truth, probabilities)
-            self.predicted = _one_hot(_most_probable(self.scores), self.scores.shape[1])
+            self.predicted = _one_hot(self.scores.argmax(axis=1), self.scores.shape[1])
         super().__init__(kind, {**evidence, "truth": np.asarray(truth)}, weights)
 
     @cached_property
@@ -93,15 +93,9 @@ class LabelTotals(ProbabilityTotals):
 
 
 def _average_precisions(truth: NDArray[np.bool_], scores: FloatArray, weight_columns: FloatArray) -> FloatArray:
-    """Average precision of each class under each weighting.
+    """Average precision (K, R) of each class under each weighting, from (N, K), (N, K) and (N, R); NaN without positive weight.
 
-    Args:
-        truth: (N, K).
-        scores: (N, K).
-        weight_columns: (N, R): rows first, so that sorting the rows copies whole lines of memory.
-
-    Returns:
-        (K, R); NaN where no positive row has weight.
+    Weights have rows first, so that sorting the rows copies whole lines of memory.
     """
     result = np.full((truth.shape[1], weight_columns.shape[1]), np.nan)
     for number in range(truth.shape[1]):
@@ -125,14 +119,8 @@ def _average_precisions(truth: NDArray[np.bool_], scores: FloatArray, weight_col
     return result
 
 
-def _most_probable(scores: FloatArray) -> NDArray[np.int64]:
-    numbers: NDArray[np.int64] = np.argmax(scores, axis=1).astype(np.int64)
-    return numbers
-
-
 def _one_hot(numbers: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
-    hot: NDArray[np.bool_] = numbers[:, None] == np.arange(classes)
-    return hot
+    return np.asarray(numbers[:, None] == np.arange(classes))
 
 
 def _single_label(truth: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.bool_], FloatArray]:

@@ -162,13 +162,8 @@ def _interpolated(
 ) -> FloatArray:
     """Average precision at each threshold, (R, 10), of the boxes of one class, best first.
 
-    Precision is at its best where a true box has just come in, so only these places are looked at.
-
-    Args:
-        weights: (R, N) of the patches.
-        patches: (boxes,) in which each box lies.
-        matched: (boxes, 10).
-        support: (R,) weighted number of true boxes.
+    From weights (R, N) of the patches, the patch of each box (boxes,), `matched` (boxes, 10) and the weighted number of true boxes
+    (R,). Precision is at its best where a true box has just come in, so only these places are looked at.
     """
     all_so_far = np.cumsum(weights[:, patches], axis=1)
     result = np.zeros((len(weights), len(IOU_THRESHOLDS)))

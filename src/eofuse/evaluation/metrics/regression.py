@@ -163,12 +163,7 @@ def pixel_sums(
 
 
 def _checked_numbers(truth: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Truth and prediction as float64, both (N, D).
-
-    Raises:
-        UsageError: if the shapes do not fit.
-        DataError: if a number is not finite.
-    """
+    """Truth and prediction as float64, both (N, D)."""
     target, predicted = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if target.ndim != 2 or target.shape != predicted.shape:
         raise UsageError(
@@ -180,12 +175,7 @@ def _checked_numbers(truth: ArrayLike, prediction: ArrayLike) -> tuple[FloatArra
 
 
 def _output_values(name: str, values: ArrayLike, outputs: int) -> FloatArray:
-    """One value for each output, (D,).
-
-    Raises:
-        UsageError: if there are not as many as outputs.
-        DataError: if one is NaN.
-    """
+    """One value for each output, (D,)."""
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape != (outputs,):
         raise UsageError(f"{name} has the shape {numbers.shape} for {outputs} outputs", fix="give one for each")
