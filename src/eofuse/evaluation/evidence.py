@@ -43,9 +43,8 @@ def from_columns(table: pd.DataFrame, kind: TaskKind, classes: int) -> dict[str,
         else:
             arrays[name] = table[name].to_numpy()
             if arrays[name].dtype.kind not in "biuf":
-                raise DataError(
-                    f"holds something else than numbers in {name}", where=f"predictions of a {kind.name} task"
-                )
+                what = f"holds something else than numbers in {name}"
+                raise DataError(what, where=f"predictions of a {kind.name} task")
     return arrays
 
 

@@ -394,7 +394,5 @@ def _check_same_patches(runs: Sequence[Predictions], baseline_runs: Sequence[Pre
     if designs[0] == designs[1]:
         return
     if len({tuple(sets) for design in designs for sets in design.values()}) > 1:
-        raise UsageError(
-            "the runs were not tested on the same patches as the baseline's",
-            fix="compare runs of the same splits, seeds and folds",
-        )
+        fix = "compare runs of the same splits, seeds and folds"
+        raise UsageError("the runs were not tested on the same patches as the baseline's", fix=fix)

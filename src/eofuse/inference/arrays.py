@@ -14,17 +14,17 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from eofuse.data.loading import Batch, in_order
+from eofuse.data.loading import Batch, Rows, in_order
 from eofuse.data.store import SAMPLE_KEYS, Window
 from eofuse.data.store.gaps import empty_channels, may_have_empty_bands
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.inference.ensemble import AnyPath, Ensemble, load_ensemble
 from eofuse.inference.predict import (
+    Columns,
     batch_size_of,
-    decided_columns,
     may_lack_inputs,
     of_all_patches,
-    pixels_with_data,
+    predict_batches,
     torch_device,
 )
 from eofuse.modalities import Kind, Modality
@@ -101,17 +101,14 @@ def predict_table(
     """
     model = load_ensemble(models, torch_device(device))
     patches = _Patches(model, arrays)
-    gathered: dict[str, list[Array]] = {}
+    columns = Columns(model, threshold)
     for batch, predictions in patches.predicted(torch_device(device)):
-        with_data = pixels_with_data(patches.modalities, batch)
-        for _, _, columns in decided_columns(model.spec.heads, predictions, with_data, threshold):
-            for column, values in columns.items():
-                gathered.setdefault(column, []).append(values)
+        columns.add(batch, predictions)
     places = {name: list(arrays[name]) for name in ("patch_id", "scene", "lon", "lat") if name in arrays}
     table: dict[str, Any] = {**places, "predicted": patches.usable}
-    for column, parts in gathered.items():
+    for _, column, values in columns:
         name = f"{column}.predicted" if column in table else column
-        table[name] = of_all_patches(np.concatenate(parts), patches.rows, patches.count)
+        table[name] = of_all_patches(values, patches.rows, patches.count)
     return pd.DataFrame(table)
 
 
@@ -160,20 +157,19 @@ class _Patches:
 
     def predicted(self, device: str) -> Iterator[tuple[Batch, dict[str, torch.Tensor]]]:
         """Batches of the usable patches on the CPU, with what is predicted of them."""
-        for rows in in_order(self.rows, batch_size_of(self.model.spec.heads)):
-            inputs = {name: torch.from_numpy(self.values[name][rows]) for name in self.modalities}
-            present = {name: torch.from_numpy(self.present[name][rows]) for name in self.modalities}
-            batch = Batch(rows, inputs, present, {}, {})
-            moved = batch.to(torch.device(device))
-            yield batch, self.model.predict(moved.inputs, moved.present)
+        chosen = in_order(self.rows, batch_size_of(self.model.spec.heads))
+        return predict_batches(self.model, map(self._batch, chosen), torch.device(device))
+
+    def _batch(self, rows: Rows) -> Batch:
+        inputs, present = (
+            {name: torch.from_numpy(values[name][rows]) for name in self.modalities}
+            for values in (self.values, self.present)
+        )
+        return Batch(rows, inputs, present, {}, {})
 
 
 def _native(modality: Modality, given: Any, spec: ModelSpec) -> Array:
-    """An input in the model's dtype, of a raster the pixels in the middle that the model sees.
-
-    Raises:
-        UsageError: if the values are not as the sensor gave them, or the raster is too small.
-    """
+    """An input in the model's dtype, of a raster the pixels in the middle that the model sees."""
     where = f"arrays, {modality.name}"
     values = np.asarray(given)
     wanted = np.dtype(modality.dtype)

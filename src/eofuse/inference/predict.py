@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -85,16 +85,11 @@ def predict_store(
         number, names = "any" if may_lack_inputs(model) else "all", ", ".join(loader.modalities)
         raise DataError(f"no patch has {number} of the model's inputs ({names})", where=store.path)
     rows = np.flatnonzero(usable)
-    gathered: dict[tuple[str, str], list[Array]] = {}
-    done = 0
+    columns, done = Columns(model, threshold), 0
+    batches = loader.batches(in_order(rows, batch_size_of(heads)))
     with writer or nullcontext():
-        for batch in loader.batches(in_order(rows, batch_size_of(heads))):
-            with_data = pixels_with_data(loader.modalities, batch)
-            moved = batch.to(torch.device(device))
-            predictions = model.predict(moved.inputs, moved.present)
-            for name, decided, columns in decided_columns(heads, predictions, with_data, threshold):
-                for column, values in columns.items():
-                    gathered.setdefault((name, column), []).append(values)
+        for batch, predictions in predict_batches(model, batches, torch.device(device)):
+            for name, decided in columns.add(batch, predictions).items():
                 if writer:
                     writer.add(name, batch.rows, decided)
             done += len(batch)
@@ -102,9 +97,9 @@ def predict_store(
                 progress(done, len(rows))
     index = store.index[["patch_id", "scene", "lon", "lat"]]
     filled: dict[str, Any] = {"predicted": usable}
-    for (_, column), parts in gathered.items():
+    for _, column, values in columns:
         taken = column in filled or column in index
-        filled[f"{column}.predicted" if taken else column] = of_all_patches(np.concatenate(parts), rows, len(store))
+        filled[f"{column}.predicted" if taken else column] = of_all_patches(values, rows, len(store))
     table = pd.concat([index, pd.DataFrame(filled, index=index.index)], axis=1)
     table.attrs = {
         "eofuse": __version__,
@@ -131,17 +126,44 @@ def pixels_with_data(modalities: Mapping[str, Modality], batch: Batch) -> npt.ND
     return found
 
 
-def decided_columns(
-    heads: Mapping[str, HeadSpec],
-    predictions: Mapping[str, Tensor],
-    with_data: npt.NDArray[np.bool_] | None,
-    threshold: float,
-) -> Iterator[tuple[str, Array, dict[str, Array]]]:
-    """Target, what is kept of its predictions, and its columns (see `eofuse.tasks.Task`), of a batch."""
-    for name, prediction in predictions.items():
-        task = TASKS[heads[name].kind.name]
-        decided = task.decide(prediction, with_data)
-        yield name, decided, task.prediction_columns(name, heads[name], decided, threshold)
+def predict_batches(
+    model: Predictor, batches: Iterable[Batch], device: torch.device
+) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
+    """Batches as they come, on the CPU, with what is predicted of them on a device."""
+    for batch in batches:
+        moved = batch.to(device)
+        yield batch, model.predict(moved.inputs, moved.present)
+
+
+class Columns:
+    """Gathers the columns of a table of predictions, batch by batch (see `eofuse.tasks.Task`).
+
+    Args:
+        model: what predicts.
+        threshold: as that of `predict_store`.
+    """
+
+    def __init__(self, model: Predictor, threshold: float) -> None:
+        self.heads, self.threshold = model.spec.heads, threshold
+        self.modalities = {modality.name: modality for modality in model.spec.modalities}
+        self._parts: dict[tuple[str, str], list[Array]] = {}
+
+    def add(self, batch: Batch, predictions: Mapping[str, Tensor]) -> dict[str, Array]:
+        """Takes the predictions of a batch; gives what is kept of them, by target."""
+        with_data = pixels_with_data(self.modalities, batch)
+        kept = {}
+        for name, prediction in predictions.items():
+            task = TASKS[self.heads[name].kind.name]
+            kept[name] = task.decide(prediction, with_data)
+            columns = task.prediction_columns(name, self.heads[name], kept[name], self.threshold)
+            for column, values in columns.items():
+                self._parts.setdefault((name, column), []).append(values)
+        return kept
+
+    def __iter__(self) -> Iterator[tuple[str, str, Array]]:
+        """Target, name and values of each column."""
+        for (name, column), parts in self._parts.items():
+            yield name, column, np.concatenate(parts)
 
 
 def torch_device(name: str) -> str:
@@ -175,17 +197,11 @@ def columns_of(model: Model, loader: Loader, rows: Rows, threshold: float = 0.5)
         rows: the patches, which have the inputs (see `usable_patches`).
         threshold: as that of `predict_store`.
     """
-    device, heads = next(model.parameters()).device, model.spec.heads
-    gathered: dict[str, list[Array]] = {}
-    for batch in loader.batches(in_order(rows, BATCH_SIZE_WITH_PIXELS)):
-        with_data = pixels_with_data(loader.modalities, batch)
-        moved = batch.to(device)
-        predictions = model.predict(moved.inputs, moved.present)
-        for name, _, columns in decided_columns(heads, predictions, with_data, threshold):
-            for column, values in columns.items():
-                if not column.startswith(f"{name}.p."):
-                    gathered.setdefault(column, []).append(values)
-    return {column: np.concatenate(parts) for column, parts in gathered.items()}
+    columns = Columns(model, threshold)
+    batches = loader.batches(in_order(rows, BATCH_SIZE_WITH_PIXELS))
+    for batch, predictions in predict_batches(model, batches, next(model.parameters()).device):
+        columns.add(batch, predictions)
+    return {column: values for name, column, values in columns if not column.startswith(f"{name}.p.")}
 
 
 def loader_for(model: Predictor, store: Store) -> Loader:
@@ -210,9 +226,8 @@ def loader_for(model: Predictor, store: Store) -> Loader:
         present = presence(store, there, model.spec.empty_bands)
         return Loader(store, inputs, crop=crop, present=present, absent=absent)
     except UsageError as error:
-        raise DataError(
-            f"does not fit the model: {error}", where=store.path, fix="pack the modalities it needs"
-        ) from None
+        fix = "pack the modalities it needs"
+        raise DataError(f"does not fit the model: {error}", where=store.path, fix=fix) from None
 
 
 def lacked_inputs(model_folder: str | os.PathLike[str], store: Store) -> dict[str, int]:

@@ -58,9 +58,8 @@ def _refuse_inputs(training: Training, store: Store, targets: Sequence[Target]) 
             channels = training.inputs.get(source)
             if channels is not None and (not channels or gives_away(target, _own(store, source, channels))):
                 what = f"the {training.kind} '{training.name}' saw '{source}', from which the target derives"
-                raise UsageError(
-                    what, where="start.from", fix=f"start from weights that were trained without '{source}'"
-                )
+                fix = f"start from weights that were trained without '{source}'"
+                raise UsageError(what, where="start.from", fix=fix)
 
 
 def _own(store: Store, source: str, channels: Sequence[str]) -> list[str]:

@@ -89,19 +89,15 @@ def _read_description(path: Path) -> dict[str, Any]:
     try:
         description = read_json(path)
     except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=path, fix="name the folder of a saved model"
-        ) from None
+        fix = "name the folder of a saved model"
+        raise DataError(f"can't be read: {error.strerror}", where=path, fix=fix) from None
     except ValueError as error:
         raise DataError(f"is not JSON: {error}", where=path, fix="save the model again") from None
     if not isinstance(description, Mapping) or description.get("format") != FORMAT:
         raise DataError("is not the description of an eofuse model", where=path)
     if description.get("version") != VERSION:
-        raise DataError(
-            f"has the format version {description.get('version')}; this eofuse reads {VERSION}",
-            where=path,
-            fix="use the version of eofuse that wrote it",
-        )
+        what = f"has the format version {description.get('version')}; this eofuse reads {VERSION}"
+        raise DataError(what, where=path, fix="use the version of eofuse that wrote it")
     if SEAL in description and not seal_is_whole(description, ()):  # older versions wrote none
         raise DataError("has changed since it was written: its digest differs", where=path, fix="save the model again")
     return dict(description)

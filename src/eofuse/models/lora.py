@@ -63,11 +63,9 @@ def add_low_rank(model: Model, loaded: Collection[str], rank: int, alpha: float,
             ]
             layers += [layer for name, layer in inside if f"{name}.weight" in loaded and layer not in layers]
     if not layers:
-        raise UsageError(
-            f"the encoder '{model.spec.fusion.encoder}' has no attention layers that were loaded",
-            where="start.mode",
-            fix="choose another mode, or a transformer such as vit_tiny_patch16_224",
-        )
+        what = f"the encoder '{model.spec.fusion.encoder}' has no attention layers that were loaded"
+        fix = "choose another mode, or a transformer such as vit_tiny_patch16_224"
+        raise UsageError(what, where="start.mode", fix=fix)
     for layer in layers:
         layer.weight.requires_grad_(False)
         parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, alpha, generator))

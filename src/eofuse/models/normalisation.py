@@ -137,10 +137,7 @@ class Normaliser(nn.Module):
                 codes = values if modality.kind is Kind.RASTER else values[:, None]
                 valid = self.get_buffer(f"{modality.name}_one_hot").any(1)[codes.long()]
             else:
-                numbers = values.float()
-                valid = (
-                    numbers.isfinite() if modality.nodata is None else numbers.isfinite() & (numbers != modality.nodata)
-                )
+                valid = _is_data(modality, values.float())
                 valid = valid.repeat_interleave(given.width // modality.width, 1)
             if present is not None:
                 valid = valid & present[modality.name].view(-1, *(1,) * (valid.ndim - 1))
@@ -154,17 +151,14 @@ class Normaliser(nn.Module):
             return self._standardise(modality, values)
         edges = self.get_buffer(f"{modality.name}_edges")
         x = values.float()
-        known = x.isfinite() if modality.nodata is None else x.isfinite() & (x != modality.nodata)
         mean = self.get_buffer(f"{modality.name}_mean")
-        x = torch.where(known, x * modality.scale + modality.offset, mean)
+        x = torch.where(_is_data(modality, x), x * modality.scale + modality.offset, mean)
         return (encode_piecewise(x, edges) - encode_piecewise(mean, edges)).flatten(1)
 
     def _series(self, modality: Modality, values: Tensor) -> Tensor:
         time, channels = values[..., :1].float(), values[..., 1:].float()
         exists = time.isfinite()
-        known = channels.isfinite() & exists
-        if modality.nodata is not None:
-            known &= channels != modality.nodata
+        known = _is_data(modality, channels) & exists
         steps = channels.where(known, channels.new_tensor(math.nan)).flatten(0, 1)
         numbers = self._numbers(modality, steps).view(*values.shape[:2], -1)
         return torch.cat([_time_features(modality, time, exists), numbers, known.float()], -1)
@@ -203,6 +197,11 @@ def hide_absent(normalised: Mapping[str, Tensor], present: Mapping[str, Tensor])
     return hidden
 
 
+def _is_data(modality: Modality, numbers: Tensor) -> Tensor:
+    """Which numbers are finite and not the modality's nodata value, bool."""
+    return numbers.isfinite() if modality.nodata is None else numbers.isfinite() & (numbers != modality.nodata)
+
+
 def _time_features(modality: Modality, time: Tensor, exists: Tensor) -> Tensor:
     """Features of the time of steps (B, T, 1), 0 where a step does not exist: see `Normaliser`."""
     if not modality.dated:
@@ -229,16 +228,12 @@ def _check_statistics(modality: Modality, statistics: ChannelStatistics) -> tupl
         raise UsageError("there are no channel statistics", where=modality.name, fix="compute them on training patches")
     mean, std = statistics.mean[modality.name], statistics.std[modality.name]
     if not len(mean) == len(std) == len(modality.channels):
-        raise UsageError(
-            f"statistics of {len(mean)} channels for {len(modality.channels)}",
-            where=modality.name,
-            fix="compute them for the channels that are used",
-        )
+        what = f"statistics of {len(mean)} channels for {len(modality.channels)}"
+        raise UsageError(what, where=modality.name, fix="compute them for the channels that are used")
     for channel, centre, deviation in zip(modality.channel_names, mean, std, strict=True):
         if not (math.isfinite(centre) and math.isfinite(deviation) and deviation >= 0):
-            raise UsageError(
-                f"mean {centre} and deviation {deviation} can't be used", where=f"{modality.name}.{channel}"
-            )
+            what = f"mean {centre} and deviation {deviation} can't be used"
+            raise UsageError(what, where=f"{modality.name}.{channel}")
     resolution = torch.finfo(torch.float32).eps
     varies = [deviation > resolution * abs(centre) for centre, deviation in zip(mean, std, strict=True)]
     return torch.tensor(mean), torch.tensor([value if true else 1.0 for value, true in zip(std, varies, strict=True)])
@@ -260,30 +255,21 @@ def _check_quantiles(modality: Modality, statistics: ChannelStatistics) -> list[
 
 
 def _check_shape(modality: Modality, values: Tensor) -> None:
-    channels = len(modality.channels)
-    if modality.kind is Kind.CATEGORY:
-        fits, expected = values.ndim == 1, "(B,)"
-    elif modality.kind is Kind.VECTOR:
-        fits, expected = values.ndim == 2 and values.shape[1] == channels, f"(B, {channels})"
-    elif modality.kind is Kind.SERIES:
-        shape = (modality.steps, 1 + channels)
-        fits, expected = values.ndim == 3 and values.shape[1:] == shape, f"(B, {modality.steps}, 1 + {channels})"
-    else:
-        fits, expected = values.ndim == 4 and values.shape[1] == channels, f"(B, {channels}, H, W)"
-    if not fits:
+    channels, steps = len(modality.channels), modality.steps
+    sides, expected = {
+        Kind.CATEGORY: ((), "(B,)"),
+        Kind.VECTOR: ((channels,), f"(B, {channels})"),
+        Kind.SERIES: ((steps, 1 + channels), f"(B, {steps}, 1 + {channels})"),
+        Kind.RASTER: ((channels, *values.shape[-2:]), f"(B, {channels}, H, W)"),
+    }[modality.kind]
+    if values.ndim != len(sides) + 1 or values.shape[1:] != sides:
         names = ", ".join(modality.channel_names)
-        raise UsageError(
-            f"has the shape {tuple(values.shape)} where the model expects {expected}",
-            where=modality.name,
-            fix=f"give its channels in this order: {names}",
-        )
+        what = f"has the shape {tuple(values.shape)} where the model expects {expected}"
+        raise UsageError(what, where=modality.name, fix=f"give its channels in this order: {names}")
 
 
 def _check_same_size(modality: Modality, values: Tensor, other: Modality, others: Tensor) -> None:
     if values.shape[-2:] != others.shape[-2:]:
         height, width = values.shape[-2:]
-        raise UsageError(
-            f"has {height}×{width} pixels where {other.name} has {others.shape[-2]}×{others.shape[-1]}",
-            where=modality.name,
-            fix="bring all rasters to one grid",
-        )
+        what = f"has {height}×{width} pixels where {other.name} has {others.shape[-2]}×{others.shape[-1]}"
+        raise UsageError(what, where=modality.name, fix="bring all rasters to one grid")

@@ -46,11 +46,8 @@ class Column:
         if set(self.names).isdisjoint(other.names):
             return False
         if self.channel.unit and other.channel.unit and self.channel.unit != other.channel.unit:
-            raise UsageError(
-                f"is in {self.channel.unit} here and in {other.channel.unit} where the weights were trained",
-                where=str(self),
-                fix="bring the data to the same unit",
-            )
+            what = f"is in {self.channel.unit} here and in {other.channel.unit} where the weights were trained"
+            raise UsageError(what, where=str(self), fix="bring the data to the same unit")
         return True
 
     def __str__(self) -> str:

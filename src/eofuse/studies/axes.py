@@ -90,9 +90,8 @@ class AxesOptions(Options):
     @model_validator(mode="after")
     def _baseline_is_a_variant(self) -> "AxesOptions":
         if self.baseline not in self.variants:
-            raise ValueError(
-                f"the baseline '{self.baseline}' is no variant; {did_you_mean(self.baseline, self.variants)}"
-            )
+            what = f"the baseline '{self.baseline}' is no variant; {did_you_mean(self.baseline, self.variants)}"
+            raise ValueError(what)
         for name in self.trees:
             if name not in self.variants:
                 raise UsageError(f"no variant '{name}'", where="study.trees", fix=did_you_mean(name, self.variants))

@@ -199,17 +199,12 @@ def _check_shared(variants: Mapping[str, RunOptions]) -> None:
 
 
 def _twins(variants: Mapping[str, RunOptions]) -> dict[str, dict[str, RunOptions]]:
-    """For each variant with several tasks, the same recipe with each of them alone, by target.
-
-    Raises:
-        UsageError: if no variant has several tasks.
-    """
+    """For each variant with several tasks, the same recipe with each of them alone, by target."""
     several = {name: options for name, options in variants.items() if len(options.targets) > 1}
     if any(options.train.epochs is not None for options in several.values()):
         fix = "give train.steps"
-        raise UsageError(
-            "twins have equal steps, and epochs differ where targets are partly known", where="study.twins", fix=fix
-        )
+        what = "twins have equal steps, and epochs differ where targets are partly known"
+        raise UsageError(what, where="study.twins", fix=fix)
     if not several:
         raise UsageError("no variant has several tasks", where="study.twins", fix="give tasks, or leave it out")
     twins: dict[str, dict[str, RunOptions]] = {}

@@ -160,9 +160,8 @@ def _check_questions(plan: StudyPlan, cells: Sequence[Cell]) -> None:
     for question, pair in plan.axes.compare.items():
         for name in pair:
             if name not in rows:
-                raise UsageError(
-                    f"no variant or control '{name}'", where=f"study.compare.{question}", fix=did_you_mean(name, rows)
-                )
+                fix = did_you_mean(name, rows)
+                raise UsageError(f"no variant or control '{name}'", where=f"study.compare.{question}", fix=fix)
 
 
 def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[Key, float]:

@@ -63,9 +63,8 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
     """
     options: LearningOptions = read_recipe(folder, PretrainingOptions if role == "pretraining" else RunOptions)
     if open_store(options.data.store).fingerprint != fingerprint:
-        raise ChangedStoreError(
-            "the store has changed since the study began", where=options.data.store, fix="run the study again"
-        )
+        what = "the store has changed since the study began"
+        raise ChangedStoreError(what, where=options.data.store, fix="run the study again")
     with writing(folder, PATIENCE_S), threadpool_limits(options.train.threads):
         if role in CONTROLS:
             CONTROLS[role](folder)

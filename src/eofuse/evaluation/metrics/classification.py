@@ -128,10 +128,8 @@ def _single_label(truth: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[n
     scores = _scores(probabilities)
     numbers = np.asarray(truth)
     if numbers.shape != (len(scores),):
-        raise UsageError(
-            f"truth has the shape {numbers.shape}, probabilities {scores.shape}",
-            fix="give truth (N,), probabilities (N, K)",
-        )
+        fix = "give truth (N,), probabilities (N, K)"
+        raise UsageError(f"truth has the shape {numbers.shape}, probabilities {scores.shape}", fix=fix)
     if numbers.size and not (np.issubdtype(numbers.dtype, np.integer) or numbers.dtype == bool):
         raise UsageError(f"truth must be class numbers, not {numbers.dtype}", where="truth")
     wrong = (numbers < 0) | (numbers >= scores.shape[1])
@@ -146,9 +144,8 @@ def _multi_label(truth: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np
     scores = _scores(probabilities)
     labels = np.asarray(truth)
     if labels.shape != scores.shape:
-        raise UsageError(
-            f"truth has the shape {labels.shape}, probabilities {scores.shape}", fix="give (N, K) for both"
-        )
+        fix = "give (N, K) for both"
+        raise UsageError(f"truth has the shape {labels.shape}, probabilities {scores.shape}", fix=fix)
     wrong = (labels != 0) & (labels != 1)
     if wrong.any():
         row = int(np.flatnonzero(wrong.any(axis=1))[0])

@@ -49,9 +49,8 @@ def match_boxes(predicted: ArrayLike, truth: ArrayLike, classes: int) -> dict[st
     """
     found, real = np.asarray(predicted, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if found.ndim != 3 or real.ndim != 3 or found.shape[2] != 6 or real.shape[2] != 5 or len(found) != len(real):
-        raise UsageError(
-            f"boxes have the shape {found.shape}, the truth {real.shape}", fix="give (N, P, 6) and (N, M, 5)"
-        )
+        fix = "give (N, P, 6) and (N, M, 5)"
+        raise UsageError(f"boxes have the shape {found.shape}, the truth {real.shape}", fix=fix)
     for name, values in (("predicted", found), ("truth", real)):
         wrong = ~np.isfinite(values).all(axis=2) | (values[..., -1] >= classes)
         if wrong.any():

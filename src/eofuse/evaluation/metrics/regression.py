@@ -142,9 +142,8 @@ def pixel_sums(
     """
     target, predicted = np.asarray(truth), np.asarray(prediction)
     if target.ndim != 4 or target.shape != predicted.shape:
-        raise UsageError(
-            f"truth has the shape {target.shape}, the prediction {predicted.shape}", fix="give (B, D, H, W) both"
-        )
+        fix = "give (B, D, H, W) both"
+        raise UsageError(f"truth has the shape {target.shape}, the prediction {predicted.shape}", fix=fix)
     outputs = target.shape[1]
     known = ~np.isnan(target)
     with np.errstate(invalid="ignore"):  # ∞ − ∞ is found below
@@ -166,9 +165,8 @@ def _checked_numbers(truth: ArrayLike, prediction: ArrayLike) -> tuple[FloatArra
     """Truth and prediction as float64, both (N, D)."""
     target, predicted = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if target.ndim != 2 or target.shape != predicted.shape:
-        raise UsageError(
-            f"truth has the shape {target.shape}, the prediction {predicted.shape}", fix="give (N, D) for both"
-        )
+        fix = "give (N, D) for both"
+        raise UsageError(f"truth has the shape {target.shape}, the prediction {predicted.shape}", fix=fix)
     _check_finite("a truth is not a finite number", target, "row")
     _check_finite("a prediction is not a finite number", predicted, "row")
     return target, predicted

@@ -94,9 +94,8 @@ class PixelTotals(ProbabilityTotals):
     def __init__(self, kind: TaskKind, evidence: Evidence, weights: ArrayLike | None = None) -> None:
         pixels, edges = np.asarray(evidence["confusion"]), np.asarray(evidence["boundary"])
         if pixels.ndim != 3 or pixels.shape[1] != pixels.shape[2] or edges.shape != (*pixels.shape[:2], 4):
-            raise UsageError(
-                f"confusion has the shape {pixels.shape}, boundary {edges.shape}", fix="give (N, K, K) and (N, K, 4)"
-            )
+            fix = "give (N, K, K) and (N, K, 4)"
+            raise UsageError(f"confusion has the shape {pixels.shape}, boundary {edges.shape}", fix=fix)
         super().__init__(kind, {**evidence, "confusion": pixels, "boundary": edges}, weights)
 
     @cached_property
@@ -199,10 +198,8 @@ def _maps(
     ):
         if wrong.any():
             patch, row, column = (int(index[0]) for index in np.nonzero(wrong))
-            raise DataError(
-                f"class {numbers[patch, row, column]} does not exist (0 to {classes - 1})",
-                where=f"{name}, patch {patch}, row {row}, column {column}",
-            )
+            what = f"class {numbers[patch, row, column]} does not exist (0 to {classes - 1})"
+            raise DataError(what, where=f"{name}, patch {patch}, row {row}, column {column}")
     return found.astype(np.int16), real.astype(np.int16), known
 
 

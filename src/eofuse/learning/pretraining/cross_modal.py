@@ -127,11 +127,7 @@ def _project(head: nn.Module, vectors: Tensor, present: Tensor) -> Tensor:
 
 
 def _fusion(model: Model) -> PerModality:
-    """The fusion of a model.
-
-    Raises:
-        UsageError: if it has no encoder for each modality.
-    """
+    """The fusion of a model, which must have an encoder for each modality."""
     if not isinstance(model.fusion, PerModality):
         raise UsageError(
             f"cross-modal pretraining needs an encoder a modality, which {model.spec.fusion.strategy} fusion has not",

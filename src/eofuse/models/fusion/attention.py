@@ -14,11 +14,7 @@ BLOCKS = 2
 
 
 class _AttendModalities(nn.Module):
-    """Two transformer blocks over one token a modality and one for the patch, whose output is taken.
-
-    Args:
-        widths: lengths of the vectors, by modality name.
-    """
+    """Two transformer blocks over one token a modality and one for the patch, whose output is taken."""
 
     def __init__(self, widths: Mapping[str, int]) -> None:
         super().__init__()

@@ -49,11 +49,8 @@ class FusionOptions(Choice, EncoderOptions):
     def _shared_by_strategies_that_can(self) -> "FusionOptions":
         if self.weights == "shared" and not FUSIONS[self.strategy].shares_weights:
             sharing = " or ".join(name for name, strategy in FUSIONS.items() if strategy.shares_weights)
-            raise UsageError(
-                f"weights can't be shared in {self.strategy} fusion",
-                where="fusion.weights",
-                fix=f"use strategy: {sharing}, or weights: separate",
-            )
+            what = f"weights can't be shared in {self.strategy} fusion"
+            raise UsageError(what, where="fusion.weights", fix=f"use strategy: {sharing}, or weights: separate")
         return self
 
 

@@ -33,11 +33,9 @@ class Film(PerModality):
         self.conditions = [name for name in self.order if {kinds[each] for each in self.members[name]} <= scalars]
         self.conditioned = [name for name in self.order if name not in self.conditions]
         if not self.conditions or not self.conditioned:
-            raise UsageError(
-                "the strategy 'film' takes rasters or series, and vectors or categories that condition them",
-                where="fusion.strategy",
-                fix="name inputs of both sorts, or choose another strategy",
-            )
+            what = "the strategy 'film' takes rasters or series, and vectors or categories that condition them"
+            fix = "name inputs of both sorts, or choose another strategy"
+            raise UsageError(what, where="fusion.strategy", fix=fix)
         widths = [self.widths[name] for name in self.conditions]
         self.films = nn.ModuleDict(
             {name: ConditionMaps(widths, _layers(self.encoders[name])) for name in self.conditioned}

@@ -11,11 +11,7 @@ from eofuse.models.fusion.per_modality import JoinedByModule
 
 
 class _GatedSum(nn.Module):
-    """Sum of the projected vectors, tanh(Wx), each value times its gate, sigmoid(V[x, y, …]).
-
-    Args:
-        widths: lengths of the vectors, by modality name.
-    """
+    """Sum of the projected vectors, tanh(Wx), each value times its gate, sigmoid(V[x, y, …])."""
 
     def __init__(self, widths: Mapping[str, int]) -> None:
         super().__init__()

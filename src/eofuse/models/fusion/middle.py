@@ -84,11 +84,8 @@ class JoinedPyramid(nn.Module):
         first = next(iter(encoders.values()))
         depth = len(first.stages)
         if stage >= depth:
-            raise UsageError(
-                f"maps can't be joined after stage {stage}: '{encoder}' has {depth} stages",
-                where="fusion.stage",
-                fix=f"choose 1 to {depth - 1}",
-            )
+            what = f"maps can't be joined after stage {stage}: '{encoder}' has {depth} stages"
+            raise UsageError(what, where="fusion.stage", fix=f"choose 1 to {depth - 1}")
         self.pad_to, self.network = first.pad_to, encoder
         self.modalities = tuple(modalities)
         count, width = len(encoders), first.sizes.maps[stage - 1]

@@ -161,11 +161,9 @@ class SharedTrunk(nn.Module):
     def __init__(self, modalities: Sequence[Modality], encoder: str, pixels: bool = False) -> None:
         super().__init__()
         if len(modalities) < 2:
-            raise UsageError(
-                f"weights can't be shared by {len(modalities)} raster modalities",
-                where="fusion.weights",
-                fix="name two or more rasters, or use weights: separate",
-            )
+            what = f"weights can't be shared by {len(modalities)} raster modalities"
+            fix = "name two or more rasters, or use weights: separate"
+            raise UsageError(what, where="fusion.weights", fix=fix)
         self.modalities = tuple(modalities)
         encoders = {modality.name: RasterEncoder(encoder, modality.width, pixels) for modality in modalities}
         self.stems = nn.ModuleDict({name: encoder.take_stem() for name, encoder in encoders.items()})

@@ -24,11 +24,9 @@ class Single(Fusion):
         super().__init__(modalities, options, pixels)
         if len(modalities) != 1:
             names = ", ".join(modality.name for modality in modalities)
-            raise UsageError(
-                f"the strategy 'single' takes one modality, not {len(modalities)} ({names})",
-                where="fusion.strategy",
-                fix="name one input, or choose a strategy of several",
-            )
+            what = f"the strategy 'single' takes one modality, not {len(modalities)} ({names})"
+            fix = "name one input, or choose a strategy of several"
+            raise UsageError(what, where="fusion.strategy", fix=fix)
         self.encoder = build_encoder(encoder_name(modalities[0], options), modalities, pixels)
         self.sizes = [self.encoder.sizes]
         self.tokens = Tokens({modalities[0].name: self.encoder.sizes}) if options.missing == "token" else None

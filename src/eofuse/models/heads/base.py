@@ -115,3 +115,8 @@ def mean_of_heads(values: Tensor, counted: Tensor | None) -> Tensor:
         return values.mean(0)
     weights = counted.to(values).view(*counted.shape, *(1 for _ in values.shape[2:]))
     return (values * weights).sum(0) / weights.sum(0)
+
+
+def at_temperature(probabilities: Tensor, temperature: float) -> Tensor:
+    """Probabilities (B, K, …) of classes that exclude each other at a temperature; 1 leaves them as they are."""
+    return probabilities if temperature == 1 else (probabilities.clamp(min=1e-12).log() / temperature).softmax(1)

@@ -1,6 +1,7 @@
 """Decoders of segmentation-models-pytorch over a `Pyramid`: `DECODERS` by the name in recipes.
 
 Their widths follow the encoder's, never above those of the papers: a decoder of 256 channels would dwarf a small encoder.
+Each takes the channels of the maps of the pyramid, the finest first, and their strides, and has `out_channels`, those of its map.
 All enlargements keep cells at their pixels (they align the borders, not the centres, of the outermost pixels).
 """
 
@@ -31,10 +32,6 @@ class UNet(nn.Module):
 
     A level has 256, 128, 64, 32 and 16 channels at strides of 16, 8, 4, 2 and 1, but no more than the pyramid's map at that
     stride and than the coarser level (half of it below stride 4), and never fewer than 16.
-
-    Args:
-        channels: of each map of the pyramid, the finest first.
-        strides: input pixels per map pixel, for each map.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float]) -> None:
@@ -69,10 +66,6 @@ class FeaturePyramid(nn.Module):
     """FPN (Kirillov et al. 2019): the four coarsest maps, each enlarged to the finest of them, and added.
 
     Pyramid levels have as many channels as the coarsest map, but at most 256; the sum has half of that, in steps of 32.
-
-    Args:
-        channels: of each map of the pyramid, the finest first.
-        strides: input pixels per map pixel, for each map.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float]) -> None:
@@ -103,10 +96,6 @@ class DeepLabV3Plus(nn.Module):
     finer (a quarter of the fine map's resolution), where the paper dilates the encoder's last stage instead. Layers have as
     many channels as the coarsest map, but at most 256. The pooled branch has group norm in place of batch norm, which can't
     be trained on a single patch.
-
-    Args:
-        channels: of each map of the pyramid, the finest first.
-        strides: input pixels per map pixel, for each map.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float]) -> None:
@@ -158,7 +147,4 @@ class _Enlarge(nn.Module):
 
 
 def _unet_width(stride: float) -> int:
-    for largest, width in UNET_WIDTHS.items():
-        if stride <= largest:
-            return width
-    return WIDEST
+    return next((width for largest, width in UNET_WIDTHS.items() if stride <= largest), WIDEST)

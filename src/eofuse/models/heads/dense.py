@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.heads.base import HEADS, Head, HeadSpec, mean_of_heads
+from eofuse.models.heads.base import HEADS, Head, HeadSpec, at_temperature, mean_of_heads
 from eofuse.models.heads.decoders import DECODERS, enlarge
 from eofuse.models.heads.pyramid import Pyramid
 
@@ -38,10 +38,7 @@ class DenseHead(Head):
     def forward(self, features: Sequence[Features], size: tuple[int, int], truth: Tensor | None = None) -> Tensor:
         """Logits (heads, B, K, H, W) or standardised numbers (heads, B, D, H, W), one head a set of features.
 
-        Args:
-            features: of fusion for pixels; a set without maps gives the same at every pixel.
-            size: height and width of the patches in pixels.
-            truth: not looked at.
+        A set without maps gives the same at every pixel.
         """
         return torch.stack([branch(given, size) for branch, given in zip(self.branches, features, strict=True)])
 
@@ -49,10 +46,7 @@ class DenseHead(Head):
         """Probabilities (B, K, H, W), or numbers in their unit (B, D, H, W)."""
         values = output.float()
         if not self.spec.kind.is_numbers:
-            probabilities = mean_of_heads(values.softmax(2), counted)
-            if self.spec.temperature == 1:
-                return probabilities
-            return (probabilities.clamp(min=1e-12).log() / self.spec.temperature).softmax(1)
+            return at_temperature(mean_of_heads(values.softmax(2), counted), self.spec.temperature)
         if self.spec.composition:
             return mean_of_heads(values.softmax(2), counted)
         mean, std = (values.new_tensor(each).view(-1, 1, 1) for each in (self.spec.mean, self.spec.std))

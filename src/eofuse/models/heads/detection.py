@@ -36,6 +36,7 @@ CONVOLUTIONS = 2  # in each tower of the one-stage detectors; four, as published
 FINEST, COARSEST = 4, 32
 RATIOS = (0.5, 1.0, 2.0)
 LOWEST_SCORE = 0.05
+ONE_STAGE = {"score_thresh": LOWEST_SCORE, "detections_per_img": MOST_BOXES, "topk_candidates": 300}
 
 Truth = dict[str, Tensor]
 
@@ -61,11 +62,9 @@ class DetectionHead(Head):
         if spec.network not in DETECTORS:
             raise UsageError(f"unknown detector '{spec.network}'", fix=did_you_mean(spec.network, DETECTORS))
         if len(sizes) != 1:
-            raise UsageError(
-                "boxes of several heads can't be averaged, so decision fusion can't detect",
-                where="fusion.strategy",
-                fix="choose another strategy: early, middle or late",
-            )
+            what = "boxes of several heads can't be averaged, so decision fusion can't detect"
+            fix = "choose another strategy: early, middle or late"
+            raise UsageError(what, where="fusion.strategy", fix=fix)
         self.levels = _choose_levels(sizes[0].strides)
         self.pyramid = FeaturePyramidNetwork([sizes[0].maps[level.source] for level in self.levels], WIDTH)
         self.dropout = nn.Dropout2d(dropout)
@@ -123,15 +122,10 @@ class _Level:
 
 
 def _choose_levels(strides: Sequence[int]) -> list[_Level]:
-    """Levels of stride 4 to 32, the finest first.
-
-    Raises:
-        UsageError: if there are no maps, or none has such a stride.
-    """
+    """Levels of stride 4 to 32, the finest first."""
     if not strides:
-        raise UsageError(
-            "there are no maps in which boxes could be found", where="inputs", fix="add a raster to the inputs"
-        )
+        fix = "add a raster to the inputs"
+        raise UsageError("there are no maps in which boxes could be found", where="inputs", fix=fix)
     deepest = {stride: number for number, stride in enumerate(strides) if FINEST <= stride <= COARSEST}
     if not deepest:
         raise UsageError(
@@ -186,12 +180,7 @@ def _to_float32(outputs: Any) -> Any:
 
 
 class _OneStage(nn.Module):
-    """A detector that classifies and regresses every anchor.
-
-    Args:
-        network: torchvision's detector, of which the head, the losses and what makes boxes of its outputs are used.
-        anchors: its anchors.
-    """
+    """A detector of torchvision that classifies and regresses every anchor: its head, its losses, and what makes boxes of outputs."""
 
     def __init__(self, network: Any, anchors: _Anchors) -> None:
         super().__init__()
@@ -226,17 +215,9 @@ def _fcos(strides: Sequence[int], classes: int) -> _OneStage:
     anchors = _Anchors(strides, [(stride / 2,) for stride in strides], (1.0,))
     head = FCOSHead(WIDTH, 1, classes, num_convs=CONVOLUTIONS)
     nn.init.constant_(head.regression_head.bbox_reg.bias, 4.0)  # at 0 half the sides would begin in a dead rectifier
-    network = FCOS(
-        _backbone(),
-        classes,
-        anchor_generator=anchors.generator,
-        head=head,
-        center_sampling_radius=3.0,  # in anchors of half a stride
-        score_thresh=LOWEST_SCORE,
-        detections_per_img=MOST_BOXES,
-        topk_candidates=300,
-    )
-    return _OneStage(network, anchors)
+    radius = 3.0  # in anchors of half a stride
+    given = {"anchor_generator": anchors.generator, "head": head, "center_sampling_radius": radius, **ONE_STAGE}
+    return _OneStage(FCOS(_backbone(), classes, **given), anchors)
 
 
 def _retinanet(strides: Sequence[int], classes: int) -> _OneStage:
@@ -246,16 +227,8 @@ def _retinanet(strides: Sequence[int], classes: int) -> _OneStage:
     head = RetinaNetHead(WIDTH, len(sizes[0]) * len(RATIOS), classes, norm_layer=partial(nn.GroupNorm, 32))
     for tower in (head.classification_head, head.regression_head):
         tower.conv = tower.conv[:CONVOLUTIONS]
-    network = RetinaNet(
-        _backbone(),
-        classes,
-        anchor_generator=anchors.generator,
-        head=head,
-        score_thresh=LOWEST_SCORE,
-        detections_per_img=MOST_BOXES,
-        topk_candidates=300,
-    )
-    return _OneStage(network, anchors)
+    given = {"anchor_generator": anchors.generator, "head": head, **ONE_STAGE}
+    return _OneStage(RetinaNet(_backbone(), classes, **given), anchors)
 
 
 def _backbone() -> nn.Module:
@@ -266,12 +239,7 @@ def _backbone() -> nn.Module:
 
 
 class _FasterRCNN(nn.Module):
-    """Proposes regions and looks at each again.
-
-    Args:
-        strides: of the maps.
-        classes: number of classes, without the background.
-    """
+    """Proposes regions and looks at each again."""
 
     def __init__(self, strides: Sequence[int], classes: int) -> None:
         super().__init__()

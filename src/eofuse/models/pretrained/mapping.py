@@ -84,11 +84,9 @@ def map_weights(model: Model, source: Source, trunk: str | None = None) -> list[
     if not any(name.startswith("fusion.") for name in taken.tensors):
         seen = _names(column for part in source.parts if part.kind in ("raster", "vector") for column in part.columns)
         wanted = _names(column for modality in model.spec.modalities for column in columns_of(modality))
-        raise UsageError(
-            f"no tensor fits: the weights see {seen}; the model sees {wanted}",
-            where=source.title,
-            fix="choose other inputs or weights, or name the channels as start.bands",
-        )
+        what = f"no tensor fits: the weights see {seen}; the model sees {wanted}"
+        fix = "choose other inputs or weights, or name the channels as start.bands"
+        raise UsageError(what, where=source.title, fix=fix)
     model.load_state_dict({**state, **taken.tensors})
     rows = _normalise(model, source, taken)
     for part in model.parts():
@@ -268,11 +266,8 @@ def _check_trunk(trunk: str, source: Source, targets: Sequence[Part]) -> None:
         names = {
             str(column.modality) for part in rasters for column in part.columns if column.modality and column.fills
         }
-        raise UsageError(
-            f"has no encoder of '{trunk}' whose trunk could be taken",
-            where=source.title,
-            fix=did_you_mean(trunk, names),
-        )
+        fix = did_you_mean(trunk, names)
+        raise UsageError(f"has no encoder of '{trunk}' whose trunk could be taken", where=source.title, fix=fix)
 
 
 def _gives(part: Part, trunk: str, targets: Sequence[Part]) -> bool:

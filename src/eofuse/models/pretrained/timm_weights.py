@@ -33,17 +33,15 @@ def timm_source(name: str, options: WeightOptions) -> Source:
     """
     architecture = name.split(".")[0]
     if not timm.is_model(name) or (options.file is None and not timm.is_model_pretrained(name)):
-        raise UsageError(
-            f"timm has no weights '{name}'", where="start.from", fix=did_you_mean(name, timm.list_pretrained())
-        )
+        fix = did_you_mean(name, timm.list_pretrained())
+        raise UsageError(f"timm has no weights '{name}'", where="start.from", fix=fix)
     overlay = {"state_dict": read_weights(Path(options.file))} if options.file is not None else None
     try:
         with torch.random.fork_rng(devices=[]):
             network: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # the hub's client and damaged files raise many kinds
-        raise DataError(
-            f"can't be loaded: {error}", where=f"timm:{name}", fix="give a file of these weights as start.file"
-        ) from error
+        fix = "give a file of these weights as start.file"
+        raise DataError(f"can't be loaded: {error}", where=f"timm:{name}", fix=fix) from error
     channels = int(network.pretrained_cfg["input_size"][0])
     bands = options.channels(RGB if channels == len(RGB) else None, f"timm:{name}")
     notes = () if options.mean else ("photographs have no physical unit: normalised by the training patches",)

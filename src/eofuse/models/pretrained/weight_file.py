@@ -64,9 +64,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             with torch.serialization.safe_globals([argparse.Namespace]):  # timm's checkpoints hold their options so
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make torch and safetensors raise many kinds
-        raise DataError(
-            f"can't be read as weights: {error}", where=path, fix="give safetensors or a .pth of tensors"
-        ) from error
+        fix = "give safetensors or a .pth of tensors"
+        raise DataError(f"can't be read as weights: {error}", where=path, fix=fix) from error
     if isinstance(content, Mapping):
         content = next((content[key] for key in WITHIN if content.get(key) is not None), content)
     if not isinstance(content, Mapping) or not all(
