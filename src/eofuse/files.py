@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from eofuse.errors import DataError
 from eofuse.limits import JSON
 from eofuse.words import is_control
 
@@ -154,6 +155,27 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     path = Path(path)
     JSON.check_file(path)
     return parse_json(path.read_text(encoding="utf-8-sig"))
+
+
+def read_object(path: str | os.PathLike[str], fix: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Args:
+        path: the file.
+        fix: what to do if it can't be read.
+
+    Raises:
+        DataError: if it can't be read, holds something else, or is larger than `eofuse.limits.JSON` allows.
+    """
+    try:
+        value = read_json(path)
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror}", where=path, fix=fix) from error
+    except ValueError as error:
+        raise DataError(f"is no JSON: {error}", where=path, fix=fix) from error
+    if not isinstance(value, dict):
+        raise DataError("holds no JSON object", where=path, fix=fix)
+    return value
 
 
 def parse_json(text: str) -> Any:

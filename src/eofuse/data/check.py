@@ -10,7 +10,7 @@ import numpy.typing as npt
 from eofuse.data.doors import find_source
 from eofuse.data.problems import Problem, errors_first
 from eofuse.data.sources.base import OpenOptions, Samples
-from eofuse.data.store.arrays import require_array
+from eofuse.data.store.arrays import in_order, require_array
 from eofuse.data.store.gaps import FIX_EMPTY, empty_channels, may_have_empty_bands
 from eofuse.data.store.index import complete_index
 from eofuse.errors import DataError
@@ -55,7 +55,7 @@ def check_samples(samples: Samples, progress: Progress | None = None, workers: i
     samples.index = complete_index(samples.index, samples.modalities, samples.name)
     problems = [*samples.problems, *_lacking(samples)]
     total = len(samples.index)
-    chunks = [range(start, min(start + _ROWS_AT_ONCE, total)) for start in range(0, total, _ROWS_AT_ONCE)]
+    chunks = in_order(range(total), _ROWS_AT_ONCE)
     each = in_processes(_check_chunk, samples, chunks, workers, where=samples.name)
     for chunk, found in zip(chunks, each, strict=True):
         problems += found

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.store import Store, Window
+from eofuse.data.store.arrays import in_order as in_order
 from eofuse.data.targets import Target
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
@@ -169,11 +170,6 @@ def read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
             waiting = coming
         if waiting is not None:
             yield waiting.result()
-
-
-def in_order(rows: Rows, batch_size: int) -> list[Rows]:
-    """Rows in batches, in their order; the last may be smaller."""
-    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
 def shuffled_rows(rows: Rows, batch_size: int, seed: int, step: int) -> Rows:

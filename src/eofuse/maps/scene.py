@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.reading.grid import Grid
-from eofuse.data.reading.matching import match_files, place_raster
+from eofuse.data.reading.matching import finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on, reading_environment
 from eofuse.data.reading.resampling import Values
 from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes
@@ -171,14 +171,11 @@ def scene_of_layers(name: str, patterns: Mapping[str, str], model: ModelSpec, *,
     with reading_environment():
         for given, pattern in patterns.items():
             files[given] = [_inspect(path, name, given) for path in _paths(pattern, inputs[given])]
-        grid = min(files[next(iter(patterns))], key=lambda file: file.grid.pixel_area).grid
+        grid = finest(files[next(iter(patterns))]).grid
         layers = {}
         for given in patterns:
             modality, where = inputs[given], f"scene {name}, {given}"
-            placed = tuple(
-                place_raster(file, bands, nodata, file.grid.place_on(grid), grid, modality, None)
-                for file, bands, nodata in match_files(files[given], modality, None, None, where)
-            )
+            placed = place_files(files[given], modality, grid, nodata=None, added=None, resampling=None, where=where)
             layers[given] = Layer(modality, placed, LayerSpec(), _fill(modality, model))
     return MapScene(name, grid, layers, tuple(lacking))
 

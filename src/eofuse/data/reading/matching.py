@@ -1,10 +1,10 @@
 """Which bands of which files are the channels of a modality, how they come to a grid, and their values as they are stored.
 
-`match_files` places the files of a modality on a grid, for scenes and tables alike; `fit_values` gives the values to be stored.
+`place_files` places the files of a modality on a grid, for scenes and tables alike; `fit_values` gives the values to be stored.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -60,21 +60,29 @@ def choose_bands(file: RasterFile, modality: Modality, where: str) -> tuple[int,
     raise DataError(found_bands, where=where, fix="name the file's bands in the spec")
 
 
-def match_files(
+def place_files(
     files: Sequence[RasterFile],
     modality: Modality,
+    grid: Grid,
+    *,
     nodata: float | None,
     added: float | None,
+    resampling: Method | None,
     where: str,
-) -> list[tuple[RasterFile, tuple[int, ...], tuple[float | None, ...]]]:
-    """Each file of a modality, with the bands that are its channels, and the value that means nodata in each of them.
+    place_of: Callable[[RasterFile], tuple[int, int] | None] | None = None,
+) -> tuple[PlacedRaster, ...]:
+    """Each file of a modality, with the bands that are its channels, and how they come to a grid.
 
     Args:
         files: one file with all channels, or a file a channel.
         modality: what they hold.
+        grid: to which they come.
         nodata: the value that the spec gives; without it that of the file counts. A category's code is never nodata.
         added: summand that the spec gives in stored units, None if it can't.
+        resampling: the method that the spec gives, in place of what suits.
         where: for messages, the path follows.
+        place_of: column and row of the grid at which a file begins, None if it has other pixels and is resampled; by its place on the
+            map by default.
 
     Raises:
         DataError: if bands and channels don't match, or a file declares other physical values than the spec.
@@ -100,23 +108,11 @@ def match_files(
             )
             for each in headers
         )
-        found.append((file, bands, missing))
-    return found
-
-
-def place_raster(
-    file: RasterFile,
-    bands: tuple[int, ...],
-    nodata: tuple[float | None, ...],
-    place: tuple[int, int] | None,
-    grid: Grid,
-    modality: Modality,
-    wanted: Method | None,
-) -> PlacedRaster:
-    """Bands of a file with the method by which they come to a grid; none is needed where its pixels are those of the grid."""
-    categorical = modality.is_categorical
-    method = None if place is not None else choose_method(file.grid, grid, categorical=categorical, wanted=wanted)
-    return PlacedRaster(file, bands, nodata, place, method)
+        method, begins = None, place_of(file) if place_of else file.grid.place_on(grid)
+        if begins is None:
+            method = choose_method(file.grid, grid, categorical=modality.is_categorical, wanted=resampling)
+        found.append(PlacedRaster(file, bands, missing, begins, method))
+    return tuple(found)
 
 
 def describe_values(raster: PlacedRaster) -> str:

@@ -26,7 +26,7 @@ from shapely.errors import ShapelyError
 
 from eofuse.data.reading.tables import PARQUET, UNREADABLE, read_parquet
 from eofuse.errors import DataError
-from eofuse.files import parse_json, read_json
+from eofuse.files import parse_json, read_object
 from eofuse.limits import VECTOR
 
 LONGITUDE_LATITUDE = "OGC:CRS84"
@@ -151,15 +151,11 @@ def _read_binary(path: Path, suffix: str) -> Vectors:
 
 
 def _read_geojson(path: Path) -> Vectors:
-    try:
-        content = read_json(path)
-    except OSError as error:
-        raise DataError(f"the file can't be read ({error.strerror})", where=path) from error
-    except ValueError as error:
-        raise DataError(f"is no GeoJSON ({error})", where=path, fix="save it as a GeoJSON FeatureCollection") from error
-    features = content.get("features") if isinstance(content, dict) else None
+    fix = "save it as a GeoJSON FeatureCollection"
+    content = read_object(path, fix)
+    features = content.get("features")
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
-        raise DataError("no GeoJSON feature collection", where=path, fix="save it as a GeoJSON FeatureCollection")
+        raise DataError("no GeoJSON feature collection", where=path, fix=fix)
     geometries = np.full(len(features), None, dtype=object)
     properties = []
     for number, feature in enumerate(features):

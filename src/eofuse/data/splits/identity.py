@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 
 from eofuse.data.splits.footprints import PATCH_KM
 from eofuse.data.store import Rows, Store, Window
+from eofuse.data.store.arrays import in_order
 from eofuse.data.store.georeference import corners, degrees, has_grid
 from eofuse.modalities import Kind, Modality
 
@@ -117,7 +118,7 @@ def _value_digests(store: Store, name: str, rows: Rows) -> tuple[Digests, Mask]:
     """Digests of a modality's values, of at least these rows, and which of them identify a patch, (all patches,) each."""
     modality, (found, identifies, unread) = store.modality(name), _begun(store, name)
     rows = np.unique(rows[unread[rows]])
-    for part in (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)):
+    for part in in_order(rows, AT_ONCE):
         for row, values in zip(part.tolist(), _looked_at(store, modality, part), strict=True):
             found[row] = int.from_bytes(_digest(values.tobytes()))
             identifies[row] = len(np.unique(values)) >= FEWEST_VALUES
@@ -191,8 +192,7 @@ def _near(first: Identities, other: Identities) -> Iterator[tuple[Rows, Rows]]:
         return
     tree = cKDTree(UNIT_M * other.centre[there].astype(np.float64))
     longest = float(other.side[there].max())
-    for start in range(0, len(placed), AT_ONCE):
-        part = placed[start : start + AT_ONCE]
+    for part in in_order(placed, AT_ONCE):
         reach = np.sqrt(2) * (first.side[part] + longest) / 2
         neighbours = tree.query_ball_point(UNIT_M * first.centre[part].astype(np.float64), reach)
         counts = np.fromiter(map(len, neighbours), dtype=np.int64)

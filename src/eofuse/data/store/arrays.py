@@ -1,12 +1,12 @@
 """Arrays of samples, as a store holds them.
 
-`require_array` checks one, `Chunk` holds those of some samples side by side, and `known_values` reads series, which are
-(steps, 1 + channels) with the time first.
+`in_order` makes batches of rows, `require_array` checks an array, `Chunk` holds those of some samples side by side, and `known_values`
+reads series, which are (steps, 1 + channels) with the time first.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,12 @@ from eofuse.modalities import Kind, Modality
 Array = npt.NDArray[np.generic]
 Values = npt.NDArray[np.floating]
 Size = tuple[int, int]
+Rows = TypeVar("Rows", npt.NDArray[np.int64], list[int], range)
+
+
+def in_order(rows: Rows, batch_size: int) -> list[Rows]:
+    """Rows in batches, in their order; the last may be smaller."""
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
 def require_array(modality: Modality, values: Array, patch_size: Size, where: str) -> None:

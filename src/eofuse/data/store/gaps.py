@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eofuse.data.store import Rows, Store
-from eofuse.data.store.arrays import by_channel, is_value
+from eofuse.data.store import Store
+from eofuse.data.store.arrays import by_channel, in_order, is_value
 from eofuse.modalities import Modality
 
 EmptyBands = Literal["keep", "absent"]
@@ -86,25 +86,16 @@ def empty_bands(store: Store, name: str) -> npt.NDArray[np.bool_]:
     They are read from the index; in stores that were packed before it knew them, from the values.
     """
     modality = store.modality(name)
-    if not may_have_empty_bands(modality):
-        return np.zeros((len(store), len(modality.channels)), dtype=bool)
-    column = f"empty_bands.{name}"
-    if column not in store.index:
-        return _look_for(store, name)
-    listed = store.index[column]
     empty = np.zeros((len(store), len(modality.channels)), dtype=bool)
+    if not may_have_empty_bands(modality):
+        return empty
+    listed = store.index.get(f"empty_bands.{name}")
+    if listed is None:
+        for part in in_order(np.flatnonzero(store.present(name)), AT_ONCE):
+            empty[part] = empty_channels(modality, store.read(name, part))
+        return empty
     for row in np.flatnonzero(listed.map(np.size)):
         empty[row] = np.isin(modality.channel_names, list(listed.iloc[row]))
-    return empty
-
-
-def _look_for(store: Store, name: str) -> npt.NDArray[np.bool_]:
-    modality, present = store.modality(name), store.present(name)
-    empty = np.zeros((len(store), len(modality.channels)), dtype=bool)
-    rows: Rows = np.flatnonzero(present)
-    for start in range(0, len(rows), AT_ONCE):
-        part = rows[start : start + AT_ONCE]
-        empty[part] = empty_channels(modality, store.read(name, part))
     return empty
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from eofuse.data.doors import find_source
 from eofuse.data.sources import OpenOptions, Samples
 from eofuse.data.store import SCHEMA_VERSION, STORE_FILE, Store, open_store, read_description
-from eofuse.data.store.arrays import Chunk, require_array
+from eofuse.data.store.arrays import Chunk, in_order, require_array
 from eofuse.data.store.index import complete_index
 from eofuse.data.store.partial import PartialStore, clear_up, move_into_place, remove_partial
 from eofuse.errors import DataError, UsageError
@@ -170,8 +170,7 @@ def _chunks(source: Samples, skip_bad: bool) -> list[list[int]]:
     rows = [row for row, patch_id in enumerate(source.index["patch_id"]) if patch_id not in bad]
     if not rows:
         raise DataError("no good patch to pack", where=source.name, fix="see the problems with `eofuse check`")
-    size = _chunk_size(source)
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+    return in_order(rows, _chunk_size(source))
 
 
 def _read_chunk(shared: tuple[Samples, bool], rows: Sequence[int]) -> Chunk:

@@ -22,7 +22,7 @@ from eofuse.data.reading.vectors import FIX_CRS, Vectors, read_vectors
 from eofuse.data.store import Window
 from eofuse.data.store.georeference import corners, grid_of, has_grid
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.files import read_json
+from eofuse.files import read_object
 
 SMALLEST_SIDE = 1.0
 SMALLEST_SHARE = 0.25
@@ -30,7 +30,6 @@ PADDING = -1
 UNKNOWN = -2
 
 BoxArray = npt.NDArray[np.float32]
-Names = Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,10 @@ def read_coco(
             another size, or a bounding box is not four numbers or has a negative size.
         UsageError: if a class that is wanted is not among the categories.
     """
-    content = _read_json(path)
+    content = read_object(path, "give a COCO JSON file")
     for key in ("images", "annotations", "categories"):
-        if not _is_list_of_objects(content.get(key)):
+        entries = content.get(key)
+        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
             raise DataError(f"no COCO JSON: '{key}' is no list of objects", where=path)
     names = {_field(each, "id", path, "category"): str(each.get("name")) for each in content["categories"]}
     numbers = _number(classes, list(dict.fromkeys(names.values())), path)
@@ -132,11 +132,9 @@ def read_coco(
         row = row_of_image[number] = rows.find(patch_id)
         size = image.get("height"), image.get("width")
         if row is not None and None not in size and size != patch_size:
-            raise DataError(
-                f"the image is {size[0]} × {size[1]} pixels, the patch {patch_size[0]} × {patch_size[1]}",
-                where=f"{path}, image {number}",
-                fix="bring the boxes to the pixels of the patch",
-            )
+            what = f"the image is {size[0]} × {size[1]} pixels, the patch {patch_size[0]} × {patch_size[1]}"
+            fix = "bring the boxes to the pixels of the patch"
+            raise DataError(what, where=f"{path}, image {number}", fix=fix)
     rows.require_some()
     collected = _Collected(patch_size, {row for row in row_of_image.values() if row is not None})
     crowds = 0
@@ -146,9 +144,8 @@ def read_coco(
         if not _is_key(image) or image not in row_of_image:
             raise DataError(f"there is no image {image!r}", where=where)
         if not _is_key(category) or category not in names:
-            raise DataError(
-                f"there is no category {category!r}", where=where, fix=did_you_mean(category, map(str, names))
-            )
+            fix = did_you_mean(category, map(str, names))
+            raise DataError(f"there is no category {category!r}", where=where, fix=fix)
         x, y, width, height = _bounding_box(annotation.get("bbox"), where)
         row = row_of_image[image]
         if row is None:
@@ -293,22 +290,6 @@ def _cut(boxes: npt.NDArray[Any], window: Window) -> tuple[BoxArray, npt.NDArray
     left, before = cut[:, 2:4] - cut[:, :2], moved[:, 2:4] - moved[:, :2]
     kept = (left >= SMALLEST_SIDE).all(axis=1) & (left.prod(axis=1) >= SMALLEST_SHARE * before.prod(axis=1))
     return cut[kept].astype(np.float32), kept
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except OSError as error:
-        raise DataError(f"the file can't be read ({error.strerror})", where=path) from error
-    except ValueError as error:
-        raise DataError(f"no JSON ({error})", where=path) from error
-    if not isinstance(content, dict):
-        raise DataError("no JSON object", where=path)
-    return content
-
-
-def _is_list_of_objects(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
 
 
 def _is_key(value: object) -> bool:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from eofuse.data.reading.vectors import SUFFIXES
 from eofuse.data.store import Store, Window
+from eofuse.data.store.arrays import in_order
 from eofuse.data.targets.base import Array, Target, TargetOptions
 from eofuse.data.targets.box_files import Boxes, clip_boxes, pad_boxes, read_coco, read_shapes, regions
 from eofuse.errors import UsageError, did_you_mean
@@ -49,9 +50,7 @@ def _mapped(store: Store, modality: Modality) -> npt.NDArray[np.bool_]:
     """Which patches have a pixel with a class in their map, (patches,)."""
     known = store.present(modality.name).copy()
     codes = [category.code for category in modality.categories]
-    present = np.flatnonzero(known)
-    for start in range(0, len(present), 256):
-        rows = present[start : start + 256]
+    for rows in in_order(np.flatnonzero(known), 256):
         known[rows] = np.isin(store.read(modality.name, rows), codes).any(axis=(1, 2, 3))
     return known
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from eofuse.data.sources.ben_ge.clc import CLC19, CLC43
 from eofuse.data.store import Store
+from eofuse.data.store.arrays import in_order
 from eofuse.data.targets.base import Target
 from eofuse.errors import UsageError
 from eofuse.kinds import MULTI_LABEL, SINGLE_LABEL
@@ -95,8 +96,7 @@ def land_cover_shares(store: Store) -> npt.NDArray[np.float64]:
     if WORLDCOVER.name in store.modalities:
         codes = [category.code for category in WORLDCOVER.categories]
         missing = np.flatnonzero(np.isnan(fractions).any(axis=1) & store.present(WORLDCOVER.name))
-        for start in range(0, len(missing), 256):
-            rows = missing[start : start + 256]
+        for rows in in_order(missing, 256):
             for row, patch in zip(rows.tolist(), store.read(WORLDCOVER.name, rows), strict=True):
                 by_class = np.bincount(patch.ravel(), minlength=256)[codes]
                 if by_class.sum():

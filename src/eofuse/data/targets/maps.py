@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.store import Store, Window
+from eofuse.data.store.arrays import is_value
 from eofuse.data.targets.base import IGNORE, MIXED, Array, Target
 from eofuse.errors import UsageError
 from eofuse.kinds import PIXEL_REGRESSION, SEGMENTATION
@@ -90,8 +91,6 @@ class NumberMap(Target):
         modality = self.store.modalities[self.sources[0]]
         native = self.store.read(modality.name, rows, channels=self.channels, window=window)
         numbers: Array = native.astype(np.float32) * np.float32(modality.scale) + np.float32(modality.offset)
-        if modality.nodata is not None:
-            numbers[native == modality.nodata] = np.nan
-        numbers[~np.isfinite(numbers)] = np.nan
+        numbers[~(is_value(modality, native) & np.isfinite(numbers))] = np.nan
         numbers[~self.known[rows]] = np.nan
         return numbers

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.store import Store
+from eofuse.data.store.arrays import in_order, is_value
 from eofuse.data.targets.base import MIXED, Target, TargetOptions
 from eofuse.data.targets.labels import column_sources, hide_unknown, land_cover_shares
 from eofuse.errors import DataError, UsageError
@@ -90,11 +91,9 @@ def mean_elevation(store: Store) -> Target:
     modality = store.modalities[ELEVATION.name]
     known = store.present(ELEVATION.name).copy()
     values = np.zeros((len(store), 1), dtype=np.float32)
-    present = np.flatnonzero(known)
-    for start in range(0, len(present), 256):
-        rows = present[start : start + 256]
+    for rows in in_order(np.flatnonzero(known), 256):
         pixels = store.read(ELEVATION.name, rows).reshape(len(rows), -1)
-        valid = np.isfinite(pixels) if modality.nodata is None else np.isfinite(pixels) & (pixels != modality.nodata)
+        valid = is_value(modality, pixels)
         count = valid.sum(axis=1)
         known[rows] = count > 0
         mean = np.where(valid, pixels, 0).sum(axis=1, dtype=np.float64) / np.maximum(count, 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from eofuse.data.doors import describe_path, wrong_door
 from eofuse.data.sources.ben_ge.identifiers import is_s1_scene, is_s2_scene, parse_patch_id, parse_patch_id_s1
 from eofuse.errors import DataError
-from eofuse.files import read_json
+from eofuse.files import read_object
 
 _S2_FOLDERS = ("sentinel-2", "BigEarthNet-v1.0", "BigEarthNet-S2")
 _S1_FOLDERS = ("sentinel-1", "BigEarthNet-S1-v1.0", "BigEarthNet-S1")
@@ -109,13 +109,7 @@ def _is_simulated(root: Path) -> bool:
     path = root / "simulation.json"
     if not path.is_file():
         return False
-    try:
-        description = read_json(path)
-    except ValueError as error:
-        raise DataError(
-            "not valid JSON", where=path, fix="restore it: it says whether the data are simulated"
-        ) from error
-    return isinstance(description, dict) and bool(description.get("simulated"))
+    return bool(read_object(path, "restore it: it says whether the data are simulated").get("simulated"))
 
 
 def _find_tables(root: Path) -> dict[str, Path]:
@@ -126,9 +120,8 @@ def _find_tables(root: Path) -> dict[str, Path]:
             found = [path for path in found if path.name.startswith(f"{root.resolve().name}_")] or found
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise DataError(
-                f"several tables match {pattern}: {names}", where=root, fix="keep only that of this dataset"
-            )
+            what = f"several tables match {pattern}: {names}"
+            raise DataError(what, where=root, fix="keep only that of this dataset")
         if found:
             tables[purpose] = found[0]
     return tables
@@ -142,17 +135,15 @@ def _find_splits(folder: Path, name: str) -> dict[str, Path]:
         if suffix in _SPLIT_OF_SUFFIX and not path.name.startswith("."):
             split = _SPLIT_OF_SUFFIX[suffix]
             if split in by_name.setdefault(dataset, {}):
-                raise DataError(
-                    f"both {by_name[dataset][split].name} and {path.name}", where=folder, fix="keep one of them"
-                )
+                what = f"both {by_name[dataset][split].name} and {path.name}"
+                raise DataError(what, where=folder, fix="keep one of them")
             by_name[dataset][split] = path
     if name in by_name:
         return by_name[name]
     if len(by_name) > 1:
         found = ", ".join(sorted(by_name))
-        raise DataError(
-            f"split lists of several datasets ({found}), none of {name}", where=folder, fix="keep one dataset's"
-        )
+        what = f"split lists of several datasets ({found}), none of {name}"
+        raise DataError(what, where=folder, fix="keep one dataset's")
     return next(iter(by_name.values()), {})
 
 

@@ -10,7 +10,7 @@ from pyproj.exceptions import ProjError
 
 from eofuse.data.sources.ben_ge.clc import CLC19, CLC43, group_labels
 from eofuse.errors import DataError, did_you_mean
-from eofuse.files import read_json
+from eofuse.files import read_object
 
 _CLC19 = frozenset(CLC19)
 _CLC43 = frozenset(CLC43)
@@ -102,15 +102,7 @@ def _path(folder: str, owner: str) -> str:
 
 def _load(path: str) -> dict[str, Any] | None:
     """The JSON object in a file, None if there is no file."""
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError("not valid JSON", where=path, fix="fetch the file again") from error
-    if not isinstance(content, dict):
-        raise DataError("not a JSON object", where=path, fix="fetch the file again")
-    return content
+    return read_object(path, "fetch the file again") if os.path.exists(path) else None  # noqa: PTH110 (a str, for speed)
 
 
 def _labels(content: dict[str, Any], path: str, is_v2: bool) -> tuple[list[str] | None, list[str] | None]:

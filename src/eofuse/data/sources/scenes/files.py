@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eofuse.data.reading.grid import Grid
-from eofuse.data.reading.matching import band_names, finest, match_files, place_raster
+from eofuse.data.reading.matching import band_names, finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
 from eofuse.data.reading.resampling import Method
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
@@ -113,9 +113,17 @@ def resolve_scenes(
             if layer.polygons is not None:
                 content[name] = _polygons(layer, modalities[name], root, scene, grid)
                 continue
-            layers = _layers(scene, layer, modalities[name], files[name], grid) if files[name] else ()
-            content[name] = layers
-            for raster in layers:
+            placed = place_files(
+                files[name],
+                modalities[name],
+                grid,
+                nodata=layer.nodata,
+                added=layer.added(scene),
+                resampling=layer.resampling,
+                where=f"scene {scene}, {name}",
+            )
+            content[name] = placed
+            for raster in placed:
                 if raster.method is not None:
                     resampled.setdefault(name, {})[scene] = raster.method
         scenes.append(Scene(scene, grid, content))
@@ -136,16 +144,6 @@ def _modality(name: str, layer: SceneLayer, files: Sequence[RasterFile]) -> Moda
     known = known_modality(name, layer)
     channels = layer.bands or (known.channel_names if known else band_names(files[0]))
     return describe_layer(name, layer, channels, files[0].dtype, files[0].nodata)
-
-
-def _layers(
-    scene: str, layer: SceneLayer, modality: Modality, files: Sequence[RasterFile], grid: Grid
-) -> tuple[PlacedRaster, ...]:
-    matched = match_files(files, modality, layer.nodata, layer.added(scene), f"scene {scene}, {modality.name}")
-    return tuple(
-        place_raster(file, bands, nodata, file.grid.place_on(grid), grid, modality, layer.resampling)
-        for file, bands, nodata in matched
-    )
 
 
 def _polygons(layer: SceneLayer, modality: Modality, root: Path, scene: str, grid: Grid) -> Polygons:

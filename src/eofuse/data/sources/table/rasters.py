@@ -18,7 +18,7 @@ import pandas as pd
 from affine import Affine
 
 from eofuse.data.reading.grid import Grid
-from eofuse.data.reading.matching import band_names, finest, match_files, place_raster
+from eofuse.data.reading.matching import band_names, finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on
 from eofuse.data.reading.resampling import Method
 from eofuse.data.sources.table.columns import Rows, texts
@@ -105,7 +105,7 @@ class RowRasters:
         height, width = self.size
         left, top = _offset((base.grid.width, base.grid.height), (width, height))
         grid = base.grid.window(-left, -top, width, height)
-        placed = {name: tuple(self._place(row, name, found, base, grid)) for name, found in files.items()}
+        placed = {name: self._place(row, name, found, base, grid) for name, found in files.items()}
         return Resolved(grid, placed)
 
     def read(self, row: int) -> dict[str, Raster]:
@@ -144,15 +144,18 @@ class RowRasters:
 
     def _place(
         self, row: int, name: str, files: Sequence[RasterFile], base: RasterFile, grid: Grid
-    ) -> list[PlacedRaster]:
-        where, spec, modality = f"{self._where[row]}, {name}", self._spec.modalities[name], self.modalities[name]
-        placed = []
-        for file, bands, nodata in match_files(
-            files, modality, spec.nodata, spec.added(self._scenes[row]) or None, where
-        ):
-            place = _place_on(file, base, grid, f"{where}, {file.path}")
-            placed.append(place_raster(file, bands, nodata, place, grid, modality, spec.resampling))
-        return placed
+    ) -> tuple[PlacedRaster, ...]:
+        where, spec = f"{self._where[row]}, {name}", self._spec.modalities[name]
+        return place_files(
+            files,
+            self.modalities[name],
+            grid,
+            nodata=spec.nodata,
+            added=spec.added(self._scenes[row]) or None,
+            resampling=spec.resampling,
+            where=where,
+            place_of=lambda file: _place_on(file, base, grid, f"{where}, {file.path}"),
+        )
 
     def _read(self, raster: PlacedRaster, grid: Grid, name: str, row: int) -> npt.NDArray[np.float64]:
         """(bands, height, width) of the grid in float64, NaN where there is nothing."""

@@ -24,6 +24,7 @@ from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import describe_values
 from eofuse.data.reading.rasters import reading_environment
 from eofuse.data.sources.table.rasters import RowRasters
+from eofuse.data.store.arrays import in_order
 from eofuse.data.store.georeference import crs_name, named_crs
 from eofuse.errors import DataError
 from eofuse.files import replacing
@@ -91,7 +92,7 @@ def survey(
     if found is not None:
         return found
     found = Survey()
-    jobs = [range(start, min(start + AT_ONCE, len(ids))) for start in range(0, len(ids), AT_ONCE)]
+    jobs = in_order(range(len(ids)), AT_ONCE)
     for job, part in zip(jobs, in_processes(_look, (rasters, ids, bad), jobs, workers, where="the files"), strict=True):
         found.add(part)
         if progress:
