@@ -103,9 +103,8 @@ def find_source(path: Path, command: str, wanted: str, otherwise: str) -> Source
     sources = {name: source() for name, source in SOURCES.items()}
     found = {name: source for name, source in sources.items() if source.accepts(path)}
     if len(found) > 1:
-        raise UsageError(
-            f"is read by several sources: {', '.join(found)}", where=path, fix="uninstall the package of one"
-        )
+        what = f"is read by several sources: {', '.join(found)}"
+        raise UsageError(what, where=path, fix="uninstall the package of one")
     form = "spec" if path.suffix in SPEC_SUFFIXES else "file" if path.is_file() else "folder"
     if form == "spec" and not found:
         require_kind(path, read_yaml(path), None)

@@ -6,9 +6,11 @@ south-west); the zone follows from them by the Köppen–Geiger rules as Beck et
 weather, vegetation and place agree.
 """
 
+import csv
 import math
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import pyproj
 
@@ -50,35 +52,19 @@ class Region:
     share: float
 
 
-REGIONS = (
-    Region("southern Finland", 25.0, 61.3, (2.5, 0.9), (40, 150), 14, 0.45, 0.16, -0.4, 1.3, 200, 0.05, 0.14, 0.12),
-    Region("northern Finland", 26.0, 64.8, (2.5, 1.4), (80, 260), 25, 0.15, 0.12, -2.4, 1.3, 180, 0.00, 0.05, 0.11),
-    Region("Lapland", 25.5, 68.3, (2.5, 0.6), (250, 620), 60, 0.00, 0.05, -6.0, 0.2, 200, 0.00, 0.01, 0.05),
-    Region("Lithuania", 23.8, 55.3, (1.8, 0.8), (50, 170), 12, 0.15, 0.03, 1.0, 0.7, 300, 0.04, 0.18, 0.11),
-    Region("Ireland", -7.8, 53.2, (1.5, 0.9), (20, 300), 30, 0.45, 0.02, 1.3, -1.1, 150, 0.55, 0.20, 0.11),
-    Region("Belgium and Luxembourg", 5.2, 50.3, (0.8, 0.5), (60, 430), 25, 0.00, 0.01, 1.0, 0.9, 170, 0.20, 0.60, 0.06),
-    Region("eastern Austria", 15.8, 48.3, (0.9, 0.5), (180, 480), 35, 0.00, 0.01, 1.1, 0.8, 160, 0.06, 0.30, 0.07),
-    Region("Alps", 11.2, 46.9, (2.8, 0.4), (800, 2750), 260, 0.00, 0.01, -2.4, 0.5, 120, 0.02, 0.10, 0.10),
-    Region("Serbian plain", 20.4, 44.9, (0.8, 0.6), (75, 190), 12, 0.00, 0.01, 2.2, 0.0, 190, 0.04, 0.25, 0.08),
-    Region(
-        "Serbian and Kosovan hills",
-        20.9,
-        43.1,
-        (0.8, 0.6),
-        (350, 1250),
-        120,
-        0.00,
-        0.00,
-        0.0,
-        0.7,
-        110,
-        0.15,
-        0.18,
-        0.06,
-    ),
-    Region("northern Portugal", -7.8, 40.9, (0.6, 0.6), (150, 1100), 110, 0.40, 0.00, -0.2, -0.1, 90, 0.15, 0.28, 0.08),
-    Region("southern Portugal", -8.1, 38.3, (0.5, 0.7), (40, 320), 35, 0.45, 0.02, 0.7, -0.6, 220, 0.02, 0.15, 0.10),
-)
+def _read_regions() -> tuple[Region, ...]:
+    regions = []
+    with Path(__file__).with_name("regions.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            name = row.pop("name")
+            numbers = {key: float(value) for key, value in row.items()}
+            spread = numbers.pop("lon_spread"), numbers.pop("lat_spread")
+            elevation_m = numbers.pop("lowest_m"), numbers.pop("highest_m")
+            regions.append(Region(name, spread=spread, elevation_m=elevation_m, **numbers))
+    return tuple(regions)
+
+
+REGIONS = _read_regions()
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,8 @@ def balance(target: Target, parts: Mapping[str, Rows], seed: int = 0) -> Balance
         UsageError: if the target is boxes.
     """
     if target.kind.is_boxes:
-        raise UsageError(
-            f"the balance of '{target.name}' can't be shown: it has boxes", fix="choose a target with classes"
-        )
+        what = f"the balance of '{target.name}' can't be shown: it has boxes"
+        raise UsageError(what, fix="choose a target with classes")
     labelled = {name: rows[target.known[rows]] for name, rows in parts.items()}
     counts = {name: len(rows) for name, rows in labelled.items()}
     if target.kind.has_labels:

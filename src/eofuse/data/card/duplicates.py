@@ -95,10 +95,11 @@ def _by_raster(store: Store, scan: Scan, part: Rows) -> Duplicates:
     visible = length > LEAST_CONTRAST * np.sqrt(max(pattern.shape[1], 1))
     known = np.flatnonzero(visible)
     pairs, cut_off = _candidates(pattern[known] / length[known, None], level[known])
+    digest_of = dict(zip(rows.tolist(), digests.tolist(), strict=True))
     alike = [
         (first, other)
         for first, other in rows[known][pairs].tolist()
-        if not _same_digest(scan, first, other) and _detail_agrees(*_pixels(store, scan.modality, [first, other]))
+        if digest_of[first] != digest_of[other] and _detail_agrees(*_pixels(store, scan.modality, [first, other]))
     ]
     undecided = int((~visible).sum() + (~varied).sum())
     found = np.array(alike, dtype=np.int64).reshape(-1, 2)
@@ -111,11 +112,6 @@ def _spread(values: Numbers) -> Numbers:
     return np.array(
         [channel.std() if len(channel) and np.ptp(channel) > 0 else np.inf for channel in known], np.float32
     )
-
-
-def _same_digest(scan: Scan, first: int, other: int) -> bool:
-    at = np.searchsorted(scan.rows, [first, other])
-    return bool(scan.digests[at[0]] == scan.digests[at[1]])
 
 
 def _equal_pairs(rows: Rows, digests: list[bytes], part: Rows) -> Rows:

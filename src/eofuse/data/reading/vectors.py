@@ -175,9 +175,8 @@ def _declared(content: Mapping[str, Any], path: Path) -> str | None:
     try:
         return _crs_name(content["crs"]["properties"]["name"])
     except (TypeError, LookupError, ValueError):
-        raise DataError(
-            f"unknown coordinate system {content['crs']!r}"[:200], where=f"{path}, crs", fix=FIX_CRS
-        ) from None
+        what = f"unknown coordinate system {content['crs']!r}"[:200]
+        raise DataError(what, where=f"{path}, crs", fix=FIX_CRS) from None
 
 
 def _crs_name(name: object) -> str:

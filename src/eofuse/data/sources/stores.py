@@ -61,7 +61,12 @@ class StoredPatches(Samples):
         sizes = [p.store.patch_size for p in parts if any(m.kind is Kind.RASTER for m in p.store.modalities.values())]
         has_rasters = any(modality.kind is Kind.RASTER for modality in self.modalities)
         self.patch_size = sizes[0] if has_rasters else NO_PIXELS
-        self.index = _join([_columns(part, found) for part in parts], found)
+        indices = []
+        for part in parts:
+            owner = {name: belongs_to(name, part.store.modalities) for name in map(str, part.store.index.columns)}
+            names_kept = [name for name, modality in owner.items() if modality is None or modality in found]
+            indices.append(part.store.index[names_kept].iloc[part.rows].reset_index(drop=True))
+        self.index = _join(indices, found)
         self._stores = [part.store for part in parts]
         self._store = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
         self._row = np.concatenate([part.rows for part in parts])
@@ -120,13 +125,6 @@ def belongs_to(column: str, modalities: Mapping[str, Any]) -> str | None:
             return column.removeprefix(start)
     first, dot, _ = column.partition(".")
     return first if dot and first in modalities else None
-
-
-def _columns(part: Part, kept: Mapping[str, Modality]) -> pd.DataFrame:
-    """The index of a part without the columns of modalities that are not kept."""
-    owner = {name: belongs_to(name, part.store.modalities) for name in map(str, part.store.index.columns)}
-    names = [name for name, modality in owner.items() if modality is None or modality in kept]
-    return part.store.index[names].iloc[part.rows].reset_index(drop=True)
 
 
 def _join(indices: Sequence[pd.DataFrame], modalities: Mapping[str, Modality]) -> pd.DataFrame:

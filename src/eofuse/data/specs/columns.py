@@ -96,14 +96,13 @@ def guess_columns(table: pd.DataFrame) -> Guess:
     guess = Guess()
     left = [str(name) for name in table.columns if name not in GEOMETRY_PLACE]
 
-    def take(key: str) -> None:
-        found = _named(table, left, key)
+    for key in ("id", "split", "lon", "lat", "scene", "time"):
+        by_name = {name.lower(): name for name in reversed(left)}
+        candidates = [by_name[name] for name in NAMES[key] if name in by_name]
+        found = next((name for name in candidates if _fits(table[name], key)), None)
         if found is not None:
             setattr(guess, key, found)
             left.remove(found)
-
-    for key in ("id", "split", "lon", "lat", "scene", "time"):
-        take(key)
     if guess.lon is None or guess.lat is None:
         left += [name for name in (guess.lon, guess.lat) if name is not None]
         guess.lon = guess.lat = None
@@ -165,14 +164,8 @@ def is_text(cells: pd.Series) -> bool:
     return bool(pd.api.types.is_string_dtype(cells)) and not cells.map(np.ndim).any()
 
 
-def _named(table: pd.DataFrame, names: list[str], key: str) -> str | None:
-    """The column with a telling name, if its values are such."""
-    by_name = {name.lower(): name for name in reversed(names)}
-    candidates = [by_name[name] for name in NAMES[key] if name in by_name]
-    return next((name for name in candidates if _fits(table[name], key)), None)
-
-
 def _fits(cells: pd.Series, key: str) -> bool:
+    """Whether the values of a column are such as its name tells."""
     if key == "id":
         return bool(cells.notna().all() and cells.is_unique)
     if key == "split":

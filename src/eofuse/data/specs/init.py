@@ -77,11 +77,10 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         frame = table_of_files(folder)
         if not len(frame):
             fix = f"tables end in {', '.join(DESCRIBED)}, images in {', '.join(SUFFIXES)}"
-            found = describe_path(folder)
-            besides = f", but is {found[0]}" if found else ""
-            raise DataError(
-                f"holds neither a table nor an image{besides}", where=folder, fix=found[1] if found else fix
-            )
+            what, found = "holds neither a table nor an image", describe_path(folder)
+            if found is not None:
+                what, fix = f"{what}, but is {found[0]}", found[1]
+            raise DataError(what, where=folder, fix=fix)
         file = spec.with_suffix(".csv")
         _write_once(file, frame.to_csv(index=False))
         notes.append(f"the folder holds no table: {file} lists its images")

@@ -227,19 +227,14 @@ def footprints(index: pd.DataFrame) -> Footprints:
             slack[:, unit] = TOLERANCE_PIXELS * np.linalg.norm(places[:, 1] - places[:, 0], axis=1) / across
     rest = np.flatnonzero(~gridded)
     if len(rest) and {"lon", "lat"} <= set(index.columns):
-        side = _side_m(index.iloc[rest])
+        side = np.full(len(rest), PATCH_KM * 1000)
+        if "side_km" in index.columns:
+            side = index["side_km"].iloc[rest].fillna(PATCH_KM).to_numpy(dtype=float) * 1000
         earth[rest] = _squares(index[["lon", "lat"]].iloc[rest].to_numpy(dtype=float), side)
         slack[rest, 1] = ASSUMED_SLACK * side
     known = np.isfinite(earth).all(axis=(1, 2))
     sized = index["side_km"].notna().to_numpy() if "side_km" in index.columns else np.zeros(count, dtype=bool)
     return Footprints(known, system, plane, earth, slack, known & ~gridded & ~sized)
-
-
-def _side_m(index: pd.DataFrame) -> Numbers:
-    """Side of patches whose grid is not known."""
-    if "side_km" not in index.columns:
-        return np.full(len(index), PATCH_KM * 1000)
-    return np.asarray(index["side_km"].fillna(PATCH_KM).to_numpy(dtype=float) * 1000)
 
 
 def _geocentric(places: Numbers) -> Numbers:

@@ -72,9 +72,8 @@ def check_amount(value: Amount) -> Amount:
         ValueError: if it is none.
     """
     if isinstance(value, float) and not 0 < value <= 1:
-        raise ValueError(
-            "a fraction lies above 0 and up to 1.0; a number of patches a class is written without a point"
-        )
+        what = "a fraction lies above 0 and up to 1.0; a number of patches a class is written without a point"
+        raise ValueError(what)
     if value < 1 and isinstance(value, int):
         raise ValueError("at least one patch a class is needed")
     return value
@@ -159,7 +158,8 @@ def strata(target: Target, rows: Rows, window: Window | None = None) -> Strata:
     elif target.kind.has_several:
         member = np.asarray(target.values[rows] > 0.5)
     else:
-        member = _one_hot(_stratum_numbers(target, rows, window))
+        numbers = _stratum_numbers(target, rows, window)
+        member = np.asarray(numbers[:, None] == np.arange(max(int(numbers.max(initial=-1)), 0) + 1))
     member = member & known[:, None]
     return np.asarray(member[:, member.any(axis=0)])
 
@@ -171,10 +171,6 @@ def _stratum_numbers(target: Target, rows: Rows, window: Window | None) -> npt.N
     if target.kind.is_numbers:
         return _fifths(target.values[rows].astype(np.float64), target.known[rows])
     return np.asarray(target.values[rows], dtype=np.int64)
-
-
-def _one_hot(numbers: npt.NDArray[np.int64]) -> Strata:
-    return np.asarray(numbers[:, None] == np.arange(max(int(numbers.max(initial=-1)), 0) + 1))
 
 
 def _fifths(values: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -1,27 +1,12 @@
 """The packed store: read (`store`), written (`pack`, `partial`), kept whole (`integrity`), made of others (`combine`, `subset`)."""
 
-from eofuse.data.store.store import (
-    INDEX_FILE,
-    SAMPLE_KEYS,
-    SCHEMA_VERSION,
-    STORE_FILE,
-    Rows,
-    Store,
-    Window,
-    open_store,
-    open_to_check,
-    read_description,
-)
-
-__all__ = [
-    "INDEX_FILE",
-    "SAMPLE_KEYS",
-    "SCHEMA_VERSION",
-    "STORE_FILE",
-    "Rows",
-    "Store",
-    "Window",
-    "open_store",
-    "open_to_check",
-    "read_description",
-]
+from eofuse.data.store.store import INDEX_FILE as INDEX_FILE
+from eofuse.data.store.store import SAMPLE_KEYS as SAMPLE_KEYS
+from eofuse.data.store.store import SCHEMA_VERSION as SCHEMA_VERSION
+from eofuse.data.store.store import STORE_FILE as STORE_FILE
+from eofuse.data.store.store import Rows as Rows
+from eofuse.data.store.store import Store as Store
+from eofuse.data.store.store import Window as Window
+from eofuse.data.store.store import open_store as open_store
+from eofuse.data.store.store import open_to_check as open_to_check
+from eofuse.data.store.store import read_description as read_description

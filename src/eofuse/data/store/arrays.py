@@ -70,9 +70,8 @@ def require_series(modality: Modality, values: Values, where: str) -> None:
     rise = np.diff(values[:count, 0])
     if (rise <= 0).any():
         step = int(np.flatnonzero(rise <= 0)[0]) + 2
-        raise DataError(
-            f"the time of step {step} is not after that of step {step - 1}", where=where, fix="sort by time"
-        )
+        what = f"the time of step {step} is not after that of step {step - 1}"
+        raise DataError(what, where=where, fix="sort by time")
 
 
 def known_values(values: Values) -> Values:

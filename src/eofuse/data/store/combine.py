@@ -149,11 +149,8 @@ def _origins(part: Part) -> list[dict[str, Any]]:
 def _require_one_sort(stores: Sequence[Store], with_simulated: bool) -> None:
     simulated = [store for store in stores if store.simulated]
     if simulated and len(simulated) < len(stores) and not with_simulated:
-        raise DataError(
-            "holds simulated patches, others hold real ones",
-            where=simulated[0].path,
-            fix="keep them apart, or pass --with-simulated: what is made of them counts as simulated",
-        )
+        fix = "keep them apart, or pass --with-simulated: what is made of them counts as simulated"
+        raise DataError("holds simulated patches, others hold real ones", where=simulated[0].path, fix=fix)
 
 
 def _require_alike(first: Store, other: Store) -> None:

@@ -110,9 +110,8 @@ def meets(index: pd.DataFrame, condition: str) -> Mask:
     """
     parts = CONDITION.fullmatch(condition.strip())
     if parts is None:
-        raise UsageError(
-            f"the condition '{condition}' can't be understood", fix="write column=value, or !=, <, <=, >, >="
-        )
+        what = f"the condition '{condition}' can't be understood"
+        raise UsageError(what, fix="write column=value, or !=, <, <=, >, >=")
     name, sign, value = parts["column"], parts["sign"], parts["value"]
     if name not in index.columns:
         raise UsageError(f"no column '{name}'", where=condition, fix=did_you_mean(name, map(str, index.columns)))
@@ -152,9 +151,8 @@ def _limit(column: pd.Series, text: str, condition: str) -> float | str | pd.Tim
         zone = getattr(column.dtype, "tz", None)
         time = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
         if pd.isna(time):
-            raise UsageError(
-                f"'{text}' is no date, and the column holds dates", where=condition, fix="write 2024-06-30"
-            )
+            what = f"'{text}' is no date, and the column holds dates"
+            raise UsageError(what, where=condition, fix="write 2024-06-30")
         return time.tz_convert(zone)
     return text
 

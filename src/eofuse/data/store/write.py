@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from numbers import Real
@@ -96,7 +96,8 @@ def write_store(
     chunks: list[list[int]] = []
     writer = PartialStore.open(folder, given, chunks, given.fingerprint, skip_bad=False, discard=overwrite)
     try:
-        for portion in _portions(samples):
+        iterator = iter(samples)
+        while portion := list(islice(iterator, AT_ONCE)):
             chunk = given.add(portion)
             if chunk.rows:
                 chunks.append(chunk.rows)
@@ -112,28 +113,22 @@ def write_store(
     return open_store(store, verified=False)
 
 
-def _portions(samples: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    iterator = iter(samples)
-    while portion := list(islice(iterator, AT_ONCE)):
-        yield portion
-
-
 class _Given(Samples):
     """Samples that somebody gives, one after another."""
 
     def __init__(self, name: str, modalities: Sequence[Modality]) -> None:
         self.name = name
         self.modalities = tuple(modalities)
-        self.fingerprint = _job(name, self.modalities)
+        known = [SCHEMA_VERSION, "given", name, [modality.to_dict() for modality in modalities]]
+        self.fingerprint = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
         self.rows: list[dict[str, Any]] = []
         self._grids: list[Grid | None] = []
         self._waiting: list[Arrays] = []
         names = [modality.name for modality in modalities]
         for each in names:
             if names.count(each) > 1 or each in ("id", "transform", "crs", *COLUMNS, *OPTIONAL):
-                raise UsageError(
-                    "can't be the name of a modality", where=each, fix="give each modality a name of its own"
-                )
+                fix = "give each modality a name of its own"
+                raise UsageError("can't be the name of a modality", where=each, fix=fix)
 
     def read(self, row: int) -> Arrays:
         """Nothing: they were written when they came."""
@@ -176,9 +171,8 @@ class _Given(Samples):
             row[key] = _time(value, where) if key == "time" else value
         for key, most in (("lon", 180), ("lat", 90)):
             if isinstance(degrees := row.get(key), Real) and abs(float(degrees)) > most:
-                raise DataError(
-                    f"{key} {degrees:g} is no place", where=where, fix=f"give degrees from -{most} to {most}"
-                )
+                fix = f"give degrees from -{most} to {most}"
+                raise DataError(f"{key} {degrees:g} is no place", where=where, fix=fix)
         self.rows.append(row)
         return arrays
 
@@ -199,9 +193,8 @@ class _Given(Samples):
             RASTER.check(values.size * 8, "has patches that take", where)
         if values.shape != modality.shape(self.patch_size) or not values.size:
             what = f"has the shape {values.shape} where {modality.shape(self.patch_size)} is expected"
-            raise DataError(
-                what, where=f"{where}, {modality.name}", fix="rasters are (channels, height, width), of one size"
-            )
+            fix = "rasters are (channels, height, width), of one size"
+            raise DataError(what, where=f"{where}, {modality.name}", fix=fix)
         numbers = values.astype(np.float64)
         if modality.nodata is not None:
             numbers[values == modality.nodata] = np.nan
@@ -222,9 +215,8 @@ class _Given(Samples):
         index[texts] = index[texts].astype(object).where(index[texts].notna(), None)
         for modality in self.modalities:
             if not index[f"has_{modality.name}"].any():
-                raise DataError(
-                    "no sample has this modality", where=modality.name, fix="leave it out of the modalities"
-                )
+                fix = "leave it out of the modalities"
+                raise DataError("no sample has this modality", where=modality.name, fix=fix)
         self.index = complete_index(index, self.modalities, self.name)
         height, width = self.patch_size
         grids = (replace(grid, width=width, height=height) if grid and height else None for grid in self._grids)
@@ -276,9 +268,3 @@ def _time(value: Any, where: str) -> str | None:
     if pd.isna(time):
         raise DataError(f"{value!r} is no date", where=f"{where}, time", fix="write it as 2024-06-30")
     return str(time.strftime("%Y-%m-%dT%H:%M:%S"))
-
-
-def _job(name: str, modalities: Sequence[Modality]) -> str:
-    """Digest of what is known of samples before they come."""
-    parts = [SCHEMA_VERSION, "given", name, [modality.to_dict() for modality in modalities]]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

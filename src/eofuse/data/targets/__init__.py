@@ -96,21 +96,14 @@ def _find(store: Store, options: TargetOptions) -> Target:
     if modality is not None and not channel:
         return category(store, modality) if modality.kind is Kind.CATEGORY else vector_numbers(store, modality)
     if name in store.index.columns:
+        if holds_lists(store, name) and options.kind is not None:
+            fix = "leave it out: several classes are predicted"
+            raise UsageError(f"the column '{name}' holds lists", where="task.kind", fix=fix)
         if holds_lists(store, name):
-            return _lists(store, options)
+            return column_lists(store, name)
         return column_numbers(store, name) if is_numbers(store, options) else column_classes(store, name)
     if name == "climate_zone":
         raise DataError("no patch has a climate zone", where=store.path, fix="choose another target")
     columns = [column for column in map(str, store.index.columns) if not column.startswith("has_")]
-    raise UsageError(
-        f"unknown target '{name}'",
-        where="task.target",
-        fix=did_you_mean(name, dict.fromkeys([*NAMED, *store.modalities, *get_close_matches(name, columns)])),
-    )
-
-
-def _lists(store: Store, options: TargetOptions) -> Target:
-    if options.kind is not None:
-        found = f"the column '{options.target}' holds lists"
-        raise UsageError(found, where="task.kind", fix="leave it out: several classes are predicted")
-    return column_lists(store, options.target)
+    fix = did_you_mean(name, dict.fromkeys([*NAMED, *store.modalities, *get_close_matches(name, columns)]))
+    raise UsageError(f"unknown target '{name}'", where="task.target", fix=fix)

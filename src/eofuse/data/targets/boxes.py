@@ -63,9 +63,8 @@ def file_boxes(store: Store, options: TargetOptions) -> Target:
         DataError: if it can't be read.
     """
     if options.file is None:
-        raise UsageError(
-            "no file is named", where="task.file", fix="name a COCO JSON or a file of shapes (GeoPackage, GeoJSON, …)"
-        )
+        fix = "name a COCO JSON or a file of shapes (GeoPackage, GeoJSON, …)"
+        raise UsageError("no file is named", where="task.file", fix=fix)
     path = Path(options.file)
     if path.suffix.lower() in SHAPES:
         empty = options.others == "empty"

@@ -58,9 +58,8 @@ def column_lists(store: Store, name: str) -> Target:
     known = np.array([cell is not None for cell in lists])
     classes = sorted({str(label) for cell in lists if cell is not None for label in cell})
     if len(classes) > max(2, known.sum() / 2):
-        raise UsageError(
-            f"the column '{name}' lists {len(classes)} different values", where="task.target", fix="choose classes"
-        )
+        found = f"the column '{name}' lists {len(classes)} different values"
+        raise UsageError(found, where="task.target", fix="choose classes")
     number = {label: position for position, label in enumerate(classes)}
     values = np.zeros((len(store), len(classes)), dtype=np.float32)
     for row, cell in enumerate(lists):
@@ -77,11 +76,8 @@ def column_classes(store: Store, name: str) -> Target:
     column = hide_unknown(store, name)
     numbers, classes = pd.factorize(column, sort=True)
     if len(classes) > max(2, (numbers >= 0).sum() / 2):
-        raise UsageError(
-            f"the column '{name}' has {len(classes)} different values",
-            where="task.target",
-            fix="choose classes, or kind: regression",
-        )
+        found = f"the column '{name}' has {len(classes)} different values"
+        raise UsageError(found, where="task.target", fix="choose classes, or kind: regression")
     sources = column_sources(store, name)
     return Target(name, SINGLE_LABEL, tuple(map(str, classes)), numbers >= 0, sources, np.maximum(numbers, 0))
 
@@ -131,11 +127,7 @@ def clc(store: Store, name: str) -> Target:
     number = {label: position for position, label in enumerate(classes)}
     column = "labels_19" if name == "clc19" else "labels_43"
     values = np.zeros((len(store), len(classes)), dtype=np.float32)
-    if column in store.index.columns:
-        for row, labels in enumerate(store.index[column]):
-            if labels is None or np.ndim(labels) == 0:
-                continue
-            for label in labels:
-                if label in number:
-                    values[row, number[label]] = 1
+    for row, labels in enumerate(store.index.get(column, ())):
+        if np.ndim(labels):
+            values[row, [number[label] for label in labels if label in number]] = 1
     return Target(name, MULTI_LABEL, classes, np.asarray(values.any(axis=1)), values=values)

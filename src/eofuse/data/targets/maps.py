@@ -24,9 +24,8 @@ def raster_target(store: Store, modality: Modality, channel: str = "") -> Target
         if len(modality.categories) >= IGNORE:
             raise UsageError(f"has {len(modality.categories)} classes; {IGNORE - 1} are possible", where=modality.name)
         if channel:
-            raise UsageError(
-                "a class map has no channels", where=f"task.target: {modality.name}.{channel}", fix="name the map only"
-            )
+            where = f"task.target: {modality.name}.{channel}"
+            raise UsageError("a class map has no channels", where=where, fix="name the map only")
         classes = tuple(category.name for category in modality.categories)
         return ClassMap(
             modality.name,

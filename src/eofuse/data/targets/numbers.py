@@ -33,9 +33,8 @@ def is_numbers(store: Store, options: TargetOptions) -> bool:
     column = store.index[options.target]
     wanted = None if options.kind is None else KINDS[options.kind]
     if wanted is not None and wanted.is_numbers and not pd.api.types.is_numeric_dtype(column):
-        raise UsageError(
-            f"the column '{options.target}' holds no numbers", where="task.kind", fix="use kind: single_label"
-        )
+        found = f"the column '{options.target}' holds no numbers"
+        raise UsageError(found, where="task.kind", fix="use kind: single_label")
     if wanted is not None:
         return wanted.is_numbers
     declared = store.provenance.get("labels", {}).get(options.target)

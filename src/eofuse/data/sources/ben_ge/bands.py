@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +93,8 @@ def read_band(path: str | Path, patch_id: str, band: str, dtypes: Collection[str
             check_size(dataset, where)
             RASTER.check(dataset.width * dataset.height * np.dtype(dtype).itemsize, "unpacks to", where)
             values = dataset.read(1)
-            masked = _masked_pixels(dataset)
+            has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+            masked = int((dataset.read_masks(1) == 0).sum()) if has_mask else 0
             found = Band(values, dataset.transform, dataset.crs, dataset.nodata, where)
     except (RasterioError, OSError) as error:
         if not os.path.exists(path):  # noqa: PTH110 (a path may be a str here, for speed)
@@ -119,13 +119,6 @@ def read_grid(path: str | Path) -> Grid | None:
             return Grid(dataset.crs or rasterio.crs.CRS(), dataset.transform, dataset.width, dataset.height)
     except (RasterioError, OSError):
         return None
-
-
-def _masked_pixels(dataset: Any) -> int:
-    """Pixels of the first band that a mask or alpha band of the file leaves out."""
-    if MaskFlags.per_dataset not in dataset.mask_flag_enums[0]:
-        return 0
-    return int((dataset.read_masks(1) == 0).sum())
 
 
 def check_shape(band: Band, shape: tuple[int, int]) -> None:

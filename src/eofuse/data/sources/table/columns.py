@@ -284,9 +284,8 @@ def _places(spec: TableSpec, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.N
     if len(outside):
         row = int(outside[0])
         found = f"longitude {places[0, row]:g} and latitude {places[1, row]:g} are no place on Earth"
-        raise DataError(
-            found, where=rows.where(row), fix=f"set `crs` to the reference system of '{x_name}' and '{y_name}'"
-        )
+        fix = f"set `crs` to the reference system of '{x_name}' and '{y_name}'"
+        raise DataError(found, where=rows.where(row), fix=fix)
     return places[0], places[1]
 
 
@@ -294,9 +293,8 @@ def _to_degrees(places: npt.NDArray[np.float64], name: str, where: str) -> npt.N
     try:
         crs = CRS.from_user_input(name)
     except CRSError:
-        raise DataError(
-            f"'{name}' is no coordinate reference system", where=where, fix="write EPSG:4326, say"
-        ) from None
+        what = f"'{name}' is no coordinate reference system"
+        raise DataError(what, where=where, fix="write EPSG:4326, say") from None
     if crs == CRS.from_epsg(4326):
         return places
     return np.stack(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(*places))
@@ -342,8 +340,7 @@ def _split(spec: TableSpec, rows: Rows) -> pd.Series:
         fix = f"say what it means: split: {{column: {column}, values: {{{words.iloc[row]}: train}}}} ({', '.join(PARTS)} or null)"
         near = did_you_mean(str(words.iloc[row]), part_of_word)
         fix = f"{near} Else {fix}" if near.startswith("did you mean") else fix
-        raise DataError(
-            f"column '{column}' holds '{words.iloc[row]}', which is no part", where=rows.where(row), fix=fix
-        )
+        what = f"column '{column}' holds '{words.iloc[row]}', which is no part"
+        raise DataError(what, where=rows.where(row), fix=fix)
     parts = words.map(part_of_word)
     return parts.astype(object).where(parts.notna(), None)

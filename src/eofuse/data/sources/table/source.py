@@ -93,9 +93,8 @@ def open_table_spec(
     if modalities is not None:
         if spec.reference is not None and spec.reference not in modalities:
             fix = "name it too, or change `reference` in the spec"
-            raise UsageError(
-                f"the reference '{spec.reference}' is not among the modalities wanted", where=path, fix=fix
-            )
+            what = f"the reference '{spec.reference}' is not among the modalities wanted"
+            raise UsageError(what, where=path, fix=fix)
         for name in modalities:
             if name not in spec.modalities:
                 raise UsageError(f"unknown modality '{name}'", where=path, fix=did_you_mean(name, spec.modalities))
