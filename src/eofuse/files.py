@@ -172,7 +172,7 @@ def read_object(path: str | os.PathLike[str], fix: str) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"can't be read: {error.strerror}", where=path, fix=fix) from error
     except ValueError as error:
-        raise DataError(f"is no JSON: {error}", where=path, fix=fix) from error
+        raise DataError(f"is not valid JSON: {error}", where=path, fix=fix) from error
     if not isinstance(value, dict):
         raise DataError("holds no JSON object", where=path, fix=fix)
     return value

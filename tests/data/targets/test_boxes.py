@@ -199,9 +199,9 @@ def test_coco_classes_can_be_chosen_and_ordered(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no JSON"),
+        ("{", "not valid JSON"),
         ("[]", "no JSON object"),
-        ("[" * 100_000, "no JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ({"images": []}, "'annotations' is no list"),
         (coco({"bbox": [1, 2, 3]}), "annotation 0: the bounding box is not 4 numbers"),
         (coco({"bbox": [1, 2, float("nan"), 3]}), "not 4 numbers"),

@@ -168,7 +168,7 @@ def test_simulation_json_marks_a_simulated_dataset(tmp_path):
 
 def test_a_damaged_simulation_json_is_an_error(folder):
     (folder / "simulation.json").write_text("{")
-    with pytest.raises(DataError, match=r"simulation\.json: not valid"):
+    with pytest.raises(DataError, match=r"simulation\.json: is not valid"):
         open_ben_ge(folder)
 
 
