@@ -16,7 +16,7 @@ from eofuse.data.reading.rasters import reading_environment
 from eofuse.maps.handles import Handles
 from eofuse.maps.scene import MapScene
 
-BAND_ROWS = 256
+BAND_ROWS = 128
 """Rows of a band."""
 
 CELL_COLUMNS = 1024
@@ -25,7 +25,7 @@ CELL_COLUMNS = 1024
 AHEAD = 2
 """Bands that are read before they are wanted."""
 
-CACHE_BYTES = 400 * 2**20
+CACHE_BYTES = 160 * 2**20
 """Decoded blocks that GDAL keeps: a row of blocks of every file of a Sentinel-2 tile, so that none is decoded twice."""
 
 

@@ -29,6 +29,9 @@ from eofuse.modalities import Kind, Modality
 from eofuse.models.model import ModelSpec
 from eofuse.words import listed
 
+WIDE = ("int32", "float64")
+"""Types whose values float32 can't hold."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -69,13 +72,14 @@ class Layer:
             hides = self.content.fill == self.fill
             return codes, np.asarray(codes[0] != self.content.fill) if hides else np.ones(codes.shape[1:], dtype=bool)
         parts, warped = [], False
+        precision = np.float64 if self.modality.dtype in WIDE else np.float32
         for raster in self.content:
             where = f"scene {scene}, {self.modality.name}, {raster.file.path}"
             warped |= raster.place is None
             if raster.place is not None:
                 raster = replace(raster, place=(raster.place[0] - left, raster.place[1] - top))
-            found = read_on(raster, part, where, handles.open(raster.file.path, where))
-            parts.append(np.full((len(raster.bands), height, width), np.nan) if found is None else found)
+            found = read_on(raster, part, where, handles.open(raster.file.path, where), precision)
+            parts.append(np.full((len(raster.bands), height, width), np.nan, precision) if found is None else found)
         values: Values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.channels is not None:
             values = values[list(self.channels)]

@@ -23,7 +23,7 @@ from eofuse.maps.scene import MapScene
 from eofuse.maps.windows import Axis, Windows
 from eofuse.tasks.detection import boxes_that_count
 
-PIXELS_A_BATCH = 2**18
+PIXELS_A_BATCH = 2**17
 """Pixels of the windows that are predicted at once."""
 
 Array = npt.NDArray[Any]
@@ -61,7 +61,7 @@ class Row:
 
     number: int
     band: Band
-    codes: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.uint32]
     valid: Bools
     batches: list[list[Item]] = field(default_factory=list)
 
@@ -149,10 +149,10 @@ class Pass:
     def _row(self, reader: BandReader, number: int) -> Row:
         top, bottom = self.windows.rows.span(number)
         band = reader.rows(top, bottom)
-        codes = np.zeros((bottom - top, self.scene.grid.width), dtype=np.int64)
+        codes = np.zeros((bottom - top, self.scene.grid.width), dtype=np.uint32)
         for bit, name in enumerate(self.names):
             if name in band.valid:
-                codes |= band.valid[name].astype(np.int64) << bit
+                codes |= band.valid[name].astype(np.uint32) << np.uint32(bit)
         usable = codes > 0 if self.may_lack else codes == self.whole
         row = Row(number, band, codes, self._valid(number, usable))
         groups: dict[tuple[int, int], list[Item]] = {}
@@ -167,7 +167,7 @@ class Pass:
             row.batches += [items[start : start + size] for start in range(0, len(items), size)]
         return row
 
-    def _items(self, column: int, codes: npt.NDArray[np.int64], usable: Bools) -> list[Item]:
+    def _items(self, column: int, codes: npt.NDArray[np.uint32], usable: Bools) -> list[Item]:
         """With which inputs a window is predicted: with every set that some of its pixels have."""
         if not usable.any():
             return []

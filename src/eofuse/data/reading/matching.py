@@ -164,9 +164,10 @@ def fit_values(values: Values, modality: Modality, warped: bool, where: str) -> 
     """
     dtype = np.dtype(modality.dtype)
     missing = np.isnan(values)
-    present = values[~missing]
+    some_missing = bool(missing.any())
+    present = values[~missing] if some_missing else values
     key = f"modalities.{modality.name}"
-    if missing.any() and modality.nodata is None and dtype.kind != "f":
+    if some_missing and modality.nodata is None and dtype.kind != "f":
         found = f"{int(missing.sum())} values have no data and no value stands for that"
         fix = f"set {key}.nodata to a value that the files do not hold, with a {key}.dtype that holds it"
         fix += ", or `size` to the smallest file's side if files are smaller than the patches"
@@ -176,7 +177,7 @@ def fit_values(values: Values, modality: Modality, warped: bool, where: str) -> 
     elif dtype.kind != "f":
         if warped:  # cubic interpolation overshoots
             values = np.clip(np.rint(values), np.iinfo(dtype).min, np.iinfo(dtype).max)
-            present = values[~missing]
+            present = values[~missing] if some_missing else values
         elif present.size and (present != np.rint(present)).any():
             found = f"holds fractions such as {present[present != np.rint(present)][0]:g}, which {dtype} can't hold"
             raise DataError(found, where=where, fix=f"set {key}.dtype: float32")
@@ -185,12 +186,12 @@ def fit_values(values: Values, modality: Modality, warped: bool, where: str) -> 
         found = f"values from {present.min():g} to {present.max():g} do not fit {dtype}"
         raise DataError(found, where=where, fix=f"set {key}.dtype to another one (scenes that are cut may be clipped)")
     nothing = (np.nan if dtype.kind == "f" else 0) if modality.nodata is None else modality.nodata
-    if missing.any() and not limits.min <= nothing <= limits.max:
+    if some_missing and not limits.min <= nothing <= limits.max:
         if dtype.kind != "f":
             found = f"{int(missing.sum())} values have no data, and {nothing:g}, which stands for that, does not fit {dtype}"
             raise DataError(found, where=where, fix=f"set {key}.dtype to one that holds it")
         nothing = np.nan
-    filled = np.where(missing, nothing, values)
+    filled = np.where(missing, nothing, values) if some_missing else values
     stored: npt.NDArray[np.generic] = filled.astype(dtype)
     return stored
 

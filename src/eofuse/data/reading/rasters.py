@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
@@ -253,7 +254,9 @@ def _sidecars(path: str, files: list[str]) -> tuple[str, ...]:
     return tuple(sorted(found | ({projection} if os.path.isfile(projection) else set())))  # noqa: PTH113
 
 
-def read_on(raster: PlacedRaster, grid: Grid, where: str, dataset: Any = None) -> Values | None:
+def read_on(
+    raster: PlacedRaster, grid: Grid, where: str, dataset: Any = None, dtype: npt.DTypeLike = np.float64
+) -> Values | None:
     """Bands of a file on a grid.
 
     Args:
@@ -261,6 +264,7 @@ def read_on(raster: PlacedRaster, grid: Grid, where: str, dataset: Any = None) -
         grid: whose pixels are wanted.
         where: for messages.
         dataset: the file, if it is open.
+        dtype: of the values, float64 or float32.
 
     Returns:
         (bands, height, width), NaN where there are no data; None if the file lies beside the grid.
@@ -270,43 +274,45 @@ def read_on(raster: PlacedRaster, grid: Grid, where: str, dataset: Any = None) -
     """
     if dataset is None:
         with open_raster(raster.file.path, where) as opened:
-            return read_on(raster, grid, where, opened)
+            return read_on(raster, grid, where, opened, dtype)
     try:
-        return _read_in_place(raster, grid, dataset) if raster.place else _read_resampled(raster, grid, dataset, where)
+        if raster.place:
+            return _read_in_place(raster, grid, dataset, dtype)
+        return _read_resampled(raster, grid, dataset, where, dtype)
     except RasterioError as error:
         raise DataError("can't be read (damaged?)", where=where, fix="fetch the file again") from error
 
 
-def _read_in_place(raster: PlacedRaster, grid: Grid, dataset: Any) -> Values | None:
+def _read_in_place(raster: PlacedRaster, grid: Grid, dataset: Any, dtype: npt.DTypeLike) -> Values | None:
     assert raster.place is not None
     left, top = raster.place
     first, end = max(left, 0), min(left + dataset.width, grid.width)
     upper, lower = max(top, 0), min(top + dataset.height, grid.height)
     if end <= first or lower <= upper:
         return None
-    part = _native(raster, dataset, Window(first - left, upper - top, end - first, lower - upper))
+    part = _native(raster, dataset, Window(first - left, upper - top, end - first, lower - upper), dtype)
     if part.shape[1:] == (grid.height, grid.width):
         return part
-    values = np.full((len(raster.bands), grid.height, grid.width), np.nan)
+    values = np.full((len(raster.bands), grid.height, grid.width), np.nan, dtype=dtype)
     values[:, upper:lower, first:end] = part
     return values
 
 
-def _read_resampled(raster: PlacedRaster, grid: Grid, dataset: Any, where: str) -> Values | None:
+def _read_resampled(raster: PlacedRaster, grid: Grid, dataset: Any, where: str, dtype: npt.DTypeLike) -> Values | None:
     assert raster.method is not None
     window = file_window(raster.file.grid, grid)
     if window is None:
         return None
     if window.width * window.height * len(raster.bands) > MOST_PIXELS and max(grid.width, grid.height) > 1:
-        return _in_halves(raster, grid, dataset, where)
-    values = np.full((len(raster.bands), window.height, window.width), np.nan)
+        return _in_halves(raster, grid, dataset, where, dtype)
+    values = np.full((len(raster.bands), window.height, window.width), np.nan, dtype=dtype)
     for column, start, width in file_parts(raster.file.grid, window):
-        part = _native(raster, dataset, Window(column, window.top, width, window.height))
+        part = _native(raster, dataset, Window(column, window.top, width, window.height), dtype)
         values[:, :, start : start + width] = part
     return resample(values, raster.file.grid, window, grid, raster.method, where)
 
 
-def _in_halves(raster: PlacedRaster, grid: Grid, dataset: Any, where: str) -> Values | None:
+def _in_halves(raster: PlacedRaster, grid: Grid, dataset: Any, where: str, dtype: npt.DTypeLike) -> Values | None:
     """As `_read_resampled`, the halves of the grid one after the other."""
     if grid.width >= grid.height:
         cut = grid.width // 2
@@ -316,19 +322,20 @@ def _in_halves(raster: PlacedRaster, grid: Grid, dataset: Any, where: str) -> Va
         halves = [(0, 0, grid.width, cut), (0, cut, grid.width, grid.height - cut)]
     values: Values | None = None
     for left, top, width, height in halves:
-        part = _read_resampled(raster, grid.window(left, top, width, height), dataset, where)
+        part = _read_resampled(raster, grid.window(left, top, width, height), dataset, where, dtype)
         if part is not None:
-            values = np.full((len(raster.bands), grid.height, grid.width), np.nan) if values is None else values
+            if values is None:
+                values = np.full((len(raster.bands), grid.height, grid.width), np.nan, dtype=dtype)
             values[:, top : top + height, left : left + width] = part
     return values
 
 
-def _native(raster: PlacedRaster, dataset: Any, window: Window) -> Values:
+def _native(raster: PlacedRaster, dataset: Any, window: Window, dtype: npt.DTypeLike) -> Values:
     """Pixels of a file as they lie there, NaN where there are no data."""
     if raster.shows_colours:
-        return _colours(raster, dataset, window)
+        return _colours(raster, dataset, window).astype(dtype)
     read = dataset.read(list(raster.bands), window=window)
-    values: Values = read.astype(np.float64)
+    values: Values = read.astype(dtype)
     for band, stored, nodata in zip(values, read, raster.nodata, strict=True):
         if nodata is not None:
             band[stored == nodata] = np.nan
@@ -338,7 +345,8 @@ def _native(raster: PlacedRaster, dataset: Any, window: Window) -> Values:
         for band, number in zip(values, raster.bands, strict=True):
             if flags[number - 1] not in ([MaskFlags.all_valid], [MaskFlags.nodata]):
                 band[dataset.read_masks(number, window=window) == 0] = np.nan
-    values[~np.isfinite(values)] = np.nan
+    if read.dtype.kind == "f":
+        values[~np.isfinite(values)] = np.nan
     return values
 
 

@@ -7,7 +7,7 @@ nearest pixel. Missing pixels (NaN) count for nothing.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,8 @@ _GDAL = {
 _POINTS = 21
 """Points along a side of a grid whose places in the file are computed."""
 
-Values = npt.NDArray[np.float64]
+Values = npt.NDArray[np.floating[Any]]
+"""Pixels of a file: float64, or float32 where the values are wanted no finer."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,14 @@ def _mode(values: Values, place: Affine, file: Grid, grid: Grid, where: str) -> 
     GDAL's own mode counts pixels that are barely touched like whole ones.
     """
     valid = ~np.isnan(values)
-    found = np.full((grid.height, grid.width), np.nan)
+    found = np.full((grid.height, grid.width), np.nan, dtype=values.dtype)
     largest = np.zeros_like(found)
     occurring = np.unique(values[valid])
     if len(occurring) > MOST_VALUES_OF_A_MODE:
         what = f"holds {len(occurring)} different values: no class map, so there is no mode of it"
         raise DataError(what, where=where, fix="choose another `resampling`, such as average or median")
     for value in occurring:
-        share = np.where(valid, values == value, np.nan)
+        share = np.where(valid, values == value, np.nan).astype(values.dtype)
         area = _reproject(share[None], place, file, grid, Resampling.average)[0]
         wins = area > largest + 1e-9
         found[wins], largest[wins] = value, area[wins]
@@ -147,16 +148,20 @@ def _mode(values: Values, place: Affine, file: Grid, grid: Grid, where: str) -> 
 
 
 def _reproject(values: Values, place: Affine, file: Grid, grid: Grid, method: Resampling) -> Values:
-    found = np.full((len(values), grid.height, grid.width), np.nan)
+    found = np.full((len(values), grid.height, grid.width), np.nan, dtype=values.dtype)
+    missing = (
+        np.nan if np.isnan(values).any() else None
+    )  # without, GDAL is up to three times as fast and gives the same
     reproject(
         values,
         found,
         src_transform=place,
         src_crs=file.crs,
-        src_nodata=np.nan,
+        src_nodata=missing,
         dst_transform=grid.transform,
         dst_crs=grid.crs,
-        dst_nodata=np.nan,
+        dst_nodata=missing,
+        init_dest_nodata=missing is not None,
         resampling=method,
         tolerance=TOLERANCE_PIXELS,
     )

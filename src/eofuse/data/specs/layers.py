@@ -168,7 +168,8 @@ class LayerSpec(Options):
         Raises:
             DataError: if a value does not fit.
         """
-        values = values + self.added(scene)
+        if added := self.added(scene):
+            values = values + added
         if self.clip is not None:
             values = np.clip(values, *self.clip)
         return fit_values(values, modality, warped, where)

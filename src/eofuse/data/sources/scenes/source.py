@@ -26,6 +26,7 @@ from eofuse.data.problems import Problems
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover, transform_places
 from eofuse.data.reading.matching import describe_values, fit_values, mixed_values, without_data
 from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
+from eofuse.data.reading.resampling import Values
 from eofuse.data.scenes import GIVEN, SCENE_KIND
 from eofuse.data.sources.base import Provenance, Samples
 from eofuse.data.sources.scenes import Scenes
@@ -126,7 +127,7 @@ class SceneSamples(Samples):
         return rasters
 
 
-def _read_tile(raster: PlacedRaster, grid: Grid, tile: _Tile, size: int, where: str) -> npt.NDArray[np.float64]:
+def _read_tile(raster: PlacedRaster, grid: Grid, tile: _Tile, size: int, where: str) -> Values:
     """(bands, size, size) of a tile, NaN where there are no data."""
     if raster.place is not None:
         raster = replace(raster, place=(raster.place[0] - tile.left, raster.place[1] - tile.top))

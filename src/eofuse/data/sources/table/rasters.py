@@ -20,7 +20,7 @@ from affine import Affine
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import band_names, finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on
-from eofuse.data.reading.resampling import Method
+from eofuse.data.reading.resampling import Method, Values
 from eofuse.data.sources.table.columns import Rows, texts
 from eofuse.data.sources.table.spec import ModalitySpec, TableSpec, pattern_fields
 from eofuse.data.sources.table.values import describe_numbers
@@ -157,7 +157,7 @@ class RowRasters:
             place_of=lambda file: _place_on(file, base, grid, f"{where}, {file.path}"),
         )
 
-    def _read(self, raster: PlacedRaster, grid: Grid, name: str, row: int) -> npt.NDArray[np.float64]:
+    def _read(self, raster: PlacedRaster, grid: Grid, name: str, row: int) -> Values:
         """(bands, height, width) of the grid in float64, NaN where there is nothing."""
         where = f"{self._where[row]}, {name}, {raster.file.path}"
         values = read_on(raster, grid, where)
