@@ -27,7 +27,7 @@ from eofuse.models.lora import merged
 from eofuse.models.model import HeadSpec, Model, ModelSpec, build_model, example_inputs
 from eofuse.models.normalisation import ChannelStatistics
 from eofuse.models.pretrained import map_weights
-from eofuse.models.pretrained.run_folder import model_source
+from eofuse.models.pretrained.source import model_source
 from eofuse.studies.grid import final_cells
 from eofuse.studies.plan import plan_study
 from eofuse.studies.runner import _Cells
@@ -312,7 +312,7 @@ def test_lora_begins_as_the_weights_that_were_loaded():
 
 def test_a_summary_counts_tensors_and_values(pretrained):
     model = small((SENTINEL1, SEASON), 1, "early")
-    table = start_from(model, StartOptions(**{"from": str(pretrained / "test_resnet")})).table
+    table = start_from(model, StartOptions(**{"from": str(pretrained / "test_resnet")}))
     summary = summarise_transfer(table).set_index(["part", "status"])
     assert summary["tensors"].sum() == len(table)
     assert summary.loc[("encoder", "mapped"), "notes"] == "s1: 2 by name | season: 2 fresh"

@@ -15,7 +15,7 @@ from eofuse.models.fusion import FUSIONS, Fusion, FusionOptions, build_fusion
 from eofuse.models.fusion.early import Early
 from eofuse.models.model import Model, ModelSpec, build_model
 from eofuse.models.pretrained import map_weights
-from eofuse.models.pretrained.run_folder import model_source
+from eofuse.models.pretrained.source import model_source
 from fake_source import GREENNESS
 
 MakeSpec = Callable[..., ModelSpec]

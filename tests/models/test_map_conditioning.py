@@ -11,7 +11,7 @@ from eofuse.errors import UsageError
 from eofuse.kinds import SEGMENTATION
 from eofuse.modalities import CLIMATE_ZONE, SEASON, SENTINEL1, SENTINEL2, WEATHER, Kind, Modality
 from eofuse.models.fusion import Fusion, FusionOptions, build_fusion
-from eofuse.models.fusion.conditioning import ConditionMaps
+from eofuse.models.fusion.base import ConditionMaps
 from eofuse.models.heads.base import HeadSpec
 from eofuse.models.heads.dense import DenseHead
 

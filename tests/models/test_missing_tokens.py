@@ -15,7 +15,7 @@ from eofuse.models.fusion import FUSIONS
 from eofuse.models.heads import HeadSpec
 from eofuse.models.model import Model, build_model
 from eofuse.models.pretrained import map_weights
-from eofuse.models.pretrained.run_folder import model_source
+from eofuse.models.pretrained.source import model_source
 from fake_source import GREENNESS
 
 MODALITIES = (SENTINEL1, ELEVATION, WEATHER, GREENNESS)

@@ -17,7 +17,7 @@ from eofuse.modalities import SEASON, SENTINEL1, SENTINEL2, WEATHER, WORLDCOVER
 from eofuse.models.artifact import save_model
 from eofuse.models.model import Model, build_model
 from eofuse.models.pretrained import WeightOptions, load_source, map_weights
-from eofuse.models.pretrained.run_folder import model_source
+from eofuse.models.pretrained.source import model_source
 from fake_source import GREENNESS
 
 L1C = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8a", "B9", "B10", "B11", "B12"]

@@ -67,14 +67,14 @@ def scale(probabilities: ArrayLike, temperature: float, kind: TaskKind, axis: in
     return powers
 
 
-def unscale(probabilities: ArrayLike, temperature: float, kind: TaskKind, axis: int = 1) -> NDArray[Any]:
+def unscale(probabilities: ArrayLike, temperature: float, kind: TaskKind) -> NDArray[Any]:
     """The probabilities from which `scale` made these with the same arguments, as far as their floating type kept them.
 
     A temperature below 1 drives probabilities towards 0 and 1, where float32 may round them; what was rounded to 0 or 1
     comes back as 0 or 1.
     """
     _check_temperature(temperature)
-    return scale(probabilities, 1 / temperature, kind, axis)
+    return scale(probabilities, 1 / temperature, kind)
 
 
 def fit_temperature(probabilities: ArrayLike, truth: ArrayLike, kind: TaskKind) -> float:
@@ -263,13 +263,11 @@ def expected_calibration_error(bins: ArrayLike) -> FloatArray:
     return divide(gaps, table[..., 0].sum(axis=-1))
 
 
-def _binned(
-    group: NDArray[np.int64], confidence: NDArray[Any], correct: NDArray[Any], groups: int, bins: int = BINS
-) -> FloatArray:
-    """Predictions (n,) of groups as (groups, bins, 3)."""
-    cell = group * bins + np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    sums = [np.bincount(cell, weights, minlength=groups * bins) for weights in (None, confidence, correct)]
-    return np.stack(sums, axis=-1).reshape(groups, bins, 3).astype(np.float64)
+def _binned(group: NDArray[np.int64], confidence: NDArray[Any], correct: NDArray[Any], groups: int) -> FloatArray:
+    """Predictions (n,) of groups as (groups, 15, 3)."""
+    cell = group * BINS + np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    sums = [np.bincount(cell, weights, minlength=groups * BINS) for weights in (None, confidence, correct)]
+    return np.stack(sums, axis=-1).reshape(groups, BINS, 3).astype(np.float64)
 
 
 def _checked(probabilities: ArrayLike, truth: ArrayLike, kind: TaskKind) -> tuple[NDArray[Any], NDArray[Any]]:

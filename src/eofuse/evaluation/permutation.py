@@ -30,10 +30,6 @@ def permute_scenes(scenes: ArrayLike, seed: int | Sequence[int]) -> NDArray[np.i
 
     A scene takes the values of one scene, in their order, which go round where that has fewer rows. So rows of one scene keep
     what they have in common.
-
-    Args:
-        scenes: (N,) scene of each row.
-        seed: of the draw.
     """
     names, codes = np.unique(np.asarray(scenes), return_inverse=True)
     members = [np.flatnonzero(codes == code) for code in range(len(names))]

@@ -170,18 +170,14 @@ class Resampling:
         metric_function: gives all metrics of evidence under many weightings.
         replicates: how many times `replicate` draws scenes.
         seed: of the draws.
-        level: of the intervals.
     """
 
-    def __init__(
-        self, metric_function: MetricFunction, replicates: int = 2000, seed: int = 0, level: float = 0.95
-    ) -> None:
+    def __init__(self, metric_function: MetricFunction, replicates: int = 2000, seed: int = 0) -> None:
         if replicates < 1:
             raise UsageError("at least one replicate is needed", where="replicates")
         self.metric_function = metric_function
         self.replicates = replicates
         self.seed = seed
-        self.level = level
         self._draws: dict[int, NDArray[np.uint16]] = {}
         self._points: dict[Predictions, dict[str, float]] = {}
         self._values: dict[tuple[Predictions, Scenes, str], dict[str, FloatArray]] = {}
@@ -205,7 +201,7 @@ class Resampling:
     def compare(self, runs: Sequence[Predictions], baseline_runs: Sequence[Predictions]) -> dict[str, Comparison]:
         """Metric name → difference between the means over seeds of a variant and a baseline, with interval and p value.
 
-        Both come from one t statistic: p is below 1 − level just where the interval excludes 0.
+        Both come from one t statistic: p is below 0.05 just where the interval excludes 0.
 
         Raises:
             UsageError: if a side has no runs, or two of one seed and fold, or the sides were not tested on the same
@@ -226,7 +222,7 @@ class Resampling:
         return result
 
     def _infer(self, estimate: float, without: FloatArray, of: LeftOut, limits: tuple[float, float]) -> Inference:
-        return infer(estimate, without, of.design, level=self.level, bounds=limits, scale=of.value)
+        return infer(estimate, without, of.design, bounds=limits, scale=of.value)
 
     def leave_out(self, runs: Sequence[Predictions]) -> dict[str, LeftOut]:
         """Metric name → its mean over seeds, as it is and without each scene.

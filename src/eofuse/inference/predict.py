@@ -136,12 +136,7 @@ def predict_batches(
 
 
 class Columns:
-    """Gathers the columns of a table of predictions, batch by batch (see `eofuse.tasks.Task`).
-
-    Args:
-        model: what predicts.
-        threshold: as that of `predict_store`.
-    """
+    """Gathers the columns of a table of predictions, batch by batch (see `eofuse.tasks.Task`)."""
 
     def __init__(self, model: Predictor, threshold: float) -> None:
         self.heads, self.threshold = model.spec.heads, threshold

@@ -35,12 +35,7 @@ def run_cautions(
 ) -> list[str]:
     """Sentences about the training of a run and its calibration.
 
-    Args:
-        folder: of the run.
-        result: its `result.json`.
-        patches: labelled training patches.
-        batch_size: of a step.
-        test: scores on the test patches by target, if they were looked at.
+    `result` is its `result.json`, `test` its scores on the test patches by target, if they were looked at.
     """
     if result.get("diverged") or not (folder / EVALUATIONS_FILE).is_file():
         return []

@@ -27,7 +27,7 @@ class FineTuning:
     Args:
         model: as it started; what never learns is frozen here, and for `lora` its attention layers get their change.
         options: the mode.
-        table: the mapping of each tensor, see `Transfer`.
+        table: the mapping of each tensor, see `start_from`.
         seed: fixes the first low-rank weights.
 
     Raises:

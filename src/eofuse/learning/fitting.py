@@ -27,10 +27,9 @@ def begin(prepared: Prepared, options: RunOptions, folder: Path) -> tuple[Model,
     if options.start is None:
         model.history = with_training(History(), prepared, options).to_text()
         return model, None
-    started = start_once(model, options.start, folder)
-    model = started.model
+    model, table = start_once(model, options.start, folder)
     model.history = with_training(history_of(options.start, folder), prepared, options).to_text()
-    return model, FineTuning(model, options.start, started.table, options.seed)
+    return model, FineTuning(model, options.start, table, options.seed)
 
 
 def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervised:
@@ -60,13 +59,7 @@ def make_training(
 ) -> Training:
     """The training of an objective on the data of a run, with the budget of the recipe.
 
-    Args:
-        objective: what is minimised.
-        prepared: the data.
-        options: the recipe.
-        folder: where the loop has its checkpoint and curves.
-        selection: which weights count.
-        more: what else `Training` takes, or takes instead.
+    `more` is what else `Training` takes, or takes instead.
     """
     given: dict[str, Any] = {
         "steps": options.train.budget(len(prepared.rows["train"])),

@@ -239,10 +239,7 @@ def _unpack(text: str, kind: type[np.generic]) -> npt.NDArray[Any]:
 def matches(of: Digests, among: Digests, roles: Roles) -> tuple[Rows, Roles]:
     """Position of each digest among others, −1 where it is not there or 0, and its role.
 
-    Args:
-        of: digests that are looked for.
-        among: digests, in any order.
-        roles: of each of them.
+    `among` may be in any order.
     """
     order = np.lexsort((roles, among))
     place = np.searchsorted(among[order], of, side="right") - 1  # the last of equal ones has the largest role

@@ -128,12 +128,7 @@ def without_file(folder: Path, taken: Subset, target: str) -> Path:
 
 
 def test_without(folder: Path, taken: Iterable[Subset]) -> None:
-    """Writes the test predictions of a run without some modalities, for each of these sets; those that exist are kept.
-
-    Args:
-        folder: a trained run.
-        taken: sets of modalities to be taken away.
-    """
+    """Writes the test predictions of a run without some modalities, for each of these sets; those that exist are kept."""
     run = test_run(folder)
     missing = [
         names for names in taken if not all(without_file(folder, names, target).is_file() for target in run.targets)

@@ -169,23 +169,18 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     needed = [*requirement(options.inputs, one_is_enough=may_lack), *options.data.require]
     complete = has_required(store, needed, options.data.empty_bands)
     split = make_split(store.index, options.split)
-    in_split = np.zeros(len(store), dtype=bool)
-    for rows in split.parts().values():
-        in_split[rows] = True
+    in_split = _mask(np.concatenate(list(split.parts().values())), len(store))
     wanted = ~flagged_patches(store, options.data.exclude)
     excluded, usable = {}, np.ones(len(store), dtype=bool)
     why = np.full(len(store), None, dtype=object)
+    labelled = np.logical_or.reduce([task.target.known for task in tasks])
     inputs_only = in_split & wanted & complete
-    in_buffer = np.zeros(len(store), dtype=bool)
-    in_buffer[split.buffered] = True
     for reason, fits in {
-        buffer_words(options.split): ~in_buffer,
+        buffer_words(options.split): ~_mask(split.buffered, len(store)),
         "not in the split": in_split,
         f"flagged ({', '.join(options.data.exclude)})": wanted,
         f"lacks {'all inputs' if may_lack and not options.data.require else 'an input modality'}": complete,
-        f"has no label ({', '.join(task.name for task in tasks)})": np.logical_or.reduce(
-            [task.target.known for task in tasks]
-        ),
+        f"has no label ({', '.join(task.name for task in tasks)})": labelled,
     }.items():
         excluded[reason] = int((usable & ~fits).sum())  # counted once, for the first reason
         why[usable & ~fits] = reason
@@ -203,10 +198,10 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     used = type(split)(**parts)
     targets, scene = [task.target for task in tasks], units(store.index)
     if options.labels.order is None:
-        labelled = label_subset(targets, scene, parts["train"], options.labels, window)
+        train = label_subset(targets, scene, parts["train"], options.labels, window)
     else:
-        labelled = first_in_order(store.index["patch_id"].to_numpy(), parts["train"], options.labels)
-    parts = {**parts, "train": labelled}
+        train = first_in_order(store.index["patch_id"].to_numpy(), parts["train"], options.labels)
+    parts = {**parts, "train": train}
     unlabelled = np.setdiff1d(split.train[inputs_only[split.train]], parts["train"])
     found = []
     if options.unlabelled is not None and not len(unlabelled):
@@ -251,6 +246,13 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         list(annotation_digests(options).values()),
         [*found, few] if few else found,
     )
+
+
+def _mask(rows: Rows, count: int) -> npt.NDArray[np.bool_]:
+    """Which of so many patches are among the rows, (patches,)."""
+    mask = np.zeros(count, dtype=bool)
+    mask[rows] = True
+    return mask
 
 
 def learned_rows(rows: Mapping[str, Rows], unlabelled: Rows, options: RunOptions) -> Rows:
@@ -358,7 +360,7 @@ def rehearse(prepared: Prepared, options: RunOptions) -> None:
     model = build_model(_spec(prepared, options, neutral_statistics(modalities)), seed=0)
     if options.start is not None:
         inherited(prepared, options.start)
-        FineTuning(model, options.start, start_from(model, options.start).table, seed=0)
+        FineTuning(model, options.start, start_from(model, options.start), seed=0)
 
 
 def model_spec(prepared: Prepared, options: RunOptions) -> ModelSpec:

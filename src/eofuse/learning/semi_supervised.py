@@ -154,13 +154,7 @@ class PseudoLearner(Learner):
     ) -> tuple[Tensor, Any]:
         """The loss on the labelled patches and, in place of logs, the sum of the losses on the others.
 
-        Args:
-            inputs: of both.
-            present: of both.
-            targets: of the labelled patches.
-            known: of the labelled patches.
-            partners: of the labelled patches.
-            pseudo: labels of the others, and of what the model was sure (see `pseudo_labels`); None if there are no others.
+        `inputs` and `present` are of both; `pseudo` has the labels of the others, and of what the model is sure (`pseudo_labels`).
         """
         if pseudo is None:
             return super().forward(inputs, present, targets, known, partners)

@@ -5,7 +5,7 @@ again. `transfer.csv` stays, and so does the digest of the weights: with others 
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,28 +62,18 @@ class StartOptions(WeightOptions):
         return self.model_copy(update=changes)
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """A model that started from trained weights.
-
-    Attributes:
-        model: the model.
-        table: a row a tensor: part, tensor, source, shape, status (`loaded`, `mapped`, `fresh`, `left over`), note.
-    """
-
-    model: Model
-    table: pd.DataFrame
-
-
-def start_from(model: Model, options: StartOptions) -> Transfer:
+def start_from(model: Model, options: StartOptions) -> pd.DataFrame:
     """Gives an untrained model trained weights, with the normalisation that belongs to them; the model is changed.
+
+    Returns:
+        A row a tensor: part, tensor, source, shape, status (`loaded`, `mapped`, `fresh`, `left over`), note.
 
     Raises:
         UsageError: if there are no such weights, or nothing of them fits.
         DataError: if they can't be read, or are of another network.
     """
     rows = map_weights(model, _source(model, options), options.trunk)
-    return Transfer(model, pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__)))
+    return pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__))
 
 
 def _source(model: Model, options: StartOptions) -> Source:
@@ -145,8 +135,8 @@ def refuse_changed_weights(options: StartOptions, began: str | None) -> None:
         raise DataError(what, where=options.source, fix="start a new run")
 
 
-def start_once(model: Model, options: StartOptions, folder: Path) -> Transfer:
-    """Like `start_from`, for a run folder: what the run started from when it was begun, after an interruption.
+def start_once(model: Model, options: StartOptions, folder: Path) -> tuple[Model, pd.DataFrame]:
+    """Like `start_from`, for a run folder: model and table of what the run started from when it was begun, after an interruption.
 
     Raises:
         UsageError: as `start_from`.
@@ -154,12 +144,12 @@ def start_once(model: Model, options: StartOptions, folder: Path) -> Transfer:
     """
     file = folder / TRANSFER_FILE
     if not (file.is_file() and (folder / START_FOLDER).is_dir()):
-        started = start_from(model, options)
-        started.model.history = history_of(options).to_text()
-        save_model(started.model, folder / START_FOLDER)
+        table = start_from(model, options)
+        model.history = history_of(options).to_text()
+        save_model(model, folder / START_FOLDER)
         with replacing(file) as temporary:
-            started.table.to_csv(temporary, index=False)
-    return Transfer(load_model(folder / START_FOLDER), read_transfer(folder))
+            table.to_csv(temporary, index=False)
+    return load_model(folder / START_FOLDER), read_transfer(folder)
 
 
 def forget_start(folder: Path) -> None:
@@ -168,7 +158,7 @@ def forget_start(folder: Path) -> None:
 
 
 def read_transfer(folder: Path) -> pd.DataFrame:
-    """The table of a run that started from trained weights, see `Transfer`."""
+    """The table of a run that started from trained weights, see `start_from`."""
     fix = "train the run anew"
     return read_table(folder / TRANSFER_FILE, fix, list(Row.__dataclass_fields__), empty_is_missing=False)
 

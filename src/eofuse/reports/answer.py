@@ -1,6 +1,8 @@
 """The answer of a study in plain sentences, and what a reader must be warned of; every number comes from the tables."""
 
 import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -191,11 +193,18 @@ def _controls(
 ) -> list[Markup]:
     if not controls:
         return []
-    sentences = [Markup("For comparison, {}.").format(listing(_control_scores(controls, metric)))]
-    sentences.extend(_gains(results, top, controls, metric))
+    by_role = {role: found for role in CONTROL_WORDS if (found := [row for row in controls if row.role == role])}
+    scores = [  # of several of a kind, the best: they come best first
+        f"{'the best of ' * (len(rows) > 1)}{_called(role, len(rows))} reaches {metric.quantity(rows[0].mean)}"
+        for role, rows in by_role.items()
+    ]
+    sentences = [Markup("For comparison, {}.").format(listing(scores))]
+    sentences.extend(_gains(results, top, by_role, metric))
     unbeaten = [row for row in controls if (row.mean <= top.mean if metric.lower_is_better else row.mean >= top.mean)]
     if unbeaten:
-        names = listing([row.variant for row in unbeaten] if len(unbeaten) <= MOST_NAMES else _called_by_kind(unbeaten))
+        counts = Counter(row.role for row in unbeaten)
+        kinds = [_called(role, counts[role]) for role in CONTROL_WORDS if role in counts]
+        names = listing([row.variant for row in unbeaten] if len(unbeaten) <= MOST_NAMES else kinds)
         own = any(
             row.role == "frozen_random" and top.variant in differences(results, metric.name, row.variant)
             for row in unbeaten
@@ -205,44 +214,25 @@ def _controls(
     return sentences
 
 
-def _control_scores(controls: list[LeaderboardRow], metric: MetricWords) -> list[str]:
-    """What each kind of control reaches; of several of a kind, the best (they come best first)."""
-    scores = []
-    for role, one in CONTROL_WORDS.items():
-        of_role = [row for row in controls if row.role == role]
-        if of_role:
-            who = one if len(of_role) == 1 else f"the best of {len(of_role)} {CONTROL_PLURALS[role]}"
-            scores.append(f"{who} reaches {metric.quantity(of_role[0].mean)}")
-    return scores
-
-
-def _called_by_kind(controls: list[LeaderboardRow]) -> list[str]:
-    """The controls in as many words as there are kinds of them."""
-    counts = {role: sum(row.role == role for row in controls) for role in CONTROL_WORDS}
-    return [
-        CONTROL_WORDS[role] if number == 1 else f"{number} {CONTROL_PLURALS[role]}"
-        for role, number in counts.items()
-        if number
-    ]
+def _called(role: str, number: int) -> str:
+    """So many controls of a role, in words."""
+    return CONTROL_WORDS[role] if number == 1 else f"{number} {CONTROL_PLURALS[role]}"
 
 
 def _gains(
-    results: StudyResults, top: LeaderboardRow, controls: list[LeaderboardRow], metric: MetricWords
+    results: StudyResults, top: LeaderboardRow, by_role: Mapping[str, Sequence[LeaderboardRow]], metric: MetricWords
 ) -> list[Markup]:
     """By how much the first-ranked variant beats the best control of each kind that it was compared with."""
     sentences = []
-    for role in CONTROL_WORDS:
-        of_role = [row for row in controls if row.role == role]
-        found = (differences(results, metric.name, row.variant).get(top.variant) for row in of_role)
+    for role, rows in by_role.items():
+        found = (differences(results, metric.name, row.variant).get(top.variant) for row in rows)
         gain = next((each for each in found if each is not None), None)
         if gain is None:
             continue
+        verdict = Markup("<strong>not distinguishable</strong>")
         if gain.distinguishable:
-            verdict = Markup(
-                "distinguishably better" if gain.is_better(metric) else "<strong>distinguishably worse</strong>"
-            )
-        else:
-            verdict = Markup("<strong>not distinguishable</strong>")
+            better = gain.is_better(metric)
+            verdict = Markup("distinguishably better" if better else "<strong>distinguishably worse</strong>")
         against = OWN_TWIN if role == "frozen_random" else CONTROL_WORDS[role]
         against += " on the same inputs" if role in TREES else ""
         told = difference_words(gain, metric)

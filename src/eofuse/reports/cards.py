@@ -24,11 +24,7 @@ MOST_NUMBER_MAPS = 2
 def example_cards(results: StudyResults, store: Store | None, variant: str, most: int) -> Chosen:
     """The best and the worst test patches of a variant, with pictures.
 
-    Args:
-        results: the study.
-        store: the store that it ran on; without it, or if it has changed since, there are no pictures.
-        variant: name of the variant.
-        most: patches of each sort, at most.
+    There are none without the store, or if it has changed since the study ran.
     """
     chosen = choose_examples(results, variant, most)
     note = missing_store(results, store)

@@ -23,13 +23,7 @@ MOST_SCATTERS = 6
 
 
 def by_class(results: StudyResults, ranked: Sequence[str], palette: Sequence[str]) -> dict[str, Any]:
-    """What `chapter.html` shows of single classes or numbers: scores, confusion matrices, predicted against true.
-
-    Args:
-        results: the study.
-        ranked: names of the variants, the best first.
-        palette: names of the variants in the order that fixes their colours.
-    """
+    """What `chapter.html` shows of single classes or numbers: scores, confusion matrices, predicted against true."""
     kind = results.kind
     metrics = _metrics(results)
     title = "By class"

@@ -62,13 +62,7 @@ class IntervalRow:
 
 
 def reliability(results: StudyResults, ranked: Sequence[str], palette: Sequence[str]) -> Reliability | None:
-    """Reliability of each variant; None for kinds of task without probabilities.
-
-    Args:
-        results: the study.
-        ranked: names of the variants, the best first.
-        palette: names of the variants in the order that fixes their colours.
-    """
+    """Reliability of each variant; None for kinds of task without probabilities."""
     kind = results.kind
     if not kind.has_probabilities or not ranked:
         return None

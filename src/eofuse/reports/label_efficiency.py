@@ -21,19 +21,8 @@ from eofuse.studies.results import StudyResults
 class NeededRow:
     """How many labels one method needs to match the baseline with the most.
 
-    Attributes:
-        variant: name of the variant or control.
-        role: "variant" or that of a control.
-        start: from which weights it starts, empty for untrained ones.
-        picked_by: how it picks its labels, empty for a draw.
-        is_baseline: whether it is the baseline itself.
-        needed: number of labels, in words.
-        interval: its 95 % interval, in words.
-        factor: how many times fewer that are, in words.
-        factor_interval: the interval of that, in words.
-        reached: share of the resampled test sets in which the goal is reached, in words.
-        pretraining: seconds of one pretraining, None without one.
-        seconds: of one run with the most labels.
+    All but the seconds is in words: `start` is empty for untrained weights, `picked_by` for a draw; `reached` is the share of the
+    resampled test sets in which the goal is reached. `pretraining` are the seconds of one, `seconds` those of a run with all labels.
     """
 
     variant: str
@@ -74,16 +63,7 @@ class AmountRow:
 class Efficiency:
     """What the page says of fewer labels.
 
-    Attributes:
-        answer: a few sentences.
-        amounts: number of labels and how the recipe names it, ascending.
-        full: the largest number.
-        validation: number of validation patches, whose labels every run uses.
-        curves: the picture.
-        needed: a row a method.
-        rows: a row a method and amount.
-        grouped: whether labels came scene by scene.
-        picks: whether variants pick their labels.
+    `amounts` are numbers of labels and how the recipe names them, ascending; every run also uses the labels of `validation` patches.
     """
 
     answer: Markup
@@ -98,12 +78,7 @@ class Efficiency:
 
 
 def efficiency(results: StudyResults, palette: Sequence[str]) -> Efficiency | None:
-    """The chapter on fewer labels, None for a study with one amount.
-
-    Args:
-        results: the study, as its largest amount sees it.
-        palette: all variants, in the order that fixes their colours.
-    """
+    """The chapter on fewer labels, None for a study with one amount."""
     if len(results.amounts) < 2:
         return None
     metric = words(results, results.summary["metric"])

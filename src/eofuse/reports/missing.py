@@ -59,12 +59,7 @@ class WorthRow:
 class Worth:
     """What modalities are worth.
 
-    Attributes:
-        picture: a panel a variant.
-        rows: a row a variant and modality.
-        gains: variant, metric of the constant predictor and of the whole.
-        drawn: whether orders were drawn, so that the values have a sampling error.
-        guessing: whether guesses beat the constant predictor under the metric.
+    `gains` has the metric of the constant predictor and of the whole. Drawn orders have a sampling error.
     """
 
     picture: Picture
@@ -75,13 +70,7 @@ class Worth:
 
 
 def remains(results: StudyResults, ranked: Sequence[str], palette: Sequence[str]) -> Remains | None:
-    """What remains of each variant without each modality, None if the study did not ask.
-
-    Args:
-        results: the study.
-        ranked: variants, the best first.
-        palette: all variants, in the order that fixes their colours.
-    """
+    """What remains of each variant without each modality, None if the study did not ask."""
     metric = words(results, results.summary["metric"])
     table = results.without[results.without["metric"] == metric.name]
     if table.empty:
@@ -108,12 +97,7 @@ def remains(results: StudyResults, ranked: Sequence[str], palette: Sequence[str]
 
 
 def worth(results: StudyResults, ranked: Sequence[str]) -> Worth | None:
-    """What each modality is worth to each variant, None if the study did not ask.
-
-    Args:
-        results: the study.
-        ranked: variants, the best first.
-    """
+    """What each modality is worth to each variant, None if the study did not ask."""
     metric = words(results, results.summary["metric"])
     table = results.attribution[results.attribution["metric"] == metric.name]
     if table.empty:

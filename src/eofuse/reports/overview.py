@@ -43,12 +43,7 @@ class TwinLine:
 class Twins:
     """A variant that learns several targets beside those that learn one each.
 
-    Attributes:
-        together: its name.
-        lines: one a target.
-        parameters: of the one, and of the others together.
-        seconds: of a run of the one, and of a run of each of the others together.
-        others: number of the others.
+    `parameters` and `seconds` of a run are those of the one, and of the `others` together.
     """
 
     together: str

@@ -29,15 +29,8 @@ class Picture:
 class PanelPicture:
     """One panel of a patch in the page.
 
-    Attributes:
-        title: what is shown.
-        source: the picture; None where the patch lacks it.
-        caption: how to read it.
-        legend: colour and name of classes.
-        gradient: a colour scale as a CSS background, empty where there is none.
-        low: value at the scale's low end.
-        high: value at the scale's high end.
-        large: whether it needs the room of four panels.
+    The source is None where the patch lacks the modality; `gradient` is a colour scale in CSS, with the values at its ends;
+    a `large` panel needs the room of four.
     """
 
     title: str

@@ -61,9 +61,7 @@ def first_seed(results: StudyResults, variant: str) -> pd.DataFrame:
 def predicted_map(results: StudyResults, prediction: pd.Series) -> np.ndarray | None:
     """The map that a run predicted of a patch: (H, W) class numbers or (D, H, W) numbers; None where none was kept.
 
-    Args:
-        results: the study.
-        prediction: a row of `first_seed`.
+    `prediction` is a row of `first_seed`.
 
     Raises:
         DataError: if the file of the run's maps is damaged or belongs to other predictions.

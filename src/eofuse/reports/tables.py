@@ -18,12 +18,7 @@ SIGNIFICANCE = 0.05
 class Difference:
     """The paired difference of a variant to the baseline.
 
-    Attributes:
-        value: variant minus baseline, mean over seeds.
-        low: lower end of its 95 % interval.
-        high: upper end of its 95 % interval.
-        p: p value of this comparison alone.
-        p_holm: p value after Holm's correction for all comparisons.
+    `p` is the p value of this comparison alone, `p_holm` that after Holm's correction for all comparisons.
     """
 
     value: float
@@ -51,26 +46,9 @@ class Difference:
 class LeaderboardRow:
     """One line of the leaderboard.
 
-    Attributes:
-        rank: 1 for the best variant; None for controls, which are not ranked.
-        variant: name of the variant or control.
-        role: "variant", or that of a control: "constant", "frozen_random" or "per_pixel".
-        strategy: fusion strategy.
-        inputs: names of the modalities that it sees.
-        encoder: name of the image encoder.
-        mean: ranking metric, mean over seeds.
-        low: lower end of the 95 % interval of that mean.
-        high: upper end of the 95 % interval of that mean.
-        seed_sd: standard deviation over seeds.
-        n_seeds: number of seeds.
-        n_test: number of test patches.
-        n_scenes: number of test scenes.
-        other_metrics: mean over seeds of the further metrics, by name.
-        difference: paired difference to the baseline; None for the baseline and where none was computed.
-        is_baseline: whether the others are compared with this one.
-        parameters: number of parameters.
-        learning_rate: the learning rate that the search gave it.
-        seconds: mean duration of a final run.
+    Controls have no `rank`. `mean` is the ranking metric, mean over seeds, with the ends of its 95 % interval, and `other_metrics` are
+    the others by name. `difference` is that to the baseline, None for the baseline itself and where none was computed; `learning_rate`
+    is what the search chose, and `seconds` the mean duration of a final run.
     """
 
     rank: int | None

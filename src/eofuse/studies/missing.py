@@ -56,12 +56,7 @@ def is_answered(plan: StudyPlan, run: Run) -> bool:
 class Answers:
     """What the runs of one variant say of one target.
 
-    Attributes:
-        variant: its name.
-        task: of the target.
-        runs: a run a seed and fold, with what it says with all modalities.
-        labels: number of labels.
-        always: inputs that no patch lacked in training.
+    `runs` have what they predict with all modalities; `always` are the inputs that no patch lacked in training.
     """
 
     variant: str
@@ -133,15 +128,7 @@ def missing_tables(
     prepared: Mapping[str, Prepared],
     labels: int,
 ) -> dict[str, pd.DataFrame]:
-    """The tables `without` and `attribution` of a target; empty where the study does not want them.
-
-    Args:
-        plan: the study.
-        task: of the target.
-        tested: its runs, with what they say with all modalities.
-        prepared: data of each variant.
-        labels: number of labels of the runs that were asked.
-    """
+    """The tables `without` and `attribution` of a target; empty where the study does not want them."""
     by_variant: dict[str, list[tuple[Cell, Run, Predictions]]] = {}
     for cell, run, said in tested:
         if is_asked(plan, cell) and is_answered(plan, run):

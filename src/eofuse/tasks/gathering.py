@@ -1,11 +1,9 @@
 """Predictions of many patches, batch by batch, and the evidence that is kept of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.models.heads.base import HeadSpec
@@ -20,13 +18,13 @@ BATCH_SIZE = 64
 
 def predict_with(model: Model, device: torch.device) -> Predict:
     """A model as a function from batches to predictions."""
-    return partial(_predict, model, device)
 
+    def predict(batch: Batch) -> dict[str, Array]:
+        moved = batch.to(device)
+        predictions = model.predict(moved.inputs, moved.present)
+        return {name: values.float().cpu().numpy() for name, values in predictions.items()}
 
-def _predict(model: Model, device: torch.device, batch: Batch) -> dict[str, Array]:
-    batch = batch.to(device)
-    predictions: dict[str, Tensor] = model.predict(batch.inputs, batch.present)
-    return {name: values.float().cpu().numpy() for name, values in predictions.items()}
+    return predict
 
 
 def predict_constant(tasks: Sequence[Task]) -> Predict:

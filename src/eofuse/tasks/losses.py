@@ -38,28 +38,16 @@ def segmentation_loss(
 
 
 def cross_entropy(log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Weighted cross-entropy, summed over the pixels that have a class and divided by their number.
-
-    Args:
-        log_probabilities: (heads, B, K, H, W).
-        truth: (B, H, W) int64 class numbers, `IGNORE` where a pixel has none.
-        class_weights: (K,).
-    """
+    """Weighted cross-entropy, summed over the pixels that have a class and divided by their number."""
     return _mean_of_pixels(_surprise(log_probabilities, truth, class_weights), truth)
 
 
 def focal(log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
     """Focal loss: cross-entropy times (1 - p)^gamma, where p is the probability of the true class.
 
-    Pixels that are easy count less. Arguments as of `cross_entropy`; the class weights are the paper's alpha.
+    Pixels that are easy count less. The class weights are the paper's alpha; `gamma` is 0 for cross-entropy, otherwise at least 1.
 
     Source: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, in its softmax form.
-
-    Args:
-        log_probabilities: (heads, B, K, H, W).
-        truth: (B, H, W) int64.
-        class_weights: (K,).
-        gamma: 0 for cross-entropy; otherwise at least 1.
     """
     surprise = _surprise(log_probabilities, truth)
     weighted = surprise if class_weights is None else _surprise(log_probabilities, truth, class_weights)
@@ -69,12 +57,9 @@ def focal(log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None
 def dice(log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Soft dice loss: 1 - 2 Σpt / (Σp + Σt) of each class over the whole batch, averaged over the classes that occur in it.
 
-    Source: Milletari, Navab, Ahmadi, V-Net, 3DV 2016, whose denominator has squares of p and t; without them, as is usual.
+    Every class weighs the same, however rare it is: class weights are not used.
 
-    Args:
-        log_probabilities: (heads, B, K, H, W).
-        truth: (B, H, W) int64 class numbers, `IGNORE` where a pixel has none.
-        class_weights: not used, as every class weighs the same however rare it is.
+    Source: Milletari, Navab, Ahmadi, V-Net, 3DV 2016, whose denominator has squares of p and t; without them, as is usual.
     """
     probabilities = log_probabilities.exp()
     classes = torch.arange(probabilities.shape[2], device=truth.device)
@@ -105,6 +90,7 @@ SEGMENTATION_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]
     "dice": dice,
     "focal": focal,
 }
+"""Functions of log probabilities (heads, B, K, H, W), truth (B, H, W) int64, `IGNORE` where a pixel has no class, and weights (K,)."""
 
 REGRESSION_LOSSES: dict[str, Callable[..., Tensor]] = {
     "mse": functional.mse_loss,

@@ -16,12 +16,7 @@ Rasters = dict[str, npt.NDArray[np.generic]]
 def example_draws(store: Store, patch_id: str, options: AugmentOptions, count: int, seed: int) -> list[Rasters]:
     """The rasters that a patch has, by modality, as they are and then augmented so many times.
 
-    Args:
-        store: the store.
-        patch_id: the patch.
-        options: how it is augmented. Mixing takes as partner another patch of the store that has the same modalities.
-        count: number of draws.
-        seed: fixes them.
+    Mixing takes as partner another patch of the store that has the same modalities.
 
     Raises:
         UsageError: if the store has no such patch.

@@ -121,14 +121,10 @@ def moves(count: int, size: tuple[int, int], shift: float, scale: float, draw: n
 def resample_patches(patches: Patches, share: float, windows: Windows, draw: np.random.Generator) -> None:
     """Stretches the part of some patches over the whole of them.
 
+    `windows` has a part for each patch of the batch; `share` is the chance of each patch to be stretched.
+
     Codes and classes are taken from the nearest pixel, numbers are interpolated (see `resample_numbers`). What comes from outside is
     missing: no input, no label. Boxes follow, and are cut as everywhere (see `eofuse.data.targets.box_files`).
-
-    Args:
-        patches: the patches.
-        share: chance of each patch to be one of these.
-        windows: the parts, one for each patch of the batch.
-        draw: of the patches.
     """
     chosen = np.flatnonzero(draw.random(len(patches)) < share)
     if not len(chosen) or patches.size is None:

@@ -91,10 +91,7 @@ def _add(patches: Patches, unit: str, pool: Tensor, draw: np.random.Generator, s
 
 
 def _noise(pool: Tensor, count: int, length: int, draw: np.random.Generator) -> Tensor:
-    """Noise (count, length): stretches of the pool, each of which begins at random, all places being equally likely.
-
-    Within a stretch the values are independent; that two stretches can overlap, shifted, is no matter for pictures.
-    """
+    """Noise (count, length): stretches of the pool that begin at random; that two can overlap, shifted, is no matter for pictures."""
     pieces = math.ceil(length / STRETCH)
     long = min(length, STRETCH)
     begins = torch.from_numpy(draw.integers(0, POOL, count * pieces)).to(pool.device)

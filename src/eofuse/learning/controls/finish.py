@@ -50,12 +50,7 @@ class Control:
             self.warnings.append(warning)
 
     def finish(self, test: Mapping[str, Evidence], parameters: int) -> None:
-        """Writes result and test files.
-
-        Args:
-            test: evidence of the test patches by target name.
-            parameters: number of values that were learned.
-        """
+        """Writes result and test files."""
         seconds = time.perf_counter() - self.started
         result = {**UNTRAINED, "seconds": seconds, "parameters": parameters, "warnings": self.warnings}
         write_facts(self.folder, ENVIRONMENT_FILE, describe_environment())
@@ -79,12 +74,7 @@ def best_on_patches(
 ) -> Evidence:
     """Evidence of the test patches of the setting that is best on the validation patches; with `refit`, fitted once more on both.
 
-    Args:
-        control: data and recipe.
-        task: without pixels.
-        features: of the patches of each part, (patches, width), one array or several.
-        fit: a model of features and truth, (patches, …).
-        settings: among which validation chooses.
+    `fit` makes a model of features, (patches, width), one array or several, and of the truth, (patches, …).
     """
     prepared, spec = control.prepared, task.head()
     known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}

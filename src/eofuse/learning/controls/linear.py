@@ -74,11 +74,7 @@ class Linear:
 class LinearHeads:
     """A linear model on each head's features; of those heads that decide on a sample, the mean is predicted.
 
-    Args:
-        task: what is predicted.
-        features: (n, width) of training samples for each head, NaN where it does not decide.
-        truth: as `Linear` takes it.
-        strength: inverse of the regularisation.
+    Features are NaN where a head does not decide.
     """
 
     def __init__(self, task: Task, features: Sequence[Array], truth: Array, strength: float) -> None:

@@ -11,11 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
-from eofuse.learning.pretraining.base import Method
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.projection import Projected, ProjectionOptions, View, view_of
-from eofuse.learning.pretraining.views import make_one_of_two_views
+from eofuse.learning.pretraining.projection import Projected, ProjectionOptions, TwoViews, View
 from eofuse.models.model import Model
 
 EXPANSION = 4
@@ -33,7 +31,7 @@ class BYOLOptions(ProjectionOptions):
 
 
 @METHODS.register("byol")
-class BYOL(Method):
+class BYOL(TwoViews):
     """Predicts the teacher's projection of one view from the student's of the other, without contrast to other patches.
 
     The student is the model. The teacher is a moving average of it, through which no gradient passes.
@@ -45,13 +43,12 @@ class BYOL(Method):
         own = options.pretrain
         assert isinstance(own, BYOLOptions)
         self.pair = _StudentAndTeacher(model, own.width)
-        self.module: nn.Module = self.pair
-        self.view = make_one_of_two_views(options, model.spec.modalities)
+        super().__init__(self.pair, options, model.spec.modalities)
         self.momentum, self.steps = own.momentum, options.train.budget(len(data.rows["train"]))
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared distance of predictions to projections, both of length 1: from 0 to 4."""
-        return self.module(view_of(self.view(batch)), view_of(self.view(batch))), {}
+        return self.compare(batch), {}
 
     def after_step(self, step: int) -> None:
         """Moves the teacher towards the student."""

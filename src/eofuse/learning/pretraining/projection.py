@@ -1,13 +1,17 @@
 """`Projected`: a model whose vectors pass a projection head each, for two views of the same patches; and options of projections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
-from eofuse.learning.pretraining.options import PretrainOptions
+from eofuse.learning.pretraining.base import Method
+from eofuse.learning.pretraining.options import PretrainingOptions, PretrainOptions
+from eofuse.learning.pretraining.views import make_one_of_two_views
+from eofuse.modalities import Modality
 from eofuse.models.model import Model
 
 View = tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
@@ -37,9 +41,7 @@ class ContrastOptions(ProjectionOptions):
 class Projected(nn.Module):
     """Projects the vectors of two views, which pass the model in one batch, so that batch norm sees both.
 
-    Args:
-        model: whose fused vectors are projected.
-        heads: a projection head for each set of features: one, but with decision fusion one a modality.
+    There is a head for each set of features: one, but with decision fusion one a modality.
     """
 
     def __init__(self, model: Model, heads: Sequence[nn.Module]) -> None:
@@ -48,12 +50,7 @@ class Projected(nn.Module):
         self.heads = nn.ModuleList(heads)
 
     def forward(self, first: View, second: View) -> list[tuple[Tensor, Tensor]]:
-        """Projections (B, width) of both views, for each set of features.
-
-        Args:
-            first: a view of some patches.
-            second: another view of the same patches in the same order.
-        """
+        """Projections (B, width) of both views, for each set of features."""
         inputs, present = (
             {name: torch.cat([values, other[name]]) for name, values in one.items()}
             for one, other in zip(first, second, strict=True)
@@ -65,6 +62,14 @@ class Projected(nn.Module):
         return projected
 
 
-def view_of(batch: Batch) -> View:
-    """A batch as `Projected` takes it."""
-    return batch.inputs, batch.present
+class TwoViews(Method):
+    """A method whose module takes two random views of the same patches."""
+
+    def __init__(self, module: nn.Module, options: PretrainingOptions, modalities: Iterable[Modality]) -> None:
+        self.module = module
+        self.view = make_one_of_two_views(options, modalities)
+
+    def compare(self, batch: Batch) -> Any:
+        """What the module makes of two views of a batch."""
+        first, second = self.view(batch), self.view(batch)
+        return self.module((first.inputs, first.present), (second.inputs, second.present))

@@ -128,11 +128,9 @@ class Reconstructing(Method):
 class PixelDecoder(nn.Module):
     """Pixels from the maps: a linear layer turns each cell of each map into its pixels, and the maps' pixels are added.
 
-    The vector is added to the coarsest map, so that it learns, too; where there is no map, all pixels are the same.
+    Of several maps of one stride the deepest is taken.
 
-    Args:
-        sizes: of the features; of several maps of one stride the deepest is taken.
-        channels: of the pixels.
+    The vector is added to the coarsest map, so that it learns, too; where there is no map, all pixels are the same.
     """
 
     def __init__(self, sizes: FeatureSizes, channels: int) -> None:

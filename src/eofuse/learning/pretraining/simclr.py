@@ -3,19 +3,17 @@
 import torch
 from lightly.loss import NTXentLoss
 from lightly.models.modules.heads import SimCLRProjectionHead
-from torch import Tensor, nn
+from torch import Tensor
 
 from eofuse.data.loading import Batch
-from eofuse.learning.pretraining.base import Method
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.projection import ContrastOptions, Projected, view_of
-from eofuse.learning.pretraining.views import make_one_of_two_views
+from eofuse.learning.pretraining.projection import ContrastOptions, Projected, TwoViews
 from eofuse.models.model import Model
 
 
 @METHODS.register("simclr")
-class SimCLR(Method):
+class SimCLR(TwoViews):
     """Contrasts the projected vectors of two views of each patch with those of all other patches of the batch."""
 
     Options = ContrastOptions
@@ -24,11 +22,10 @@ class SimCLR(Method):
         own = options.pretrain
         assert isinstance(own, ContrastOptions)
         heads = [SimCLRProjectionHead(size.vector, size.vector, own.width) for size in model.fusion.sizes]
-        self.module: nn.Module = Projected(model, heads)
-        self.view = make_one_of_two_views(options, model.spec.modalities)
+        super().__init__(Projected(model, heads), options, model.spec.modalities)
         self.loss = NTXentLoss(temperature=own.temperature)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrastive loss of a batch."""
-        pairs = self.module(view_of(self.view(batch)), view_of(self.view(batch)))
+        pairs = self.compare(batch)
         return torch.stack([self.loss(one, other) for one, other in pairs]).mean(), {}

@@ -3,14 +3,12 @@
 import torch
 from lightly.loss.vicreg_loss import covariance_loss, invariance_loss, variance_loss
 from lightly.models.modules.heads import VICRegProjectionHead
-from torch import Tensor, nn
+from torch import Tensor
 
 from eofuse.data.loading import Batch
-from eofuse.learning.pretraining.base import Method
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.projection import Projected, ProjectionOptions, view_of
-from eofuse.learning.pretraining.views import make_one_of_two_views
+from eofuse.learning.pretraining.projection import Projected, ProjectionOptions, TwoViews
 from eofuse.models.model import Model
 
 WEIGHTS = {"invariance": 25.0, "variance": 25.0, "covariance": 1.0}
@@ -21,7 +19,7 @@ EXPANSION = 4
 
 
 @METHODS.register("vicreg")
-class VICReg(Method):
+class VICReg(TwoViews):
     """Brings the projected vectors of two views together without contrasting them with others.
 
     Three terms: the two are alike (invariance), each of their numbers varies over the batch (variance), and no two numbers
@@ -35,12 +33,11 @@ class VICReg(Method):
         assert isinstance(own, ProjectionOptions)
         width = EXPANSION * own.width
         heads = [VICRegProjectionHead(size.vector, width, width) for size in model.fusion.sizes]
-        self.module: nn.Module = Projected(model, heads)
-        self.view = make_one_of_two_views(options, model.spec.modalities)
+        super().__init__(Projected(model, heads), options, model.spec.modalities)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the three terms, and each of them."""
-        pairs = self.module(view_of(self.view(batch)), view_of(self.view(batch)))
+        pairs = self.compare(batch)
         terms = [
             {
                 "invariance": invariance_loss(one, other),

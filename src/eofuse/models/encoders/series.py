@@ -20,6 +20,7 @@ WIDTH = 64
 """Length of the vector that a `SeriesEncoder` gives, and of those of its steps."""
 
 MOST_BLOCKS = 6
+HEADS = 4
 
 
 class SeriesEncoder(Encoder):
@@ -124,9 +125,8 @@ class SeriesTransformer(SeriesEncoder):
 class _AttentionBlock(nn.Module):
     """Attention of four heads, then two layers for each step; each added to what came in."""
 
-    def __init__(self, heads: int = 4) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.heads = heads
         self.norm = nn.LayerNorm(WIDTH)
         self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
         self.join = nn.Linear(WIDTH, WIDTH)
@@ -136,7 +136,7 @@ class _AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         query, key, value = (
-            each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in self.qkv(self.norm(x)).chunk(3, -1)
+            each.unflatten(-1, (HEADS, -1)).transpose(1, 2) for each in self.qkv(self.norm(x)).chunk(3, -1)
         )
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         x = x + self.join(attended.transpose(1, 2).flatten(2))

@@ -9,8 +9,7 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders import Encoder, RasterEncoder, prepare_rasters
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.base import FUSIONS, FusionOptions, JoinVectors
-from eofuse.models.fusion.conditioning import ConditionMaps, modulate
+from eofuse.models.fusion.base import FUSIONS, ConditionMaps, FusionOptions, JoinVectors, modulate
 from eofuse.models.fusion.missing import Present, Rows, encode_rows, presence
 from eofuse.models.fusion.per_modality import PerModality
 

@@ -12,8 +12,7 @@ from eofuse.modalities import Modality
 from eofuse.models.encoders import Encoder, RasterEncoder, build_encoders, first_convolution, prepare_rasters
 from eofuse.models.encoders.raster import raster_part
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions, JoinByName, split_kinds
-from eofuse.models.fusion.conditioning import ConditionMaps
+from eofuse.models.fusion.base import FUSIONS, ConditionMaps, Fusion, FusionOptions, JoinByName, split_kinds
 from eofuse.models.fusion.missing import Present, Rows, Tokens, encode_present, padded_size, presence
 from eofuse.models.parts import Part, columns_of, numbered_columns, tensors_of
 

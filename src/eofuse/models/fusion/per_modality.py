@@ -12,8 +12,7 @@ from eofuse.modalities import Modality
 from eofuse.models.encoders import RasterEncoder, build_encoders, prepare_rasters
 from eofuse.models.encoders.raster import raster_part
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.base import Fusion, FusionOptions, common_levels, split_kinds
-from eofuse.models.fusion.conditioning import ConditionMaps
+from eofuse.models.fusion.base import ConditionMaps, Fusion, FusionOptions, common_levels, split_kinds
 from eofuse.models.fusion.missing import Present, Rows, Tokens, encode_present, padded_size
 from eofuse.models.parts import Part, columns_of, tensors_of
 

@@ -61,14 +61,7 @@ class HeadSpec:
 
 
 class Head(nn.Module, ABC):
-    """Turns features into one target's output. Subclasses take (spec, sizes, dropout): see `eofuse.models.heads.build_head`.
-
-    Args:
-        spec: what it predicts.
-
-    Attributes:
-        spec: what it predicts.
-    """
+    """Turns features into one target's output. Subclasses take (spec, sizes, dropout): see `eofuse.models.heads.build_head`."""
 
     def __init__(self, spec: HeadSpec) -> None:
         super().__init__()

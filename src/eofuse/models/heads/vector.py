@@ -10,13 +10,7 @@ from eofuse.models.heads.base import HEADS, Head, HeadSpec, at_temperature, mean
 
 
 class VectorHead(Head):
-    """A linear layer on the vector of each set of features.
-
-    Args:
-        spec: what it predicts.
-        sizes: of each set of features.
-        dropout: share of the vector's values set to zero in training.
-    """
+    """A linear layer on the vector of each set of features."""
 
     def __init__(self, spec: HeadSpec, sizes: Sequence[FeatureSizes], dropout: float = 0.0) -> None:
         super().__init__(spec)

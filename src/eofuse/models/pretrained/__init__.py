@@ -5,8 +5,7 @@ from pathlib import Path
 from eofuse.errors import UsageError
 from eofuse.models.pretrained.mapping import Row, map_weights
 from eofuse.models.pretrained.options import WeightOptions
-from eofuse.models.pretrained.run_folder import run_source
-from eofuse.models.pretrained.source import Source
+from eofuse.models.pretrained.source import Source, run_source
 from eofuse.models.pretrained.timm_weights import timm_source
 from eofuse.models.pretrained.torchgeo_weights import torchgeo_source
 from eofuse.models.pretrained.weight_file import file_source

@@ -13,11 +13,7 @@ from eofuse.reports.wording import class_title, compact, shorten
 def by_part_figure(counts: pd.DataFrame, wholes: Mapping[str, int], of_what: str, width: float = 7.6) -> Figure:
     """Bars of per cent with their counts.
 
-    Args:
-        counts: a row a class or modality, a column a part.
-        wholes: part → what its counts are a share of.
-        of_what: what that is, for the axis.
-        width: in inches.
+    `wholes` is what the counts of a part are a share of, and `of_what` the words for that.
     """
     narrow = width < 5
     figure = new_figure(width, len(counts) * 0.5 + 1.0)

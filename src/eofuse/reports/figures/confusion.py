@@ -20,11 +20,7 @@ CROWDED = 11
 def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str, *, shares_only: bool = False) -> Figure:
     """A row a true class: shade and per cent say where it went, the number below how many.
 
-    Args:
-        counts: (K, K), a row a true class, a column a predicted class.
-        classes: K names.
-        title: heading of the picture.
-        shares_only: whether the cells hold per cent alone, for counts too large for them.
+    `counts` are (K, K); with `shares_only`, for counts too large for the cells, these hold per cent alone.
     """
     size = len(classes)
     cell = 0.47 if size < CROWDED else 0.34

@@ -49,12 +49,7 @@ def efficiency_figure(
 ) -> Figure:
     """A line a method over the number of labels, on a logarithmic scale; bars are 95 % intervals.
 
-    Args:
-        curves: variants and controls.
-        metric: the ranking metric.
-        baseline: the variant whose score with the most labels is the goal, a thin line.
-        variants: all variants, in the order that fixes their colours.
-        width: in inches.
+    A thin line is the goal, the score of the baseline with the most labels. The order of `variants` fixes their colours.
     """
     narrow = width < NARROW
     figure = new_figure(width, (3.3 if narrow else 4.2) + 0.2 * len(curves) / (1 if narrow else 2))

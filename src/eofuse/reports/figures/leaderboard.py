@@ -30,12 +30,7 @@ def leaderboard_figure(
 ) -> Figure:
     """A row a variant: the mean over seeds as a dot, its 95 % interval as a line, the single runs as small rings.
 
-    Args:
-        rows: the leaderboard, controls last.
-        runs: `StudyResults.results`.
-        metric: the ranking metric.
-        variants: all variants, in the order that fixes their colours.
-        width: in inches; below `NARROW` the names stand above their rows.
+    Below a width of `NARROW`, the names stand above their rows. The order of `variants` fixes their colours.
     """
     narrow = width < NARROW
     figure = new_figure(width, len(rows) * (0.52 if narrow else 0.38) + 0.75)
@@ -64,12 +59,7 @@ def differences_figure(
 ) -> Figure:
     """A row a variant: the paired difference to the baseline with its 95 % interval; open dots can't be told from zero.
 
-    Args:
-        rows: lines of the leaderboard that have a difference.
-        metric: the ranking metric.
-        baseline: name of the variant that the others are compared with.
-        variants: all variants, in the order that fixes their colours.
-        width: in inches; below `NARROW` the names stand above their rows.
+    Below a width of `NARROW`, the names stand above their rows. The order of `variants` fixes their colours.
     """
     narrow = width < NARROW
     figure = new_figure(width, len(rows) * (0.52 if narrow else 0.38) + 0.75)

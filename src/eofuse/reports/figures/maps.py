@@ -16,12 +16,7 @@ NUMBER_COLOURS, ERROR_COLOURS = "viridis", "RdBu_r"
 
 
 def class_colours(classes: Sequence[str], modality: Modality | None) -> list[str]:
-    """A colour for each class: that of the modality's legend, or of a qualitative palette where it has none of its own.
-
-    Args:
-        classes: names of the classes.
-        modality: the class map that was predicted, if it is known.
-    """
+    """A colour for each class: that of the modality's legend, or of a qualitative palette where it has none of its own."""
     legend = {category.name: category.colour for category in modality.categories} if modality else {}
     colours = [legend.get(name) for name in classes]
     known = [colour for colour in colours if colour is not None]
@@ -35,11 +30,7 @@ def class_panels(
 ) -> list[Panel]:
     """The true map, the predicted map, and where they differ.
 
-    Args:
-        truth: (H, W) class numbers, 255 where unknown.
-        predicted: (H, W) class numbers.
-        classes: names of the classes.
-        colours: their colours.
+    Both maps are (H, W) class numbers, 255 where the truth is not known.
     """
     known = truth != IGNORE
     wrong = np.full((*truth.shape, 3), NO_DATA, dtype=np.uint8)
@@ -72,11 +63,7 @@ def number_panels(
 ) -> list[Panel]:
     """The true and the predicted map on one ramp, and their difference on a ramp about zero.
 
-    Args:
-        truth: (H, W) in the unit, NaN where unknown.
-        predicted: (H, W) in the unit.
-        name: of the number.
-        unit: of the number.
+    Both maps are (H, W) in the unit, NaN where the truth is not known.
     """
     known = np.isfinite(truth)
     both = np.concatenate([truth[known], predicted[np.isfinite(predicted)]])

@@ -43,14 +43,7 @@ def per_class_figure(
 ) -> Figure:
     """A row a class or number that occurs, most frequent first: its score under each variant, its support as a bar.
 
-    Args:
-        per_class: `StudyResults.per_class`.
-        classes: all class names.
-        metric: the score to show.
-        variants: those to show.
-        counted: what the support counts.
-        palette: all variants, in the order that fixes their colours; that of `variants` by default.
-        width: in inches.
+    `counted` is what the support counts. The order of `palette`, by default that of `variants`, fixes the colours.
     """
     support = class_support(per_class).reindex(list(classes)).fillna(0)
     support = support[support > 0].sort_values(ascending=False, kind="stable")

@@ -44,10 +44,7 @@ def places_figure(index: pd.DataFrame, test_rows: Sequence[int], width: float = 
 def split_map_figure(index: pd.DataFrame, part: npt.NDArray[np.int64], width: float = 6.4) -> Figure | None:
     """Longitude and latitude of the patches, coloured by part; None where no place is known.
 
-    Args:
-        index: the store's index.
-        part: number of the part of each patch, −1 for none.
-        width: in inches.
+    `part` is −1 for patches in none.
     """
     places = index[["lon", "lat"]].to_numpy(dtype=float)
     known = np.isfinite(places).all(axis=1) & (part >= 0)

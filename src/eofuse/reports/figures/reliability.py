@@ -20,13 +20,7 @@ def reliability_figure(
 ) -> Figure:
     """Share of right predictions by stated confidence, above the number of predictions of each bin.
 
-    Args:
-        bins: (2, bins, 3): raw and calibrated × bins of equal width × predictions, sum of confidence, right ones.
-        title: heading of the picture.
-        colour: of the calibrated line.
-        axes_titles: what is stated (across) and what is the case (up).
-        counted: what the lower panel counts.
-        labels: of the raw and the calibrated line.
+    `bins` are (2, bins, 3): raw and calibrated × bins of equal width × predictions, sum of confidence, right ones.
     """
     figure = new_figure(3.7, 4.3)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])

@@ -75,9 +75,7 @@ class Panel:
 def raster_panels(modality: Modality, values: np.ndarray | None) -> list[Panel]:
     """Pictures of one raster modality of one patch.
 
-    Args:
-        modality: what the values are.
-        values: (C, H, W) in the stored dtype; None where the patch lacks the modality.
+    `values` are (C, H, W) in the stored dtype; None where the patch lacks the modality.
     """
     title = modality.title or modality.name
     if modality.is_categorical:

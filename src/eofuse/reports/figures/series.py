@@ -1,6 +1,5 @@
 """The series of a patch as lines: `series_panels` gathers them, `draw_series` draws one."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,12 +51,12 @@ class SeriesPanel:
     caption: str = ""
 
 
-def series_panels(store: Store, row: int, without: Collection[str] = ()) -> list[SeriesPanel]:
+def series_panels(store: Store, row: int) -> list[SeriesPanel]:
     """Pictures of the series of one patch; those that it lacks say so."""
     return [
         _panel(modality, store.read(name, [row])[0])
         for name, modality in store.modalities.items()
-        if modality.kind is Kind.SERIES and name not in without
+        if modality.kind is Kind.SERIES
     ]
 
 
