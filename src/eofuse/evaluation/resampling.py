@@ -361,8 +361,7 @@ def _mean_of_numbers(values: Sequence[Any]) -> FloatArray:
     known = ~np.isnan(stacked)
     counts = known.sum(axis=0)
     total = np.where(known, stacked, 0.0).sum(axis=0)
-    mean: FloatArray = np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
-    return mean
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
 def _sizes(runs: Sequence[Predictions], of: LeftOut) -> tuple[int, int, str | None]:

@@ -112,8 +112,7 @@ class Game:
     def drop_one(self, values: FloatArray) -> FloatArray:
         """What all players have more than all but one, (…, players)."""
         without = [self._place[frozenset(self.names) - {name}] for name in self.names]
-        result: FloatArray = values[..., -1:] - values[..., without]
-        return result
+        return values[..., -1:] - values[..., without]
 
     def _exact_weights(self) -> FloatArray:
         count = len(self.names)

@@ -69,11 +69,7 @@ def run_cautions(
 
 
 def temperature_notes(calibration: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sentences about temperatures that are not used.
-
-    Args:
-        calibration: `calibration.json` of a run, by target.
-    """
+    """Sentences about temperatures that are not used, by what `calibration.json` of a run says of each target."""
     found = []
     for target, facts in calibration.items():
         if not facts or facts["temperature"] != 1 or facts["fitted"] == 1:
@@ -86,11 +82,7 @@ def temperature_notes(calibration: Mapping[str, Mapping[str, Any]]) -> list[str]
 
 
 def width_notes(scores: pd.DataFrame) -> list[str]:
-    """Sentences about intervals of a run that have no width.
-
-    Args:
-        scores: as `evaluate` gives them.
-    """
+    """Sentences about intervals of a run that have no width, from scores as `evaluate` gives them."""
     rows = scores[(scores["predictor"] == "run") & (scores["low"] == scores["high"])]
     return [
         f"{target}: every test scene gives the same {', '.join(lines['metric'])}, so its interval has no width: no certainty."

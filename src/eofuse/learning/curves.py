@@ -69,10 +69,6 @@ class Curves:
 def read_curve(path: Path, *names: str) -> pd.DataFrame:
     """A table of losses or evaluations.
 
-    Args:
-        path: of the file.
-        names: columns that are needed besides `step`.
-
     Raises:
         DataError: if it is damaged.
     """

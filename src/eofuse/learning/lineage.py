@@ -84,12 +84,7 @@ class History:
     patches: Mapping[str, Identities] = field(default_factory=dict)
 
     def then(self, training: Training, patches: Identities) -> "History":
-        """The history with one more training.
-
-        Args:
-            training: with the roles of the patches, in their order.
-            patches: those that it used.
-        """
+        """The history with one more training."""
         before = self.patches.get(training.store)
         merged = patches if before is None else _joined(before, patches)
 
@@ -129,12 +124,7 @@ class History:
 
     @classmethod
     def from_text(cls, text: str, name: str) -> "History":
-        """The history that a text tells; an unknown one where it can't be understood.
-
-        Args:
-            text: as `to_text` wrote it.
-            name: of the weights, for people.
-        """
+        """The history that a text tells; an unknown one where it can't be understood."""
         try:
             values = json.loads(text)
             if (values["format"], values["version"]) != (FORMAT, VERSION):

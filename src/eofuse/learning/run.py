@@ -386,8 +386,7 @@ def check_same_data(folder: Path, store: Store) -> None:
 def _began_with(folder: Path) -> str | None:
     """The digest of the weights with which a run began; None if it did not begin, or with none that has a file."""
     file = folder / DATA_FILE
-    digest: str | None = read_facts(folder, DATA_FILE).get("weights") if file.is_file() else None
-    return digest
+    return read_facts(folder, DATA_FILE).get("weights") if file.is_file() else None
 
 
 def note_divergence(folder: Path) -> None:

@@ -25,10 +25,7 @@ LABEL_NOT_USED = "label not used"
 def split_table(index: pd.DataFrame, parts: Mapping[str, Rows], reasons: npt.NDArray[np.object_]) -> pd.DataFrame:
     """The table of a run.
 
-    Args:
-        index: of the store.
-        parts: rows of the store by name of the part.
-        reasons: why a patch was left out or has no label, None for others, (patches,).
+    `reasons` say why a patch was left out or has no label, None for others, (patches,).
     """
     part = np.full(len(index), None, dtype=object)
     for name, rows in parts.items():

@@ -17,14 +17,7 @@ from eofuse.models.model import Model
 
 
 class LowRank(nn.Module):
-    """A weight plus a change of low rank, which is zero at first.
-
-    Args:
-        weight: (outputs, inputs), that is changed.
-        rank: of the change.
-        alpha: the change counts alpha / rank times.
-        generator: draws the first weights.
-    """
+    """A weight plus a change of low rank, which is zero at first."""
 
     def __init__(self, weight: Tensor, rank: int, alpha: float, generator: torch.Generator) -> None:
         super().__init__()
@@ -43,12 +36,7 @@ class LowRank(nn.Module):
 def add_low_rank(model: Model, loaded: Collection[str], rank: int, alpha: float, seed: int) -> None:
     """Gives the linear layers of attention a low-rank change, which alone learns.
 
-    Args:
-        model: is changed.
-        loaded: names of the tensors that came from trained weights: other layers are left as they are.
-        rank: of the change.
-        alpha: it counts alpha / rank times.
-        seed: fixes its first weights.
+    Layers that did not come from trained weights (`loaded`) stay as they are; the change counts alpha / rank times.
 
     Raises:
         UsageError: if no attention layer was loaded.

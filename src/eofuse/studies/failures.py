@@ -77,13 +77,7 @@ def describe_failure(cell: Cell | Pretraining, failure: Failure, role: str | Non
 
 
 def failure_warnings(failed: Iterable[Mapping[str, Any]], seeds: Sequence[int], folds: int | None) -> list[str]:
-    """What a reader of the scores must know of the runs that failed: which, why, and over how many seeds the means are.
-
-    Args:
-        failed: as `describe_failure` gives it.
-        seeds: of the study.
-        folds: of the study, if it has any.
-    """
+    """What a reader of the scores must know of the runs that failed: which, why, and over how many seeds the means are."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     warnings = []
     for entry in failed:

@@ -101,10 +101,7 @@ def search_cells(
 ) -> list[Cell]:
     """The search runs: every variant with every learning rate on each fold and amount of labels, with the first seed.
 
-    Args:
-        plan: the study.
-        amounts: of labels, all by default.
-        learning_rates: by variant, fold and amount of labels, of the amounts before these.
+    `learning_rates` are those of the amounts of labels before these; `amounts` are all by default.
     """
     change: dict[str, Any] = {"steps": plan.axes.search.steps, "epochs": None} if plan.axes.search.steps else {}
     return [
@@ -130,11 +127,7 @@ def final_cells(
 ) -> list[Cell]:
     """The runs that are tested: every variant with its learning rates on every seed, fold and amount of labels, and the controls.
 
-    Args:
-        plan: the study.
-        learning_rates: by variant, fold and amount of labels.
-        with_maps: variants with targets and inputs that have pixels, for the linear models of pixels.
-        amounts: of labels, all by default.
+    Linear models of pixels are for `with_maps`, variants whose targets and inputs have pixels; `amounts` are all by default.
     """
     cells: list[Cell] = []
     for amount in amounts or plan.amounts:

@@ -268,12 +268,7 @@ def hide_without_data(bands: Array, with_data: npt.NDArray[np.bool_] | None, nod
 def check_classes(task: Task, train: Array, learned: Array, test: Array, where: Path) -> list[str]:
     """What to say of classes that no model can learn; a `DataError` if the training patches show fewer than two.
 
-    Args:
-        task: with classes.
-        train: counts of the classes in the training patches.
-        learned: the same, with the other patches from which the model learns.
-        test: counts in the test patches.
-        where: of the store.
+    `learned` counts the classes in all patches from which the model learns, `train` in the training patches alone.
     """
     if (train > 0).sum() < 2:
         present = ", ".join(name for name, count in zip(task.classes, train, strict=True) if count) or "none"

@@ -85,5 +85,4 @@ class PixelRegression(Numbers):
 
     def keep(self, prediction: Array) -> Array:
         """The numbers of each pixel, (patches, numbers, height, width) float32."""
-        kept: Array = prediction.astype(np.float32)
-        return kept
+        return prediction.astype(np.float32)

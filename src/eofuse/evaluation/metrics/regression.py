@@ -52,8 +52,7 @@ class NumberTotals(Totals):
         self.truth, self.prediction = _checked_numbers(evidence["truth"], evidence["prediction"])
         error = self.prediction - self.truth
         value = self.truth - self.truth.mean(axis=0) if len(self.truth) else self.truth
-        sums: FloatArray = np.stack([np.ones_like(error), error, np.abs(error), error**2, value, value**2], axis=-1)
-        return sums
+        return np.stack([np.ones_like(error), error, np.abs(error), error**2, value, value**2], axis=-1)
 
     def within(self, margin: FloatArray) -> FloatArray:
         """How many of each patch's numbers lie within their intervals, (N, D)."""
@@ -186,8 +185,7 @@ def _spread(totals: FloatArray) -> FloatArray:
     """Squared deviations of the truth from its mean, from totals (…, 6); NaN where they are but rounding."""
     squares = totals[..., 5]
     spread = squares - divide(totals[..., 4] ** 2, totals[..., 0])
-    values: FloatArray = np.where(spread > _NO_SPREAD * squares, spread, np.nan)
-    return values
+    return np.where(spread > _NO_SPREAD * squares, spread, np.nan)
 
 
 def _check_finite(what: str, values: NDArray[Any], unit: str) -> None:

@@ -133,11 +133,7 @@ def hide_modalities(
 def draw_blocks(rasters: Tensor, share: float, block: int, valid: Tensor | None = None) -> Tensor:
     """Hidden blocks (B, 1, H, W) of rasters: of each patch the same share of the blocks that hold data, at least one of two.
 
-    Args:
-        rasters: (B, C, H, W).
-        share: of the blocks that is hidden.
-        block: their side in pixels.
-        valid: which values are data, (B, 1 or C, H, W) bool; None where all are.
+    Values that are not `valid`, (B, 1 or C, H, W) bool, are no data.
     """
     batch, _, height, width = rasters.shape
     rows, columns = -(-height // block), -(-width // block)

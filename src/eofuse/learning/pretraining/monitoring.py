@@ -108,8 +108,7 @@ def embeddings(model: Model, loader: Loader, rows: Rows, device: torch.device) -
         ]
     for module in training:
         module.training = True
-    vectors: Array = torch.cat(parts).numpy()
-    return vectors
+    return torch.cat(parts).numpy()
 
 
 def spread(vectors: Array) -> float:

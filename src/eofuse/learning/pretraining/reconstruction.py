@@ -153,8 +153,7 @@ class PixelDecoder(nn.Module):
         maps = [features.maps[level] for level in self.levels]
         maps[-1] = maps[-1] + vector
         levels = [layer(level)[..., : size[0], : size[1]] for layer, level in zip(self.from_maps, maps, strict=True)]
-        pixels: Tensor = torch.stack(levels).sum(0)
-        return pixels
+        return torch.stack(levels).sum(0)
 
 
 def error_where_hidden(modality: Modality, predicted: Tensor, truth: Tensor, hidden: Tensor) -> Tensor:

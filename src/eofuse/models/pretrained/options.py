@@ -55,12 +55,10 @@ class WeightOptions(Options):
         Raises:
             UsageError: if they are not as many as the bands.
         """
-        pairs = known
         if self.mean is not None and self.std is not None:
             if not len(self.mean) == len(self.std) == len(bands):
                 found = f"{len(self.mean)} means and {len(self.std)} deviations for {len(bands)} bands"
                 raise UsageError(found, where="start.mean", fix="give one of each a band")
-            pairs = list(zip(self.mean, self.std, strict=True))
-        if self.bands is not None and self.mean is None and pairs is not None and len(pairs) != len(bands):
-            pairs = None
-        return None if pairs is None else list(pairs)
+            return list(zip(self.mean, self.std, strict=True))
+        others = self.bands is not None and known is not None and len(known) != len(bands)
+        return None if known is None or others else list(known)

@@ -34,13 +34,7 @@ def curves_figure(
 ) -> Figure:
     """Training loss above, validation metric below: each seed as a thin line, their mean as a bold one.
 
-    Args:
-        curves: rows of `StudyResults.curves` of one variant.
-        cells: its final runs, whose best steps are marked.
-        title: heading of the picture.
-        colour: of the lines.
-        metric: the metric to show on the validation patches.
-        limits: vertical limits of both panels, to make several variants comparable.
+    `cells` are the final runs, whose best steps are marked; `limits` are those of both panels, to make variants comparable.
     """
     figure = new_figure(3.7, 3.5)
     upper, lower = figure.subplots(2, 1, sharex=True)

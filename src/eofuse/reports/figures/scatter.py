@@ -24,13 +24,7 @@ def scatter_figure(
 ) -> Figure:
     """Predicted against true, and beside or below it the residuals (predicted minus true) with their distribution.
 
-    Args:
-        truth: (N,) true numbers.
-        prediction: (N,) predicted numbers.
-        name: of the number.
-        unit: of the number, empty if it has none.
-        colour: of the points.
-        width: in inches; below `NARROW` the residuals stand below.
+    Below a width of `NARROW`, the residuals stand below.
     """
     figure = new_figure(width, (1.75 if width < NARROW else 0.42) * width)
     left, middle, right = _axes(figure, width)
