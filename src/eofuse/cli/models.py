@@ -1,6 +1,7 @@
 """Commands about models: runs, what they predict, and studies."""
 
 import argparse
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from eofuse.cli.output import carry_out, show, show_json
@@ -145,47 +146,27 @@ def run_predict(arguments: argparse.Namespace) -> None:
         show(f"{arguments.maps}: maps of {counted(predicted, 'patch', 'patches')}")
 
 
-def run_map(arguments: argparse.Namespace) -> int:
+def run_map(arguments: argparse.Namespace) -> None:
     """Does `eofuse map`."""
     from eofuse.maps.make import MapOptions, map_scenes
-    from eofuse.terminal import progress_bar
 
     if arguments.layer and (arguments.scenes or arguments.overrides):
         raise UsageError("give either a spec of scenes or --layer", where="map")
-    options = MapOptions(
-        arguments.window,
-        arguments.overlap,
-        arguments.stride,
-        arguments.probabilities,
-        arguments.uncertainty,
-        arguments.polygons,
-        arguments.threshold,
-    )
-    with progress_bar("mapping", "rows of windows") as progress:
-        maps = map_scenes(
-            arguments.run,
-            arguments.scenes,
-            arguments.output,
-            layers=dict(_layer(word) for word in arguments.layer) if arguments.layer else None,
-            overrides=arguments.overrides,
-            options=options,
-            variant=arguments.variant,
-            seed=arguments.seed,
-            workers=arguments.workers,
-            readers=arguments.readers,
-            overwrite=arguments.overwrite,
-            progress=progress,
-        )
+    own = {
+        "model": arguments.run,
+        "layers": dict(_layer(word) for word in arguments.layer) if arguments.layer else None,
+        "options": MapOptions(**{field.name: getattr(arguments, field.name) for field in fields(MapOptions)}),
+    }
+    maps = carry_out(map_scenes, arguments, "mapping", "rows of windows", **own)
     if arguments.json:
         show_json({"maps": maps})
-        return 0
+        return
     for done in maps:
         for note in done.notes:
             show(f"note: {done.scene}: {note}")
     for done in maps:
         for path in done.files:
             show(path)
-    return 0
 
 
 def _layer(word: str) -> tuple[str, str]:

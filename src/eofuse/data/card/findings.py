@@ -77,9 +77,8 @@ def _duplicates(card: DataCard) -> Iterator[Finding]:
             if len(torn):
                 count = len(np.unique(torn[:, 0]))
                 verb = "is" if count == 1 else "are"
-                what = (
-                    f"{_patches(count)} of validation or test {verb} {words} as one of an earlier part ({found.name})"
-                )
+                of = "validation or test"
+                what = f"{_patches(count)} of {of} {verb} {words} as one of an earlier part ({found.name})"
                 fix = "leave one of each pair out with `eofuse subset`; what is on both sides is known before it is tested"
                 yield Finding("fix" if is_picture else "look", what, fix, "duplicates")
             elif len(pairs):
@@ -105,9 +104,8 @@ def _leakage(store: Store, card: DataCard) -> Iterator[Finding]:
         yield Finding("look", what, f"{advice} if results are to hold elsewhere", "split")
     if card.instead:
         fix = "add scenes; results of this split say little about other scenes"
-        yield Finding(
-            "look", f"it can't be split by scene: {card.instead}; the card shows a {card.protocol} split", fix, "split"
-        )
+        what = f"it can't be split by scene: {card.instead}; the card shows a {card.protocol} split"
+        yield Finding("look", what, fix, "split")
     if found.adjacent is None:
         what = "no place is known, so that neighbours on both sides of the split can't be seen"
         yield Finding("look", what, "give `lon` and `lat`, or keep neighbours in one scene", "map")
@@ -132,12 +130,8 @@ def _classes(card: DataCard) -> Iterator[Finding]:
         return
     for part, count in target.labelled.items():
         if not count:
-            yield Finding(
-                "fix",
-                f"no {WORDS[part]} patch has the label {target.target}",
-                "choose another split or target",
-                "labels",
-            )
+            what = f"no {WORDS[part]} patch has the label {target.target}"
+            yield Finding("fix", what, "choose another split or target", "labels")
     table = target.classes
     if table.empty:
         return
@@ -151,18 +145,15 @@ def _classes(card: DataCard) -> Iterator[Finding]:
         if lacking := [str(name) for name in table.index[(table[part] == 0) & (others > 0)]]:
             classes = "1 class is" if len(lacking) == 1 else f"{len(lacking)} classes are"
             yield Finding(weight, f"{classes} missing in {WORDS[part]}: {_names(lacking)}", fix, "labels")
-    rare = (
-        [str(name) for name in table.index[(train > 0) & (train < FEW_PATCHES)]] if target.counted == "patches" else []
-    )
-    if rare:
+    rare = [str(name) for name in table.index[(train > 0) & (train < FEW_PATCHES)]]
+    if rare and target.counted == "patches":
         fix = "collect more, or join them with others; their scores will be uncertain"
         yield Finding("look", f"fewer than {FEW_PATCHES} training patches: {_names(rare)}", fix, "labels")
     top = train.max() / max(target.labelled["train"] if target.counted == "patches" else train.sum(), 1)
     if not target.several and top > ONE_CLASS:
         what = f"{100 * top:.0f} % of the training {target.counted} are {_names([str(train.idxmax())])}"
-        yield Finding(
-            "look", what, "judge by macro F1, not accuracy; `train.sampling: balanced` helps rare classes", "labels"
-        )
+        fix = "judge by macro F1, not accuracy; `train.sampling: balanced` helps rare classes"
+        yield Finding("look", what, fix, "labels")
 
 
 def _bands(store: Store, card: DataCard) -> Iterator[Finding]:
@@ -171,9 +162,8 @@ def _bands(store: Store, card: DataCard) -> Iterator[Finding]:
     for name, rows in dead.groupby("modality", sort=False):
         several = len(rows) > 1
         what = f"{name}: {', '.join(rows['channel'])} {'hold' if several else 'holds'} no data, or one value everywhere"
-        yield Finding(
-            "fix", what, f"leave {'them' if several else 'it'} out of `inputs`: a constant can't help", "channels"
-        )
+        fix = f"leave {'them' if several else 'it'} out of `inputs`: a constant can't help"
+        yield Finding("fix", what, fix, "channels")
     rest = bands.drop(dead.index)
     for kind, words in (("empty", "hold no data"), ("constant", "hold one value in every pixel")):
         some = rest[rest[kind] > BAD_BAND * rest["patches"]]
@@ -231,6 +221,5 @@ def _facts(store: Store, card: DataCard) -> Iterator[Finding]:
             what = f"{lacking:,} of {of_split:,} patches ({_percent(lacking, of_split)}) are without the label {target.target}"
             yield Finding("know", what, "runs leave them out; pretraining can use them", "labels")
     if aside := store.provenance.get("set_aside"):
-        yield Finding(
-            "know", f"{_patches(aside)} were set aside as bad when the store was packed", "see `set_aside.csv`", "split"
-        )
+        what = f"{_patches(aside)} were set aside as bad when the store was packed"
+        yield Finding("know", what, "see `set_aside.csv`", "split")

@@ -82,15 +82,12 @@ def channel_quantiles(loader: Loader, rows: Rows) -> dict[str, list[list[float]]
             values = loader.store.read(name, rows[loader.present(name)[rows]], channels=channels)
             numbers = np.moveaxis(by_channel(modality, values), 1, 0).astype(np.float64)
             physical, known = numbers * modality.scale + modality.offset, is_value(modality, numbers)
-            quantiles[name] = [_quantiles(column[there]) for column, there in zip(physical, known, strict=True)]
+            steps, none = np.linspace(0, 1, PIECES + 1), [float("nan")] * (PIECES + 1)
+            quantiles[name] = [
+                np.quantile(column[valid], steps).tolist() if valid.any() else none
+                for column, valid in zip(physical, known, strict=True)
+            ]
     return quantiles
-
-
-def _quantiles(values: npt.NDArray[np.float64]) -> list[float]:
-    if not len(values):
-        return [float("nan")] * (PIECES + 1)
-    found: list[float] = np.quantile(values, np.linspace(0, 1, PIECES + 1)).tolist()
-    return found
 
 
 def _evenly(rows: Rows) -> Rows:

@@ -13,7 +13,7 @@ from eofuse.data.reading.matching import band_names
 from eofuse.data.reading.rasters import SUFFIXES, RasterFile, inspect_raster, reading_environment
 from eofuse.data.specs.columns import is_text, modality_name
 from eofuse.errors import DataError
-from eofuse.words import counted
+from eofuse.words import counted, listed
 
 KIND_OF_FILE = re.compile(
     r"[_.-](?:mask|masks|label|labels|seg|gt|annotation|annotations|target|image|img)$", re.IGNORECASE
@@ -64,8 +64,8 @@ class FilePattern:
         sizes = Counter((file.grid.width, file.grid.height) for file in self.files)
         systems = {file.grid.crs.to_string() if file.grid.crs else "none" for file in self.files}
         shown = " or ".join(f"{width} × {height}" for width, height in sizes)
-        crs = ", ".join(sorted(systems)[:3]) + ("" if len(systems) <= 3 else f" and {len(systems) - 3} more")
-        return f"{self.pattern}, {counted(self.count, 'band')} of {self.files[0].dtype}, {shown} pixels, CRS {crs}"
+        bands, dtype, crs = counted(self.count, "band"), self.files[0].dtype, listed(sorted(systems), 3)
+        return f"{self.pattern}, {bands} of {dtype}, {shown} pixels, CRS {crs}"
 
     def questions(self) -> list[str]:
         """What can't be told."""

@@ -12,9 +12,10 @@ from pyproj import Transformer
 
 from eofuse.data.problems import Problem, Problems
 from eofuse.data.scenes import GIVEN, SCENE_KIND
+from eofuse.data.sources.ben_ge.clc import CLC19
 from eofuse.data.sources.ben_ge.identifiers import PatchName, parse_patch_id, parse_patch_id_s1, season_of
 from eofuse.data.sources.ben_ge.layout import Layout
-from eofuse.data.sources.ben_ge.patch_json import PatchJson, check_labels_19, read_patch_json
+from eofuse.data.sources.ben_ge.patch_json import PatchJson, check_labels, read_patch_json
 from eofuse.data.sources.ben_ge.tables import (
     check_pairs,
     read_ids,
@@ -250,7 +251,7 @@ class _Indexing:
             if names is None and listed.get(patch_id) is not None:
                 where = self.layout.tables.get("reben", self.layout.tables.get("reben_unclear"))
                 try:
-                    names = check_labels_19(list(listed[patch_id]), where)
+                    names = check_labels(list(listed[patch_id]), CLC19, where)
                 except DataError as error:
                     self.problems.append(Problem.from_error(error, patch_id))
             labels_19.append(names)

@@ -82,17 +82,14 @@ def find_layout(root: Path) -> Layout:
 
 def _nothing_found(root: Path) -> DataError:
     """What to say of a folder of another layout: the command that takes it, else what was looked for."""
-    below = _looked_for(root)
-    if "did you mean" not in below and describe_path(root) is not None:
-        return wrong_door(root, "a folder of the ben-ge or BigEarthNet layouts", below)
-    return DataError("nothing of the ben-ge or BigEarthNet layouts found", where=root, fix=below)
-
-
-def _looked_for(root: Path) -> str:
-    below = [entry.name for entry in _entries(root) if entry.is_dir() and looks_right(Path(entry.path))]
-    hint = f"; did you mean the folder '{below[0]}' in it?" if below else ""
     names = ", ".join((*_S2_FOLDERS, *_S1_FOLDERS, *_ELEVATION_FOLDERS, *_WORLDCOVER_FOLDERS))
-    return f"looked for a table *_meta.csv, the folders {names}, and patch folders S2?_MSIL2A_*{hint}"
+    fix = f"looked for a table *_meta.csv, the folders {names}, and patch folders S2?_MSIL2A_*"
+    below = [entry.name for entry in _entries(root) if entry.is_dir() and looks_right(Path(entry.path))]
+    if below:
+        fix += f"; did you mean the folder '{below[0]}' in it?"
+    elif describe_path(root) is not None:
+        return wrong_door(root, "a folder of the ben-ge or BigEarthNet layouts", fix)
+    return DataError("nothing of the ben-ge or BigEarthNet layouts found", where=root, fix=fix)
 
 
 def looks_right(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,6 @@ from pyproj.exceptions import ProjError
 from eofuse.data.sources.ben_ge.clc import CLC19, CLC43, group_labels
 from eofuse.errors import DataError, did_you_mean
 from eofuse.files import read_object
-
-_CLC19 = frozenset(CLC19)
-_CLC43 = frozenset(CLC43)
-_ORDER = {name: position for position, name in reversed(list(enumerate((*CLC43, *CLC19))))}
 
 
 @dataclass(frozen=True)
@@ -72,28 +69,18 @@ def read_corresponding_s2_patch(folder: str, patch_id_s1: str) -> str | None:
     return None if name is None else str(name)
 
 
-def check_labels(labels: Any, valid: frozenset[str], where: object) -> list[str]:
-    """The labels in the order of their nomenclature.
+def check_labels(labels: Any, nomenclature: Sequence[str], where: object) -> list[str]:
+    """The labels in the order of their nomenclature, `CLC43` or `CLC19`.
 
     Raises:
         DataError: if they are no list of names, or one is unknown.
     """
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise DataError("the labels are no list of names", where=where, fix="fetch the file again")
-    unknown = [label for label in labels if label not in valid]
-    if unknown:
-        raise DataError(f"unknown class '{unknown[0]}'", where=where, fix=did_you_mean(unknown[0], valid))
-    return sorted(set(labels), key=_ORDER.__getitem__)
-
-
-def check_labels_19(labels: Any, where: object) -> list[str]:
-    """The labels in the usual order, if all are of the 19 classes.
-
-    Raises:
-        DataError: otherwise.
-    """
-    names = check_labels(labels, _CLC19, where)
-    return [name for name in CLC19 if name in names]
+    for label in labels:
+        if label not in nomenclature:
+            raise DataError(f"unknown class '{label}'", where=where, fix=did_you_mean(label, nomenclature))
+    return [name for name in nomenclature if name in labels]
 
 
 def _path(folder: str, owner: str) -> str:
@@ -107,12 +94,12 @@ def _load(path: str) -> dict[str, Any] | None:
 
 def _labels(content: dict[str, Any], path: str, is_v2: bool) -> tuple[list[str] | None, list[str] | None]:
     given, given_19 = content.get("labels"), content.get("labels_19")
-    labels_19 = None if given_19 is None else check_labels_19(given_19, path)
+    labels_19 = None if given_19 is None else check_labels(given_19, CLC19, path)
     if not given:
         return None, labels_19
-    if is_v2 and isinstance(given, list) and _CLC19.issuperset(map(str, given)):
-        return None, check_labels_19(given, path) if labels_19 is None else labels_19
-    labels_43 = check_labels(given, _CLC43, path)
+    if is_v2 and isinstance(given, list) and set(CLC19).issuperset(map(str, given)):
+        return None, check_labels(given, CLC19, path) if labels_19 is None else labels_19
+    labels_43 = check_labels(given, CLC43, path)
     grouped = group_labels(labels_43)
     if labels_19 is not None and labels_19 != grouped:
         raise DataError("'labels_19' does not follow from 'labels'", where=path, fix="correct the one that is wrong")
