@@ -38,23 +38,22 @@ AnyPath = str | os.PathLike[str]
 
 def load_recipe(
     recipe: AnyPath | Mapping[str, Any], store: AnyPath | Store | None, overrides: Sequence[str]
-) -> dict[str, Any]:
-    """The values of a recipe, with overrides and the store's path in place.
+) -> tuple[dict[str, Any], str | None]:
+    """The values of a recipe, with overrides and the store's path in place, and its file if it is one.
 
     Raises:
         UsageError: if the file can't be read, an override is no `key=value`, or a launcher began several processes.
     """
     _refuse_several_ranks()
-    values = (
-        recipe
-        if isinstance(recipe, Mapping)
-        else read_kind(Path(recipe), "recipe", "a recipe", "write one: see docs/recipes.md")
-    )
-    values = apply_overrides(values, overrides)
+    if isinstance(recipe, Mapping):
+        values, where = apply_overrides(recipe, overrides), None
+    else:
+        read = read_kind(Path(recipe), "recipe", "a recipe", "write one: see docs/recipes.md")
+        values, where = apply_overrides(read, overrides), os.fspath(recipe)
     if store is not None:
         path = store.path if isinstance(store, Store) else store
         values = merge(values, {"data": {"store": os.fspath(path)}})
-    return dict(values)
+    return values, where
 
 
 def _refuse_several_ranks() -> None:
@@ -87,8 +86,7 @@ def train(
         UsageError: if the recipe is wrong, or the folder holds another run.
         DataError: if the data don't fit it.
     """
-    values = load_recipe(recipe, store, overrides)
-    where = None if isinstance(recipe, Mapping) else os.fspath(recipe)
+    values, where = load_recipe(recipe, store, overrides)
     if "study" in values:
         raise UsageError("is a study", where=where, fix="run it with `eofuse study`")
     if "pretrain" in values:
@@ -141,8 +139,8 @@ def pretrain(
         UsageError: if the recipe is wrong, or the folder holds another run.
         DataError: if the data don't fit it.
     """
-    values = load_recipe(recipe, store, overrides)
-    options = parse_options(PretrainingOptions, values, None if isinstance(recipe, Mapping) else os.fspath(recipe))
+    values, where = load_recipe(recipe, store, overrides)
+    options = parse_options(PretrainingOptions, values, where)
     opened = open_store(options.data.store)
     rehearse_pretraining(opened, options)  # finds what is wrong before anything is written
     folder = _default_folder(options, opened) if to is None else Path(to)
@@ -215,8 +213,7 @@ def study(
         UsageError: if the recipe is wrong.
         DataError: if the data don't fit it.
     """
-    values = load_recipe(recipe, store, overrides)
-    where = None if isinstance(recipe, Mapping) else os.fspath(recipe)
+    values, where = load_recipe(recipe, store, overrides)
     plan = plan_study(values, where)
     folder = Path(to) if to is not None else Path("studies") / folder_name(plan.name)
     words = ["eofuse", "study", where or "RECIPE.yaml", *overrides]

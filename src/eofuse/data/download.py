@@ -27,7 +27,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
@@ -57,15 +57,8 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, 
 _RESUMES = "check the connection and run the same again: it resumes where it stopped"
 
 _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
-_DAMAGES = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    gzip.BadGzipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,  # an encrypted zip
-)
+_DAMAGES = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+"""What libraries raise for damaged archives; a `RuntimeError` is an encrypted one."""
 
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -117,8 +110,7 @@ def download(name: str, to: str | Path, base_url: str = "https://zenodo.org", pr
 
 
 def _download(name: str, record: int, to: Path, base_url: str, progress: Progress | None) -> Path:
-    folder = to / name
-    work = to / f"{name}.download"
+    folder, work = to / name, to / f"{name}.download"
     if is_downloaded(name, to):
         _logger.info("%s is already there: %s", name, folder)
         shutil.rmtree(work, ignore_errors=True)
@@ -152,14 +144,11 @@ def _record_of(name: str) -> int:
 
 def _web_address(url: str) -> str:
     """The address itself; other kinds (`file:`, `ftp:`) are refused."""
-    try:
+    with suppress(ValueError):
         parts = urllib.parse.urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError("is not an address of the web", where=url, fix="give one that starts with https://")
-    return url
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return url
+    raise UsageError("is not an address of the web", where=url, fix="give one that starts with https://")
 
 
 def _published_files(url: str) -> list[_File]:
@@ -226,11 +215,7 @@ def _fetch(file: _File, work: Path, progress: Progress | None) -> None:
 
 
 def _transfer(file: _File, part: Path, progress: Progress | None) -> None:
-    """Appends to the partial file what it lacks.
-
-    Raises:
-        ConnectionError: if the connection ends early.
-    """
+    """Appends to the partial file what it lacks; a `ConnectionError` if the connection ends early."""
     have = _size(part)
     if have > file.size:
         part.unlink()
@@ -282,11 +267,7 @@ def _continues(response: http.client.HTTPResponse, have: int, size: int) -> bool
 
 
 def _retrying(action: Callable[[], _Result], url: str) -> _Result:
-    """Repeats an action that the network interrupts, a few times.
-
-    Raises:
-        DataError: if it never succeeds, or at once if the server refuses.
-    """
+    """Repeats an action that the network interrupts, a few times; a `DataError` then, or at once if the server refuses."""
     for pause in (*_PAUSES_SECONDS, None):
         try:
             return action()
@@ -307,10 +288,7 @@ def _retrying(action: Callable[[], _Result], url: str) -> _Result:
 
 
 def _unpack_all(files: list[_File], work: Path) -> Path:
-    """Unpacks a record's archives and puts its other files beside their content; gives the folder.
-
-    A single folder that holds everything is the data set itself.
-    """
+    """Unpacks a record's archives and puts its other files beside their content; gives the folder, or a single one in it."""
     unpacked = work / _UNPACKED
     with _writing(unpacked):
         shutil.rmtree(unpacked, ignore_errors=True)
@@ -327,11 +305,7 @@ def _unpack_all(files: list[_File], work: Path) -> Path:
 
 
 def _unpack(archive: Path, to: Path) -> None:
-    """Unpacks files and folders; nothing else, and nothing outside the folder.
-
-    Raises:
-        DataError: if the archive is damaged, holds a link or a device, or names a place outside the folder.
-    """
+    """Unpacks files and folders; links, devices, places outside the folder and damage are a `DataError`."""
     size, packed = 0, archive.stat().st_size
     try:
         for name, content, length in _members(archive):
