@@ -25,6 +25,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `open_run`       a trained run, that predicts a store or arrays
 `map_scenes`     a run or study → maps of whole scenes
 `suggest`        which patches of a store to annotate next
+`sample_map`     where on a map to look for reference labels: a probability sample
 `study`          variants × seeds → leaderboard and report
 `open_study`     a finished study; its best variant predicts
 ===============  ========================================================================
@@ -36,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from eofuse.areas.sample import sample_map as sample_map
     from eofuse.data.card.describe import describe_store as describe_store
     from eofuse.data.download import download as download
     from eofuse.data.specs.init import init as init
@@ -79,6 +81,7 @@ _ROOMS = {
     "predict_store": "eofuse.inference.predict",
     "pretrain": "eofuse.recipe",
     "resume": "eofuse.recipe",
+    "sample_map": "eofuse.areas.sample",
     "show_patch": "eofuse.reports.figures.patch",
     "simulate": "eofuse.simulation",
     "study": "eofuse.recipe",

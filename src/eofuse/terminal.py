@@ -230,6 +230,11 @@ def attribution_tables(table: pd.DataFrame, targets: Mapping[str, Mapping[str, A
         yield shown
 
 
+def plain_table(title: str, values: pd.DataFrame) -> None:
+    """Prints a table."""
+    console().print(_table(title, values))
+
+
 def _table(title: str, values: pd.DataFrame) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, column in values.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from eofuse import __version__
-from eofuse.cli import data, models
+from eofuse.cli import data, maps, models
 from eofuse.errors import did_you_mean
 from eofuse.words import printable
 
@@ -253,6 +253,41 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--overwrite", action="store_true", help="replace maps that exist, or unfinished ones")
     _json(add)
 
+    add = command("sample", maps.run_sample, "draw points of a map at which to look for reference labels")
+    add.add_argument("map", metavar="MAP.tif", type=Path, help="a map of classes")
+    add.add_argument("-n", metavar="N", type=_positive, dest="count", default=300, help="how many (default: 300)")
+    add.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default=Path("points.gpkg"),
+        help=".gpkg, .geojson or .csv (default: points.gpkg); the design goes beside it",
+    )
+    add.add_argument(
+        "--by",
+        choices=("class", "confidence", "class-confidence", "none"),
+        default="class",
+        help="strata: the map's classes (default), groups of confidence, both, or none",
+    )
+    add.add_argument(
+        "--allocation",
+        choices=("equal", "proportional", "neyman"),
+        default="neyman",
+        help="points of a stratum: as many, by area, or by area and expected errors (default)",
+    )
+    add.add_argument(
+        "--smallest", metavar="N", type=_positive, help="points of a stratum at least (default: 30, less if N is small)"
+    )
+    add.add_argument("--seed", type=int, default=0, help="the same seed gives the same points (default: 0)")
+    add.add_argument("--label", metavar="NAME", default="class", help="the empty column for labels (default: class)")
+    add.add_argument(
+        "--with-training-areas", action="store_true", help="points may lie where the model learned (default: never)"
+    )
+    _classes(add)
+    add.add_argument("--overwrite", action="store_true", help="replace points that exist, with their labels")
+    _json(add)
+
     group = "studies"
     add = command("study", models.run_study, "compare variants over seeds: leaderboard, tables, report")
     _recipe(add)
@@ -279,6 +314,12 @@ def _json(parser: argparse.ArgumentParser) -> None:
 def _overwrite(parser: argparse.ArgumentParser) -> None:
     words = "replace a store of other content, or its interrupted packing"
     parser.add_argument("--overwrite", action="store_true", help=words)
+
+
+def _classes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--classes", metavar="FILE", type=Path, help="names of the map's codes, as YAML or JSON: {1: water, 2: forest}"
+    )
 
 
 def _joining(parser: argparse.ArgumentParser) -> None:
