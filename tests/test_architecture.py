@@ -45,7 +45,7 @@ ALLOWED = {
         "locks",
     },
     "reports": {"studies", "evaluation", "data", "modalities", "config", "errors", "files"},
-    "areas": {"reports", "data", "config", "errors", "files", "records", "locks"},
+    "areas": {"reports", "data", "modalities", "config", "errors", "files", "records", "locks"},
     "inference": {"tasks", "models", "data", "modalities", "config", "errors", "files"},
     "maps": {"studies", "inference", "learning", "tasks", "models", "data", "modalities", "errors", "files", "locks"}
     | {"processes"},

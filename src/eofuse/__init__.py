@@ -26,6 +26,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `map_scenes`     a run or study → maps of whole scenes
 `suggest`        which patches of a store to annotate next
 `sample_map`     where on a map to look for reference labels: a probability sample
+`estimate_area`  a map and labels of such a sample → areas of its classes and its accuracy, with intervals
 `study`          variants × seeds → leaderboard and report
 `open_study`     a finished study; its best variant predicts
 ===============  ========================================================================
@@ -37,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from eofuse.areas.estimate import estimate_area as estimate_area
     from eofuse.areas.sample import sample_map as sample_map
     from eofuse.data.card.describe import describe_store as describe_store
     from eofuse.data.download import download as download
@@ -70,6 +72,7 @@ _ROOMS = {
     "data_card": "eofuse.reports.data_card",
     "describe_store": "eofuse.data.card.describe",
     "download": "eofuse.data.download",
+    "estimate_area": "eofuse.areas.estimate",
     "evaluate": "eofuse.learning.evaluate",
     "map_scenes": "eofuse.maps.make",
     "merge": "eofuse.data.store.combine",

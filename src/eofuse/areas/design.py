@@ -6,7 +6,9 @@ stratum, the map's class, its pixel, area, and the chance with which it was draw
 
 import json
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on only
 
 from eofuse.errors import UsageError
 from eofuse.files import write_text

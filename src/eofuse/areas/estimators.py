@@ -59,7 +59,7 @@ class Sample:
 
     stratum: IntArray
     area: FloatArray
-    sizes: FloatArray
+    sizes: IntArray
     areas: FloatArray
 
     @property

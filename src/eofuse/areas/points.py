@@ -232,17 +232,22 @@ def _text(value: object) -> str | None:
     return str(value).strip() or None
 
 
-def class_of_labels(points: Points, names: Mapping[int, str]) -> list[int | None]:
+def class_of_labels(labels: Sequence[str | None], names: Mapping[int, str], where: object) -> list[int | None]:
     """The code of each label, which is a name or a code; None where there is none.
+
+    Args:
+        labels: of the points.
+        names: code → name of the classes.
+        where: for messages.
 
     Raises:
         UsageError: if a label is neither.
     """
     by_text = {str(code): code for code in names} | {name: code for code, name in names.items()}
-    unknown = sorted({label for label in points.labels if label is not None and label not in by_text})
+    unknown = sorted({label for label in labels if label is not None and label not in by_text})
     if unknown:
         found = f"the map has no class '{unknown[0]}'; {did_you_mean(unknown[0], list(names.values()))}"
         more = f" ({len(unknown)} unknown labels: {listed(unknown)})" if len(unknown) > 1 else ""
         fix = "correct the label, or name a class that the map lacks with --classes names.yaml"
-        raise UsageError(f"{found}{more}", where=points.path, fix=fix)
-    return [None if label is None else by_text[label] for label in points.labels]
+        raise UsageError(f"{found}{more}", where=where, fix=fix)
+    return [None if label is None else by_text[label] for label in labels]

@@ -288,6 +288,22 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--overwrite", action="store_true", help="replace points that exist, with their labels")
     _json(add)
 
+    add = command(
+        "area", maps.run_area, "say how large the classes of a map are, and how right it is, from labelled points of it"
+    )
+    add.add_argument("map", metavar="MAP.tif", type=Path, help="the map that was sampled")
+    add.add_argument("points", metavar="POINTS", type=Path, help="the points that sample wrote, with labels")
+    add.add_argument("--label", metavar="NAME", default="class", help="the column of labels (default: class)")
+    add.add_argument("-o", "--output", metavar="DIR", type=Path, help="for page and tables (default: <points>-areas)")
+    add.add_argument(
+        "--as-random",
+        action="store_true",
+        help="take any points as if they had been drawn at random from the whole map; the output says what that means",
+    )
+    _classes(add)
+    add.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    _json(add)
+
     group = "studies"
     add = command("study", models.run_study, "compare variants over seeds: leaderboard, tables, report")
     _recipe(add)
