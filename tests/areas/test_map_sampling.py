@@ -17,7 +17,7 @@ import eofuse
 from eofuse.areas.classmap import open_map
 from eofuse.areas.frame import CONFIDENCES, Frame, take_census
 from eofuse.areas.ground import PixelAreas
-from eofuse.areas.strata import ALLOCATIONS, Strata, allocate
+from eofuse.areas.strata import ALLOCATIONS, WAYS, Strata, allocate
 from eofuse.data.reading.grid import Grid
 from eofuse.errors import DataError, UsageError
 from eofuse.locks import writing
@@ -299,3 +299,14 @@ def test_files_beside_the_map_must_lie_on_it(tmp_path):
     (tmp_path / "other" / "map.confidence.tif").replace(tmp_path / "map.confidence.tif")
     with pytest.raises(DataError, match=r"other pixels than map\.tif"):
         eofuse.sample_map(fake.path, tmp_path / "p.csv")
+
+
+def test_the_command_offers_every_way_and_allocation():
+    from eofuse.cli.parser import make_parser
+
+    parser = make_parser()
+    for option, names in (("--by", WAYS), ("--allocation", ALLOCATIONS)):
+        for name in names:
+            assert parser.parse_args(["sample", "map.tif", option, name])
+        with pytest.raises(SystemExit):
+            parser.parse_args(["sample", "map.tif", option, "nothing"])

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on only
 
-from eofuse.errors import UsageError
+from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
 from eofuse.records import read_record, sealed
 
@@ -94,4 +94,7 @@ def read_design(points: Path) -> DesignRecord:
         )
         raise UsageError(f"is no probability sample: {MEANING[0].lower()}{MEANING[1:]}", where=points, fix=fix)
     design: DesignRecord = read_record(path, DesignRecord, "copy the design again, or draw a new sample")
+    if design["format"] != FORMAT:
+        fix = "use the version of eofuse that drew the sample"
+        raise DataError(f"is of the format '{design['format']}', this version reads '{FORMAT}'", where=path, fix=fix)
     return design

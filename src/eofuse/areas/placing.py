@@ -9,7 +9,7 @@ from eofuse.areas.classmap import ClassMap
 from eofuse.areas.design import DesignRecord
 from eofuse.areas.points import Points
 from eofuse.areas.strata import IntArray
-from eofuse.errors import DataError
+from eofuse.errors import DataError, UsageError
 from eofuse.words import listed
 
 NO_LABEL = -1
@@ -67,7 +67,13 @@ def place_by_design(points: Points, design: DesignRecord, class_map: ClassMap) -
 
     Raises:
         DataError: if a point is none of the design's, or has moved to another pixel.
+        UsageError: if the design is of a map of another size.
     """
+    grid, strata = class_map.file.grid, {each["name"] for each in design["strata"]}
+    for each in design["points"]:
+        if not (0 <= each["row"] < grid.height and 0 <= each["column"] < grid.width and each["stratum"] in strata):
+            found = f"the design's point {each['id']} is none of this map"
+            raise UsageError(found, where=points.path, fix="estimate with the map that was sampled")
     number = {each["id"]: at for at, each in enumerate(design["points"])}
     strangers = [each for each in points.ids if each not in number]
     if strangers:

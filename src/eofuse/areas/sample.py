@@ -94,7 +94,7 @@ def sample_map(
             raise UsageError(
                 "exists", where=each, fix="name another file, or replace it with --overwrite: labels in it are lost"
             )
-    if label in RESERVED or not label.strip():
+    if label.lower() in RESERVED or not label.strip():
         raise UsageError(
             f"'{label}' can't be the name of the column for labels", where="label", fix="name it class, say"
         )
