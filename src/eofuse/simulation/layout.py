@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,11 @@ def simulate(
     plan = plan_scenes(patches, seed, scenes)
     said = {"simulated": True, "seed": seed, "patches": patches, "scenes": len(plan), "eofuse": __version__}
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if _said_in(folder) == said:  # whole, since it has its name
-            return folder
+        with suppress(OSError, ValueError):
+            if (
+                json.loads((folder / SIMULATION_FILE).read_text(encoding="utf-8")) == said
+            ):  # whole, since it has its name
+                return folder
         raise UsageError("exists and is not empty", where=folder, fix="name a new folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
@@ -104,14 +108,6 @@ def simulate(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return folder
-
-
-def _said_in(folder: Path) -> object:
-    """What a folder says of its simulation; nothing if it is none."""
-    try:
-        return json.loads((folder / SIMULATION_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:

@@ -11,6 +11,7 @@
 A target names the modalities it derives from: they can't be its inputs.
 """
 
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
 from eofuse.data.store import Store
@@ -32,10 +33,16 @@ from eofuse.modalities import Kind
 
 __all__ = ["IGNORE", "Target", "TargetOptions", "canonical_name", "make_target"]
 
-NAMED = (
-    "climate_zone", "dominant_land_cover", "land_cover_above", "clc19", "clc43", "land_cover_fractions",
-    "mean_elevation", "regions", "boxes",
-)  # fmt: skip
+BUILT_IN: Mapping[str, Callable[[Store, TargetOptions], Target]] = {
+    "dominant_land_cover": lambda store, options: dominant_land_cover(store),
+    "land_cover_above": lambda store, options: land_cover_above(store, options.threshold),
+    "clc19": lambda store, options: clc(store, "clc19"),
+    "clc43": lambda store, options: clc(store, "clc43"),
+    "land_cover_fractions": lambda store, options: land_cover_fractions(store),
+    "mean_elevation": lambda store, options: mean_elevation(store),
+    "regions": region_boxes,
+    "boxes": file_boxes,
+}
 
 
 def make_target(store: Store, options: TargetOptions | str) -> Target:
@@ -74,20 +81,9 @@ def _find(store: Store, options: TargetOptions) -> Target:
     name = options.target
     first, _, channel = name.partition(".")
     modality = store.modalities.get(first) if channel or "." not in name else None
-    if name == "dominant_land_cover":
-        return dominant_land_cover(store)
-    if name == "land_cover_above":
-        return land_cover_above(store, options.threshold)
-    if name in ("clc19", "clc43"):
-        return clc(store, name)
-    if name == "land_cover_fractions":
-        return land_cover_fractions(store)
-    if name == "mean_elevation":
-        return mean_elevation(store)
-    if first == "regions":
-        return region_boxes(store, options)
-    if name == "boxes":
-        return file_boxes(store, options)
+    built_in = BUILT_IN.get("regions" if first == "regions" else name)
+    if built_in is not None:
+        return built_in(store, options)
     if modality is not None and modality.kind is Kind.RASTER:
         return raster_target(store, modality, channel)
     if modality is not None and modality.kind is Kind.SERIES:
@@ -105,5 +101,7 @@ def _find(store: Store, options: TargetOptions) -> Target:
     if name == "climate_zone":
         raise DataError("no patch has a climate zone", where=store.path, fix="choose another target")
     columns = [column for column in map(str, store.index.columns) if not column.startswith("has_")]
-    fix = did_you_mean(name, dict.fromkeys([*NAMED, *store.modalities, *get_close_matches(name, columns)]))
+    fix = did_you_mean(
+        name, dict.fromkeys(["climate_zone", *BUILT_IN, *store.modalities, *get_close_matches(name, columns)])
+    )
     raise UsageError(f"unknown target '{name}'", where="task.target", fix=fix)
