@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import itertools
 
 from eofuse import recipe as recipes
-from eofuse.data.store import open_store, open_to_check, verified
+from eofuse.data.store import integrity, open_store, open_to_check
 from eofuse.data.store.pack import pack
 from eofuse.learning.facts import DATA_FILE, read_facts
 from eofuse.processes import usable_cores
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        verified.YOUNG_NS = 0  # it was packed just now
+        integrity.YOUNG_NS = 0  # it was packed just now
         store = pack(simulate(folder / "simulated", options.patches), folder / "simulated.store")
         size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
         whole, again = [], []

@@ -10,7 +10,7 @@ import numpy as np
 from eofuse.data.card.describe import DataCard, look_at
 from eofuse.data.card.duplicates import Duplicates
 from eofuse.data.card.findings import Finding, findings
-from eofuse.data.card.scan import Scan
+from eofuse.data.card.statistics import Scan
 from eofuse.data.scenes import scenes_of
 from eofuse.data.splits import PARTS, Protocol
 from eofuse.data.store import Store

@@ -9,7 +9,7 @@ from eofuse.data.card.balance import balance, natural_target
 from eofuse.data.card.describe import look_at
 from eofuse.data.card.duplicates import find_duplicates
 from eofuse.data.card.findings import findings
-from eofuse.data.card.scan import scan_store
+from eofuse.data.card.statistics import scan_store
 from eofuse.data.sources import Provenance
 from eofuse.data.splits import SplitOptions, make_split
 from eofuse.data.store import Store

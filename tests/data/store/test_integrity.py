@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eofuse.cli import main
 from eofuse.config import write_yaml
-from eofuse.data.store import INDEX_FILE, STORE_FILE, open_store, open_to_check, partial, store, verified
+from eofuse.data.store import INDEX_FILE, STORE_FILE, integrity, open_store, open_to_check, partial, store
 from eofuse.data.store.combine import merge
 from eofuse.data.store.integrity import PATCH_DIGESTS_FILE, patch_digest
 from eofuse.data.store.pack import pack_source
@@ -54,7 +54,7 @@ def copy(whole, tmp_path) -> Path:
 def remembers(monkeypatch, tmp_path):
     """Files count as old at once; what was compared is counted."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(verified, "YOUNG_NS", -(10**12))
+    monkeypatch.setattr(integrity, "YOUNG_NS", -(10**12))
     compared = []
     original = store.verify
     monkeypatch.setattr(store, "verify", lambda *args: compared.append(sorted(args[1])) or original(*args))
@@ -161,7 +161,7 @@ def test_checksums_are_compared_once(copy, remembers):
 
 def test_what_is_remembered_outlasts_the_process(copy, remembers, monkeypatch):
     open_store(copy)
-    monkeypatch.setattr(verified, "_of_this_process", {})
+    monkeypatch.setattr(integrity, "_of_this_process", {})
     open_store(copy)
     assert len(remembers) == 1
 
@@ -180,7 +180,7 @@ def test_a_file_changed_behind_its_old_time_is_compared_again(copy, remembers):
 
 
 def test_a_file_that_was_just_written_is_not_remembered(copy, remembers, monkeypatch):
-    monkeypatch.setattr(verified, "YOUNG_NS", 10**12)
+    monkeypatch.setattr(integrity, "YOUNG_NS", 10**12)
     open_store(copy)
     open_store(copy)
     assert len(remembers) == 2
@@ -191,7 +191,7 @@ def test_a_damaged_memory_is_no_memory(copy, remembers, monkeypatch, tmp_path):
     (file,) = (tmp_path / "cache").rglob("*.json")
     for content in ("{", "[]", '{"files": 3}', '{"files": {"s2/00000.npy": [1]}}'):
         file.write_text(content)
-        monkeypatch.setattr(verified, "_of_this_process", {})
+        monkeypatch.setattr(integrity, "_of_this_process", {})
         open_store(copy)
     assert len(remembers) == 5
 
@@ -211,7 +211,7 @@ def test_opening_writes_nothing_into_the_store(copy):
 
 
 def test_check_compares_what_is_remembered_too(copy, remembers, monkeypatch, capsys):
-    monkeypatch.setattr(verified, "_stamp", lambda path: (1, 1, 1, 1))
+    monkeypatch.setattr(integrity, "_stamp", lambda path: (1, 1, 1, 1))
     open_store(copy)
     flip(copy / "s2/00000.npy", 3000)
     open_store(copy)  # the file seems to be the same

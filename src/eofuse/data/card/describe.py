@@ -13,8 +13,7 @@ import pandas as pd
 
 from eofuse.data.card.balance import Balance, balance, natural_target
 from eofuse.data.card.duplicates import Duplicates, find_duplicates
-from eofuse.data.card.scan import Scan, scan_store
-from eofuse.data.card.statistics import channel_moments
+from eofuse.data.card.statistics import Scan, channel_moments, scan_store
 from eofuse.data.loading import Loader, in_order
 from eofuse.data.scenes import Scenes, scenes_of
 from eofuse.data.splits import Leakage, Protocol, Split, SplitOptions, leakage, make_split

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from eofuse.data.card.scan import Scan
+from eofuse.data.card.statistics import Scan
 from eofuse.data.store import Store
 from eofuse.modalities import Modality
 

@@ -37,8 +37,7 @@ from eofuse.data.doors import wrong_door
 from eofuse.data.problems import Problem
 from eofuse.data.scenes import with_kinds
 from eofuse.data.store.georeference import recovered
-from eofuse.data.store.integrity import FIX, PATCH_DIGESTS_FILE, Digests, verify, wrong_arrays
-from eofuse.data.store.verified import skipped, verify_once
+from eofuse.data.store.integrity import FIX, PATCH_DIGESTS_FILE, Digests, skipped, verify, verify_once, wrong_arrays
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import read_json
 from eofuse.modalities import Kind, Modality, find_modality
@@ -309,7 +308,7 @@ def open_store(path: str | os.PathLike[str], *, verified: bool = True) -> Store:
     """Opens a packed store, if it is what was written.
 
     The description, the index and the sizes of all arrays are checked each time. The other files are compared with their checksums
-    when they are opened for the first time, and again after they have changed (see `eofuse.data.store.verified`).
+    when they are opened for the first time, and again after they have changed (see `eofuse.data.store.integrity`).
 
     Args:
         path: of its folder.
