@@ -61,6 +61,12 @@ modalities:
   elevation: {files: "dem/{scene}_dem.tif"}
   land_cover: {files: "esaworldcover/{scene}_esaworldcover.tif"}
 """,
+    "map.yaml": """
+name: map
+root: MADE/b
+modalities:
+  s2: {files: "sentinel-2/{scene}/{scene}_{band}.tif"}
+""",
     "table/plots.csv": "plot,lon,lat,biomass\n"
     + "".join(f"p{n},{8 + n / 50},47.{n:02d},{n * 3.7:.1f}\n" for n in range(40)),
 }

@@ -78,6 +78,7 @@ WRITERS: dict[str, Writer] = {
     "attribute": Writer(["attribute", "out", "--repeats", "1"], (("out", "run"),), weight=2),
     "predict": Writer(["predict", "{run}", "{b.store}", "-o", "predictions.parquet"], weight=3),
     "predict maps": Writer(["predict", "{maps}", "{b.store}", "-o", "predictions.csv", "--maps", "maps"], weight=3),
+    "map": Writer(["map", "{maps}", "{map.yaml}", "-o", "out", "--polygons", "--workers", "2"], weight=8),
     "suggest": Writer(["suggest", "{run}", "{a.store}", "-n", "3", "-o", "out"], weight=3),
     "study": Writer(["study", "{study.yaml}", "--to", "out", "--workers", "2"], weight=3, limit_s=120),
     "report": Writer(["report", "out"], (("out", "study"),), weight=1),

@@ -26,7 +26,7 @@ from eofuse import __version__
 from eofuse.data.reading.grid import Grid
 from eofuse.data.store.georeference import crs_name
 from eofuse.errors import DataError, UsageError
-from eofuse.files import file_name, read_json, remove_temporaries, sha256
+from eofuse.files import file_name, is_empty, read_json, remove_temporaries, sha256
 from eofuse.inference.ensemble import Ensemble, load_ensemble
 from eofuse.inference.maps import SIMULATED
 from eofuse.inference.predict import may_lack_inputs, torch_device
@@ -304,6 +304,8 @@ class _Maker:
         with writing(stem):
             done = _finished(item, digest)
             if done is not None and not overwrite:
+                if _is_same(partial, plan) or (partial.is_dir() and is_empty(partial)):  # killed when it tidied up
+                    remove_rows(partial)
                 return SceneMap(scene.name, item, done, tuple(self._notes(scene)), exact)
             if overwrite and not _is_same(partial, plan):
                 remove_rows(partial)

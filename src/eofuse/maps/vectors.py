@@ -24,6 +24,9 @@ from eofuse.files import replacing
 LARGEST_OVERLAP = 0.5
 """Shared area, of the area of the smaller of two boxes of one class, from which on they are one."""
 
+WRITTEN = "2000-01-01T00:00:00Z"
+"""Date that GeoPackages bear, so that the same shapes give the same bytes."""
+
 STRIP = 1024
 """Rows of a class map whose regions are found at a time."""
 
@@ -42,6 +45,7 @@ def write_shapes(
         kind: `Polygon` or `MultiPolygon`.
     """
     table = pa.table({"geometry": pa.array(to_wkb(np.array(geometries, dtype=object)), pa.binary()), **columns})
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": WRITTEN})
     written = io.BytesIO()
     pyogrio.write_arrow(
         table,
