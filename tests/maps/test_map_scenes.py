@@ -321,3 +321,15 @@ def test_a_model_that_may_lack_an_input_maps_without_it(scene, tmp_path):
     other = make_model(tmp_path / "other", "cover", inputs=("optical", "radar"))
     with pytest.raises(UsageError, match="the model's input 'radar' is missing"):
         map_scenes(other, None, tmp_path / "other.tif", layers={"optical": str(scene)})
+
+
+def test_boxes_of_a_scene_lie_in_it(scene, tmp_path):
+    model = make_model(tmp_path / "model", "tank")
+    options = MapOptions(threshold=0.001)
+    (done,) = map_scenes(model, None, tmp_path / "map.tif", layers={"optical": str(scene)}, options=options)
+    assert [path.name for path in done.files] == ["map.gpkg"]
+    boxes, fields = shapes_of(tmp_path / "map.gpkg")
+    assert len(boxes)
+    assert set(fields["class"]) <= {"round", "square"}
+    middles = [box.centroid for box in boxes]
+    assert all(CORNER[0] <= each.x <= CORNER[0] + 900 and CORNER[1] - 700 <= each.y <= CORNER[1] for each in middles)

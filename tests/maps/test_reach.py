@@ -1,0 +1,69 @@
+"""How far networks look, and maps that equal the whole scene in one pass where that is less than a window."""
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from maps_scenes import HEADS, OPTICAL, STATISTICS, make_model, optical, write
+from torch import nn
+
+from eofuse.inference.ensemble import load_ensemble
+from eofuse.maps.make import MapOptions, map_scenes
+from eofuse.maps.reach import best_window, reach_of
+from eofuse.models.artifact import load_model, save_model
+from eofuse.models.encoders import ENCODERS, Encoder, prepare_rasters
+from eofuse.models.features import Features, FeatureSizes
+from eofuse.models.fusion import FusionOptions
+from eofuse.models.model import ModelSpec, build_model
+
+
+class Local(Encoder):
+    """Maps at strides 1 to 8 of pixels, each of which sees its neighbours only."""
+
+    def __init__(self, modalities, pixels=False):
+        super().__init__(modalities, pixels)
+        self.first = nn.Conv2d(sum(modality.width for modality in modalities), 8, 3, padding=1)
+        self.sizes = FeatureSizes(vector=8, maps=[8] * 4, strides=[1, 2, 4, 8])
+
+    def forward(self, values):
+        maps = [self.first(prepare_rasters(values, 8))]
+        for _ in range(3):
+            maps.append(nn.functional.avg_pool2d(maps[-1], 2))
+        return Features(maps[-1].mean((2, 3)), maps, self.sizes.strides)
+
+
+@pytest.fixture
+def local_model(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENCODERS._things, "local", Local)
+    head = HEADS["cover"]
+    options = FusionOptions(strategy="single", encoder="local")
+    spec = ModelSpec(
+        (OPTICAL,), options, {"cover": type(head)(head.kind, head.classes, network="unet")}, STATISTICS, (64, 64)
+    )
+    return save_model(build_model(spec, seed=0), tmp_path / "local")
+
+
+@pytest.mark.parametrize(("height", "width"), [(150, 333), (1, 200), (301, 7)])
+def test_the_map_of_a_network_that_looks_near_equals_one_pass(local_model, tmp_path, height, width):
+    values = optical(height, width)
+    write(tmp_path / "optical.tif", values, nodata=0)
+    options = MapOptions(probabilities=True)
+    layers = {"optical": str(tmp_path / "optical.tif")}
+    (done,) = map_scenes(local_model, None, tmp_path / "map.tif", layers=layers, options=options)
+    assert done.exact
+    whole = load_model(local_model).predict({"optical": torch.from_numpy(values)[None]})["cover"][0].numpy()
+    shares = rasterio.open(tmp_path / "map.probabilities.tif").read() * 1e-4
+    np.testing.assert_allclose(shares, whole, atol=6e-5)  # they are kept in steps of 0.0001
+
+
+def test_the_reach_of_a_network_that_looks_near_is_found(local_model):
+    found = reach_of(load_ensemble([local_model]), 128)
+    assert found.stride == 8
+    assert 8 < found.radius < 32
+    assert found.effective <= found.radius
+
+
+def test_a_network_that_looks_everywhere_has_no_radius(tmp_path):
+    model = load_ensemble([make_model(tmp_path / "model", "cover")])
+    assert reach_of(model, 64).radius is None
+    assert best_window(model) == 64
