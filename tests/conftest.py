@@ -20,6 +20,14 @@ settings.load_profile("eofuse")
 PROJECT = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_waits_for_the_disk() -> Iterator[None]:
+    """No test outlives a loss of power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data for tests; its absence is a failure in CI and a skip elsewhere."""

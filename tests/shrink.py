@@ -7,15 +7,21 @@ from eofuse.config import merge, read_yaml
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 WITHOUT_PIXELS = ("fuel_moisture.yaml",)
+CONTROLLED = ("demo.yaml", "eurosat_100.yaml")
+"""Studies that keep their controls, which cost as much as their variants: of labels and of numbers."""
 
 
 def shrunk(name: str) -> dict[str, Any]:
-    """The recipe with two steps a run, one learning rate, one seed, two folds, two amounts of labels, and small crops."""
+    """The recipe with two steps a run, one learning rate, one seed, two folds, two amounts of labels, small crops, and small encoders.
+
+    Recipes of single runs and pretrainings keep their encoder.
+    """
     values = read_yaml(RECIPES / name)
     values = merge(values, {"train": {"steps": 2, "batch_size": 4, "evaluations": 1}})
     if name not in WITHOUT_PIXELS:
         values = merge(values, {"data": {"crop": 32}})
     if "study" in values:
+        values = merge(values, {"fusion": {"encoder": "test_resnet"}, "study": {"controls": name in CONTROLLED}})
         few = {"train": values["train"]}
         pretraining = {name: merge(each, few) for name, each in values["study"].get("pretraining", {}).items()}
         values = merge(values, {"study": {"pretraining": pretraining}})

@@ -25,7 +25,7 @@ DRAWN = ("ben_real_40.yaml", "fuel_moisture.yaml")
 
 @pytest.fixture(scope="module")
 def simulated_store(tmp_path_factory):
-    folder = eofuse.simulate(tmp_path_factory.mktemp("recipes") / "simulated", patches=90, workers=1)
+    folder = eofuse.simulate(tmp_path_factory.mktemp("recipes") / "simulated", patches=60, workers=1)
     return eofuse.pack(folder, folder.with_suffix(".store"), workers=1)
 
 
@@ -69,7 +69,8 @@ def named_in_readme() -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted({*names("study")} - named_in_readme()))
-def test_a_study_recipe_runs_to_its_report(name, request, tmp_path):
+def test_a_study_recipe_runs_to_its_report(name, request, monkeypatch, tmp_path):
+    monkeypatch.setattr("eofuse.learning.controls.trees.TREES", 10)
     store = request.getfixturevalue(STORES.get(name, "simulated_store"))
     if name in DRAWN:
         request.getfixturevalue("drawn_reports")

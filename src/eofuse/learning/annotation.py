@@ -21,7 +21,7 @@ from eofuse.errors import UsageError
 from eofuse.evaluation.acquisition import NEED_UNCERTAINTY, FloatArray, binary_entropy, class_entropy, pick
 from eofuse.files import replacing
 from eofuse.kinds import TaskKind
-from eofuse.learning.loop import open_fabric
+from eofuse.learning.loop import open_device
 from eofuse.learning.preparation import prepare
 from eofuse.learning.run import check_same_data, open_run
 from eofuse.models.model import Model
@@ -152,7 +152,7 @@ def write_order(folder: Path, by: str) -> None:
     patch_ids = store.index["patch_id"].to_numpy()
     order = pd.DataFrame({"patch_id": patch_ids[labelled], "picked": 0})
     if len(hidden):
-        model = run.model().to(open_fabric(run.options.train).device)
+        model = run.model().to(open_device(run.options.train))
         loader = prepared.loader(run.options)
         ranked = rank(by, MOST_PICKS, model, (loader, hidden), (loader, labelled), seed=run.options.seed)
         order = pd.concat([order, ranked.table(patch_ids)], ignore_index=True)

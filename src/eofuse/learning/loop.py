@@ -113,8 +113,8 @@ class State:
     evaluations: list[dict[str, float]] = field(default_factory=list)
 
 
-def open_fabric(options: TrainOptions) -> Fabric:
-    """Device and precision of the options.
+def open_device(options: TrainOptions) -> torch.device:
+    """The device of the options, made ready: its threads, and numbers that are the same each time.
 
     Raises:
         UsageError: if a CUDA device is asked for and there is none.
@@ -122,19 +122,29 @@ def open_fabric(options: TrainOptions) -> Fabric:
     cuda = torch.cuda.is_available()
     if options.device == "cuda" and not cuda:
         raise UsageError("there is no CUDA device here", where="train.device", fix="use auto or cpu")
-    accelerator = "cuda" if cuda and options.device != "cpu" else "cpu"
+    torch.set_num_threads(options.threads)
+    if not cuda or options.device == "cpu":
+        return torch.device("cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    for enable in (torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.enable_mem_efficient_sdp):
+        enable(False)  # with warnings only, faster attention is not deterministic
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    return torch.device("cuda", 0)
+
+
+def open_fabric(options: TrainOptions) -> Fabric:
+    """Device and precision of the options.
+
+    Raises:
+        UsageError: as `open_device`.
+    """
+    accelerator = open_device(options).type
     precision = options.precision
     if precision == "auto":
         precision = "bfloat16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     names: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-    torch.set_num_threads(options.threads)
-    if accelerator == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        for enable in (torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.enable_mem_efficient_sdp):
-            enable(False)  # with warnings only, faster attention is not deterministic
-        torch.backends.cuda.enable_cudnn_sdp(False)
     return Fabric(accelerator=accelerator, devices=1, precision=names[precision])
 
 

@@ -23,7 +23,7 @@ from eofuse.evaluation.evidence import to_columns
 from eofuse.evaluation.resampling import Predictions
 from eofuse.evaluation.shapley import Subset
 from eofuse.files import file_name, shortened
-from eofuse.learning.loop import open_fabric
+from eofuse.learning.loop import open_device
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file, read_predictions
 from eofuse.learning.preparation import Prepared, learned_rows, prepare
@@ -85,7 +85,7 @@ def open_tested(folder: Path) -> Tested:
     store = open_store(run.options.data.store)
     check_same_data(folder, store)
     prepared = prepare(store, run.options)
-    device = open_fabric(run.options.train).device
+    device = open_device(run.options.train)
     model = load_model(folder / MODEL_FOLDER, device)
     specs = model.spec.heads
     model.calibrate({})

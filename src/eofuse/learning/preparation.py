@@ -27,7 +27,7 @@ from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.leaks import copied_patches, near_copies, refuse_leaking_inputs, refuse_one_target_twice
 from eofuse.learning.lineage import History, Role, Training, used_patches
-from eofuse.learning.loop import open_fabric
+from eofuse.learning.loop import open_device
 from eofuse.learning.options import RunOptions
 from eofuse.learning.seen import refuse_seen
 from eofuse.learning.semi_supervised import make_views, refuse_other_tasks
@@ -351,7 +351,7 @@ def with_training(history: History, prepared: Prepared, options: RunOptions) -> 
 def rehearse(prepared: Prepared, options: RunOptions) -> None:
     """Raises an error if the model of a run can't be built or started, its augmentation not be done, or its device is not there."""
     threads = torch.get_num_threads()
-    open_fabric(options.train)
+    open_device(options.train)
     torch.set_num_threads(threads)
     prepared.augmentation(options)
     if options.unlabelled is not None:

@@ -47,7 +47,7 @@ from eofuse.learning.facts import (
     write_facts,
 )
 from eofuse.learning.fitting import begin, make_training, refit, supervised
-from eofuse.learning.loop import WITHOUT_EFFECT, Selection, open_fabric
+from eofuse.learning.loop import WITHOUT_EFFECT, Selection, open_device, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
@@ -309,7 +309,7 @@ def test_run(folder: Path, progress: Progress | None = None) -> Run:
         _tidy(folder)
         return run
     prepared = prepare(store, run.options)
-    device = open_fabric(run.options.train).device
+    device = open_device(run.options.train)
     model = _refitted(run, prepared, device, progress) if run.options.refit else _calibrated(run, prepared, device)
     specs, calibrated = model.spec.heads, model.spec.calibration
     model.calibrate({})  # evidence holds what the model says before calibration, and how it is calibrated

@@ -21,7 +21,7 @@ from eofuse.learning.controls.finish import Control, best_on_patches, is_done
 from eofuse.learning.controls.linear import STRENGTHS, fit_linear
 from eofuse.learning.controls.per_pixel import linear_maps
 from eofuse.learning.fitting import make_training
-from eofuse.learning.loop import Selection, open_fabric
+from eofuse.learning.loop import Selection, open_device, open_fabric
 from eofuse.learning.preparation import model_spec
 from eofuse.learning.run import MODEL_FOLDER, REFIT_FOLDER
 from eofuse.learning.validation import Validation
@@ -40,7 +40,7 @@ def frozen_random_control(folder: Path) -> None:
         return
     control = Control(folder)
     prepared, options = control.prepared, control.options
-    device = open_fabric(options.train).device
+    device = open_device(options.train)
     model = build_model(model_spec(prepared, options), seed=options.seed).to(device).eval()
     loader = prepared.loader(options)
     vector_tasks = [task for task in prepared.tasks if not task.kind.needs_maps]

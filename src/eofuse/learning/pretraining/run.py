@@ -29,7 +29,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts, write_facts
-from eofuse.learning.loop import Selection, Training, open_fabric
+from eofuse.learning.loop import Selection, Training, open_device, open_fabric
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.monitoring import COLLAPSED, Monitor
 from eofuse.learning.pretraining.preparation import Unlabelled, model_without_heads, prepare_unlabelled
@@ -99,7 +99,7 @@ def is_pretraining(folder: Path) -> bool:
 def rehearse_pretraining(store: Store, options: PretrainingOptions) -> None:
     """Raises an error if a pretraining can't be done, before anything is written."""
     threads = torch.get_num_threads()
-    device = open_fabric(options.train).device
+    device = open_device(options.train)
     torch.set_num_threads(threads)
     data = prepare_unlabelled(store, options)
     batch_size, patches = options.train.batch_size, len(data.rows["train"])
