@@ -14,6 +14,7 @@ from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import ENVIRONMENT_FILE
 from eofuse.learning.loop import DivergenceError
 from eofuse.learning.run import read_options, train_run
+from eofuse.reports.html import write_report
 from eofuse.studies import pool, worker
 from eofuse.studies.failures import failure_warnings
 from eofuse.studies.pool import Pool
@@ -71,7 +72,6 @@ def diverged():
     return DivergenceError("the training loss is nan at step 4")
 
 
-@pytest.mark.usefixtures("drawn_reports")
 def test_a_run_that_fails_leaves_the_others_and_is_named_in_the_report(values, failing, tmp_path):
     failing.fails = {("radar", 1): diverged(), ("optical", 2): MemoryError("no room")}
     study = recipes.study(values, to=tmp_path / "study", workers=1)
@@ -84,7 +84,8 @@ def test_a_run_that_fails_leaves_the_others_and_is_named_in_the_report(values, f
     assert "the memory is not enough; use smaller batches" in str(study.results.summary["failed"])
     [radar] = [warning for warning in study.results.summary["warnings"] if warning.startswith("radar: ")]
     assert "means over 2 of 3 seeds (seed 1: the training loss is nan at step 4)" in radar
-    assert "the training loss is nan at step 4" in study.report().read_text()
+    page = write_report(study.results, None, tmp_path / "report.html")
+    assert "the training loss is nan at step 4" in page.read_text()
 
     failing.trained.clear()
     failing.fails = {}

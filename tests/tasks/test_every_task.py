@@ -55,7 +55,7 @@ def small_run(store, task, **change) -> dict:
         "inputs": ["s1", "s2"],
         "fusion": {"encoder": "test_resnet"},
         "split": {"fractions": [0.6, 0.2, 0.2]},
-        "train": {"steps": 14, "batch_size": 12, "evaluations": 2, "learning_rate": 0.004, "warmup": 0},
+        "train": {"steps": 10, "batch_size": 8, "evaluations": 1, "learning_rate": 0.004, "warmup": 0},
     }
     return merge({**base, **({"task": task} if task else {})}, change)
 

@@ -1,5 +1,7 @@
 """The ground that patches cover: overlap and distance across reference systems, and splits that keep to them."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pyproj
@@ -29,10 +31,15 @@ def index_of(grids: list[Grid], scenes: list[str] | None = None) -> pd.DataFrame
     return index
 
 
+@cache
+def to_system(system: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs("EPSG:4326", system, always_xy=True)
+
+
 def grid_at(system: str, lon: float, lat: float, side_m: float, turn: float = 0.0, pixels: int = 20) -> Grid:
     """A patch around a place, with a side of about so many metres."""
     crs = CRS.from_user_input(system)
-    (x, y) = pyproj.Transformer.from_crs("EPSG:4326", system, always_xy=True).transform(lon, lat)
+    x, y = to_system(system).transform(lon, lat)
     pixel = side_m / pixels / (111_000 if crs.is_geographic else 1)
     half = Affine.translation(-pixels / 2, -pixels / 2)
     return Grid(

@@ -13,6 +13,7 @@ they place no pixel. What is not known is NaN.
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ from rasterio.crs import CRS
 
 from eofuse.data.problems import Problem
 from eofuse.data.reading.grid import KM_PER_DEGREE, Grid
+
+if TYPE_CHECKING:
+    import pyproj
 
 GRID_COLUMNS = ("ulx", "uly", "grid_a", "grid_b", "grid_d", "grid_e", "grid_width", "grid_height")
 
@@ -173,24 +177,28 @@ def _pixels_by_centre(
 
 def _from_degrees(patches: pd.DataFrame, crs: str) -> tuple[Numbers, Numbers]:
     """Coordinates of longitude and latitude of patches in a reference system."""
-    import pyproj
-
-    change = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    change = _change("EPSG:4326", crs)
     x, y = change.transform(patches["lon"].to_numpy(dtype=float), patches["lat"].to_numpy(dtype=float))
     return x, y
 
 
 def degrees(index: pd.DataFrame, places: Numbers) -> Numbers:
     """Longitude and latitude of places (patches, n, 2) in the reference system of each patch, NaN where they are not known."""
-    import pyproj
-
     found = np.full(places.shape, np.nan)
     rows = np.flatnonzero(has_grid(index))
     for crs, members in index.iloc[rows].groupby("crs", sort=False).indices.items():
-        change = pyproj.Transformer.from_crs(str(crs), "EPSG:4326", always_xy=True)
+        change = _change(str(crs), "EPSG:4326")
         chosen = places[rows[members]]
         found[rows[members]] = np.stack(change.transform(chosen[..., 0], chosen[..., 1]), axis=-1)
     return found
+
+
+@lru_cache(maxsize=256)
+def _change(source: str, target: str) -> "pyproj.Transformer":
+    """The change of coordinates from one reference system to another; to make it takes far longer than to use it."""
+    import pyproj
+
+    return pyproj.Transformer.from_crs(source, target, always_xy=True)
 
 
 @lru_cache(maxsize=256)
