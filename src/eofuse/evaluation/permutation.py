@@ -61,5 +61,5 @@ def tells_scenes(values: ArrayLike, scenes: ArrayLike) -> float:
     repeated = np.bincount(alike)[alike] > 1
     nearest = KDTree(numbers).query(numbers, k=2)[1]
     other = np.where(nearest[:, 0] == np.arange(len(numbers)), nearest[:, 1], nearest[:, 0])
-    told = (in_scenes == 1) & (repeated | (codes[other] == codes))
-    return float(told.mean())
+    tells = (in_scenes == 1) & (repeated | (codes[other] == codes))
+    return float(tells.mean())

@@ -304,12 +304,12 @@ def _leakage_warnings(found: Leakage, protocol: str) -> list[str]:
 def _scene_warnings(store: Store, rows: Rows, protocol: str) -> list[str]:
     """What is not known of the scenes of the patches that are used."""
     found = scenes_of(store.index.iloc[rows])
-    said = [found.note[0].upper() + found.note[1:] + "."] if found.note else []
+    notes = [found.note[0].upper() + found.note[1:] + "."] if found.note else []
     if found.unknown and protocol == "scene":
-        said.append(
+        notes.append(
             f"For {found.unknown:,} of {found.patches:,} patches the split by scene is a random one, as far as anyone knows."
         )
-    return said
+    return notes
 
 
 def few_data_warning(patches: int, test_patches: int, scenes: Scenes) -> str | None:

@@ -44,7 +44,7 @@ CONTROL_PLURALS = {
 
 
 def answer(results: StudyResults) -> Markup:
-    """The answer in one paragraph: who ranks first, whether that can be told from the baseline, and the controls.
+    """The answer in one paragraph: who ranks first, whether that differs from the baseline distinguishably, and the controls.
 
     A difference counts as distinguishable if its 95 % interval excludes zero and its Holm-corrected p is below 0.05.
     """
@@ -156,15 +156,15 @@ def _difference(results: StudyResults, top: LeaderboardRow, metric: MetricWords)
     baseline = results.summary["baseline"]
     if top.difference is None:
         return Markup("It was not compared with the baseline <strong>{}</strong>.").format(baseline)
-    told = difference_words(top.difference, metric)
+    change = difference_words(top.difference, metric)
     if top.difference.distinguishable:
         return Markup("Its difference to the baseline <strong>{}</strong>, {}, is distinguishable from zero.").format(
-            baseline, told
+            baseline, change
         )
     return Markup(
         "Its difference to the baseline <strong>{}</strong>, {}, is <strong>not distinguishable</strong> from zero: "
         "these data do not show that it is better."
-    ).format(baseline, told)
+    ).format(baseline, change)
 
 
 def _others(rows: list[LeaderboardRow], metric: MetricWords) -> Markup:
@@ -235,6 +235,6 @@ def _gains(
             verdict = Markup("distinguishably better" if better else "<strong>distinguishably worse</strong>")
         against = OWN_TWIN if role == "frozen_random" else CONTROL_WORDS[role]
         against += " on the same inputs" if role in TREES else ""
-        told = difference_words(gain, metric)
-        sentences.append(Markup("Against {}, {} differs by {}: {}.").format(against, top.variant, told, verdict))
+        change = difference_words(gain, metric)
+        sentences.append(Markup("Against {}, {} differs by {}: {}.").format(against, top.variant, change, verdict))
     return sentences

@@ -49,9 +49,9 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> dic
     compared = [row for row in rows if row.difference is not None]
     everywhere = [entry["name"] for entry in summary["variants"] if entry["role"] == "variant"]
     palette = ranked if is_only else everywhere
-    few, said = efficiency(results, palette), answer(results)
+    few, paragraph = efficiency(results, palette), answer(results)
     if few is not None:
-        said = Markup("{} With {:,} labels: {}").format(few.answer, few.full, said)
+        paragraph = Markup("{} With {:,} labels: {}").format(few.answer, few.full, paragraph)
     return {
         "prefix": "" if is_only else f"{anchor(summary['target'])}-",
         "summary": summary,
@@ -59,7 +59,7 @@ def chapter(results: StudyResults, store: Store | None, *, is_only: bool) -> dic
         "scenes": {part: part_scenes(results, part).words for part in summary["patches"]},
         "metric": metric,
         "other_metrics": [words(results, name) for name in summary["metrics"] if name != metric.name],
-        "answer": said,
+        "answer": paragraph,
         "questions": answers(results),
         "rows": rows,
         "ranked": ranked,

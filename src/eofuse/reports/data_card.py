@@ -131,12 +131,12 @@ def _presence(card: DataCard, sizes: Mapping[str, int]) -> Picture | None:
     """Presence of each modality by part; None where every patch has all."""
     if (card.presence == list(sizes.values())).all(axis=None):
         return None
-    told = "; ".join(
+    listed = "; ".join(
         f"{name}: " + ", ".join(f"{wording.share(row[part], sizes[part])} of {part}" for part in PARTS)
         for name, row in card.presence.iterrows()
     )
     return wide_and_narrow(
-        lambda width: by_part_figure(card.presence, sizes, "the patches of each part", width), f"Presence. {told}."
+        lambda width: by_part_figure(card.presence, sizes, "the patches of each part", width), f"Presence. {listed}."
     )
 
 

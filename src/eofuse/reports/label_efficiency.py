@@ -89,7 +89,7 @@ def efficiency(results: StudyResults, palette: Sequence[str]) -> Efficiency | No
     needs = needs.sort_values(["is_control", "needed", "low", "variant"])  # variants before controls, few labels first
     rows = [_needed(results, line) for line in needs.to_dict("records")]
     draw = partial(efficiency_figure, curves, metric, results.summary["baseline"], palette)
-    told = "; ".join(
+    listed = "; ".join(
         f"{curve.variant} " + ", ".join(f"{metric.write(point.mean)} with {point.labels}" for point in curve.points)
         for curve in curves
         if curve.role == "variant"
@@ -99,7 +99,7 @@ def efficiency(results: StudyResults, palette: Sequence[str]) -> Efficiency | No
         amounts=amounts,
         full=results.amounts[-1],
         validation=int(results.summary["patches"].get("validation", 0)),
-        curves=wide_and_narrow(draw, f"Curves of {metric.title} against the number of labels: {told}."),
+        curves=wide_and_narrow(draw, f"Curves of {metric.title} against the number of labels: {listed}."),
         needed=tuple(rows),
         rows=tuple(_amount_rows(results, metric)),
         grouped=bool(results.summary.get("labels_grouped")),

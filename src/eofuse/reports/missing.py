@@ -90,10 +90,12 @@ def remains(results: StudyResults, ranked: Sequence[str], palette: Sequence[str]
         )
         difference = Difference.of({**line, "low": line["difference_low"], "high": line["difference_high"]})
         rows.append(RemainsRow(shown, bool(line["saw_gaps"]), difference))
-    told = "; ".join(f"{row.shown.variant} without {row.shown.without} {metric.write(row.shown.mean)}" for row in rows)
+    scores = "; ".join(
+        f"{row.shown.variant} without {row.shown.without} {metric.write(row.shown.mean)}" for row in rows
+    )
     level = float(constant.iloc[0]) if len(constant) else None
     draw = partial(without_figure, [row.shown for row in rows], metric, palette, level)
-    return Remains(wide_and_narrow(draw, f"Scores with a modality taken away: {told}."), tuple(rows))
+    return Remains(wide_and_narrow(draw, f"Scores with a modality taken away: {scores}."), tuple(rows))
 
 
 def worth(results: StudyResults, ranked: Sequence[str]) -> Worth | None:
@@ -112,8 +114,8 @@ def worth(results: StudyResults, ranked: Sequence[str]) -> Worth | None:
         for name, (shapley, drop_one) in named.items():
             rows.append(WorthRow(variant, name, bool(first["saw_gaps"]), shapley, drop_one, float(spread[name])))
         panels.append(Panel(variant + ("" if first["saw_gaps"] else " (never saw gaps)"), tuple(named.items())))
-    told = "; ".join(f"{row.name} {metric.signed(row.shapley.value)} ({row.variant})" for row in rows)
-    picture = wide_and_narrow(partial(attribution_figure, panels, metric), f"Bars of Shapley values: {told}.")
+    listed = "; ".join(f"{row.name} {metric.signed(row.shapley.value)} ({row.variant})" for row in rows)
+    picture = wide_and_narrow(partial(attribution_figure, panels, metric), f"Bars of Shapley values: {listed}.")
     drawn = any(row.spread > 0 for row in rows)
     return Worth(picture, tuple(rows), tuple(gains), drawn, rewards_guessing(metric.name))
 

@@ -73,10 +73,12 @@ class Answers:
     def without(self, names: Subset) -> list[Predictions]:
         """What the runs say with some modalities taken away."""
         if not names:
-            return [said for _, _, said in self.runs]
+            return [predictions for _, _, predictions in self.runs]
         return [
-            to_predictions(read_without(run.folder, names, self.task.name), self.task, said.seed, said.fold)
-            for _, run, said in self.runs
+            to_predictions(
+                read_without(run.folder, names, self.task.name), self.task, predictions.seed, predictions.fold
+            )
+            for _, run, predictions in self.runs
         ]
 
     def remains(self) -> list[dict[str, Any]]:
@@ -103,8 +105,8 @@ class Answers:
             Resampling(self.task.score).leave_out(self.without(frozenset(game.names) - subset))
             for subset in game.subsets
         ]
-        patches = {patch for _, _, said in self.runs for patch in said.patch_ids.tolist()}
-        counts = {"n_seeds": len({said.seed for _, _, said in self.runs}), "n_test": len(patches)}
+        patches = {patch for _, _, predictions in self.runs for patch in predictions.patch_ids.tolist()}
+        counts = {"n_seeds": len({predictions.seed for _, _, predictions in self.runs}), "n_test": len(patches)}
         for metric in judged(self.task):
             gain = attribute_gain(game, [each[metric] for each in found], metric)
             about = {"metric": metric, "whole": gain.whole, "constant": gain.constant, **counts}
@@ -130,9 +132,9 @@ def missing_tables(
 ) -> dict[str, pd.DataFrame]:
     """The tables `without` and `attribution` of a target; empty where the study does not want them."""
     by_variant: dict[str, list[tuple[Cell, Run, Predictions]]] = {}
-    for cell, run, said in tested:
+    for cell, run, predictions in tested:
         if is_asked(plan, cell) and is_answered(plan, run):
-            by_variant.setdefault(cell.variant, []).append((cell, run, said))
+            by_variant.setdefault(cell.variant, []).append((cell, run, predictions))
     answers = [
         Answers(name, task, runs, labels, never_lacked(plan.variants[name], prepared[name]))
         for name, runs in by_variant.items()

@@ -94,10 +94,10 @@ class Uncertainty(Weighting):
     def forward(self, losses: Mapping[str, Tensor], shared: Sequence[Tensor] = ()) -> Tensor:
         """Σ weight · (exp(-s) · loss + s/2) over the tasks whose loss is not 0; may be negative."""
         values = self.stack(losses)
-        told = values.detach() != 0
+        valid = values.detach() != 0
         if self.training and torch.is_grad_enabled():
             self._start(values.detach())
-        terms = (-self.log_variances).exp() * values + told * self.log_variances / 2
+        terms = (-self.log_variances).exp() * values + valid * self.log_variances / 2
         return (self.hand * terms).sum()
 
     def weights(self) -> Tensor:

@@ -33,17 +33,17 @@ LINES = 3
 
 
 @styled
-def contact_sheet(store: Store, table: pd.DataFrame, told: Sequence[str], title: str, path: Path) -> Figure:
+def contact_sheet(store: Store, table: pd.DataFrame, columns: Sequence[str], title: str, path: Path) -> Figure:
     """Draws the first hundred of some patches and writes them as PNG."""
     shown = table.head(MOST)
-    texts = [(_name(row), _said(row, told)) for row in shown.to_dict("records")]
+    texts = [(_name(row), _predicted(row, columns)) for row in shown.to_dict("records")]
     per_line = min(PER_LINE, len(shown))
-    step = SIDE + max(len(name) + len(said) for name, said in texts) * LINE + 1.5 * GAP
+    step = SIDE + max(len(name) + len(predicted) for name, predicted in texts) * LINE + 1.5 * GAP
     height = TOP + math.ceil(len(shown) / per_line) * step
     figure = Figure(figsize=(2 * MARGIN + max(per_line, 4) * (SIDE + GAP) - GAP, height))
     width = figure.get_figwidth()
     picture = _source(store)
-    for place, (name, said) in enumerate(texts):
+    for place, (name, predicted) in enumerate(texts):
         left = MARGIN + place % per_line * (SIDE + GAP)
         top = TOP + place // per_line * step
         panel = _panel(store, picture, store.row_of(shown["patch_id"].iloc[place]))
@@ -53,7 +53,7 @@ def contact_sheet(store: Store, table: pd.DataFrame, told: Sequence[str], title:
             axes.imshow(panel.pixels, interpolation="nearest")
         else:
             axes.text(0.5, 0.5, "no picture", transform=axes.transAxes, ha="center", va="center", color=QUIET)
-        for line, text in enumerate([*name, *said]):
+        for line, text in enumerate([*name, *predicted]):
             below = 1 - (top + SIDE + 0.05 + line * LINE) / height
             style: dict[str, Any] = {"color": QUIET if line < len(name) else INK, "fontsize": 6.2}
             figure.text(left / width, below, text, va="top", **style)
@@ -90,11 +90,11 @@ def _name(row: dict[Any, Any]) -> list[str]:
     return [line for long in lines for line in textwrap.wrap(long, LETTERS)][:LINES]
 
 
-def _said(row: dict[Any, Any], told: Sequence[str]) -> list[str]:
+def _predicted(row: dict[Any, Any], columns: Sequence[str]) -> list[str]:
     """What is predicted of a patch, in lines: classes with their probability, the largest shares of the pixels, or numbers."""
     parts: list[str] = []
     shares: list[tuple[float, str]] = []
-    for column in told:
+    for column in columns:
         value = row[column]
         if column.endswith(".confidence"):
             parts[-1] += _share(value, " ({})")
