@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
 from eofuse.config import Options
@@ -32,6 +32,9 @@ CHECKPOINT_FILE = "checkpoint.pt"
 WITHOUT_EFFECT = {"checkpoint_minutes"}
 """Options of training on which no number depends: they tell no two runs apart."""
 
+MOMENTUM = 0.9
+Schedule = Literal["cosine", "linear", "step", "constant"]
+
 RowsOfStep = Callable[[int], Rows]
 Evaluate = Callable[[], dict[str, float]]
 
@@ -43,10 +46,12 @@ class TrainOptions(Options):
         steps: budget in optimiser steps.
         epochs: the same as passes over the training patches; give one of the two.
         batch_size: patches a step, at least the two that batch normalisation needs.
-        optimizer: AdamW (Loshchilov & Hutter 2019) or SGD with momentum 0.9.
+        optimizer: AdamW (Loshchilov & Hutter 2019) or SGD.
+        momentum: of SGD; 0 is plain SGD.
         learning_rate: at its peak, after the warm-up.
+        schedule: how the learning rate goes on from its peak, see `learning_rate_factor`.
         weight_decay: of weight matrices and kernels; biases and norms have none.
-        warmup: share of the steps in which the learning rate rises; it then falls along a cosine to zero.
+        warmup: share of the steps in which the learning rate rises.
         clip_norm: largest norm of the gradient, None for no limit.
         evaluations: how often the validation patches are looked at, evenly over the budget.
         patience: stop after so many evaluations without a better score; None for never.
@@ -60,7 +65,9 @@ class TrainOptions(Options):
     epochs: float | None = Field(default=None, gt=0)
     batch_size: int = Field(default=32, ge=2)
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = Field(default=MOMENTUM, ge=0, lt=1)
     learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Schedule = "cosine"
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=1.0, gt=0)
@@ -75,7 +82,16 @@ class TrainOptions(Options):
     def _check(self) -> "TrainOptions":
         if self.steps is not None and self.epochs is not None:
             raise ValueError("give steps or epochs, not both (steps=null takes it away)")
+        if self.optimizer != "sgd" and self.momentum != MOMENTUM:
+            raise ValueError("momentum is an option of sgd (optimizer: sgd)")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes that don't choose momentum or schedule have the identity that they had before there were these options."""
+        later = [("momentum", MOMENTUM), ("schedule", "cosine")]
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if (name, value) not in later}
 
     def budget(self, patches: int) -> int:
         """Number of optimiser steps, for so many training patches; 1,000 if nothing is said."""
@@ -251,7 +267,9 @@ class Training:
     def _set_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         if self.fine_tuning is not None:
             self.fine_tuning.set_step(step, self.steps)
-        rate = self.options.learning_rate * learning_rate_factor(step, self.steps, self.options.warmup)
+        rate = self.options.learning_rate * learning_rate_factor(
+            step, self.steps, self.options.warmup, self.options.schedule
+        )
         for group in optimizer.param_groups:
             group["lr"] = group["scale"] * rate
 
@@ -292,16 +310,33 @@ def make_optimizer(
             {"params": others, "weight_decay": 0.0, "scale": scale},
         ]
     if options.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=options.learning_rate, momentum=0.9)
+        return torch.optim.SGD(groups, lr=options.learning_rate, momentum=options.momentum)
     return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)  # one pass over memory, also on a CPU
 
 
-def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at a step: a linear rise, then a cosine to zero at the last step's end."""
+def learning_rate_factor(step: int, steps: int, warmup: float, schedule: Schedule = "cosine") -> float:
+    """Share of the peak learning rate at a step, a pure function: a linear rise, then the schedule.
+
+    `cosine` (Loshchilov & Hutter 2017) and `linear` fall to zero at the last step's end; `step` falls to a tenth at half of what is
+    left after the rise, and to a hundredth at three quarters (He et al. 2016); `constant` stays.
+
+    Args:
+        step: counted from 0.
+        steps: the budget.
+        warmup: share of the steps in which the rate rises.
+        schedule: how it goes on.
+    """
     rising = round(warmup * steps)
     if step < rising:
         return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+    done, left = step - rising, max(1, steps - rising)
+    if schedule == "constant":
+        return 1.0
+    if schedule == "linear":
+        return 1 - done / left
+    if schedule == "step":
+        return 0.1 ** ((2 * done >= left) + (4 * done >= 3 * left))
+    return 0.5 * (1 + math.cos(math.pi * done / left))
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:
