@@ -8,6 +8,7 @@ and the estimates are those of `eofuse area`. Of each class are printed, in %,
 
 - `truth`: its share of the area; `cautioned`: samples in which `eofuse area` names it as resting on few points;
 - `area`: intervals that hold the truth; `wald`: the same for estimate ± 1.96 standard errors;
+- `users`, `producers`: intervals of these accuracies that hold it, and `overall` of all classes alike;
 - `good`, `rubbish`: intervals of the model-assisted estimate that hold it, and their width as a multiple of the plain one's.
 
 The standard error of a printed share near 95 % is 0.7 % with 1,000 simulations. The last line says whether every class that is
@@ -24,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from eofuse.areas.assisted import assisted_shares
-from eofuse.areas.estimators import Sample, area_shares, rests_on_little
+from eofuse.areas.estimators import Estimate, Sample, area_shares, ratios, rests_on_little
 from eofuse.areas.frame import CONFIDENCES
 from eofuse.areas.strata import Strata, allocate
 
@@ -32,6 +33,7 @@ Array = np.ndarray
 
 SIZES = (100, 300)
 ALLOCATIONS = ("equal", "neyman")
+TITLES = ("truth", "cautioned", "area", "wald", "users", "producers", "overall", "good", "rubbish")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,17 @@ class Population:
         """True shares of the area."""
         return np.bincount(self.truth, self.area, self.good.shape[1]) / self.area.sum()
 
+    @property
+    def accuracies(self) -> tuple[Array, Array, float]:
+        """True user's and producer's accuracies of the classes, and overall accuracy."""
+        right = self.area * (self.mapped == self.truth)
+        classes = self.good.shape[1]
+        hits, mapped, true = (
+            np.bincount(each, weight, classes)
+            for each, weight in ((self.truth, right), (self.mapped, self.area), (self.truth, self.area))
+        )
+        return hits / mapped, hits / true, right.sum() / self.area.sum()
+
 
 def make_population(scenario: Scenario, pixels: int, random: np.random.Generator) -> Population:
     """A map of so many pixels."""
@@ -112,6 +125,9 @@ class Coverage:
     cautioned: Array
     area: Array
     wald: Array
+    users: Array
+    producers: Array
+    overall: Array
     good: Array
     good_width: Array
     rubbish: Array
@@ -124,6 +140,11 @@ class Coverage:
         return bool(((self.area >= 0.93 - slack) & (self.area <= 0.97 + slack))[trusted].all())
 
 
+def _holds(estimate: Estimate, truth: Array | float) -> Array:
+    """Whether intervals hold the truth; where there is none, as of the producer's accuracy of a class without a label, they do."""
+    return ~((estimate.low > truth) | (truth > estimate.high))
+
+
 def simulate(
     scenario: Scenario, size: int, allocation: str, simulations: int, pixels: int = 200_000, seed: int = 0
 ) -> Coverage:
@@ -133,7 +154,8 @@ def simulate(
     strata = make_strata(population, scenario)
     points = allocate(strata, size, allocation)
     members = [np.flatnonzero(population.mapped == each) for each in range(len(points))]
-    truth = population.shares
+    truth, accuracies = population.shares, population.accuracies
+    own = np.eye(len(truth), dtype=bool)
     known = {
         name: (population.area[:, None] * getattr(population, name)).sum(axis=0) / population.area.sum()
         for name in ("good", "rubbish")
@@ -148,12 +170,15 @@ def simulate(
         plain = area_shares(sample, labels)
         found = {
             "cautioned": rests_on_little(sample, labels, mapped),
-            "area": (plain.low <= truth) & (truth <= plain.high),
+            "area": _holds(plain, truth),
             "wald": np.abs(plain.value - truth) <= 1.96 * plain.error,
+            "users": _holds(ratios(sample, mapped * labels, mapped * (1 - labels), (own, own)), accuracies[0]),
+            "producers": _holds(ratios(sample, mapped * labels, (1 - mapped) * labels, (own, ~own)), accuracies[1]),
+            "overall": _holds(area_shares(sample, (mapped * labels).sum(axis=1, keepdims=True)), accuracies[2]),
         }
         for name in known:
             helped = assisted_shares(sample, labels, getattr(population, name)[rows], known[name]).estimate
-            found[name] = (helped.low <= truth) & (truth <= helped.high)
+            found[name] = _holds(helped, truth)
             found[f"{name}_width"] = (helped.high - helped.low) / (plain.high - plain.low)
         for name, values in found.items():
             counts[name] = counts.get(name, 0) + values / simulations
@@ -175,7 +200,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 print(
                     f"{name}, {size} points, {allocation}{'' if found.is_held(arguments.simulations) else '  <- beyond'}"
                 )
-                for title in ("truth", "cautioned", "area", "wald", "good", "rubbish"):
+                for title in TITLES:
                     line = " ".join(f"{100 * value:6.1f}" for value in getattr(found, title))
                     width = getattr(found, f"{title}_width", None)
                     more = "" if width is None else "   width " + " ".join(f"{value:5.2f}" for value in width)

@@ -15,6 +15,8 @@ from rasterio.warp import transform
 from rio_cogeo import cog_validate
 from shapely import from_wkb
 
+from eofuse.areas.estimate import estimate_area
+from eofuse.areas.sample import sample_map
 from eofuse.cli import main
 from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256
@@ -333,3 +335,19 @@ def test_boxes_of_a_scene_lie_in_it(scene, tmp_path):
     assert set(fields["class"]) <= {"round", "square"}
     middles = [box.centroid for box in boxes]
     assert all(CORNER[0] <= each.x <= CORNER[0] + 900 and CORNER[1] - 700 <= each.y <= CORNER[1] for each in middles)
+
+
+def test_a_map_can_be_sampled_and_its_areas_estimated(mapped, tmp_path):
+    _, folder = mapped
+    drawn = sample_map(folder / "map.tif", tmp_path / "points.geojson", 60, by="class-confidence")
+    content = json.loads(drawn.points.read_text())
+    classes = {each["id"]: each["map_class"] for each in json.loads(drawn.design.read_text())["points"]}
+    for feature in content["features"]:
+        feature["properties"]["class"] = classes[feature["properties"]["id"]]
+    drawn.points.write_text(json.dumps(content))
+    found = estimate_area(folder / "map.tif", drawn.points)
+    assert found.helper == "probabilities"
+    assert found.overall["value"] == 1
+    with rasterio.open(folder / "map.tif") as file:
+        names = {name for key, name in file.tags(1).items() if key.startswith("class_")}
+    assert set(found.classes["class"]) <= names

@@ -6,10 +6,10 @@ elsewhere, and its accuracy would be flattered.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from eofuse.errors import DataError
 from eofuse.progress import Progress
 from eofuse.words import counted
 
-ROWS = 128
+ROWS = 64
 """Rows of the map that are read at a time."""
 
 CONFIDENCES = 102
@@ -44,7 +44,7 @@ class Strip:
         inside: (rows, width) whether a pixel is in the frame.
         areas: of the map's pixels on the ground.
         confidence: (rows, width) per cent or `UNKNOWN`; None where it is not read.
-        probabilities: (bands, rows, width) as they are stored; None where they are not read.
+        probability: reads (rows, width) of a band of the probabilities, as they are stored; None where they are not wanted.
     """
 
     top: int
@@ -52,7 +52,7 @@ class Strip:
     inside: npt.NDArray[np.bool_]
     areas: PixelAreas
     confidence: npt.NDArray[np.uint8] | None
-    probabilities: npt.NDArray[Any] | None
+    probability: Callable[[int], npt.NDArray[Any]] | None
 
     @cached_property
     def area(self) -> FloatArray:
@@ -103,7 +103,7 @@ class Frame:
         Args:
             progress: called with (rows done, rows in all).
             confidence: whether the confidence is read too.
-            probabilities: whether the probabilities are.
+            probabilities: whether the probabilities can be read too.
         """
         grid = self.map.file.grid
         with ExitStack() as stack:
@@ -124,9 +124,7 @@ class Frame:
                     inside,
                     self.areas,
                     _per_cent(read_window(sure_set, [1], window, sure.path)[0]) if sure else None,
-                    read_window(likely_set, [band.number for band in likely.bands], window, likely.path)
-                    if likely
-                    else None,
+                    partial(_band, likely_set, window, likely.path) if likely else None,
                 )
                 if progress is not None:
                     progress(top + window.height, grid.height)
@@ -160,6 +158,10 @@ class Frame:
         if not transformer.source_crs or transformer.source_crs != wanted:
             polygons = [shapely.transform(shapely.segmentize(each, _side(each) / 16), moved) for each in polygons]
         return shapely.STRtree([each for each in polygons if np.isfinite(shapely.get_coordinates(each)).all()])
+
+
+def _band(dataset: Any, window: Window, path: str, number: int) -> npt.NDArray[Any]:
+    return np.asarray(read_window(dataset, [number], window, path)[0])
 
 
 def _side(polygon: Any) -> float:

@@ -58,18 +58,20 @@ class Helpers:
         self.codes[own] = strip.codes[row, column]
         self.inside[own] = strip.inside[row, column]
         self.area[own] = self.frame.areas.at(self.place.rows[own], column)
-        if strip.probabilities is None:
+        if strip.probability is None:
             return
         file = self.frame.map.probabilities
         assert file is not None
         weight = np.where(strip.inside, strip.area, 0.0)
-        for at, (code, values) in enumerate(zip(self.bands, strip.probabilities, strict=True)):
-            band = file.bands[at]
+        for at, (code, number) in enumerate(self.frame.map.probability_bands.items()):
+            band = file.band(number)
             nodata = NO_PROBABILITY if band.nodata is None else band.nodata
-            chance = np.where(values == nodata, 0.0, values * band.scale + band.offset)
-            self.probabilities[own, at] = chance[row, column]
-            self.totals[at] += float((weight * chance).sum())
+            stored = strip.probability(number)
+            chance = np.where(stored == nodata, 0.0, stored * band.scale + band.offset)
             is_class = strip.codes == code
-            self.right_total += float((weight * chance)[is_class].sum())
+            self.probabilities[own, at] = chance[row, column]
             mine = own[is_class[row, column]]
             self.right[mine] = self.probabilities[mine, at]
+            chance *= weight
+            self.totals[at] += float(chance.sum())
+            self.right_total += float(chance[is_class].sum())

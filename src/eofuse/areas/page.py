@@ -93,10 +93,10 @@ def _colour(frame: Frame, code: int, at: int) -> str:
     """The colour that the map gives a class, or one of its own."""
     with opened(frame.map.file) as dataset:
         try:
-            red, green, blue, _ = dataset.colormap(1)[code]
+            red, green, blue, opacity = dataset.colormap(1)[code]
         except (ValueError, KeyError):
             return class_colour(at)
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    return f"#{red:02x}{green:02x}{blue:02x}" if opacity else class_colour(at)
 
 
 def _areas(estimates: AreaEstimates, colours: dict[int, str]) -> Picture:
