@@ -67,11 +67,12 @@ class Helpers:
             band = file.band(number)
             nodata = NO_PROBABILITY if band.nodata is None else band.nodata
             stored = strip.probability(number)
-            chance = np.where(stored == nodata, 0.0, stored * band.scale + band.offset)
+            chance = stored * np.float64(band.scale)
+            chance += band.offset
+            chance[stored == nodata] = 0
             is_class = strip.codes == code
             self.probabilities[own, at] = chance[row, column]
             mine = own[is_class[row, column]]
             self.right[mine] = self.probabilities[mine, at]
-            chance *= weight
-            self.totals[at] += float(chance.sum())
-            self.right_total += float(chance[is_class].sum())
+            self.totals[at] += float(np.vdot(weight, chance))
+            self.right_total += float(np.vdot(weight[is_class], chance[is_class]))
