@@ -125,7 +125,8 @@ def epsg_of(lon: float) -> int:
 
 @cache
 def _to_utm(epsg: int) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(4326, epsg, always_xy=True)
+    with Path(pyproj.datadir.get_data_dir(), "proj.db").open("rb"):  # where it can't be opened, pyproj ends the process
+        return pyproj.Transformer.from_crs(4326, epsg, always_xy=True)
 
 
 def to_utm(epsg: int, lon: float, lat: float) -> tuple[float, float]:
