@@ -51,7 +51,7 @@ class Limit:
         self.check(path.stat().st_size, "has", path)
 
 
-TEXT = Limit("EOFUSE_MAX_TEXT_MB", 1, "a recipe, spec or projection file")
+TEXT = Limit("EOFUSE_MAX_TEXT_MB", 1, "a recipe, spec, projection file or metadata of a product")
 JSON = Limit("EOFUSE_MAX_JSON_MB", 64, "a JSON or GeoJSON file, which takes up to 25 times as much memory")
 RASTER = Limit("EOFUSE_MAX_RASTER_MB", 512, "what a patch, or a block of a raster file, takes in memory")
 TABLE = Limit("EOFUSE_MAX_TABLE_MB", 2048, "a table, unpacked")

@@ -27,9 +27,13 @@ _CONVERSIONS = {
         "a file of several variables",
         "bring each variable to GeoTIFF (`gdal_translate`); then `eofuse init FOLDER`, or `eofuse cut` for scenes",
     ),
-    (".vrt", ".img", ".ecw", ".sid", ".bil", ".asc", ".hgt", ".dat", ".safe", ".bmp", ".gif", ".webp"): (
+    (".vrt", ".img", ".ecw", ".sid", ".bil", ".asc", ".hgt", ".dat", ".bmp", ".gif", ".webp"): (
         "an image of a format that is not read",
         f"bring it to GeoTIFF (`gdal_translate IN OUT.tif`): {FORMATS} are read",
+    ),
+    (".safe",): (
+        "a product of Sentinel",
+        "name folders of Sentinel-2 as `safe` in a spec of scenes (`eofuse cut`); bring others to GeoTIFF (`gdal_translate`)",
     ),
     (".kml", ".gml", ".gdb", ".tab", ".mif", ".dxf"): (
         "a file of shapes of a format that is not read",

@@ -347,11 +347,12 @@ class _Maker:
             files.append([str(path.resolve()), state.st_size, state.st_mtime_ns])
         layers = {
             name: [
-                layer.spec.model_dump(mode="json"),
+                layer.spec.model_dump(mode="json", exclude={"safe", "mask"}),
                 [
                     [raster.file.path, raster.bands, raster.nodata, raster.place, raster.method]
                     for raster in (layer.content if isinstance(layer.content, tuple) else ())
                 ],
+                *([[layer.product.added, layer.product.masked]] if layer.product else []),
             ]
             for name, layer in scene.layers.items()
         }

@@ -20,6 +20,7 @@ from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
 from eofuse.data.reading.resampling import Values
 from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes
 from eofuse.data.sources.scenes.polygons import Polygons
+from eofuse.data.sources.scenes.safe import Product
 from eofuse.data.sources.scenes.source import read_spec
 from eofuse.data.sources.scenes.spec import SceneSpec
 from eofuse.data.specs.layers import LayerSpec
@@ -43,6 +44,7 @@ class Layer:
         spec: what is added to its values, and how they are clipped.
         fill: stored value of what is missing.
         channels: positions of the model's channels among those of the files, None for all.
+        product: of a Sentinel-2 product, what happens to the values of the channels.
     """
 
     modality: Modality
@@ -50,6 +52,7 @@ class Layer:
     spec: LayerSpec
     fill: float
     channels: tuple[int, ...] | None = None
+    product: Product | None = None
 
     def read(
         self, scene: str, grid: Grid, window: tuple[int, int, int, int], handles: Handles
@@ -71,18 +74,23 @@ class Layer:
             codes = self.content.draw(part.transform, max(width, height))[None, :height, :width]
             hides = self.content.fill == self.fill
             return codes, np.asarray(codes[0] != self.content.fill) if hides else np.ones(codes.shape[1:], dtype=bool)
-        parts, warped = [], False
         precision = np.float64 if self.modality.dtype in WIDE else np.float32
-        for raster in self.content:
+
+        def pixels(raster: PlacedRaster) -> Values:
             where = f"scene {scene}, {self.modality.name}, {raster.file.path}"
-            warped |= raster.place is None
             if raster.place is not None:
                 raster = replace(raster, place=(raster.place[0] - left, raster.place[1] - top))
             found = read_on(raster, part, where, handles.open(raster.file.path, where), precision)
-            parts.append(np.full((len(raster.bands), height, width), np.nan, precision) if found is None else found)
+            return np.full((len(raster.bands), height, width), np.nan, precision) if found is None else found
+
+        parts = [pixels(raster) for raster in self.content]
+        warped = any(raster.place is None for raster in self.content)
         values: Values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.channels is not None:
             values = values[list(self.channels)]
+        if self.product is not None:
+            classes = None if self.product.classes is None else pixels(self.product.classes)
+            values = self.product.apply(values, range(len(values)), classes)
         valid: npt.NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=0))
         where = f"scene {scene}, {self.modality.name}"
         stored = self.spec.stored(values, replace(self.modality, nodata=self.fill), scene, warped, where)
@@ -115,6 +123,7 @@ class MapScene:
             for raster in layer.content
             for path in (raster.file.path, *raster.file.sidecars)
         }
+        found |= {path for layer in self.layers.values() if layer.product for path in layer.product.paths}
         return sorted(found)
 
 
@@ -235,9 +244,11 @@ def _narrowed(
         content = scene.content.get(name, ())
         if not content:
             continue
-        channels = None
+        channels, product = None, scene.products.get(name)
         if not isinstance(content, Polygons) and not modality.is_categorical:
             positions = _positions(modality, described[name], f"scene {scene.name}, {name}")
+            if product is not None:
+                product = replace(product, added=tuple(product.added[position] for position in positions))
             if len(content) > 1:
                 content = tuple(content[position] for position in positions)
             elif content[0].shows_colours:
@@ -251,7 +262,7 @@ def _narrowed(
                         nodata=tuple(nodata[position] for position in positions),
                     ),
                 )
-        layers[name] = Layer(modality, content, spec.modalities[name], _fill(modality, model), channels)
+        layers[name] = Layer(modality, content, spec.modalities[name], _fill(modality, model), channels, product)
     if not layers:
         raise DataError("has none of the model's inputs", where=f"scene {scene.name}", fix="leave the scene out")
     return MapScene(scene.name, scene.grid, layers, tuple(name for name in inputs if name not in layers))

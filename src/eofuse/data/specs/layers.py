@@ -17,7 +17,16 @@ from eofuse.data.reading.matching import fit_values
 from eofuse.data.reading.resampling import METHODS_FOR_CLASSES, Method, Values
 from eofuse.data.store.index import RESERVED_NAMES
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
+from eofuse.modalities import (
+    BEN_GE_MODALITIES,
+    SENTINEL2,
+    Category,
+    Channel,
+    Kind,
+    Modality,
+    class_colour,
+    find_modality,
+)
 
 StoredType = Literal["uint8", "int16", "uint16", "int32", "float32"]
 STORED_TYPE = {"uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": "int32"} | dict.fromkeys(
@@ -80,11 +89,14 @@ class LayerSpec(Options):
         optional: whether rows or scenes may lack it; otherwise a missing file or cell is an error.
         scale: factor from stored to physical values.
         offset: added to them after scaling.
-        add: added to the values of files before they are stored; one number, or one for each scene that needs it.
+        add: added to the values of files before they are stored; one number, or one for each scene that needs it. It takes the
+            place of the offset that a Sentinel-2 product names.
         clip: smallest and largest value that is stored; what lies beyond is set to them. Without it, that is an error.
         nodata: value that means "nothing here", in files or cells, in place of what files declare; masks of files count besides.
         files: path of a raster file, with `{band}` if each band has its own; of a table with `{column}` for what a column holds, of
             scenes with `{scene}`.
+        safe: of scenes: path of a Sentinel-2 product folder with `{scene}`, in place of files.
+        mask: of a product: classes of its scene classification, by code or name, whose pixels are missing.
         polygons: of scenes: polygons with a class, in place of files.
         bands: of files: names of the bands, in the order of the file unless the file names its bands.
         dtype: of files: how they are stored.
@@ -108,6 +120,8 @@ class LayerSpec(Options):
     clip: tuple[float, float] | None = None
     nodata: float | None = Field(default=None, allow_inf_nan=False)
     files: Name | None = None
+    safe: Name | None = None
+    mask: tuple[int | Name, ...] | None = Field(default=None, min_length=1)
     polygons: PolygonSpec | None = None
     bands: tuple[Name, ...] | None = Field(default=None, min_length=1)
     dtype: StoredType | None = None
@@ -143,6 +157,10 @@ class LayerSpec(Options):
     def added(self, scene: object) -> float:
         """What is added to the values of a scene."""
         return self.add.get(str(scene), 0.0) if isinstance(self.add, Mapping) else self.add
+
+    def adds_to(self, scene: object) -> bool:
+        """Whether the spec says what is added to the values of a scene."""
+        return str(scene) in self.add if isinstance(self.add, Mapping) else "add" in self.model_fields_set
 
     def require_scenes(self, name: str, scenes: Collection[str]) -> None:
         """Raises a `UsageError` if something is added to a scene that is not among these; `name` is that of the modality."""
@@ -185,6 +203,8 @@ def known_modality(name: str, layer: LayerSpec) -> Modality | None:
     where = f"modalities.{name}"
     if layer.like is not None:
         known = replace(find_modality(layer.like, BEN_GE_MODALITIES), name=name, title=name)
+    elif known is None and layer.safe is not None:
+        known = replace(SENTINEL2, name=name, title=name)
     if known is None:
         return None
     if known.kind is not Kind.RASTER:

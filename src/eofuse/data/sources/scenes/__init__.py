@@ -16,10 +16,12 @@ class Scenes(SpecSource):
     is_fallback = True
 
     def describes(self, values: Mapping[str, Any]) -> bool:
-        """Whether the files of a modality have {scene} in their path."""
+        """Whether the files or products of a modality have {scene} in their path."""
         modalities = values.get("modalities")
         layers = list(modalities.values()) if isinstance(modalities, Mapping) else []
-        return any(isinstance(each, Mapping) and "{scene}" in str(each.get("files")) for each in layers)
+        return any(
+            isinstance(each, Mapping) and "{scene}" in f"{each.get('files')} {each.get('safe')}" for each in layers
+        )
 
     def open(self, path: Path, options: OpenOptions) -> Samples:
         """Finds the files, and looks at every patch."""

@@ -3,7 +3,7 @@
 import glob
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from eofuse.data.reading.grid import Grid
@@ -11,6 +11,7 @@ from eofuse.data.reading.matching import band_names, finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
 from eofuse.data.reading.resampling import Method
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
+from eofuse.data.sources.scenes.safe import Product, band_files, read_product
 from eofuse.data.sources.scenes.spec import SceneLayer, SceneSpec
 from eofuse.data.specs.layers import describe_layer, known_modality
 from eofuse.errors import DataError, UsageError, did_you_mean
@@ -19,11 +20,19 @@ from eofuse.modalities import Modality
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene: its grid and, by modality, its files or polygons."""
+    """One scene.
+
+    Attributes:
+        name: of the scene.
+        grid: its pixels.
+        content: by modality, its files or polygons.
+        products: by modality, what happens to the values of a Sentinel-2 product.
+    """
 
     name: str
     grid: Grid
     content: dict[str, tuple[PlacedRaster, ...] | Polygons]
+    products: dict[str, Product] = field(default_factory=dict)
 
 
 def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
@@ -35,14 +44,16 @@ def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
     """
     name = spec.reference_name
     layer = spec.modalities[name]
-    pattern = layer.path_of(_bands_of_pattern(name, layer)[0]) if layer.has_file_per_band else str(layer.files)
+    pattern = layer.path_of(_bands_of_pattern(name, layer)[0]) if layer.has_file_per_band else str(layer.pattern)
+    pattern = pattern.rstrip("/")
     first, *rest = (re.escape(part) for part in pattern.split("{scene}"))
     expression = re.compile(first + "(?P<scene>[^/]+?)" + "(?P=scene)".join(rest))
     wildcard = "*".join(glob.escape(part) for part in pattern.split("{scene}"))
     paths = (path.relative_to(root).as_posix() for path in root.glob(wildcard))
     found = sorted(match["scene"] for path in paths if (match := expression.fullmatch(path)))
     if not found:
-        raise DataError(f"no file is like {pattern}", where=root, fix=f"correct modalities.{name}.files or root")
+        key = "files" if layer.safe is None else "safe"
+        raise DataError(f"no file is like {pattern}", where=root, fix=f"correct modalities.{name}.{key} or root")
     for scene in spec.scenes or ():
         if scene not in found:
             raise UsageError(f"there is no scene '{scene}'", where="scenes", fix=did_you_mean(scene, found))
@@ -61,11 +72,24 @@ def _bands_of_pattern(name: str, layer: SceneLayer) -> tuple[str, ...]:
 
 def _files(name: str, layer: SceneLayer, root: Path, scene: str) -> list[RasterFile]:
     """The files of a scene, none if it lacks an optional modality."""
+    if layer.safe is not None:
+        folder = product_folder(layer, root, scene)
+        if layer.optional and not folder.is_dir():
+            return []
+        known = known_modality(name, layer)
+        assert known is not None  # Sentinel-2 where nothing else is named
+        paths = band_files(folder, known.channel_names, f"scene {scene}, {name}")
+        return [_inspect(path, scene, name) for path in paths]
     bands = _bands_of_pattern(name, layer) if layer.has_file_per_band else ("",)
     paths = [root / layer.path_of(band).replace("{scene}", scene) for band in bands]
     if layer.optional and not all(path.is_file() for path in paths):
         return []
     return [_inspect(path, scene, name) for path in paths]
+
+
+def product_folder(layer: SceneLayer, root: Path, scene: str) -> Path:
+    """The folder of a scene's Sentinel-2 product."""
+    return root / str(layer.safe).replace("{scene}", scene)
 
 
 def _inspect(path: Path, scene: str, name: str) -> RasterFile:
@@ -99,8 +123,8 @@ def resolve_scenes(
     for scene in names:
         files: dict[str, list[RasterFile]] = {}
         for name, layer in spec.modalities.items():
-            if layer.files is not None:
-                key = (name, scene if "{scene}" in layer.files else "")
+            if layer.pattern is not None:
+                key = (name, scene if "{scene}" in layer.pattern else "")
                 if key not in shared:
                     shared[key] = _files(name, layer, root, scene)
                 files[name] = shared[key] if key[1] == "" else shared.pop(key)
@@ -109,6 +133,7 @@ def resolve_scenes(
                 modalities[name] = _modality(name, layer, files.get(name, []))
         grid = finest(files[spec.reference_name]).grid
         content: dict[str, tuple[PlacedRaster, ...] | Polygons] = {}
+        products: dict[str, Product] = {}
         for name, layer in spec.modalities.items():
             if layer.polygons is not None:
                 content[name] = _polygons(layer, modalities[name], root, scene, grid)
@@ -123,10 +148,13 @@ def resolve_scenes(
                 where=f"scene {scene}, {name}",
             )
             content[name] = placed
+            if layer.safe is not None and placed:
+                folder = product_folder(layer, root, scene)
+                products[name] = read_product(folder, layer, modalities[name], scene, grid, f"scene {scene}, {name}")
             for raster in placed:
                 if raster.method is not None:
                     resampled.setdefault(name, {})[scene] = raster.method
-        scenes.append(Scene(scene, grid, content))
+        scenes.append(Scene(scene, grid, content, products))
     for name in spec.modalities:
         if name not in modalities:
             fix = f"correct modalities.{name}.files, or take it out"
@@ -166,6 +194,7 @@ def scene_paths(spec: SceneSpec, scenes: Sequence[Scene], root: Path) -> list[Pa
     """All files of the scenes with their side-car files, sorted."""
     paths = set()
     for scene in scenes:
+        paths |= {path for product in scene.products.values() for path in product.paths}
         for name, content in scene.content.items():
             polygons = spec.modalities[name].polygons
             if isinstance(content, Polygons):

@@ -118,10 +118,16 @@ class SceneSamples(Samples):
                     where = f"modalities.{modality.name}.optional"
                     rasters[modality.name] = fit_values(nothing, modality, warped=False, where=where)
                     continue
-                parts = []
-                for raster in content:
+                parts, product = [], scene.products.get(modality.name)
+                classes = None
+                if product is not None and product.classes is not None:
+                    where = f"{patch_name(scene.name, tile)}, {modality.name}, {product.classes.file.path}"
+                    classes = _read_tile(product.classes, scene.grid, tile, size, where)
+                for channel, raster in enumerate(content):
                     where = f"{patch_name(scene.name, tile)}, {modality.name}, {raster.file.path}"
                     values = _read_tile(raster, scene.grid, tile, size, where)
+                    if product is not None:
+                        values = product.apply(values, [channel], classes)
                     parts.append(layer.stored(values, modality, scene.name, raster.place is None, where))
                 rasters[modality.name] = np.concatenate(parts)
         return rasters
@@ -204,6 +210,7 @@ def open_scenes(
             "left_out": {"beyond_edge": beyond_edge, "no_data": len(tiles) - len(kept)},
             "warped": {name: list(where) for name, where in resampled.items()},
             "resampling": {name: dict(sorted(Counter(by.values()).items())) for name, by in resampled.items()},
+            **_offsets(scenes),
         },
     )
     source.fingerprint = _fingerprint(source, scenes, root)
@@ -332,7 +339,7 @@ def _warnings(
             smallest = np.min(found[~np.isnan(found)], initial=np.inf)
             where = f"scene {scene.name}, {modality.name}"
             is_sentinel2 = modality.name == SENTINEL2.name and modality.scale == SENTINEL2.scale and not modality.offset
-            if is_sentinel2 and OFFSET_SUSPECTED <= smallest < np.inf:
+            if is_sentinel2 and modality.name not in scene.products and OFFSET_SUSPECTED <= smallest < np.inf:
                 what = f"no value is below {smallest:g}: the offset of 1000 (processing baseline 04.00 and later) seems to be in it"
                 fix = f"if so, set modalities.{modality.name}.add: {{{scene.name}: -1000}}"
                 problems.warn(what, where, fix=fix)
@@ -340,6 +347,12 @@ def _warnings(
                 what = "no value is below 0: this is not backscatter in decibels"
                 problems.warn(what, where, fix="convert the files to 10 · log10")
     return problems
+
+
+def _offsets(scenes: Sequence[Scene]) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """What is added to each channel of Sentinel-2 products, by scene and modality, for the provenance; nothing if there are none."""
+    found = {scene.name: {name: list(each.added) for name, each in scene.products.items()} for scene in scenes}
+    return {"added": found} if any(found.values()) else {}
 
 
 def _fingerprint(source: SceneSamples, scenes: Sequence[Scene], root: Path) -> str:

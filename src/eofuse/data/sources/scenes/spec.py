@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from eofuse.config import Options
+from eofuse.data.sources.scenes.safe import masked_codes
 from eofuse.data.specs.layers import OLD_KEYS, LayerSpec, check_names
 from eofuse.errors import did_you_mean
 
@@ -24,15 +25,32 @@ class SceneLayer(LayerSpec):
             raise ValueError(f"scenes have files and polygons, so kind can't be {self.kind}")
         if isinstance(self.categories, tuple):
             raise ValueError("categories of a map of classes are listed by code, like {1: water, 2: forest}")
-        if (self.files is None) == (self.polygons is None):
-            raise ValueError("give either files or polygons")
-        if self.files is not None and self.files.startswith("/"):
+        if sum(given is not None for given in (self.files, self.safe, self.polygons)) != 1:
+            raise ValueError("give either files, safe or polygons")
+        if self.pattern is not None and self.pattern.startswith("/"):
             raise ValueError("files must be relative to root; set root")
+        self._check_safe()
         if self.kind == "raster" and (self.polygons or self.categories):
             raise ValueError("polygons and categories make a map of classes, so kind must be category")
         if self.polygons is not None and self.resampling is not None:
             raise ValueError("resampling has no meaning for polygons: a pixel has the class in which its centre lies")
         return self
+
+    def _check_safe(self) -> None:
+        if self.safe is None:
+            if self.mask is not None:
+                raise ValueError("mask names classes of a Sentinel-2 product, so it needs safe")
+            return
+        if "{scene}" not in self.safe:
+            raise ValueError("safe must have {scene} in its path")
+        if self.kind == "category" or self.categories:
+            raise ValueError("the bands of a Sentinel-2 product are no map of classes")
+        masked_codes(self.mask or ())
+
+    @property
+    def pattern(self) -> str | None:
+        """The pattern of its files or product folders, None of polygons."""
+        return self.files if self.safe is None else self.safe
 
     @property
     def has_file_per_band(self) -> bool:
@@ -70,14 +88,14 @@ class SceneSpec(Options):
 
     @model_validator(mode="after")
     def _check(self) -> "SceneSpec":
-        with_files = [name for name, layer in self.modalities.items() if layer.files is not None]
+        with_files = [name for name, layer in self.modalities.items() if layer.pattern is not None]
         if not with_files:
             raise ValueError("a modality with files is needed as reference")
         if self.reference is not None and self.reference not in with_files:
             raise ValueError(
                 f"reference '{self.reference}' is no modality with files; {did_you_mean(self.reference, with_files)}"
             )
-        if "{scene}" not in str(self.modalities[self.reference or with_files[0]].files):
+        if "{scene}" not in str(self.modalities[self.reference or with_files[0]].pattern):
             raise ValueError("the files of the reference must have {scene} in their path")
         if self.scenes is not None and len(set(self.scenes)) < len(self.scenes):
             raise ValueError("a scene is named twice")
@@ -95,4 +113,4 @@ class SceneSpec(Options):
     @property
     def reference_name(self) -> str:
         """Name of the reference modality."""
-        return self.reference or next(name for name, layer in self.modalities.items() if layer.files is not None)
+        return self.reference or next(name for name, layer in self.modalities.items() if layer.pattern is not None)
