@@ -95,6 +95,14 @@ def test_the_mean_skill_over_the_constant_prediction_selects_the_weights(several
     run = recipes.train(several, to=tmp_path / "run")
     scores = pd.read_csv(run.folder / "evaluations.csv")
     assert run.result["metric"] == "skill"
+    assert {"label.loss", "worldcover.loss", "train/skill", "train/value.rmse"} < set(scores)
+    curves = run.curves()
+    of_all = curves[curves["target"].isna() & curves["metric"].isin(["loss", "skill"])]
+    assert set(zip(of_all["split"], of_all["metric"], strict=True)) == {
+        ("train", "loss"),
+        ("train", "skill"),
+        ("validation", "skill"),
+    }
     assert scores.loc[scores["skill"].idxmax(), "step"] == run.result["best_step"]
     best = scores[scores["step"] == run.result["best_step"]].iloc[0]
     validation = {found["target"]: found["validation"] for found in run.result["targets"]}

@@ -23,8 +23,10 @@ from eofuse.kinds import SINGLE_LABEL
 from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
 from eofuse.learning.options import RunOptions
-from eofuse.learning.preparation import prepare
+from eofuse.learning.preparation import model_spec, prepare
+from eofuse.learning.watching import LossKeeper, Watch
 from eofuse.modalities import WORLDCOVER
+from eofuse.models.model import build_model
 from eofuse.records import sealed
 from eofuse.studies.grid import Cell
 from fake_source import FakeSource
@@ -44,6 +46,46 @@ def test_the_training_loss_falls(trained):
     losses = pd.read_csv(trained.folder / "losses.csv")["loss"]
     assert len(losses) == 30
     assert losses.tail(5).mean() < 0.7 * losses.head(5).mean()
+
+
+def test_each_evaluation_records_the_loss_on_validation_and_scores_on_training_patches(trained):
+    curves = trained.curves().set_index(["split", "metric"])["value"]
+    assert len(curves["train", "loss"]) == 30
+    assert len(curves["validation", "loss"]) == len(curves["train", "accuracy"]) == 5
+    assert curves["train", "accuracy"].iloc[-1] > 0.95
+    assert curves["validation", "loss"].iloc[-1] < curves["validation", "loss"].iloc[0]
+
+
+def test_what_is_recorded_of_training_patches_is_a_draw_as_large_as_validation(recipe):
+    options = parse_options(RunOptions, recipe)
+    prepared = prepare(open_store(options.data.store), options)
+    model = build_model(model_spec(prepared, options), seed=0)
+    watch = Watch(prepared, options, LossKeeper(model, prepared.tasks, torch.device("cpu")), model.spec.heads)
+    assert len(watch.rows) == len(prepared.rows["validation"]) < len(prepared.rows["train"])
+    assert set(watch.rows) < set(prepared.rows["train"])
+
+
+def test_the_kept_loss_is_that_of_training_in_evaluation_mode(recipe):
+    options = parse_options(RunOptions, recipe)
+    prepared = prepare(open_store(options.data.store), options)
+    model = build_model(model_spec(prepared, options), seed=0)
+    keeper = LossKeeper(model, prepared.tasks, torch.device("cpu"))
+    batch = prepared.loader(options).read(prepared.rows["validation"])
+    predicted = keeper(batch)["label"]
+    np.testing.assert_array_equal(predicted, model.predict(batch.inputs, batch.present)["label"].numpy())
+    assert model.training
+    true = predicted[np.arange(len(batch)), batch.targets["label"].numpy()]
+    assert keeper.take()["label"] == pytest.approx(-np.log(true).mean(), rel=1e-4)
+
+
+def test_a_run_of_an_older_version_has_the_curves_that_it_recorded(trained):
+    file = trained.folder / "evaluations.csv"
+    table = pd.read_csv(file)
+    table.drop(columns=[name for name in table if name == "loss" or name.startswith("train/")]).to_csv(
+        file, index=False
+    )
+    opened = runs.open_run(trained.folder)
+    assert set(opened.curves().loc[lambda rows: rows["split"] == "train", "metric"]) == {"loss"}
 
 
 def test_a_run_folder_tells_everything(trained):

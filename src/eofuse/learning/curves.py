@@ -17,6 +17,9 @@ from eofuse.records import read_table
 LOSSES_FILE = "losses.csv"
 EVALUATIONS_FILE = "evaluations.csv"
 
+ON_TRAINING = "train/"
+"""Before the names of what was evaluated on training patches, in `evaluations.csv`."""
+
 
 class Curves:
     """Writes a run's losses, with what else is logged (a row a step), and evaluations (a row each)."""
@@ -50,7 +53,8 @@ class Curves:
         for row in evaluations[self._evaluations_logged :]:
             for name, value in row.items():
                 if name != "step":
-                    self._add(f"validation/{name}", value, int(row["step"]))
+                    tag = name if name.startswith(ON_TRAINING) else f"validation/{name}"
+                    self._add(tag, value, int(row["step"]))
         self._events.flush()
         self._losses_logged, self._evaluations_logged = done, len(evaluations)
 
@@ -73,3 +77,38 @@ def read_curve(path: Path, *names: str) -> pd.DataFrame:
         DataError: if it is damaged.
     """
     return read_table(path, "train the run anew: its curves are lost", numbers=("step", *names))
+
+
+def read_curves(folder: Path, targets: Sequence[str] = ()) -> pd.DataFrame:
+    """The course of a training, a row a value: step, target, split, metric, value.
+
+    `split` is `train` or `validation`. The loss on training patches is that of each step, on its batch as it was augmented. The
+    other values are of the evaluations: loss and metrics on the validation patches, and metrics on some training patches without
+    augmentation. With several targets, `target` is missing for what is of all of them: the weighted loss, and the mean skill.
+
+    Args:
+        folder: of a run or a pretraining.
+        targets: of a run, in their order.
+
+    Raises:
+        DataError: if the tables are missing or damaged.
+    """
+    losses, evaluations = read_curve(folder / LOSSES_FILE, "loss"), read_curve(folder / EVALUATIONS_FILE)
+    parts = [
+        table[["step"]].assign(**_labels(str(name), split, targets), value=table[name])
+        for table, split in ((losses, "train"), (evaluations, "validation"))
+        for name in table.columns.drop("step")
+    ]
+    return pd.concat(parts, ignore_index=True).dropna(subset="value", ignore_index=True)
+
+
+def _labels(name: str, split: str, targets: Sequence[str]) -> dict[str, str | None]:
+    """Target, split and metric of a column."""
+    if name.startswith(ON_TRAINING):
+        name, split = name.removeprefix(ON_TRAINING), "train"
+    if len(targets) < 2:
+        return {"target": targets[0] if targets else None, "split": split, "metric": name}
+    if name in targets:
+        return {"target": name, "split": split, "metric": "loss"}
+    target = next((each for each in sorted(targets, key=len, reverse=True) if name.startswith(f"{each}.")), None)
+    return {"target": target, "split": split, "metric": name.removeprefix(f"{target}.") if target else name}

@@ -173,12 +173,14 @@ class Selection:
         evaluate: scores the current weights on the validation patches; None where nothing selects and the last weights count.
         metric: the score that selects.
         lower_is_better: whether that score is better when smaller.
+        watch: called after each evaluation; what else is recorded of the current weights, and selects nothing.
     """
 
     keep: Callable[[], object]
     evaluate: Evaluate | None = None
     metric: str = ""
     lower_is_better: bool = False
+    watch: Evaluate | None = None
 
 
 @dataclass
@@ -284,7 +286,9 @@ class Training:
                 selection.keep()
             return ""
         scores = selection.evaluate()
-        state.evaluations.append({"step": state.step, **scores})
+        watched = selection.watch() if selection.watch is not None else {}
+        others = {name: value for name, value in watched.items() if name not in scores}
+        state.evaluations.append({"step": state.step, **scores, **others})
         state.waiting += 1
         score = -scores[selection.metric] if selection.lower_is_better else scores[selection.metric]
         if score > state.best_score or not state.best_step:

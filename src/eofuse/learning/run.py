@@ -32,7 +32,7 @@ from eofuse.data.store.gaps import left_out_words
 from eofuse.errors import DataError, UsageError
 from eofuse.files import is_empty, write_text
 from eofuse.learning.cautions import run_cautions, temperature_notes
-from eofuse.learning.curves import Curves
+from eofuse.learning.curves import Curves, read_curves
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import (
     CALIBRATION_FILE,
@@ -60,6 +60,7 @@ from eofuse.learning.transfer import (
     weights_digest,
 )
 from eofuse.learning.validation import Validation, calibration
+from eofuse.learning.watching import LossKeeper, Watch
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.lora import merged
 from eofuse.models.model import Model, count_parameters
@@ -129,6 +130,14 @@ class Run:
     def transfer(self) -> pd.DataFrame | None:
         """What became of the tensors of trained weights, by part of the model; None for a run that started without any."""
         return summarise_transfer(read_transfer(self.folder)) if self.options.start is not None else None
+
+    def curves(self) -> pd.DataFrame:
+        """The course of training: step, target, split, metric, value (see `read_curves`).
+
+        Raises:
+            DataError: if its files are missing or damaged.
+        """
+        return read_curves(self.folder, [task.target for task in self.options.targets])
 
     def model(self) -> Model:
         """The model with the best weights, on the CPU."""
@@ -255,7 +264,8 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
 
     fabric = open_fabric(options.train)
     model, fine_tuning = begin(prepared, options, folder)
-    validation = Validation(prepared, options, predict_with(model, fabric.device), model.spec.heads)
+    predict = LossKeeper(model, prepared.tasks, fabric.device)
+    validation = Validation(prepared, options, predict, model.spec.heads)
     curves = Curves(folder, tensorboard)
     training = make_training(
         supervised(model, prepared, options),
@@ -267,6 +277,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
             validation.evaluate,
             validation.metric,
             validation.lower_is_better,
+            Watch(prepared, options, predict, model.spec.heads).evaluate,
         ),
         fabric=fabric,
         curves=curves,

@@ -53,12 +53,7 @@ class Validation:
         found = self._score(self._finite)
         if len(self.tasks) == 1:
             return found[self.tasks[0].name]
-        skills = [
-            skill(task.metric, found[task.name][task.metric], self._constant[task.name][task.metric])
-            for task in self.tasks
-        ]
-        named = {f"{name}.{metric}": value for name, scores in found.items() for metric, value in scores.items()}
-        return {SKILL: float(np.mean(skills)), **named}
+        return with_skill(self.tasks, found, self._constant)
 
     def describe(self, scores: Mapping[str, float]) -> list[dict[str, Any]]:
         """JSON-ready facts about each target, with its scores out of those that `evaluate` gave."""
@@ -103,6 +98,21 @@ class Validation:
                 raise DataError(what, where=self.prepared.store.path, fix=fix)
             found[task.name] = {metric: float(scores[metric]) for metric in task.metrics}
         return found
+
+
+def with_skill(
+    tasks: Sequence[Task], scores: Mapping[str, Mapping[str, float]], constant: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """The mean skill of several tasks, and their scores by `<target>.<metric>`.
+
+    Args:
+        tasks: the tasks.
+        scores: by target and metric.
+        constant: those of the constant predictions.
+    """
+    skills = [skill(task.metric, scores[task.name][task.metric], constant[task.name][task.metric]) for task in tasks]
+    named = {f"{name}.{metric}": value for name, own in scores.items() for metric, value in own.items()}
+    return {SKILL: float(np.mean(skills)), **named}
 
 
 def calibration(

@@ -1,7 +1,7 @@
 """`Model`: normalise, fuse, decide; `ModelSpec`: all that is needed to build one; `build_model`: builds it."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -143,14 +143,24 @@ class Model(nn.Module):
 
     def predict(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> dict[str, Tensor]:
         """Predictions by target name, computed in evaluation mode and without gradients; see `Head.predict`."""
+        with self.evaluating():
+            outputs = self(inputs, present)
+        return self.predictions(outputs, present)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode, without gradients; the modes of the modules are then as they were."""
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
             with torch.no_grad():
-                outputs = self(inputs, present)
+                yield
         finally:
             for module in training:
                 module.training = True
+
+    def predictions(self, outputs: Mapping[str, Any], present: Present | None = None) -> dict[str, Tensor]:
+        """Predictions by target name of what `forward` gave; see `Head.predict`."""
         counted = self.fusion.counted(present)
         return {name: self.head(name).predict(output, counted) for name, output in outputs.items()}
 

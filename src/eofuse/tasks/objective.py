@@ -112,13 +112,13 @@ def mixed_loss(
     task: Task, output: Any, counted: Tensor | None, truth: Tensor, known: Tensor, partner: Partner | None
 ) -> Tensor:
     """A task's loss; of patches that were mixed, the mean of those to both truths, weighed by their shares."""
-    loss = _mean_loss(task, output, counted, truth, known)
+    loss = mean_loss(task, output, counted, truth, known)
     if partner is None:
         return loss
-    return loss.lerp(_mean_loss(task, output, counted, partner.truth, partner.known), partner.weight)
+    return loss.lerp(mean_loss(task, output, counted, partner.truth, partner.known), partner.weight)
 
 
-def _mean_loss(task: Task, output: Any, counted: Tensor | None, truth: Tensor, known: Tensor) -> Tensor:
+def mean_loss(task: Task, output: Any, counted: Tensor | None, truth: Tensor, known: Tensor) -> Tensor:
     """A task's loss; if heads (heads, B) don't count on every patch, the mean of theirs, weighed by known patches on which they do."""
     if counted is None:
         return task.loss(output, truth, known)

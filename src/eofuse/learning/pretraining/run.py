@@ -26,7 +26,7 @@ from eofuse.config import read_yaml
 from eofuse.data.loading import distinct_rows
 from eofuse.data.store import Store, open_store
 from eofuse.errors import DataError, UsageError
-from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve
+from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve, read_curves
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts, write_facts
 from eofuse.learning.loop import Selection, Training, open_device, open_fabric
@@ -66,6 +66,14 @@ class PretrainedRun:
     def evaluations(self) -> pd.DataFrame:
         """What was seen while it ran: step, loss, spread, effective_rank and, with a target, knn_accuracy."""
         return read_curve(self.folder / EVALUATIONS_FILE)
+
+    def curves(self) -> pd.DataFrame:
+        """The course of the pretraining: step, target (none), split, metric, value (see `read_curves`).
+
+        Raises:
+            DataError: if its files are missing or damaged.
+        """
+        return read_curves(self.folder)
 
     def notes(self) -> list[str]:
         """What a user of the weights must know."""
