@@ -12,6 +12,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import settings
 
+from undrawn import undraw
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 settings.register_profile("eofuse", deadline=None)  # a busy machine is no failure
@@ -96,6 +98,12 @@ def drawn_reports(_reports_not_drawn: pytest.MonkeyPatch) -> Iterator[None]:
     _reports_not_drawn.setattr("eofuse.trained.write_report", not_drawn)
 
 
+@pytest.fixture
+def written_reports(drawn_reports: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies write their reports, without pictures."""
+    undraw(monkeypatch)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing is remembered beyond the tests, nor from before."""
@@ -156,6 +164,15 @@ def planted_recipe(store) -> dict:
 def recipe(planted_store) -> dict:
     """A small run on the planted store."""
     return planted_recipe(planted_store)
+
+
+@pytest.fixture(scope="session")
+def refitted_once(planted_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that run with `refit`; leave it as it is."""
+    from eofuse import recipe as recipes
+
+    values = {**planted_recipe(planted_store), "refit": True}
+    return recipes.train(values, to=tmp_path_factory.mktemp("refitted") / "run").folder
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Training once more with the validation patches, when they have chosen: what is learned from, what stays, what is refused."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -29,8 +30,9 @@ def outcome(folder) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def refitted(recipe, tmp_path):
-    return recipes.train({**recipe, "refit": True}, to=tmp_path / "refitted")
+def refitted(refitted_once, tmp_path):
+    """A finished run with `refit`, in a folder of the test's own."""
+    return runs.open_run(shutil.copytree(refitted_once, tmp_path / "refitted"))
 
 
 @pytest.fixture
@@ -66,8 +68,8 @@ def test_the_last_model_has_learned_from_training_and_validation_patches(recipe,
     assert run.test["label"]["accuracy"] > 0.9
 
 
-def test_what_validation_says_is_of_the_model_before(recipe, refitted, tmp_path):
-    plain = recipes.train(recipe, to=tmp_path / "plain")
+def test_what_validation_says_is_of_the_model_before(refitted, trained):
+    plain = trained
     assert (plain.folder / "evaluations.csv").read_bytes() == (refitted.folder / "evaluations.csv").read_bytes()
     assert refitted.result["score"] == plain.result["score"]
     head, before = refitted.model().spec.heads["label"], plain.model().spec.heads["label"]

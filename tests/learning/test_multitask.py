@@ -36,7 +36,7 @@ def several(partly_known) -> dict:
         "inputs": ["s1", "s2"],
         "split": {"fractions": [0.5, 0.2, 0.3]},
         "tasks": TARGETS,
-        "train": {"steps": 24, "batch_size": 12, "evaluations": 4, "learning_rate": 0.004},
+        "train": {"steps": 12, "batch_size": 12, "evaluations": 4, "learning_rate": 0.004},
     }
 
 
@@ -66,7 +66,7 @@ def test_each_target_is_tested_on_the_patches_that_know_it(several, partly_known
 def test_the_loss_and_weight_of_each_task_are_written_down(several, tmp_path, weighting):
     run = recipes.train(several, to=tmp_path / "run", overrides=[f"weighting={weighting}"])
     losses = pd.read_csv(run.folder / "losses.csv")
-    assert len(losses) == 24
+    assert len(losses) == 12
     assert set(losses) == {"step", "loss", *TARGETS, *(f"{name}.weight" for name in TARGETS)}
     weights = losses[[f"{name}.weight" for name in TARGETS]]
     assert ((weights - 1).abs().to_numpy().max() < 1e-6) == (weighting == "fixed")
@@ -79,7 +79,7 @@ class Interrupted(BaseException):
 @pytest.mark.parametrize("weighting", ["uncertainty", "gradient_norm"])
 def test_an_interrupted_run_goes_on_with_the_weights_it_had_learned(several, tmp_path, weighting):
     def stop(done, total, words):
-        if done == 15:
+        if done == 8:
             raise Interrupted
 
     several = {**several, "weighting": weighting}

@@ -16,6 +16,7 @@ from eofuse.data.store import Store
 from eofuse.modalities import BEN_GE_MODALITIES
 from eofuse.reports.html import write_report
 from eofuse.studies.results import StudyResults, read_results
+from undrawn import undraw
 
 VOID = {"meta", "link", "img", "source", "br"}
 BANNER = "Simulated data: these numbers say nothing about the real world."
@@ -67,12 +68,6 @@ def report(folder: Path, task_kind: str = "single_label", with_store: bool = Fal
     results = read_results(write_study(folder / "study", task_kind, **options))
     path = write_report(results, store_of(results) if with_store else None, folder / "report.html")
     return path.read_text(encoding="utf-8")
-
-
-def undraw(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are built but not written as SVG, which takes most of the time."""
-    for module in ("pictures", "cards"):
-        monkeypatch.setattr(f"eofuse.reports.{module}.svg_data_uri", lambda figure: "data:,")
 
 
 @pytest.fixture(autouse=True)

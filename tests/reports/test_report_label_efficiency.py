@@ -18,9 +18,17 @@ from eofuse.reports.label_efficiency import (
 )
 from eofuse.reports.tables import leaderboard_rows
 from eofuse.studies.results import read_results
+from undrawn import undraw
 
 TRIED = [5, 24, 48, 240, 480]
 PALETTE = [name for name, *_ in VARIANTS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        undraw(monkeypatch)
+        yield
 
 
 @pytest.fixture(scope="module")

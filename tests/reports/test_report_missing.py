@@ -7,6 +7,7 @@ from fake_study import LABELS, VARIANTS, write_study
 from eofuse.reports.html import write_report
 from eofuse.reports.missing import remains, worth, write_run_pictures
 from eofuse.studies.results import COLUMNS, read_results
+from undrawn import undraw
 
 RANKED = [name for name, *_ in VARIANTS]
 FUSED = ("early: s2 + s1", "late, separate: s2 + s1")
@@ -28,6 +29,13 @@ def asked(folder, task_kind="single_label", metric="macro_f1", target="climate_z
     for name, rows in (("without", without), ("attribution", attribution)):
         pd.DataFrame(rows)[list(COLUMNS[name])].to_parquet(folder / f"{name}.parquet")
     return read_results(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        undraw(monkeypatch)
+        yield
 
 
 @pytest.fixture(scope="module")

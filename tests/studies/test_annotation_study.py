@@ -110,7 +110,7 @@ def test_labels_saved_are_told_against_random_picks(done):
     assert set(compared["n_labels"]) == {6, 12, 24}
 
 
-@pytest.mark.usefixtures("drawn_reports")
+@pytest.mark.usefixtures("written_reports")
 def test_the_report_tells_how_labels_were_picked(done):
     page = done.report().read_text()
     assert "Simulated annotation" in page

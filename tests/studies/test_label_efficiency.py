@@ -104,7 +104,7 @@ def test_the_budget_is_the_same_with_few_labels(done):
     assert set(finals["steps"]) == {6}
 
 
-@pytest.mark.usefixtures("drawn_reports")
+@pytest.mark.usefixtures("written_reports")
 def test_the_report_has_a_chapter(done):
     page = done.report().read_text()
     assert "Label efficiency" in page

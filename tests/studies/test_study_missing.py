@@ -96,7 +96,7 @@ def test_only_variants_that_were_trained_with_gaps_are_taken_for_such(done):
     assert told.to_dict() == {"whole": False, "saw gaps": True}
 
 
-@pytest.mark.usefixtures("drawn_reports")
+@pytest.mark.usefixtures("written_reports")
 def test_the_report_shows_both(done):
     page = done.report().read_text()
     assert "What remains when a sensor is away" in page

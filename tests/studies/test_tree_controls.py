@@ -66,7 +66,7 @@ def test_a_question_compares_its_two_rows_paired(done):
     assert np.isfinite(table["low"]).all()
 
 
-@pytest.mark.usefixtures("drawn_reports")
+@pytest.mark.usefixtures("written_reports")
 def test_the_report_asks_and_answers_the_questions_first(done):
     text = done.report().read_text()
     for question in QUESTIONS:
