@@ -159,6 +159,13 @@ def test_points_of_a_table_give_the_same(copied, estimates):
     pd.testing.assert_frame_equal(found.classes, estimates.classes)
 
 
+def test_a_place_that_is_no_number_is_named(copied):
+    path, points = copied
+    points.with_suffix(".csv").write_text('id,lon,lat,class\np001,15.001,45.1,water\np002,"15,002",45.1,water\n')
+    with pytest.raises(DataError, match=r"column lon, row 2: '15,002' is no number of degrees"):
+        eofuse.estimate_area(path, points.with_suffix(".csv"))
+
+
 def test_labels_may_name_a_class_that_the_map_lacks(copied):
     path, points = copied
     change(points, lambda features: [each["properties"].update({"class": "ice"}) for each in features[:9]])

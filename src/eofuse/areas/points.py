@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import shapely
 
 from eofuse.areas.ground import FloatArray
@@ -205,7 +206,12 @@ def _table(path: Path, label: str) -> tuple[list[dict[str, Any]], FloatArray, Fl
             raise DataError(
                 f"has no column '{names[0]}'", where=path, fix="give longitude and latitude as `lon` and `lat`"
             )
-        found.append(np.asarray(table[name], dtype=np.float64))
+        degrees = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        if not np.isfinite(degrees).all():
+            row = int(np.flatnonzero(~np.isfinite(degrees))[0]) + 1
+            what = f"'{table[name].iloc[row - 1]}' is no number of degrees"
+            raise DataError(what, where=f"{path}, column {name}, row {row}", fix="write it as 15.0123, with a point")
+        found.append(degrees)
     records = table.astype(object).where(table.notna(), None).to_dict("records")
     return (
         [{str(key): value for key, value in record.items()} for record in records],
