@@ -4,7 +4,10 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
+import pyogrio
 import pytest
+import rasterio
 
 import eofuse
 from eofuse.cli import main
@@ -25,6 +28,34 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
+def write_scene(folder: Path) -> None:
+    """A scene of Sentinel-1 and Sentinel-2, and its spec."""
+    from affine import Affine
+
+    from eofuse.modalities import SENTINEL1, SENTINEL2
+
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 500_000, 0, -10, 5_300_000), "height": 40, "width": 50}
+    for modality in (SENTINEL1, SENTINEL2):
+        values = (
+            random.integers(-20, -5, (2, 40, 50)) if modality is SENTINEL1 else random.integers(1, 4000, (12, 40, 50))
+        )
+        count, dtype = len(values), modality.dtype
+        with rasterio.open(folder / f"valley_{modality.name}.tif", "w", count=count, dtype=dtype, **place) as file:
+            file.write(values.astype(dtype))
+    layers = "".join(f"  {name}: {{files: 'scenes/{{scene}}_{name}.tif'}}\n" for name in ("s2", "s1"))
+    (folder.parent / "scenes.yaml").write_text(f"name: scenes\nmodalities:\n{layers}")
+
+
+def label_points(path: Path) -> None:
+    """Fills in the empty column of a sample."""
+    meta, _, geometry, (ids, labels) = pyogrio.raw.read(path)
+    labels = np.where(np.arange(len(ids)) % 2, "tree_cover", "grassland").astype(object)
+    path.unlink()
+    pyogrio.raw.write(path, geometry, [ids, labels], meta["fields"], crs=meta["crs"], geometry_type="Point")
+
+
 @pytest.fixture
 def newcomer(tmp_path, monkeypatch):
     """A folder with the shipped recipes, shrunk, and an archive that gives a simulated ben-ge-800."""
@@ -34,6 +65,8 @@ def newcomer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [f"{row},{row / 10},{row / 20},{row + 1},{'dry' if row % 2 else 'wet'}" for row in range(20)]
     (tmp_path / "samples.csv").write_text("\n".join(["sample_id,ndvi_t0,ndvi_t1,slope,class", *rows]))
+
+    write_scene(tmp_path / "scenes")
 
     def give(name, to, base_url, progress):
         return eofuse.simulate(Path(to) / name, patches=60, workers=1)
@@ -47,6 +80,8 @@ def test_the_commands_of_the_readme_run(newcomer):
     for words in commands():
         if words[0] == "show":  # the id stands for one of the user's own
             words[2] = eofuse.open_store(words[1]).index["patch_id"][0]
+        if words[0] == "area":  # somebody has labelled the points
+            label_points(newcomer / words[2])
         words = ["train.steps=5" if word.startswith("train.steps=") else word for word in words]
         assert main(words) == 0, words
     assert (newcomer / "studies" / "tutorial_fusion" / "report.html").exists()
