@@ -8,7 +8,7 @@ import torch
 from affine import Affine
 
 from eofuse.kinds import DETECTION, MULTI_LABEL, PIXEL_REGRESSION, REGRESSION, SEGMENTATION, SINGLE_LABEL
-from eofuse.modalities import Channel, Kind, Modality
+from eofuse.modalities import Category, Channel, Kind, Modality
 from eofuse.models.artifact import save_model
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.heads import HeadSpec
@@ -21,8 +21,15 @@ UTM = "EPSG:32633"
 CORNER = (500_000.0, 5_000_000.0)
 OPTICAL = Modality("optical", Kind.RASTER, (Channel("red"), Channel("nir")), dtype="uint16", nodata=0)
 RADAR = Modality("radar", Kind.RASTER, (Channel("VV"),), dtype="float32")
+WEATHER = Modality("weather", Kind.VECTOR, (Channel("temperature", unit="K"), Channel("rain")))
+ZONE = Modality(
+    "zone", Kind.CATEGORY, (Channel("zone"),), dtype="uint8", categories=(Category(0, "dry"), Category(1, "wet"))
+)
+NDVI = Modality("ndvi", Kind.SERIES, (Channel("ndvi"),), steps=3)
+MODALITIES = (OPTICAL, RADAR, WEATHER, ZONE, NDVI)
 STATISTICS = ChannelStatistics(
-    {"optical": [1000.0, 2000.0], "radar": [-12.0]}, {"optical": [500.0, 800.0], "radar": [4.0]}
+    {"optical": [1000.0, 2000.0], "radar": [-12.0], "weather": [280.0, 3.0], "ndvi": [0.5]},
+    {"optical": [500.0, 800.0], "radar": [4.0], "weather": [10.0, 2.0], "ndvi": [0.2]},
 )
 CLASSES = ("water", "forest", "town")
 CODES = {"codes": (10, 20, 50), "colours": ("#0000ff", "#00ff00", "#ff0000")}
@@ -38,7 +45,7 @@ HEADS = {
 
 def make_model(folder: Path, *heads: str, inputs=("optical",), missing="exclude", size=32, seed=0) -> Path:
     """A saved model with random weights."""
-    modalities = tuple(each for each in (OPTICAL, RADAR) if each.name in inputs)
+    modalities = tuple(each for each in MODALITIES if each.name in inputs)
     options = FusionOptions(strategy="late" if len(inputs) > 1 else "single", encoder="test_resnet", missing=missing)
     spec = ModelSpec(modalities, options, {name: HEADS[name] for name in heads}, STATISTICS, (size, size))
     return save_model(build_model(spec, seed=seed), folder)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from maps_scenes import HEADS, OPTICAL, STATISTICS, make_model, optical, write
+from maps_scenes import HEADS, OPTICAL, STATISTICS, WEATHER, make_model, optical, write
 from torch import nn
 
 from eofuse.inference.ensemble import load_ensemble
@@ -61,6 +61,14 @@ def test_the_reach_of_a_network_that_looks_near_is_found(local_model):
     assert found.stride == 8
     assert 8 < found.radius < 32
     assert found.effective <= found.radius
+
+
+def test_values_without_pixels_leave_the_reach_as_it_is(local_model, tmp_path):
+    alone = load_model(local_model).spec
+    options = FusionOptions(strategy="late", encoder="local")
+    model = build_model(ModelSpec((OPTICAL, WEATHER), options, alone.heads, STATISTICS, (64, 64)), seed=0)
+    found = reach_of(load_ensemble([save_model(model, tmp_path / "both")]), 128)
+    assert 8 < found.radius < 32
 
 
 def test_a_network_that_looks_everywhere_has_no_radius(tmp_path):

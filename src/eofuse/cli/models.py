@@ -150,11 +150,15 @@ def run_map(arguments: argparse.Namespace) -> None:
     """Does `eofuse map`."""
     from eofuse.maps.make import MapOptions, map_scenes
 
+    if arguments.value and not arguments.layer:
+        fix = "name a table in the spec: see docs/data.md, Values of a scene"
+        raise UsageError("--value belongs to --layer", where="map", fix=fix)
     if arguments.layer and (arguments.scenes or arguments.overrides):
         raise UsageError("give either a spec of scenes or --layer", where="map")
     own = {
         "model": arguments.run,
-        "layers": dict(_layer(word) for word in arguments.layer) if arguments.layer else None,
+        "layers": dict(_pair(word, "--layer s2='S2/*.tif'") for word in arguments.layer) if arguments.layer else None,
+        "values": dict(_pair(word, "--value weather=280.5,3") for word in arguments.value),
         "options": MapOptions(**{field.name: getattr(arguments, field.name) for field in fields(MapOptions)}),
     }
     maps = carry_out(map_scenes, arguments, "mapping", "rows of windows", **own)
@@ -169,11 +173,14 @@ def run_map(arguments: argparse.Namespace) -> None:
             show(path)
 
 
-def _layer(word: str) -> tuple[str, str]:
-    name, found, pattern = word.partition("=")
-    if not found or not name or not pattern:
-        raise UsageError(f"'{word}' is no name=path", where="--layer", fix="write --layer s2='S2/*.tif'")
-    return name, pattern
+def _pair(word: str, example: str) -> tuple[str, str]:
+    """Name and path, or name and value, of a word; `example` shows the option."""
+    name, found, given = word.partition("=")
+    if not found or not name or not given:
+        option = example.partition(" ")[0]
+        what = "path" if option == "--layer" else "value"
+        raise UsageError(f"'{word}' is no name={what}", where=option, fix=f"write {example}")
+    return name, given
 
 
 def _predictors(arguments: argparse.Namespace) -> tuple[list["Path"], str]:

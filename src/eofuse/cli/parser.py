@@ -235,6 +235,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="in place of a spec: files of an input, a path, or a pattern of a file a band; once for each input",
     )
     add.add_argument(
+        "--value",
+        metavar="NAME=VALUES",
+        action="append",
+        default=[],
+        help="beside --layer: an input without pixels, a class or numbers with commas, as the store held them",
+    )
+    add.add_argument(
         "-o", "--output", metavar="DIR|FILE.tif", type=Path, required=True, help="folder of maps; of layers, the map"
     )
     add.add_argument("--probabilities", action="store_true", help="write the probability of every class as well")

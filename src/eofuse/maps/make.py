@@ -32,6 +32,7 @@ from eofuse.inference.maps import SIMULATED
 from eofuse.inference.predict import may_lack_inputs, torch_device
 from eofuse.learning.run import MODEL_FOLDER, Run, open_last
 from eofuse.locks import writing
+from eofuse.maps.constants import Value
 from eofuse.maps.geotiff import write_geotiff
 from eofuse.maps.learned import LearnedAreas, learned_areas
 from eofuse.maps.products import Product, products_of
@@ -106,6 +107,7 @@ def map_scenes(
     output: AnyPath = "maps",
     *,
     layers: Mapping[str, str] | None = None,
+    values: Mapping[str, Value] | None = None,
     overrides: Sequence[str] = (),
     options: MapOptions | None = None,
     variant: str | None = None,
@@ -122,7 +124,9 @@ def map_scenes(
         model: a run, a study, whose best variant by validation predicts with all its seeds, or the folder of a saved model.
         scenes: spec of the scenes, as `eofuse cut` takes it.
         output: folder of the maps of a spec; path of the map, ending in `.tif`, of layers.
-        layers: in place of a spec, path or pattern of the files of each input.
+        layers: in place of a spec, path or pattern of the files of each input with pixels.
+        values: beside layers, the inputs without pixels: a class by name or code, numbers as the store held them in the order of the
+            model's channels, or numbers by channel.
         overrides: changes to the spec, `key.path=value`.
         options: windows and what is written.
         variant: of a study, in place of the best.
@@ -142,13 +146,16 @@ def map_scenes(
     """
     if (scenes is None) == (layers is None):
         raise UsageError("give either a spec of scenes or files by layer", where="map")
+    if values and layers is None:
+        fix = "name a table in the spec: see docs/data.md, Values of a scene"
+        raise UsageError("values belong to files by layer", where="map", fix=fix)
     options = options or MapOptions()
     maker = _Maker(_members(Path(model), variant, seed), options, torch_device(device), workers, readers, progress)
     output = Path(output)
     if layers is not None:
         if output.suffix.lower() not in (".tif", ".tiff"):
             raise UsageError("a map of layers is one file", where=output, fix="end the name in .tif")
-        found = [scene_of_layers(output.stem, layers, maker.model.spec, may_lack=maker.may_lack)]
+        found = [scene_of_layers(output.stem, layers, maker.model.spec, values=values, may_lack=maker.may_lack)]
         folder, stems = output.parent, [output.stem]
     else:
         assert scenes is not None
@@ -369,6 +376,8 @@ class _Maker:
                 getattr(self.options, name) for name in ("probabilities", "uncertainty", "polygons", "threshold")
             ],
         }
+        if scene.constants:
+            plan["values"] = {name: values.tolist() for name, values in scene.constants.items()}
         found: dict[str, Any] = json.loads(json.dumps(plan).replace("NaN", '"nan"'))
         return found
 

@@ -92,6 +92,6 @@ def _influence(model: Model, size: int, place: int) -> Tensor:
             outputs.append(head(features, (size, size))[..., place, place].square().sum())
     if outputs:
         for gradient in torch.autograd.grad(torch.stack(outputs).sum(), list(normalised.values()), allow_unused=True):
-            if gradient is not None:
+            if gradient is not None and gradient.ndim == 4:  # of an input with pixels
                 found += gradient.abs().sum((0, 1))
     return found

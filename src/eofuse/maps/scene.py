@@ -1,15 +1,15 @@
 """What is mapped: a scene on its grid, with the layers that a model takes, each from its own files.
 
-`scenes_of_spec` takes the spec that `eofuse cut` takes, `scene_of_layers` a pattern of files for each input. Bands are found by name;
-scale, offset, unit and classes are compared with the model's.
+`scenes_of_spec` takes the spec that `eofuse cut` takes, `scene_of_layers` a pattern of files, or values, for each input. Bands and
+channels are found by name; scale, offset, unit and classes are compared with the model's.
 """
 
 import glob
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,11 @@ from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.data.sources.scenes.safe import Product
 from eofuse.data.sources.scenes.source import read_spec
 from eofuse.data.sources.scenes.spec import SceneSpec
+from eofuse.data.sources.scenes.values import read_scene_values
 from eofuse.data.specs.layers import LayerSpec
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.maps.channels import channel_positions, check_same
+from eofuse.maps.constants import Value, constant_of, given_constant, with_categories
 from eofuse.maps.handles import Handles
 from eofuse.modalities import Kind, Modality
 from eofuse.models.model import ModelSpec
@@ -106,12 +109,15 @@ class MapScene:
         grid: its pixels, those of the map.
         layers: inputs with pixels, by modality.
         absent: inputs of the model that the scene lacks.
+        constants: inputs without pixels, by modality, as the model takes them of a patch: (channels,), (steps, 1 + channels), or () of
+            a code.
     """
 
     name: str
     grid: Grid
     layers: dict[str, Layer]
     absent: tuple[str, ...] = ()
+    constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[Path]:
@@ -143,7 +149,7 @@ def scenes_of_spec(
         DataError: if a file is missing, or does not hold what the model takes.
     """
     spec = read_spec(path, overrides)
-    inputs = _rasters(model)
+    inputs = _inputs(model)
     lacking = [name for name in inputs if name not in spec.modalities]
     _check_lacking(lacking, inputs, spec.modalities, str(path), may_lack)
     reference = spec.reference_name
@@ -155,31 +161,53 @@ def scenes_of_spec(
     with reading_environment():
         found, modalities, _ = resolve_scenes(spec, root, find_scenes(spec, root))
     described = {modality.name: modality for modality in modalities}
+    values = {}
+    for name, layer in spec.modalities.items():
+        if layer.table is not None:
+            layer = with_categories(layer, inputs[name])
+            values[name] = read_scene_values(name, layer, root, [scene.name for scene in found])
+            described[name] = values[name].modality
     for name in inputs:
         if name in described:
-            _check_same(inputs[name], described[name], f"{path}, modalities.{name}")
-    return spec, [_narrowed(scene, spec, described, inputs, model) for scene in found]
+            check_same(inputs[name], described[name], f"{path}, modalities.{name}")
+    scenes = []
+    for each in found:
+        scene = _narrowed(each, spec, described, inputs, model)
+        constants = {name: constant_of(own, inputs[name], each.name) for name, own in values.items()}
+        scenes.append(_with_constants(scene, inputs, constants, may_lack))
+    return spec, scenes
 
 
-def scene_of_layers(name: str, patterns: Mapping[str, str], model: ModelSpec, *, may_lack: bool = False) -> MapScene:
+def scene_of_layers(
+    name: str,
+    patterns: Mapping[str, str],
+    model: ModelSpec,
+    *,
+    values: Mapping[str, Value] | None = None,
+    may_lack: bool = False,
+) -> MapScene:
     """A scene of files by input; the first input's finest file gives the grid.
 
     Args:
         name: of the scene.
         patterns: by modality, a path or a pattern with `*` of one file with all bands, or of a file a band with the band's name in it.
         model: whose inputs are wanted.
+        values: of the inputs without pixels, by modality.
         may_lack: whether the model has something in place of an input that is missing.
 
     Raises:
         UsageError: if an input is unknown or missing, or no file is like a pattern.
         DataError: if a file does not hold what the model takes.
     """
-    inputs = _rasters(model)
-    for given in patterns:
-        if given not in inputs:
-            raise UsageError(f"the model has no input '{given}' with pixels", fix=did_you_mean(given, inputs))
-    lacking = [input_name for input_name in inputs if input_name not in patterns]
-    _check_lacking(lacking, inputs, patterns, "--layer", may_lack)
+    inputs, values = _inputs(model), values or {}
+    for given_names, words, pixels in ((patterns, "with pixels", True), (values, "without pixels", False)):
+        own = [each for each, modality in inputs.items() if (modality.kind is Kind.RASTER) is pixels]
+        for given in given_names:
+            if given not in own:
+                raise UsageError(f"the model has no input '{given}' {words}", fix=did_you_mean(given, own))
+    lacking = [each for each in inputs if each not in patterns and each not in values]
+    where = "--layer" if not lacking or inputs[lacking[0]].kind is Kind.RASTER else "--value"
+    _check_lacking(lacking, inputs, patterns, where, may_lack)
     files: dict[str, list[RasterFile]] = {}
     with reading_environment():
         for given, pattern in patterns.items():
@@ -190,45 +218,31 @@ def scene_of_layers(name: str, patterns: Mapping[str, str], model: ModelSpec, *,
             modality, where = inputs[given], f"scene {name}, {given}"
             placed = place_files(files[given], modality, grid, nodata=None, added=None, resampling=None, where=where)
             layers[given] = Layer(modality, placed, LayerSpec(), _fill(modality, model))
-    return MapScene(name, grid, layers, tuple(lacking))
+    constants = {each: given_constant(given_value, inputs[each]) for each, given_value in values.items()}
+    return MapScene(name, grid, layers, tuple(lacking), constants)
 
 
-def _rasters(model: ModelSpec) -> dict[str, Modality]:
-    """Inputs with pixels by name.
+def _inputs(model: ModelSpec) -> dict[str, Modality]:
+    """Inputs by name.
 
     Raises:
-        UsageError: if there is none, or the model takes others besides.
+        UsageError: if none has pixels.
     """
-    rasters = {each.name: each for each in model.modalities if each.kind is Kind.RASTER}
-    others = [each.name for each in model.modalities if each.kind is not Kind.RASTER]
-    if not rasters:
+    inputs = {each.name: each for each in model.modalities}
+    if not any(each.kind is Kind.RASTER for each in inputs.values()):
         fix = "train on rasters, or predict a store: eofuse predict"
-        raise UsageError(f"the model sees no pixels, only {listed(others)}", fix=fix)
-    return rasters
+        raise UsageError(f"the model sees no pixels, only {listed(list(inputs))}", fix=fix)
+    return inputs
 
 
 def _check_lacking(
     lacking: Sequence[str], inputs: Mapping[str, Modality], given: Mapping[str, object], where: str, may_lack: bool
 ) -> None:
-    if lacking and not (may_lack and len(lacking) < len(inputs)):
+    some_pixels = any(each.kind is Kind.RASTER for name, each in inputs.items() if name not in lacking)
+    if lacking and not (may_lack and some_pixels):
         others = [name for name in given if name not in inputs]
         fix = f"add it, under its name; {did_you_mean(lacking[0], others)}" if others else "add it, under its name"
         raise UsageError(f"the model's input '{lacking[0]}' is missing", where=where, fix=fix)
-
-
-def _check_same(model: Modality, given: Modality, where: str) -> None:
-    """Raises a `DataError` if a spec's values of a modality mean something else than the model's."""
-    for key in ("scale", "offset", "categories"):
-        expected, found = getattr(model, key), getattr(given, key)
-        if expected != found:
-            what = f"{key} is {found} here and {expected} in the model"
-            raise DataError(what, where=where, fix="give the values as the model's were")
-    for channel in model.channels:
-        with suppress(UsageError):
-            unit = given.channels[given.channel_index(channel.name)].unit
-            if unit and channel.unit and unit != channel.unit:
-                what = f"the unit of {channel.name} is '{unit}' here and '{channel.unit}' in the model"
-                raise DataError(what, where=where, fix="give the values as the model's were")
 
 
 def _narrowed(
@@ -240,13 +254,14 @@ def _narrowed(
 ) -> MapScene:
     """A scene with only those bands that a model takes."""
     layers: dict[str, Layer] = {}
-    for name, modality in inputs.items():
+    rasters = {name: modality for name, modality in inputs.items() if modality.kind is Kind.RASTER}
+    for name, modality in rasters.items():
         content = scene.content.get(name, ())
         if not content:
             continue
         channels, product = None, scene.products.get(name)
         if not isinstance(content, Polygons) and not modality.is_categorical:
-            positions = _positions(modality, described[name], f"scene {scene.name}, {name}")
+            positions = channel_positions(modality, described[name], f"scene {scene.name}, {name}")
             if product is not None:
                 product = replace(product, added=tuple(product.added[position] for position in positions))
             if len(content) > 1:
@@ -265,22 +280,24 @@ def _narrowed(
         layers[name] = Layer(modality, content, spec.modalities[name], _fill(modality, model), channels, product)
     if not layers:
         raise DataError("has none of the model's inputs", where=f"scene {scene.name}", fix="leave the scene out")
-    return MapScene(scene.name, scene.grid, layers, tuple(name for name in inputs if name not in layers))
+    return MapScene(scene.name, scene.grid, layers, tuple(name for name in rasters if name not in layers))
 
 
-def _positions(wanted: Modality, given: Modality, where: str) -> tuple[int, ...]:
-    """Where the model's channels are among those of the files."""
-    try:
-        return tuple(_position(given, channel.name, channel.aliases) for channel in wanted.channels)
-    except UsageError as error:
-        raise DataError(f"lacks a band of the model: {error.what}", where=where, fix=error.fix) from None
+def _with_constants(
+    scene: MapScene, inputs: Mapping[str, Modality], given: Mapping[str, npt.NDArray[Any] | None], may_lack: bool
+) -> MapScene:
+    """A scene with its values without pixels.
 
-
-def _position(given: Modality, name: str, aliases: Sequence[str]) -> int:
-    for alias in aliases:
-        with suppress(UsageError):
-            return given.channel_index(alias)
-    return given.channel_index(name)
+    Raises:
+        DataError: if the scene lacks some, and the model has nothing in their place.
+    """
+    constants = {name: values for name, values in given.items() if values is not None}
+    others = [name for name, modality in inputs.items() if modality.kind is not Kind.RASTER]
+    lacking = tuple(name for name in others if name not in constants)
+    if lacking and not may_lack:
+        what = f"lacks {listed(lacking)}, which the model needs"
+        raise DataError(what, where=f"scene {scene.name}", fix="fill the table, or leave the scene out")
+    return replace(scene, absent=(*scene.absent, *lacking), constants=constants)
 
 
 def _fill(modality: Modality, model: ModelSpec) -> float:

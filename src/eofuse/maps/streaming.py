@@ -21,6 +21,7 @@ from eofuse.maps.reading import Band, BandReader
 from eofuse.maps.rows import RowStore
 from eofuse.maps.scene import MapScene
 from eofuse.maps.windows import Axis, Windows
+from eofuse.modalities import Kind
 from eofuse.tasks.detection import boxes_that_count
 
 PIXELS_A_BATCH = 2**17
@@ -38,7 +39,7 @@ class Item:
 
     Attributes:
         column: number of the window in its row.
-        present: a bit for each input with pixels, in the order of the scene's inputs.
+        present: a bit for each input, in the order of the model's.
         alone: whether no other set of inputs is predicted in the window.
     """
 
@@ -54,7 +55,7 @@ class Row:
     Attributes:
         number: of the row.
         band: the pixels.
-        codes: at each pixel, a bit for each input that has a value, (rows, columns).
+        codes: at each pixel, a bit for each input that has a value, (rows, columns); 0 where no input with pixels has one.
         valid: at which cells something is predicted, of those that the row finishes, (rows, columns).
         batches: windows to be predicted, not yet added.
     """
@@ -104,6 +105,7 @@ class Pass:
         self.device = torch.device(device)
         self.pad = pad
         self.names = [each.name for each in model.spec.modalities]
+        self.constants = sum(1 << bit for bit, name in enumerate(self.names) if name in scene.constants)
         self.whole = (1 << len(self.names)) - 1
 
     def run(self, store: RowStore, workers: int, readers: int, told: Callable[[int], None] | None = None) -> None:
@@ -153,6 +155,7 @@ class Pass:
         for bit, name in enumerate(self.names):
             if name in band.valid:
                 codes |= band.valid[name].astype(np.uint32) << np.uint32(bit)
+        codes[codes > 0] |= np.uint32(self.constants)
         usable = codes > 0 if self.may_lack else codes == self.whole
         row = Row(number, band, codes, self._valid(number, usable))
         groups: dict[tuple[int, int], list[Item]] = {}
@@ -203,14 +206,17 @@ class Pass:
         for bit, modality in enumerate(self.model.spec.modalities):
             name = modality.name
             present[name] = torch.tensor([bool(item.present >> bit & 1) for item in items], device=self.device)
-            if name in row.band.values:
+            fill = 0.0
+            if name in self.scene.constants:
+                values = self.scene.constants[name]
+                windows = np.repeat(values[None], len(items), axis=0)
+            elif name in row.band.values:
                 values = row.band.values[name]
                 windows = np.stack([values[:, :, left:right] for left, right in spans])
                 fill = self.scene.layers[name].fill
             else:
-                windows = np.zeros((len(items), len(modality.channels), height, width), dtype=modality.dtype)
-                fill = 0.0
-            if self.pad > min(height, width):
+                windows = np.zeros((len(items), *modality.shape((height, width))), dtype=modality.dtype)
+            if modality.kind is Kind.RASTER and self.pad > min(height, width):
                 windows = _filled_up(windows, self.pad, fill)
             inputs[name] = torch.from_numpy(windows).to(self.device)
         members = [model.predict(inputs, present) for model in self.model.models]

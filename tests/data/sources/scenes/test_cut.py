@@ -21,8 +21,8 @@ from eofuse.config import parse_options, parse_yaml
 from eofuse.data.card.describe import describe_store
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover
 from eofuse.data.sources.scenes.polygons import Polygons
-from eofuse.data.sources.scenes.spec import SceneSpec
-from eofuse.data.specs.layers import LayerSpec, PolygonSpec
+from eofuse.data.sources.scenes.spec import SceneLayer, SceneSpec
+from eofuse.data.specs.layers import PolygonSpec
 from eofuse.data.splits import SplitOptions, leakage, make_split
 from eofuse.data.store import open_store
 from eofuse.data.store.cut import cut
@@ -552,7 +552,7 @@ def test_every_key_of_the_spec_is_documented_and_the_example_is_valid():
     text = (RECIPE.parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     specs = [parse_options(SceneSpec, parse_yaml(example)) for example in examples if "{scene}" in example]
-    assert [spec.reference_name for spec in specs] == ["s2"]
-    for group in (SceneSpec, LayerSpec, PolygonSpec):
+    assert [spec.reference_name for spec in specs] == ["s2", "s2"]
+    for group in (SceneSpec, SceneLayer, PolygonSpec):
         for key in group.model_fields:
             assert re.search(rf"`([^`]*\.)?{key}`", text), key

@@ -108,7 +108,7 @@ def _inspect(path: Path, scene: str, name: str) -> RasterFile:
 def resolve_scenes(
     spec: SceneSpec, root: Path, names: Sequence[str]
 ) -> tuple[list[Scene], list[Modality], dict[str, dict[str, Method]]]:
-    """Every scene with its files, the modalities as stored, and by modality how it is resampled in the scenes where it is.
+    """Every scene with its files, the modalities with pixels as stored, and by modality how it is resampled in the scenes where it is.
 
     Call it within `reading_environment()`.
 
@@ -122,19 +122,19 @@ def resolve_scenes(
     shared: dict[tuple[str, str], list[RasterFile]] = {}
     for scene in names:
         files: dict[str, list[RasterFile]] = {}
-        for name, layer in spec.modalities.items():
+        for name, layer in spec.with_pixels.items():
             if layer.pattern is not None:
                 key = (name, scene if "{scene}" in layer.pattern else "")
                 if key not in shared:
                     shared[key] = _files(name, layer, root, scene)
                 files[name] = shared[key] if key[1] == "" else shared.pop(key)
-        for name, layer in spec.modalities.items():
+        for name, layer in spec.with_pixels.items():
             if name not in modalities and (layer.polygons or files[name]):
                 modalities[name] = _modality(name, layer, files.get(name, []))
         grid = finest(files[spec.reference_name]).grid
         content: dict[str, tuple[PlacedRaster, ...] | Polygons] = {}
         products: dict[str, Product] = {}
-        for name, layer in spec.modalities.items():
+        for name, layer in spec.with_pixels.items():
             if layer.polygons is not None:
                 content[name] = _polygons(layer, modalities[name], root, scene, grid)
                 continue
@@ -155,15 +155,15 @@ def resolve_scenes(
                 if raster.method is not None:
                     resampled.setdefault(name, {})[scene] = raster.method
         scenes.append(Scene(scene, grid, content, products))
-    for name in spec.modalities:
+    for name in spec.with_pixels:
         if name not in modalities:
             fix = f"correct modalities.{name}.files, or take it out"
             raise DataError("no scene has a file of it", where=f"modalities.{name}", fix=fix)
-    for name, layer in spec.modalities.items():
+    for name, layer in spec.with_pixels.items():
         parts = [scene.content[name] for scene in scenes]
         if layer.polygons and not any(isinstance(part, Polygons) and part.geometries for part in parts):
             raise DataError("no polygon lies in a scene", where=name, fix="check the coordinates of the file")
-    return scenes, [modalities[name] for name in spec.modalities], resampled
+    return scenes, [modalities[name] for name in spec.with_pixels], resampled
 
 
 def _modality(name: str, layer: SceneLayer, files: Sequence[RasterFile]) -> Modality:
@@ -191,8 +191,8 @@ def _polygons(layer: SceneLayer, modality: Modality, root: Path, scene: str, gri
 
 
 def scene_paths(spec: SceneSpec, scenes: Sequence[Scene], root: Path) -> list[Path]:
-    """All files of the scenes with their side-car files, sorted."""
-    paths = set()
+    """All files of the scenes with their side-car files, and the tables, sorted."""
+    paths = {root / layer.table for layer in spec.modalities.values() if layer.table is not None}
     for scene in scenes:
         paths |= {path for product in scene.products.values() for path in product.paths}
         for name, content in scene.content.items():

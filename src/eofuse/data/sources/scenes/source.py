@@ -1,4 +1,4 @@
-"""Scenes of aligned or unaligned rasters and polygons as a source of samples: a patch is a square of the scene's grid.
+"""Scenes of rasters, polygons and values of the whole scene as a source of samples: a patch is a square of the scene's grid.
 
 `open_scenes` finds the files, looks at every patch once and indexes those that are kept; `SceneSamples.read` gives the rasters of a
 patch. Only windows are read, never whole scenes. The grid of a scene is that of its reference modality; a file with another
@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -33,10 +33,11 @@ from eofuse.data.sources.scenes import Scenes
 from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes, scene_paths
 from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.data.sources.scenes.spec import SceneSpec
+from eofuse.data.sources.scenes.values import SceneValues, read_scene_values
 from eofuse.data.store.georeference import crs_name, named_crs, set_grids
 from eofuse.errors import DataError, UsageError
 from eofuse.limits import RASTER
-from eofuse.modalities import SENTINEL2, Modality
+from eofuse.modalities import SENTINEL2, Kind, Modality
 from eofuse.processes import in_processes
 from eofuse.progress import Progress
 
@@ -81,6 +82,7 @@ class SceneSamples(Samples):
         modalities: Sequence[Modality],
         tiles: Sequence[_Tile],
         size: int,
+        values: Mapping[str, SceneValues] | None = None,
     ) -> None:
         self._spec = spec
         self._scenes = tuple(scenes)
@@ -88,25 +90,31 @@ class SceneSamples(Samples):
         self.name = spec.name
         self.simulated = spec.simulated
         self.modalities = tuple(modalities)
+        self.rasters = tuple(modality for modality in modalities if modality.kind is Kind.RASTER)
+        self.values = dict(values or {})
         self.patch_size = (size, size)
         self.fingerprint = ""
         self.index = pd.DataFrame()
 
     def read(self, row: int) -> dict[str, Raster]:
-        """The rasters of a patch that hold any data, by modality: (channels, height, width) as stored; see `Samples.read`."""
-        found = self.read_tile(self._tiles[row])
-        return {
+        """The rasters of a patch that hold any data, (channels, height, width), and the series of its scene; see `Samples.read`."""
+        tile = self._tiles[row]
+        found = self.read_tile(tile)
+        arrays = {
             modality.name: found[modality.name]
-            for modality in self.modalities
+            for modality in self.rasters
             if not without_data(found[modality.name], modality).all()
         }
+        scene = self._scenes[tile.scene].name
+        series = {name: each.of(scene) for name, each in self.values.items() if each.series is not None}
+        return arrays | {name: values for name, values in series.items() if values is not None}
 
     def read_tile(self, tile: _Tile) -> dict[str, Raster]:
-        """All modalities of a tile, with nodata where there is nothing."""
+        """All modalities of a tile that have pixels, with nodata where there is nothing."""
         scene, size = self._scenes[tile.scene], self.patch_size[0]
         rasters: dict[str, Raster] = {}
         with reading_environment():
-            for modality in self.modalities:
+            for modality in self.rasters:
                 content = scene.content[modality.name]
                 if isinstance(content, Polygons):
                     drawn = content.draw(scene.grid.window_transform(tile.left, tile.top), size)
@@ -182,24 +190,38 @@ def open_scenes(
         raise UsageError("there is no such folder", where=root, fix="correct `root` in the spec")
     names = find_scenes(spec, root)
     with reading_environment():
-        scenes, modalities, resampled = resolve_scenes(spec, root, names)
+        scenes, rasters, resampled = resolve_scenes(spec, root, names)
+    values = {
+        name: read_scene_values(name, layer, root, names)
+        for name, layer in spec.modalities.items()
+        if layer.table is not None
+    }
+    described = {modality.name: modality for modality in rasters} | {
+        name: each.modality for name, each in values.items()
+    }
+    modalities = [described[name] for name in spec.modalities]
     if size is None:
         size = min(SIZE, *(min(scene.grid.width, scene.grid.height) for scene in scenes))
-    RASTER.check(size * size * 8 * max(len(each.channels) for each in modalities), "has patches that take", spec.name)
+    RASTER.check(size * size * 8 * max(len(each.channels) for each in rasters), "has patches that take", spec.name)
     tiles, beyond_edge = _tiles(scenes, size, overlap)
-    source = SceneSamples(spec, scenes, modalities, tiles, size)
+    source = SceneSamples(spec, scenes, modalities, tiles, size, values)
     nodata, lowest = _survey(source, tiles, workers, progress)
-    reference = [modality.name for modality in modalities].index(spec.reference_name)
+    reference = [modality.name for modality in rasters].index(spec.reference_name)
     kept = np.flatnonzero(nodata[:, reference] < 1)
     if not len(kept):
         raise DataError("no patch holds any data", where=spec.reference_name, fix="check nodata in the spec")
     source._tiles = [tiles[number] for number in kept]
     source.index = _index(source, scenes, nodata[kept], size, overlap)
     for modality in modalities:
+        if modality.name in values and not values[modality.name].rows:
+            fix = f"fill the table, or take modalities.{modality.name} out"
+            raise DataError("no scene has this modality", where=modality.name, fix=fix)
         if not source.index[f"has_{modality.name}"].any():
             fix = "check that it covers the scenes and that its coordinate reference system is right"
             raise DataError("no patch holds any data of this modality", where=modality.name, fix=fix)
-    source.problems = _warnings(scenes, modalities, tiles, lowest)
+    source.problems = _warnings(scenes, rasters, tiles, lowest)
+    for each in values.values():
+        source.problems += each.problems
     source.provenance = Provenance(
         "cut",
         facts={
@@ -258,10 +280,10 @@ def _survey(
 
 def _survey_strip(source: SceneSamples, strip: Sequence[_Tile]) -> npt.NDArray[np.float64]:
     """(2, tiles, modalities): share of missing values and smallest value."""
-    facts = np.full((2, len(strip), len(source.modalities)), np.nan)
+    facts = np.full((2, len(strip), len(source.rasters)), np.nan)
     for number, tile in enumerate(strip):
         rasters = source.read_tile(tile)
-        for position, modality in enumerate(source.modalities):
+        for position, modality in enumerate(source.rasters):
             values = rasters[modality.name]
             present = values[~without_data(values, modality)]
             facts[0, number, position] = 1 - present.size / values.size
@@ -315,11 +337,13 @@ def _index(
     index.insert(7, "lon", longitudes)
     index.insert(8, "lat", latitudes)
     set_grids(index, grids)
-    for position, modality in enumerate(source.modalities):
+    for position, modality in enumerate(source.rasters):
         index[f"has_{modality.name}"] = nodata[:, position] < 1
-    for position, modality in enumerate(source.modalities):
+    for name, values in source.values.items():
+        index[f"has_{name}"] = index["scene"].isin(list(values.rows))
+    for position, modality in enumerate(source.rasters):
         index[f"nodata.{modality.name}"] = nodata[:, position]
-    return index
+    return pd.concat([index, *(each.index(index["scene"].tolist()) for each in source.values.values())], axis=1)
 
 
 def _warnings(

@@ -1,12 +1,13 @@
 """The options that say which files make up a set of scenes: `SceneSpec` is the whole file, `SceneLayer` one modality of it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eofuse.config import Options
 from eofuse.data.sources.scenes.safe import masked_codes
-from eofuse.data.specs.layers import OLD_KEYS, LayerSpec, check_names
+from eofuse.data.sources.table.spec import ModalitySpec
+from eofuse.data.specs.layers import OLD_KEYS, LayerSpec, Name, check_names
 from eofuse.errors import did_you_mean
 
 BAND_MARKS = ("{band}", "{channel}")
@@ -14,15 +15,26 @@ BAND_MARKS = ("{band}", "{channel}")
 
 
 class SceneLayer(LayerSpec):
-    """One modality of scenes; see `LayerSpec`."""
+    """One modality of scenes; see `LayerSpec`.
+
+    Attributes:
+        table: of values without pixels: path of a table with a column `scene`, whose row of a scene all of its patches share.
+        decimal: decimal separator of the numbers of a CSV.
+    """
+
+    table: Name | None = None
+    decimal: Literal[".", ","] = "."
 
     @model_validator(mode="after")
     def _check(self) -> "SceneLayer":
-        for key in ("column", "columns", "dates", "date_columns"):
+        if self.table is not None:
+            self.as_columns()
+            return self
+        for key in ("column", "columns", "dates", "date_columns", "decimal"):
             if key in self.model_fields_set:
-                raise ValueError(f"{key} has a meaning for tables only")
+                raise ValueError(f"{key} has a meaning for tables only; name one as `table`")
         if self.kind not in (None, "raster", "category"):
-            raise ValueError(f"scenes have files and polygons, so kind can't be {self.kind}")
+            raise ValueError(f"scenes have files and polygons, so kind can't be {self.kind} without `table`")
         if isinstance(self.categories, tuple):
             raise ValueError("categories of a map of classes are listed by code, like {1: water, 2: forest}")
         if sum(given is not None for given in (self.files, self.safe, self.polygons)) != 1:
@@ -47,9 +59,24 @@ class SceneLayer(LayerSpec):
             raise ValueError("the bands of a Sentinel-2 product are no map of classes")
         masked_codes(self.mask or ())
 
+    def as_columns(self) -> ModalitySpec:
+        """What its columns are, as a spec of a table says it.
+
+        Raises:
+            ValueError: if its keys don't fit each other, or it has pixels.
+        """
+        keys = self.model_fields_set - {"table", "decimal"}
+        try:
+            found = ModalitySpec.model_validate({key: getattr(self, key) for key in keys})
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        if found.kind == "raster":
+            raise ValueError("table is of values without pixels; leave it out beside files")
+        return found
+
     @property
     def pattern(self) -> str | None:
-        """The pattern of its files or product folders, None of polygons."""
+        """The pattern of its files or product folders, None of polygons and tables."""
         return self.files if self.safe is None else self.safe
 
     @property
@@ -109,6 +136,11 @@ class SceneSpec(Options):
                 if today in layer:
                     layer[old] = layer.pop(today)
         return values
+
+    @property
+    def with_pixels(self) -> dict[str, SceneLayer]:
+        """The modalities with pixels, by name."""
+        return {name: layer for name, layer in self.modalities.items() if layer.table is None}
 
     @property
     def reference_name(self) -> str:
