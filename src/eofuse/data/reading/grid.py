@@ -100,6 +100,8 @@ class Grid:
         if self.crs != other.crs:
             return None
         places = [other.pixel_at(x, y) for x, y in self.corners]
+        if not np.isfinite(places).all():
+            return None
         left, top = round(places[0][0]), round(places[0][1])
         ends = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
         away = [
