@@ -88,7 +88,10 @@ def test_other_values_are_another_map(models, scenes, tmp_path):
     with pytest.raises(UsageError, match="exists already"):
         map_scenes(models["exclude"], scenes, tmp_path / "maps")
     map_scenes(models["exclude"], scenes, tmp_path / "maps", overwrite=True)
-    assert json.loads((tmp_path / "maps" / "a.json").read_text())["properties"]["eofuse:plan"] != before
+    properties = json.loads((tmp_path / "maps" / "a.json").read_text())["properties"]
+    assert properties["eofuse:plan"] != before
+    ndvi = [[0, pytest.approx(0.2)], [1, None], [2, pytest.approx(0.4)]]
+    assert properties["eofuse:values"] == {"weather": [290, 1.5], "zone": 0, "ndvi": ndvi}
 
 
 @pytest.mark.parametrize(

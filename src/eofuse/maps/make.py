@@ -377,7 +377,7 @@ class _Maker:
             ],
         }
         if scene.constants:
-            plan["values"] = {name: values.tolist() for name, values in scene.constants.items()}
+            plan["values"] = scene.values
         found: dict[str, Any] = json.loads(json.dumps(plan).replace("NaN", '"nan"'))
         return found
 
@@ -447,7 +447,7 @@ class _Maker:
             columns = {"patch": pa.array(range(len(squares)), pa.int64())}
             write_shapes(path, "learned", squares, columns, scene.grid, "Polygon")
             shapes.append(("learned", path))
-        properties = {
+        properties: dict[str, Any] = {
             "datetime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "title": f"map of {scene.name}",
             "description": "; ".join([f"predicted by {self.source}", *self._notes(scene)]),
@@ -455,6 +455,8 @@ class _Maker:
             "eofuse:plan": digest,
             "eofuse:weights_sha256": self.digests,
         }
+        if scene.constants:
+            properties["eofuse:values"] = scene.values
         model = os.path.relpath(self.folders[0], item.parent)
         write_item(item, scene.grid, rasters, shapes, properties, model)
         return (*(path for _, path, _, _ in rasters), *(path for _, path in shapes))

@@ -120,6 +120,16 @@ class MapScene:
     constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
+    def values(self) -> dict[str, Any]:
+        """Its inputs without pixels as lists, numbers and codes; None stands for a gap."""
+        found = {}
+        for name, values in self.constants.items():
+            numbers = values.astype(object)
+            numbers[np.isnan(values)] = None
+            found[name] = numbers.tolist()
+        return found
+
+    @property
     def paths(self) -> list[Path]:
         """Its files with their side-car files, sorted."""
         found = {

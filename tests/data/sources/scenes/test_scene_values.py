@@ -63,6 +63,14 @@ def test_a_scene_without_a_row_lacks_what_is_optional(folder):
         assert store.index[f"has_{name}"].tolist() == [False, False, True, True]
 
 
+def test_codes_are_read_as_they_are_written(folder):
+    (folder / "scenes.csv").write_text(TABLE.replace("wet", ""))
+    layer = {**LAYERS["zone"], "optional": True}
+    source = open_scenes(SceneSpec.model_validate(spec_of(folder, zone=layer)), folder, 10)
+    assert [category.name for category in source.modalities[1].categories] == ["7"]
+    assert source.index["has_zone"].tolist() == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -88,6 +96,7 @@ def test_what_is_wrong_names_the_scene(folder, old, new, message):
         ({"table": "a.csv", "columns": ["a"], "add": 1}, "add has no meaning for kind vector"),
         ({"table": "a.csv", "files": "{scene}.tif"}, "table is of values without pixels"),
         ({"table": "a.csv"}, "give files, column or columns"),
+        ({"table": "/a.csv", "columns": ["a"]}, "relative to root"),
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(layer, message):

@@ -28,6 +28,8 @@ class SceneLayer(LayerSpec):
     @model_validator(mode="after")
     def _check(self) -> "SceneLayer":
         if self.table is not None:
+            if self.table.startswith("/"):
+                raise ValueError("table must be relative to root; set root")
             self.as_columns()
             return self
         for key in ("column", "columns", "dates", "date_columns", "decimal"):

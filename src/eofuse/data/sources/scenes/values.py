@@ -81,7 +81,10 @@ def read_scene_values(name: str, layer: SceneLayer, root: Path, scenes: Sequence
             modality is not optional.
     """
     path, key = root / str(layer.table), f"modalities.{name}"
-    table = read_table_file(path, {SCENE}, layer.decimal)
+    texts = (
+        {SCENE} if layer.column is None else {SCENE, layer.column}
+    )  # so that an empty cell elsewhere makes no 7.0 of 7
+    table = read_table_file(path, texts, layer.decimal)
     require_columns(table, [SCENE], f"{key}.table", path)
     ids = table[SCENE].astype("string").str.strip().fillna("")
     doubled = next((scene for scene in scenes if (ids == scene).sum() > 1), None)
