@@ -52,11 +52,13 @@ ALLOWED = {
     "trained": {"studies", "reports", "inference", "learning", "evaluation", "data", "errors"},
     "recipe": {"trained", "studies", "learning", "data", "config", "errors", "files", "locks"},
     "suggestions": {"inference", "learning", "reports", "evaluation", "data", "errors", "files"},
+    "pictures": {"learning", "studies", "reports", "evaluation", "data", "errors", "files"},
     "terminal": {"evaluation", "studies", "reports", "data"},
     "cli": {
         "recipe",
         "trained",
         "suggestions",
+        "pictures",
         "terminal",
         "studies",
         "reports",

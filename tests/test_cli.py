@@ -142,6 +142,14 @@ def test_show_draws_a_patch(store, tmp_path, capsys):
     assert (tmp_path / "patch.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_show_draws_several_patches_some_of_each_class(store, tmp_path, capsys):
+    picture = tmp_path / "grid.png"
+    assert main(["show", str(store), "--grid", "6", "--by", "dominant_land_cover", "-o", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "needs PATCH_ID or --grid N" in fails(capsys, 2, "show", store)
+    assert "--by and --modality are for several patches" in fails(capsys, 2, "show", store, "S2A", "--by", "season")
+
+
 def test_show_draws_what_augmentation_makes_of_a_patch(store, tmp_path):
     patch_id = pd.read_parquet(store / "index.parquet")["patch_id"][3]
 

@@ -78,7 +78,9 @@ def newcomer(tmp_path, monkeypatch):
 def test_the_commands_of_the_readme_run(newcomer):
     assert len(commands()) >= 9
     for words in commands():
-        if words[0] == "show":  # the id stands for one of the user's own
+        if (
+            words[0] == "show" and words[2:3] and not words[2].startswith("-")
+        ):  # the id stands for one of the user's own
             words[2] = eofuse.open_store(words[1]).index["patch_id"][0]
         if words[0] == "area":  # somebody has labelled the points
             label_points(newcomer / words[2])

@@ -16,6 +16,8 @@ The public names load what they need when they are first used: `import eofuse` i
 `describe_store`  counts, statistics, classes, leakage of a store
 `data_card`      a store → one page: what is in it, and what to fix first
 `show_patch`     a picture of all modalities of a patch
+`show_grid`      several patches in one picture, at random or some of each class
+`show_run`       pictures of a run: its course, confusions, test patches right and wrong
 `train`          one recipe → run
 `pretrain`       one recipe → encoders trained without labels
 `resume`         goes on with an interrupted run
@@ -54,12 +56,14 @@ if TYPE_CHECKING:
     from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.evaluate import evaluate as evaluate
     from eofuse.maps.make import map_scenes as map_scenes
+    from eofuse.pictures import show_run as show_run
     from eofuse.recipe import pretrain as pretrain
     from eofuse.recipe import resume as resume
     from eofuse.recipe import study as study
     from eofuse.recipe import train as train
     from eofuse.reports.data_card import data_card as data_card
     from eofuse.reports.figures.patch import show_patch as show_patch
+    from eofuse.reports.figures.patch_grid import show_grid as show_grid
     from eofuse.simulation import simulate as simulate
     from eofuse.suggestions import suggest as suggest
     from eofuse.trained import open_run as open_run
@@ -85,7 +89,9 @@ _ROOMS = {
     "pretrain": "eofuse.recipe",
     "resume": "eofuse.recipe",
     "sample_map": "eofuse.areas.sample",
+    "show_grid": "eofuse.reports.figures.patch_grid",
     "show_patch": "eofuse.reports.figures.patch",
+    "show_run": "eofuse.pictures",
     "simulate": "eofuse.simulation",
     "study": "eofuse.recipe",
     "suggest": "eofuse.suggestions",

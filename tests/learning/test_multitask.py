@@ -10,6 +10,7 @@ from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare
+from eofuse.pictures import show_run
 from fake_source import MappedSource
 
 TARGETS = {"label": None, "value": None, "worldcover": {"network": "fpn"}}
@@ -45,6 +46,13 @@ def test_several_targets_are_learned_at_once(several, tmp_path):
     assert run.test["label"]["accuracy"] > 0.9
     assert run.test["value"]["r2"] > 0.3
     assert run.test["worldcover"]["miou"] > 0.6
+
+
+def test_each_target_has_its_pictures(several, tmp_path):
+    run = recipes.train(several, to=tmp_path / "run", overrides=["train.steps=2", "train.evaluations=1"])
+    names = ["curves", "confusion_label", "examples_label", "scatter_value", "examples_value"]
+    names += ["confusion_worldcover", "examples_worldcover"]
+    assert [path.stem for path in show_run(run.folder).paths] == names
 
 
 def test_a_patch_that_knows_one_target_only_is_used_for_that(several, partly_known):

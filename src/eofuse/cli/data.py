@@ -148,12 +148,31 @@ def run_subset(arguments: argparse.Namespace) -> None:
 
 def run_show(arguments: argparse.Namespace) -> None:
     """Does `eofuse show`."""
+    if (arguments.path / "recipe.yaml").is_file():
+        _show_run(arguments)
+        return
+    if (arguments.patch_id is None) == (arguments.grid is None):
+        fix = "give one of the two: a patch is one of patch_id in the store's index, --grid 12 draws some"
+        raise UsageError("needs PATCH_ID or --grid N", where=arguments.path, fix=fix)
+    if arguments.grid is None and (arguments.by or arguments.modality):
+        raise UsageError("--by and --modality are for several patches", fix="add --grid N")
+    if arguments.grid is not None and arguments.augment:
+        raise UsageError("--augment is for one patch", fix="give PATCH_ID in place of --grid")
+    _show_patches(arguments)
+
+
+def _show_patches(arguments: argparse.Namespace) -> None:
     from eofuse.data.store import open_store
     from eofuse.reports.figures.patch import show_augmented, show_patch
+    from eofuse.reports.figures.patch_grid import show_grid
 
-    store = open_store(arguments.store)
-    if arguments.augment is None:
-        show_patch(store, arguments.patch_id, arguments.output)
+    store = open_store(arguments.path)
+    path = arguments.output or Path("patch.png" if arguments.grid is None else "grid.png")
+    if arguments.grid is not None:
+        names = {"by": arguments.by, "modality": arguments.modality, "seed": arguments.seed}
+        show_grid(store, arguments.grid, **names, path=path)
+    elif arguments.augment is None:
+        show_patch(store, arguments.patch_id, path)
     else:
         from eofuse.learning.augment import AugmentOptions
         from eofuse.learning.augment.examples import example_draws
@@ -161,8 +180,22 @@ def run_show(arguments: argparse.Namespace) -> None:
         options = AugmentOptions(preset=arguments.augment)
         draws = example_draws(store, arguments.patch_id, options, count=5, seed=arguments.seed)
         title = f"as it is, and five draws of the augmentation '{arguments.augment}' with seed {arguments.seed}"
-        show_augmented(store, arguments.patch_id, draws, title, arguments.output)
-    show(arguments.output)
+        show_augmented(store, arguments.patch_id, draws, title, path)
+    show(path)
+
+
+def _show_run(arguments: argparse.Namespace) -> None:
+    from eofuse.pictures import show_run
+
+    given = {"PATCH_ID": "patch_id", "--grid": "grid", "--by": "by", "--modality": "modality", "--augment": "augment"}
+    for word, name in given.items():
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"{word} is for a store, and this is a run", where=arguments.path, fix="leave it out")
+    done = show_run(arguments.path, arguments.output)
+    for note in done.notes:
+        show(f"note: {note}")
+    for path in done.paths:
+        show(path)
 
 
 def _tell(path: Path, store: "Store") -> None:

@@ -141,14 +141,27 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     _overwrite(add)
 
-    add = command("show", data.run_show, "draw all modalities of a patch side by side")
-    add.add_argument("store", metavar="STORE", type=Path)
-    add.add_argument("patch_id", metavar="PATCH_ID")
-    add.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("patch.png"), help="default: patch.png")
+    add = command(
+        "show",
+        data.run_show,
+        "draw a patch of a store, or several side by side; of a run its course, confusions and examples",
+    )
+    add.add_argument("path", metavar="STORE|RUN", type=Path)
+    add.add_argument("patch_id", metavar="PATCH_ID", nargs="?", help="of a store: all modalities of this patch")
+    add.add_argument("--grid", metavar="N", type=_positive, help="of a store: as many patches in one picture")
+    add.add_argument("--by", metavar="TARGET", help="with --grid: some patches of each class of a target or column")
+    add.add_argument("--modality", metavar="NAME", help="with --grid: which raster is shown")
+    add.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE|DIR",
+        type=Path,
+        help="default: patch.png or grid.png; for a run, a folder (default: the run's)",
+    )
     add.add_argument(
         "--augment", choices=("none", "light", "strong"), metavar="PRESET", help="beside it, what training makes of it"
     )
-    add.add_argument("--seed", type=int, default=0, help="of these draws (default: 0)")
+    add.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default: 0)")
 
     group = "models"
     add = command("train", models.run_train, "train one recipe and test it")

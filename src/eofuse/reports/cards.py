@@ -1,12 +1,14 @@
 """Cards of test patches: what was predicted, what is true, and pictures of both beside those of the inputs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eofuse.data.store import Store, Window
-from eofuse.data.targets import make_target
+from eofuse.data.targets import Target, make_target
 from eofuse.reports.examples import Chosen, Example, choose_examples, score_threshold
 from eofuse.reports.figures.boxes import box_colour, boxes_figure
 from eofuse.reports.figures.maps import class_colours, class_panels, number_panels
@@ -48,6 +50,46 @@ def missing_store(results: StudyResults, store: Store | None) -> str:
     return ""
 
 
+def shown_boxes(
+    results: StudyResults, prediction: pd.Series, threshold: float
+) -> tuple[np.ndarray, np.ndarray, list[int], list[float]]:
+    """True boxes (M, 5) of a patch, and the predicted ones (P, 4) from a score on, with their class numbers and scores."""
+    evidence = {name: array[0] for name, array in results.evidence(prediction.to_frame().T).items()}
+    truth = np.asarray(prediction["truth_boxes"], dtype=np.float64).reshape(-1, 5)
+    shown = (evidence["scores"] >= threshold) & (evidence["labels"] >= 0)
+    labels, scores = evidence["labels"][shown].astype(int), evidence["scores"][shown].astype(float)
+    return truth[truth[:, 4] >= 0], evidence["boxes"][shown].astype(float), labels.tolist(), scores.tolist()
+
+
+def map_panels(
+    store: Store,
+    target: Target,
+    summary: Mapping[str, Any],
+    truth: np.ndarray,
+    predicted: np.ndarray | None,
+    most: int = MOST_NUMBER_MAPS,
+) -> list[Panel]:
+    """The true and the predicted map of a patch, and what is wrong.
+
+    Args:
+        store: the store.
+        target: what is predicted.
+        summary: of the results.
+        truth: as the target gives it for one patch.
+        predicted: see `predicted_map`.
+        most: of several numbers a pixel, how many are shown.
+    """
+    classes, unit = summary["classes"], summary["unit"]
+    if predicted is None:
+        return [Panel("Predicted", None)]
+    if not target.kind.is_numbers:
+        source = target.sources[0] if target.sources else ""
+        return class_panels(truth, predicted, classes, class_colours(classes, store.modalities.get(source)))
+    names = classes if len(classes) > 1 else [""]
+    shown = range(min(len(classes), most))
+    return [panel for at in shown for panel in number_panels(truth[at], predicted[at], names[at], unit)]
+
+
 class _Painter:
     """Draws the panels of one target's patches: the truth and the prediction first, then the inputs."""
 
@@ -72,36 +114,20 @@ class _Painter:
             first, inputs = self._boxes(example.prediction, inputs)
         elif self.target is not None:
             truth = self.target.read(np.array([row]), self.window)[0]
-            first = [panel_picture(panel) for panel in self._maps(example.prediction, truth)]
+            predicted = predicted_map(self.results, example.prediction)
+            maps = map_panels(self.store, self.target, self.results.summary, truth, predicted)
+            first = [panel_picture(panel) for panel in maps]
         return (*first, *(panel_picture(panel) for panel in inputs))
-
-    def _maps(self, prediction: pd.Series, truth: np.ndarray) -> list[Panel]:
-        classes, unit = self.results.summary["classes"], self.results.summary["unit"]
-        predicted = predicted_map(self.results, prediction)
-        if predicted is None:
-            return [Panel("Predicted", None)]
-        if not self.kind.is_numbers:
-            source = self.target.sources[0] if self.target and self.target.sources else ""
-            colours = class_colours(classes, self.store.modalities.get(source))
-            return class_panels(truth, predicted, classes, colours)
-        shown = range(min(len(classes), MOST_NUMBER_MAPS))
-        names = classes if len(classes) > 1 else [""]
-        return [panel for at in shown for panel in number_panels(truth[at], predicted[at], names[at], unit)]
 
     def _boxes(self, prediction: pd.Series, inputs: list[Panel]) -> tuple[list[PanelPicture], list[Panel]]:
         """The boxes on the first picture that the patch has, and the other pictures."""
         ground = next((panel for panel in inputs if panel.pixels is not None), None)
         if ground is None or ground.pixels is None:
             return [], inputs
-        evidence = {name: array[0] for name, array in self.results.evidence(prediction.to_frame().T).items()}
-        truth = np.asarray(prediction["truth_boxes"], dtype=np.float64).reshape(-1, 5)
-        truth = truth[truth[:, 4] >= 0]
-        shown = (evidence["scores"] >= self.threshold) & (evidence["labels"] >= 0)
-        labels, scores = evidence["labels"][shown].astype(int), evidence["scores"][shown].astype(float)
-        boxes = evidence["boxes"][shown].astype(float)
-        figure = boxes_figure(ground.pixels, truth, boxes, labels.tolist(), scores.tolist())
+        truth, boxes, labels, scores = shown_boxes(self.results, prediction, self.threshold)
+        figure = boxes_figure(ground.pixels, truth, boxes, labels, scores)
         classes = self.results.summary["classes"]
-        present = sorted({*truth[:, 4].astype(int).tolist(), *labels.tolist()})
+        present = sorted({*truth[:, 4].astype(int).tolist(), *labels})
         legend = tuple((box_colour(at), class_title(classes[at])) for at in present)
         caption = f"Solid: true. Dashed: predicted, with a score of at least {number(self.threshold, 2)}."
         shown = PanelPicture(f"Boxes on {ground.title}", svg_data_uri(figure), caption, legend, large=True)

@@ -151,7 +151,16 @@ def subset_size(fraction: float, patches: int) -> int:
 
 
 def strata(target: Target, rows: Rows, window: Window | None = None) -> Strata:
-    """To which strata of a target each of some patches belongs, (rows, strata); to none where the target is not known."""
+    """As `membership`, without strata to which none of the patches belongs."""
+    member = membership(target, rows, window)
+    return np.asarray(member[:, member.any(axis=0)])
+
+
+def membership(target: Target, rows: Rows, window: Window | None = None) -> Strata:
+    """To which strata of a target each of some patches belongs, (rows, strata); to none where the target is not known.
+
+    Strata are the classes of the target in their order (of maps that of most pixels, of boxes those that occur), or fifths of numbers.
+    """
     known = target.known[rows]
     if target.kind.is_boxes:
         member = _carried(target, rows, window)
@@ -160,8 +169,7 @@ def strata(target: Target, rows: Rows, window: Window | None = None) -> Strata:
     else:
         numbers = _stratum_numbers(target, rows, window)
         member = np.asarray(numbers[:, None] == np.arange(max(int(numbers.max(initial=-1)), 0) + 1))
-    member = member & known[:, None]
-    return np.asarray(member[:, member.any(axis=0)])
+    return np.asarray(member & known[:, None])
 
 
 def _stratum_numbers(target: Target, rows: Rows, window: Window | None) -> npt.NDArray[np.int64]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib import patheffects
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -53,25 +54,39 @@ def boxes_figure(
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(pixels, interpolation="nearest", extent=(0, width, height, 0))
     axes.set_axis_off()
+    draw_boxes(axes, (height, width), truth, boxes, labels, scores)
+    return figure
+
+
+def draw_boxes(
+    axes: Axes,
+    size: tuple[int, int],
+    truth: npt.NDArray[np.float64],
+    boxes: npt.NDArray[np.float64],
+    labels: Sequence[int],
+    scores: Sequence[float],
+    line_width: float = 1.8,
+) -> None:
+    """Boxes on the picture of axes; arguments as of `boxes_figure`, and height and width of the picture in pixels."""
+    height, width = size
     edge = EDGE * max(height, width)
     axes.set_xlim(-edge, width + edge)
     axes.set_ylim(height + edge, -edge)
-    casing = [patheffects.Stroke(linewidth=3.6, foreground="#10161c", alpha=0.8), patheffects.Normal()]
+    casing = [patheffects.Stroke(linewidth=2 * line_width, foreground="#10161c", alpha=0.8), patheffects.Normal()]
     outlines: list[tuple[Any, Any, Any]] = [(box[:4], box[4], "solid") for box in truth.tolist()]
     outlines += [(box, number, (0, (3, 2))) for box, number in zip(boxes.tolist(), labels, strict=True)]
     for (x0, y0, x1, y1), number, line in outlines:
-        style: dict[str, Any] = {"edgecolor": box_colour(int(number)), "linewidth": 1.8, "linestyle": line}
+        style: dict[str, Any] = {"edgecolor": box_colour(int(number)), "linewidth": line_width, "linestyle": line}
         axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, path_effects=casing, **style))
     if len(scores) <= MOST_SCORES:
         for (x0, y0, _, _), number, score in zip(boxes.tolist(), labels, scores, strict=True):
             place = min(max(x0, 0), width * 0.9), max(y0, height * 0.045)
             style = {
                 "color": box_colour(int(number)),
-                "fontsize": 8,
+                "fontsize": 8 if line_width > 1.5 else 6,
                 "fontweight": "bold",
                 "va": "bottom",
                 "ha": "left",
             }
             text = axes.text(*place, f"{score:.2f}", **style)
             text.set_path_effects([patheffects.withStroke(linewidth=2.4, foreground="#10161c")])
-    return figure

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 
 from eofuse.data.store import Store
 from eofuse.files import replacing
-from eofuse.modalities import Kind, Modality
-from eofuse.reports.figures.rendering import TRUE_COLOUR, Panel, has_channels, raster_panels
+from eofuse.reports.figures.sheet import best_raster, thumbnail_panel
 from eofuse.reports.figures.style import INK, QUIET, frame, styled, write_png
 from eofuse.reports.wording import class_title
 
@@ -42,11 +41,11 @@ def contact_sheet(store: Store, table: pd.DataFrame, columns: Sequence[str], tit
     height = TOP + math.ceil(len(shown) / per_line) * step
     figure = Figure(figsize=(2 * MARGIN + max(per_line, 4) * (SIDE + GAP) - GAP, height))
     width = figure.get_figwidth()
-    picture = _source(store)
+    picture = best_raster(store)
     for place, (name, predicted) in enumerate(texts):
         left = MARGIN + place % per_line * (SIDE + GAP)
         top = TOP + place // per_line * step
-        panel = _panel(store, picture, store.row_of(shown["patch_id"].iloc[place]))
+        panel = thumbnail_panel(store, picture, store.row_of(shown["patch_id"].iloc[place]))
         axes = figure.add_axes((left / width, 1 - (top + SIDE) / height, SIDE / width, SIDE / height))
         frame(axes)
         if panel is not None and panel.pixels is not None:
@@ -65,19 +64,6 @@ def contact_sheet(store: Store, table: pd.DataFrame, columns: Sequence[str], tit
     with replacing(path) as temporary:
         write_png(figure, temporary)
     return figure
-
-
-def _source(store: Store) -> Modality | None:
-    """The raster that shows a patch best: one with the colours that an eye sees, else the first that is no class map."""
-    rasters = [modality for modality in store.modalities.values() if modality.kind is Kind.RASTER]
-    rasters.sort(key=lambda modality: (not has_channels(modality, TRUE_COLOUR), modality.is_categorical))
-    return rasters[0] if rasters else None
-
-
-def _panel(store: Store, modality: Modality | None, row: int) -> Panel | None:
-    if modality is None or not store.present(modality.name)[row]:
-        return None
-    return raster_panels(modality, store.read(modality.name, [row])[0])[0]
 
 
 def _name(row: dict[Any, Any]) -> list[str]:
