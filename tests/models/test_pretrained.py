@@ -132,6 +132,15 @@ class Payload:
         return print, ("executed",)
 
 
+def test_a_pickled_network_is_refused_with_what_to_save_instead(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pt")
+    with pytest.raises(
+        DataError, match=r"object of torch\.nn\S+Linear.*; save the tensors alone: torch\.save\(network"
+    ) as caught:
+        load_source(str(tmp_path / "whole.pt"), "test_resnet", WeightOptions(bands=["VV"]))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", ["", "timm:test_resnet.r160_in1k", "torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO"])
 def test_a_file_that_would_execute_code_is_refused(tmp_path, capsys, request, name, zipped):

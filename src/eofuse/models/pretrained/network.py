@@ -101,7 +101,7 @@ def _without_prefix(
     counts = {start: sum(start + name in weights for name in names) for start in starts}
     best = [start for start, count in counts.items() if count == max(counts.values()) and count]
     if not best:
-        fix = "choose weights of that network, or name the prefix of its tensors"
+        fix = "set fusion.encoder to the network of the weights, or name the prefix of its tensors"
         raise DataError(f"has no tensors of the encoder '{encoder}'", where=title, fix=fix)
     if len(best) > 1:
         found = ", ".join(f"'{start}'" for start in sorted(best))

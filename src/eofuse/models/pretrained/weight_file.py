@@ -1,4 +1,4 @@
-"""Weights from a file: safetensors, or a `.pth` that is read without executing anything.
+"""Weights from a file: safetensors, or what torch saved of a state dictionary, which is read without executing anything.
 
 What the channels of the first layer are stands in the recipe or beside the file, as `<name>.json`::
 
@@ -6,6 +6,7 @@ What the channels of the first layer are stands in the recipe or beside the file
 """
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             with torch.serialization.safe_globals([argparse.Namespace]):  # timm's checkpoints hold their options so
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make torch and safetensors raise many kinds
-        fix = "give safetensors or a .pth of tensors"
+        code = re.search(r"Unsupported \w+: GLOBAL (\S+)", str(error))
+        if code:
+            what = f"can't be read as weights: it holds an object of {code[1]}, whose code would run"
+            fix = f"save the tensors alone: torch.save(network.state_dict(), '{path.name}')"
+            raise DataError(what, where=path, fix=fix) from error
+        fix = "give safetensors, or a .pth or .pt of tensors"
         raise DataError(f"can't be read as weights: {error}", where=path, fix=fix) from error
     if isinstance(content, Mapping):
         content = next((content[key] for key in WITHIN if content.get(key) is not None), content)
