@@ -27,7 +27,8 @@ from rasterio.windows import Window
 
 from eofuse.inference.ensemble import load_ensemble
 from eofuse.kinds import SEGMENTATION
-from eofuse.maps.make import MapOptions, _Maker, _members
+from eofuse.maps.make import MapOptions, Mapper
+from eofuse.maps.predictor import open_predictor
 from eofuse.maps.scene import scenes_of_spec
 from eofuse.maps.streaming import PIXELS_A_BATCH
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2
@@ -138,7 +139,7 @@ def main() -> None:
         if not spec.exists():
             write_scene(folder, height, arguments.side)
         model = write_model(folder / "model", arguments.encoder)
-        maker = _Maker(_members(model, None, None), MapOptions(window=arguments.window), "cpu", 1, 1, None)
+        maker = Mapper(open_predictor(model), MapOptions(window=arguments.window))
         (scene,) = scenes_of_spec(spec, maker.model.spec)[1]
         windows, _ = maker.windows(scene.grid)
         bare = forward_passes(model, windows, arguments.workers, arguments.share)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyogrio
@@ -20,6 +21,7 @@ from eofuse.areas.sample import sample_map
 from eofuse.cli import main
 from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256
+from eofuse.inference.ensemble import load_ensemble
 from eofuse.maps import make
 from eofuse.maps.make import MapOptions, map_scenes
 from eofuse.models.artifact import load_model
@@ -206,9 +208,9 @@ def test_what_is_predicted_of_a_patch_has_a_cell_every_stride(scene, tmp_path):
 
 def test_several_models_give_their_mean_and_their_disagreement(scene, tmp_path):
     folders = [make_model(tmp_path / f"model{seed}", "cover", seed=seed) for seed in (0, 1)]
-    maker = make._Maker(
-        make._Members(folders, "two", []), MapOptions(probabilities=True, uncertainty=True), "cpu", 1, 1, None
-    )
+    predictor = make.open_predictor(folders[0])
+    both = replace(predictor, model=load_ensemble(folders), folders=folders)
+    maker = make.Mapper(both, MapOptions(probabilities=True, uncertainty=True), 1, 1)
     found = make.scene_of_layers("scene", {"optical": str(scene)}, maker.model.spec)
     maker.make(found, tmp_path / "map", overwrite=False)
     rows = maker.windows(found.grid)[0].rows
@@ -217,8 +219,8 @@ def test_several_models_give_their_mean_and_their_disagreement(scene, tmp_path):
     for number, folder in enumerate(folders):
         map_scenes(folder, None, tmp_path / f"{number}.tif", layers={"optical": str(scene)}, options=alone)
         single.append(rasterio.open(tmp_path / f"{number}.probabilities.tif").read().astype(float))
-    both = rasterio.open(tmp_path / "map.probabilities.tif").read().astype(float)
-    np.testing.assert_allclose(both[:, 30:, 40:], ((single[0] + single[1]) / 2)[:, 30:, 40:], atol=300)
+    joint = rasterio.open(tmp_path / "map.probabilities.tif").read().astype(float)
+    np.testing.assert_allclose(joint[:, 30:, 40:], ((single[0] + single[1]) / 2)[:, 30:, 40:], atol=300)
     with rasterio.open(tmp_path / "map.uncertainty.tif") as file:
         assert file.descriptions == ("entropy", "disagreement")
         entropy, disagreement = file.read()[:, 30:, 40:]
@@ -351,3 +353,18 @@ def test_a_map_can_be_sampled_and_its_areas_estimated(mapped, tmp_path):
     with rasterio.open(folder / "map.tif") as file:
         names = {name for key, name in file.tags(1).items() if key.startswith("class_")}
     assert set(found.classes["class"]) <= names
+
+
+def test_a_scene_that_lacks_an_input_of_the_model_is_refused(tmp_path):
+    for scene in ("north", "south"):
+        write(tmp_path / f"{scene}_optical.tif", optical(20, 20), nodata=0, names=("red", "nir"))
+    write(tmp_path / "north_radar.tif", optical(20, 20)[:1].astype(np.float32), names=("VV",))
+    layers = "".join(
+        f"  {name}: {{files: '{{scene}}_{name}.tif', optional: {rest}}}\n"
+        for name, rest in (("optical", "false"), ("radar", "true"))
+    )
+    (tmp_path / "scenes.yaml").write_text(f"name: s\nmodalities:\n{layers}")
+    model = make_model(tmp_path / "model", "cover", inputs=("optical", "radar"))
+    with pytest.raises(DataError, match="scene south: lacks radar, which the model needs"):
+        map_scenes(model, tmp_path / "scenes.yaml", tmp_path / "maps")
+    assert not (tmp_path / "maps").exists()

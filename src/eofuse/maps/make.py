@@ -16,39 +16,29 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from eofuse import __version__
 from eofuse.data.reading.grid import Grid
 from eofuse.data.store.georeference import crs_name
-from eofuse.errors import DataError, UsageError
-from eofuse.files import file_name, is_empty, read_json, remove_temporaries, sha256
-from eofuse.inference.ensemble import Ensemble, load_ensemble
-from eofuse.inference.maps import SIMULATED
-from eofuse.inference.predict import may_lack_inputs, torch_device
-from eofuse.learning.run import MODEL_FOLDER, Run, open_last
+from eofuse.errors import UsageError
+from eofuse.files import file_name, is_empty, remove_temporaries
+from eofuse.inference.ensemble import Ensemble
+from eofuse.inference.predict import torch_device
 from eofuse.locks import writing
 from eofuse.maps.constants import Value
-from eofuse.maps.geotiff import write_geotiff
-from eofuse.maps.learned import LearnedAreas, learned_areas
+from eofuse.maps.output import MapFiles
+from eofuse.maps.predictor import Predictor, open_predictor
 from eofuse.maps.products import Product, products_of
 from eofuse.maps.reach import Reach, best_window, reach_of
 from eofuse.maps.rows import Key, RawFile, RowStore, check_plan, remove_rows
 from eofuse.maps.scene import MapScene, scene_of_layers, scenes_of_spec
-from eofuse.maps.stac import write_item
 from eofuse.maps.streaming import Pass
-from eofuse.maps.vectors import write_boxes, write_regions, write_shapes
 from eofuse.maps.windows import Windows, cover, stride_over
-from eofuse.models.artifact import DESCRIPTION, WEIGHTS
 from eofuse.models.model import example_inputs
 from eofuse.processes import usable_cores
 from eofuse.progress import Progress
-from eofuse.studies.choice import choose_runs
-from eofuse.studies.results import is_study
 
 AnyPath = str | os.PathLike[str]
 
@@ -150,82 +140,50 @@ def map_scenes(
         fix = "name a table in the spec: see docs/data.md, Values of a scene"
         raise UsageError("values belong to files by layer", where="map", fix=fix)
     options = options or MapOptions()
-    maker = _Maker(_members(Path(model), variant, seed), options, torch_device(device), workers, readers, progress)
+    predictor = open_predictor(Path(model), variant, seed, torch_device(device))
+    mapper = Mapper(predictor, options, workers, readers, progress)
+    spec, may_lack = predictor.model.spec, predictor.may_lack
     output = Path(output)
     if layers is not None:
         if output.suffix.lower() not in (".tif", ".tiff"):
             raise UsageError("a map of layers is one file", where=output, fix="end the name in .tif")
-        found = [scene_of_layers(output.stem, layers, maker.model.spec, values=values, may_lack=maker.may_lack)]
+        found = [scene_of_layers(output.stem, layers, spec, values=values, may_lack=may_lack)]
         folder, stems = output.parent, [output.stem]
     else:
         assert scenes is not None
-        _, found = scenes_of_spec(Path(scenes), maker.model.spec, overrides, may_lack=maker.may_lack)
+        _, found = scenes_of_spec(Path(scenes), spec, overrides, may_lack=may_lack)
         folder, stems = output, [file_name(scene.name) for scene in found]
         if folder.exists() and not folder.is_dir():
             raise UsageError("is no folder", where=folder, fix="name a folder for the maps")
-    return [maker.make(scene, folder / stem, overwrite=overwrite) for scene, stem in zip(found, stems, strict=True)]
+    return [mapper.make(scene, folder / stem, overwrite=overwrite) for scene, stem in zip(found, stems, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Members:
-    """What predicts.
-
-    Attributes:
-        folders: of the saved models.
-        words: what they are.
-        runs: that trained them; none of a model without its run.
-    """
-
-    folders: list[Path]
-    words: str
-    runs: list[Run]
-
-
-def _members(folder: Path, variant: str | None, seed: int | None) -> _Members:
-    if is_study(folder):
-        choice = choose_runs(folder, variant, seed)
-        runs = [open_last(each) for each in choice.folders]
-        return _Members([run.folder / MODEL_FOLDER for run in runs], f"{folder}, {choice.words}", runs)
-    if variant is not None or seed is not None:
-        raise UsageError("variant and seed choose among the runs of a study", where=folder, fix="leave them out")
-    if (folder / DESCRIPTION).is_file():
-        return _Members([folder], f"model {folder}", [])
-    run = open_last(folder)
-    return _Members([run.folder / MODEL_FOLDER], f"run {folder}", [run])
-
-
-class _Maker:
+class Mapper:
     """A model, ready to map scenes."""
 
     def __init__(
         self,
-        members: _Members,
+        predictor: Predictor,
         options: MapOptions,
-        device: str,
-        workers: int | None,
-        readers: int,
-        progress: Progress | None,
+        workers: int | None = None,
+        readers: int = 2,
+        progress: Progress | None = None,
     ) -> None:
-        self.folders, self.source, self.runs = members.folders, members.words, members.runs
+        self.predictor = predictor
+        self.model: Ensemble = predictor.model
         self.options = options
-        self.device = device
-        self.workers = workers or (usable_cores() if device == "cpu" else 1)
+        self.workers = workers or (usable_cores() if predictor.device == "cpu" else 1)
         self.readers = readers
         self.progress = progress
-        self.model: Ensemble = load_ensemble(self.folders, device)
-        self.digests = [sha256(folder / WEIGHTS) for folder in self.folders]
-        self.may_lack = may_lack_inputs(self.model)
-        self.is_simulated = any(run.is_simulated for run in self.runs)
         heads = self.model.spec.heads
         self.boxes = [name for name, head in heads.items() if head.kind.is_boxes]
         self.products = products_of(
-            heads, len(self.folders), probabilities=options.probabilities, uncertainty=options.uncertainty
+            heads, len(self.model.models), probabilities=options.probabilities, uncertainty=options.uncertainty
         )
         maps_pixels = any(head.kind.is_map for head in heads.values())
         self.patch = min(self.model.spec.patch_size)
         self.size = options.window or (best_window(self.model) if maps_pixels else self.patch)
         self.reach = self._measure() if maps_pixels else Reach(None, 0, 1)
-        self._learned: LearnedAreas | None = None
 
     def _measure(self) -> Reach:
         try:
@@ -235,12 +193,6 @@ class _Maker:
             raise UsageError(
                 f"the model can't take windows of {self.size} pixels ({error})", where="window", fix=fix
             ) from None
-
-    @property
-    def learned(self) -> LearnedAreas:
-        if self._learned is None:
-            self._learned = learned_areas(self.runs)
-        return self._learned
 
     def windows(self, grid: Grid) -> tuple[Windows, bool]:
         """The windows over a scene for maps of pixels, and whether they agree with the scene in one pass."""
@@ -279,10 +231,10 @@ class _Maker:
             self.model,
             windows,
             products,
-            may_lack=self.may_lack,
+            may_lack=self.predictor.may_lack,
             boxes=boxes,
             threshold=self.options.threshold,
-            device=self.device,
+            device=self.predictor.device,
             pad=self._pad(windows),
         )
 
@@ -296,7 +248,7 @@ class _Maker:
             for side in ((smallest, self.size), (self.size, smallest), (smallest, smallest)):
                 for model in self.model.models:
                     inputs = example_inputs(model.spec.modalities, side)
-                    model.predict({name: values.to(self.device) for name, values in inputs.items()})
+                    model.predict({name: values.to(self.predictor.device) for name, values in inputs.items()})
         except (RuntimeError, ValueError, AssertionError):
             return self.size
         return 0
@@ -304,20 +256,20 @@ class _Maker:
     def make(self, scene: MapScene, stem: Path, *, overwrite: bool) -> SceneMap:
         """Maps one scene; `stem` is the path of its files without their endings."""
         passes, exact = self.passes(scene)
-        item = stem.with_name(f"{stem.name}.json")
         plan = self._plan(scene, passes)
         digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
         partial = stem.with_name(f".{stem.name}.partial")
+        files = MapFiles(stem, self.predictor, self.products, self.options.polygons)
         with writing(stem):
-            done = _finished(item, digest)
-            if done is not None and not overwrite:
+            written = files.finished(digest)
+            if written is not None and not overwrite:
                 if _is_same(partial, plan) or (partial.is_dir() and is_empty(partial)):  # killed when it tidied up
                     remove_rows(partial)
-                return SceneMap(scene.name, item, done, tuple(self._notes(scene)), exact)
+                return SceneMap(scene.name, files.item, written, files.notes(scene), exact)
             if overwrite and not _is_same(partial, plan):
                 remove_rows(partial)
             if not check_plan(partial, plan) and not overwrite:
-                self._refuse_existing(stem, item)
+                files.refuse_existing()
             partial.mkdir(parents=True, exist_ok=True)
             remove_temporaries(partial)
             stores = {name: self._store(partial, name, each, plan) for name, each in passes.items()}
@@ -326,9 +278,9 @@ class _Maker:
             for name, each in passes.items():
                 each.run(stores[name], self.workers, self.readers, self._told(before, total, scene.name))
                 before += len(each.windows.rows)
-            files = self._write(scene, stem, item, passes, stores, digest)
+            written = files.write(scene, passes, stores, digest, self.workers)
             remove_rows(partial)
-        return SceneMap(scene.name, item, files, tuple(self._notes(scene)), exact)
+        return SceneMap(scene.name, files.item, written, files.notes(scene), exact)
 
     def _told(self, before: int, total: int, name: str) -> Any:
         def told(rows: int) -> None:
@@ -366,7 +318,7 @@ class _Maker:
         grid = scene.grid
         plan = {
             "eofuse": __version__,
-            "weights_sha256": self.digests,
+            "weights_sha256": self.predictor.digests,
             "scene": scene.name,
             "files": files,
             "layers": layers,
@@ -380,117 +332,6 @@ class _Maker:
             plan["values"] = scene.values
         found: dict[str, Any] = json.loads(json.dumps(plan).replace("NaN", '"nan"'))
         return found
-
-    def _refuse_existing(self, stem: Path, item: Path) -> None:
-        for path in [item, *self._paths(stem).values()]:
-            if path.exists():
-                raise UsageError("exists already", where=path, fix="name another output, or add --overwrite")
-
-    def _paths(self, stem: Path) -> dict[Key, Path]:
-        """Paths of the GeoTIFFs by target and ending."""
-        several = len(self.model.spec.heads) > 1
-        return {
-            (name, file.ending): _path(stem, name if several else "", file.ending)
-            for name, product in self.products.items()
-            for file in product.files
-        }
-
-    def _write(
-        self,
-        scene: MapScene,
-        stem: Path,
-        item: Path,
-        passes: Mapping[str, Pass],
-        stores: Mapping[str, RowStore],
-        digest: str,
-    ) -> tuple[Path, ...]:
-        """Writes the files of a scene whose rows are all complete, the item last."""
-        several = len(self.model.spec.heads) > 1
-        paths = self._paths(stem)
-        rasters, shapes = [], []
-        squares = self.learned.within(scene.grid)
-        tags = {
-            "predicted_by": self.source,
-            "model_sha256": ",".join(self.digests),
-            "learned_from": "known" if self.learned.known else "unknown",
-            "eofuse_plan": digest,
-        }
-        tags |= {"note": SIMULATED} if self.is_simulated else {}
-        for name, each in passes.items():
-            grid = scene.grid
-            if name == CELLS:
-                step = each.windows.rows.step
-                height, width = each.windows.shape
-                grid = Grid(grid.crs, grid.transform @ grid.transform.scale(step), width, height)
-            for target, product in each.products.items():
-                for file in product.files:
-                    path = paths[target, file.ending]
-                    what = file.ending or product.head.kind.values.value
-                    own = {"eofuse_map": "class" if file.colours else what, "target": target, **tags}
-                    write_geotiff(path, file, grid, stores[name].read((target, file.ending)), own, self.workers)
-                    rasters.append((".".join(part for part in (target, file.ending) if part), path, file, grid))
-                shown = product.files[0]
-                if self.options.polygons and shown.colours:
-                    path = _path(stem, target if several else "", "", ".gpkg")
-                    legend = dict(zip(shown.colours, product.head.classes, strict=True))
-                    write_regions(path, target, paths[target, ""], legend, grid)
-                    shapes.append((f"{target}.polygons", path))
-        if self.boxes:
-            found = stores[PIXELS].read_boxes()
-            for target in self.boxes:
-                path = _path(stem, target if several else "", "", ".gpkg")
-                boxes = [box for box in found if box["target"] == target]
-                write_boxes(path, target, boxes, self.model.spec.heads[target].classes, scene.grid)
-                shapes.append((target, path))
-        if squares:
-            path = _path(stem, "", "learned", ".gpkg")
-            columns = {"patch": pa.array(range(len(squares)), pa.int64())}
-            write_shapes(path, "learned", squares, columns, scene.grid, "Polygon")
-            shapes.append(("learned", path))
-        properties: dict[str, Any] = {
-            "datetime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "title": f"map of {scene.name}",
-            "description": "; ".join([f"predicted by {self.source}", *self._notes(scene)]),
-            "eofuse:datetime_is": "when the map was made; the date of the scene is not known",
-            "eofuse:plan": digest,
-            "eofuse:weights_sha256": self.digests,
-        }
-        if scene.constants:
-            properties["eofuse:values"] = scene.values
-        model = os.path.relpath(self.folders[0], item.parent)
-        write_item(item, scene.grid, rasters, shapes, properties, model)
-        return (*(path for _, path, _, _ in rasters), *(path for _, path in shapes))
-
-    def _notes(self, scene: MapScene) -> list[str]:
-        notes = []
-        if self.is_simulated:
-            notes.append("the model was trained on simulated data: the map says nothing about the Earth")
-        if scene.absent:
-            notes.append(f"tokens stand for inputs that the scene lacks: {', '.join(scene.absent)}")
-        squares = len(self.learned.within(scene.grid))
-        if squares:
-            notes.append(f"{squares} patches of training or validation lie in the scene: see the file .learned.gpkg")
-        elif not self.learned.known:
-            notes.append("it is not known whether the model learned from places in the scene")
-        return notes
-
-
-def _path(stem: Path, target: str, ending: str, suffix: str = ".tif") -> Path:
-    name = ".".join(part for part in (stem.name, file_name(target) if target else "", ending) if part)
-    return stem.with_name(name + suffix)
-
-
-def _finished(item: Path, digest: str) -> tuple[Path, ...] | None:
-    """Files of a map that is there already, None if it is not, or is another."""
-    if not item.is_file():
-        return None
-    try:
-        found = read_json(item)
-        files = tuple(item.parent / asset["href"] for asset in found["assets"].values())
-        same = found["properties"]["eofuse:plan"] == digest
-    except (ValueError, KeyError, TypeError, AttributeError, DataError):
-        return None
-    return files if same and all(file.is_file() for file in files) else None
 
 
 def _is_same(partial: Path, plan: Mapping[str, Any]) -> bool:

@@ -290,7 +290,7 @@ def _narrowed(
         layers[name] = Layer(modality, content, spec.modalities[name], _fill(modality, model), channels, product)
     if not layers:
         raise DataError("has none of the model's inputs", where=f"scene {scene.name}", fix="leave the scene out")
-    return MapScene(scene.name, scene.grid, layers, tuple(name for name in rasters if name not in layers))
+    return MapScene(scene.name, scene.grid, layers)
 
 
 def _with_constants(
@@ -299,15 +299,14 @@ def _with_constants(
     """A scene with its values without pixels.
 
     Raises:
-        DataError: if the scene lacks some, and the model has nothing in their place.
+        DataError: if the scene lacks an input, and the model has nothing in its place.
     """
     constants = {name: values for name, values in given.items() if values is not None}
-    others = [name for name, modality in inputs.items() if modality.kind is not Kind.RASTER]
-    lacking = tuple(name for name in others if name not in constants)
+    lacking = tuple(name for name in inputs if name not in scene.layers and name not in constants)
     if lacking and not may_lack:
         what = f"lacks {listed(lacking)}, which the model needs"
-        raise DataError(what, where=f"scene {scene.name}", fix="fill the table, or leave the scene out")
-    return replace(scene, absent=(*scene.absent, *lacking), constants=constants)
+        raise DataError(what, where=f"scene {scene.name}", fix="add it, or list the other scenes under `scenes`")
+    return replace(scene, absent=lacking, constants=constants)
 
 
 def _fill(modality: Modality, model: ModelSpec) -> float:

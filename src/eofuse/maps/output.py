@@ -1,0 +1,159 @@
+"""The files of a map: their paths, what is in them, and how they are written once every row is complete (`MapFiles`)."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from eofuse.data.reading.grid import Grid
+from eofuse.errors import DataError, UsageError
+from eofuse.files import file_name, read_json
+from eofuse.inference.maps import SIMULATED
+from eofuse.maps.geotiff import write_geotiff
+from eofuse.maps.predictor import Predictor
+from eofuse.maps.products import MapFile, Product
+from eofuse.maps.rows import RowStore
+from eofuse.maps.scene import MapScene
+from eofuse.maps.stac import write_item
+from eofuse.maps.streaming import Pass
+from eofuse.maps.vectors import write_boxes, write_regions, write_shapes
+from eofuse.maps.windows import Stride
+
+
+class MapFiles:
+    """Files of one scene, which lie beside each other.
+
+    Args:
+        stem: path of the files without their endings.
+        predictor: what predicts.
+        products: what is mapped, by target.
+        polygons: whether the regions of class maps are written.
+
+    Attributes:
+        item: path of the STAC item, which is written last.
+    """
+
+    def __init__(self, stem: Path, predictor: Predictor, products: Mapping[str, Product], polygons: bool) -> None:
+        self.stem = stem
+        self.predictor = predictor
+        self.products = products
+        self.polygons = polygons
+        self.item = stem.with_name(f"{stem.name}.json")
+        self._several = len(predictor.model.spec.heads) > 1
+
+    def finished(self, digest: str) -> tuple[Path, ...] | None:
+        """The files of a map of this plan that is complete, None if there is none."""
+        if not self.item.is_file():
+            return None
+        try:
+            found = read_json(self.item)
+            files = tuple(self.item.parent / asset["href"] for asset in found["assets"].values())
+            same = found["properties"]["eofuse:plan"] == digest
+        except (ValueError, KeyError, TypeError, AttributeError, DataError):
+            return None
+        return files if same and all(file.is_file() for file in files) else None
+
+    def refuse_existing(self) -> None:
+        """Raises a `UsageError` if a file is there already."""
+        rasters = [self.path(name, file.ending) for name, product in self.products.items() for file in product.files]
+        for path in (self.item, *rasters):
+            if path.exists():
+                raise UsageError("exists already", where=path, fix="name another output, or add --overwrite")
+
+    def path(self, target: str, ending: str = "", suffix: str = ".tif") -> Path:
+        """Path of a file; the target is in its name where there are several."""
+        own = file_name(target) if target and self._several else ""
+        return self.stem.with_name(".".join(part for part in (self.stem.name, own, ending) if part) + suffix)
+
+    def write(
+        self, scene: MapScene, passes: Mapping[str, Pass], stores: Mapping[str, RowStore], digest: str, threads: int
+    ) -> tuple[Path, ...]:
+        """Writes them all, the item last, and gives the paths of the others.
+
+        Args:
+            scene: that is mapped.
+            passes: over the scene, by name.
+            stores: rows of each pass.
+            digest: of the plan.
+            threads: that compress.
+        """
+        rasters: list[tuple[str, Path, MapFile, Grid]] = []
+        shapes: list[tuple[str, Path]] = []
+        for name, each in passes.items():
+            grid = _grid_of(each)
+            for target, product in each.products.items():
+                for file in product.files:
+                    path = self.path(target, file.ending)
+                    tags = self._tags(target, product, file, digest)
+                    write_geotiff(path, file, grid, stores[name].read((target, file.ending)), tags, threads)
+                    rasters.append((".".join(part for part in (target, file.ending) if part), path, file, grid))
+                if self.polygons and product.files[0].colours:
+                    path = self.path(target, suffix=".gpkg")
+                    legend = dict(zip(product.files[0].colours, product.head.classes, strict=True))
+                    write_regions(path, target, self.path(target), legend, grid)
+                    shapes.append((f"{target}.polygons", path))
+            for target in each.boxes:
+                path = self.path(target, suffix=".gpkg")
+                boxes = [box for box in stores[name].read_boxes() if box["target"] == target]
+                write_boxes(path, target, boxes, self.predictor.model.spec.heads[target].classes, scene.grid)
+                shapes.append((target, path))
+        if squares := self.predictor.learned.within(scene.grid):
+            path = self.path("", "learned", ".gpkg")
+            columns = {"patch": pa.array(range(len(squares)), pa.int64())}
+            write_shapes(path, "learned", squares, columns, scene.grid, "Polygon")
+            shapes.append(("learned", path))
+        model = os.path.relpath(self.predictor.folders[0], self.item.parent)
+        write_item(self.item, scene.grid, rasters, shapes, self._properties(scene, digest), model)
+        return (*(path for _, path, _, _ in rasters), *(path for _, path in shapes))
+
+    def notes(self, scene: MapScene) -> tuple[str, ...]:
+        """What a reader of the map must know."""
+        notes = []
+        if self.predictor.is_simulated:
+            notes.append("the model was trained on simulated data: the map says nothing about the Earth")
+        if scene.absent:
+            notes.append(f"tokens stand for inputs that the scene lacks: {', '.join(scene.absent)}")
+        learned = self.predictor.learned
+        if squares := learned.within(scene.grid):
+            notes.append(
+                f"{len(squares)} patches of training or validation lie in the scene: see the file .learned.gpkg"
+            )
+        elif not learned.known:
+            notes.append("it is not known whether the model learned from places in the scene")
+        return tuple(notes)
+
+    def _tags(self, target: str, product: Product, file: MapFile, digest: str) -> dict[str, str]:
+        """Tags of a GeoTIFF."""
+        tags = {
+            "eofuse_map": "class" if file.colours else file.ending or product.head.kind.values.value,
+            "target": target,
+            "predicted_by": self.predictor.words,
+            "model_sha256": ",".join(self.predictor.digests),
+            "learned_from": "known" if self.predictor.learned.known else "unknown",
+            "eofuse_plan": digest,
+        }
+        return tags | ({"note": SIMULATED} if self.predictor.is_simulated else {})
+
+    def _properties(self, scene: MapScene, digest: str) -> dict[str, Any]:
+        """Properties of the item."""
+        properties: dict[str, Any] = {
+            "datetime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "title": f"map of {scene.name}",
+            "description": "; ".join([f"predicted by {self.predictor.words}", *self.notes(scene)]),
+            "eofuse:datetime_is": "when the map was made; the date of the scene is not known",
+            "eofuse:plan": digest,
+            "eofuse:weights_sha256": self.predictor.digests,
+        }
+        return properties | ({"eofuse:values": scene.values} if scene.constants else {})
+
+
+def _grid_of(each: Pass) -> Grid:
+    """The grid of a pass's maps: the scene's, or with a larger pixel for each cell."""
+    grid, rows = each.scene.grid, each.windows.rows
+    if not isinstance(rows, Stride):
+        return grid
+    height, width = each.windows.shape
+    return Grid(grid.crs, grid.transform @ grid.transform.scale(rows.step), width, height)
