@@ -23,6 +23,20 @@ def test_every_file_of_the_project_that_a_page_names_is_there(page):
     assert [name for name in sorted(ours) if not any((root / name).exists() for root in roots)] == []
 
 
+@pytest.mark.parametrize("page", sorted(PROJECT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_links_between_pages_lead_to_a_page_and_a_heading(page):
+    links = re.findall(r"\]\((?!\w+:)([\w./-]*)(?:#([\w-]+))?\)", page.read_text(encoding="utf-8"))
+    targets = [(page.parent / (path or page.name), heading) for path, heading in links]
+    assert [path for path, _ in targets if not path.exists()] == []
+    assert [heading for path, heading in targets if heading and heading not in headings(path)] == []
+
+
+def headings(page: Path) -> set[str]:
+    """Anchors of a page, as GitHub and the site make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_the_map_of_the_house_names_every_room():
     text = (PROJECT / "docs/architecture.md").read_text(encoding="utf-8")
     drawn = text.split("```")[1]
@@ -31,7 +45,7 @@ def test_the_map_of_the_house_names_every_room():
 
 
 def test_what_is_written_about_adding_things_runs():
-    text = (PROJECT / "docs/architecture.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs/extending.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert blocks
     code = compile("\n".join(blocks), "documentation", "exec")

@@ -90,7 +90,9 @@ def make_parser() -> argparse.ArgumentParser:
     add = command(
         "cut", data.run_cut, "cut scenes into the patches of a store; goes on where an interrupted one stopped"
     )
-    add.add_argument("spec", metavar="SPEC.yaml", type=Path, help="which files make which modality (see docs/data.md)")
+    add.add_argument(
+        "spec", metavar="SPEC.yaml", type=Path, help="which files make which modality (see docs/scenes.md)"
+    )
     add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
     add.add_argument("--size", metavar="PIXELS", type=_positive, default=120, help="side of a patch (default: 120)")

@@ -46,7 +46,7 @@ _CONVERSIONS = {
     ),
     (".geojson", ".json"): (
         "a JSON file",
-        "name it under `polygons` in a spec of scenes (`eofuse cut`), or as `task.file` of boxes in a recipe; see docs/data.md",
+        "name it under `polygons` in a spec of scenes (`eofuse cut`), or as `task.file` of boxes in a recipe; see docs/scenes.md",
     ),
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"): ("an archive", "unpack it and name the folder"),
     (".xlsx", ".xls", ".ods"): ("a spreadsheet", "save it as CSV; then `eofuse init TABLE.csv`"),
@@ -72,7 +72,7 @@ def describe_path(path: Path) -> tuple[str, str] | None:
     if name.endswith(TABLE_SUFFIXES):
         return "a table", f"write a spec of it with `eofuse init {path}`, then `eofuse pack SPEC.yaml STORE`"
     if name.endswith(SUFFIXES):
-        fix = f"for a folder of patches `eofuse init {path.parent}`; for scenes `eofuse cut SPEC.yaml STORE` (docs/data.md, Scenes)"
+        fix = f"for a folder of patches `eofuse init {path.parent}`; for scenes `eofuse cut SPEC.yaml STORE` (docs/scenes.md)"
         return "one image", fix
     return next((found for suffixes, found in _CONVERSIONS.items() if name.endswith(suffixes)), None)
 

@@ -549,7 +549,7 @@ def test_the_real_store_is_whole_and_can_be_looked_at(terramesh, tmp_path):
 
 
 def test_every_key_of_the_spec_is_documented_and_the_example_is_valid():
-    text = (RECIPE.parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    text = (RECIPE.parents[2] / "docs" / "scenes.md").read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     specs = [parse_options(SceneSpec, parse_yaml(example)) for example in examples if "{scene}" in example]
     assert [spec.reference_name for spec in specs] == ["s2", "s2"]

@@ -157,7 +157,7 @@ def patch_name(scene: str, tile: _Tile) -> str:
 
 def read_spec(path: Path, overrides: Sequence[str] = ()) -> SceneSpec:
     """The spec in a YAML file, changed by `key.path=value` words."""
-    values = read_kind(path, "scenes", Scenes.title, "write one: see docs/data.md, Scenes")
+    values = read_kind(path, "scenes", Scenes.title, "write one: see docs/scenes.md")
     return parse_options(SceneSpec, apply_overrides(values, overrides), path)
 
 
