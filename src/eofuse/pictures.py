@@ -1,4 +1,4 @@
-"""Pictures of one run: the course of its training, its confusions, and test patches that it got right and wrong.
+"""Pictures of one run: the course of its training, its confusions, and test patches that it got right and wrong; of a pretraining.
 
 ::
 
@@ -6,11 +6,13 @@
     confusion.png   of targets with one class a patch or pixel
     scatter.png     of targets with numbers a patch: predicted against true
     examples.png    test patches with truth and prediction, the best and the worst
+
+Of a pretraining, `curves.png` has what was seen on validation, and `reconstruction.png` shows what methods that hide make of it.
 """
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from eofuse.files import file_name, replacing
 from eofuse.kinds import KINDS, Values
 from eofuse.learning.facts import DATA_FILE, read_facts
 from eofuse.learning.outputs import maps_file
+from eofuse.learning.pretraining.examples import Reconstructed, reconstructions
+from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, open_pretraining
 from eofuse.learning.run import Run, open_run
 from eofuse.learning.validation import SKILL
 from eofuse.reports.cards import map_panels, missing_store, shown_boxes
@@ -35,7 +39,7 @@ from eofuse.reports.figures.boxes import box_colour, draw_boxes
 from eofuse.reports.figures.confusion import confusion_figure
 from eofuse.reports.figures.course import Course, course_figure
 from eofuse.reports.figures.maps import class_colours
-from eofuse.reports.figures.rendering import Panel
+from eofuse.reports.figures.rendering import NO_DATA, TRUE_COLOUR, Panel, has_channels, raster_panels
 from eofuse.reports.figures.scatter import scatter_figure
 from eofuse.reports.figures.sheet import Group, Thumbnail, best_raster, plain, quiet, sheet_figure, thumbnail_panel
 from eofuse.reports.figures.style import VARIANT_COLOURS, write_png
@@ -48,7 +52,18 @@ MOST_MAPS = 3
 """Patches on either side of `examples.png`, and of targets with pixels."""
 
 MOST_SCATTERS = 6
+TITLES = {
+    "spread": "Spread of the vectors (below 0.05: collapsed)",
+    "effective_rank": "Effective rank of the vectors",
+    "knn_accuracy": "Accuracy of nearest neighbours",
+    "accuracy": "Accuracy of the pretext",
+    "matching_top1": "Matching accuracy, top 1",
+    "matching_top5": "Matching accuracy, top 5",
+}
+"""What is seen while a pretraining runs."""
+
 MAP_SIDE = 1.75
+MOST_RECONSTRUCTED, RECONSTRUCTED_SIDE = 4, 1.9
 
 
 @dataclass(frozen=True)
@@ -68,19 +83,19 @@ def show_run(folder: str | os.PathLike[str], to: str | os.PathLike[str] | None =
     """Writes every picture of a run, see the module; with several targets all but the curves are `<picture>_<target>.png`.
 
     Args:
-        folder: of a trained run.
+        folder: of a trained run or a pretraining.
         to: the folder for the pictures, that of the run by default.
 
     Raises:
         UsageError: if it is no run folder.
         DataError: if the run is not finished, or its files are missing or damaged.
     """
-    run = open_run(Path(folder))
-    folder = run.folder if to is None else Path(to)
+    folder = Path(folder)
     paths: list[Path] = []
     notes: list[str] = []
-    for name, figure in _figures(run, notes):
-        paths.append(folder / name)
+    figures = _figures_of_pretraining(folder, notes) if is_pretraining(folder) else _figures(open_run(folder), notes)
+    for name, figure in figures:
+        paths.append((folder if to is None else Path(to)) / name)
         keep_figure(figure, paths[-1])
     return RunPictures(tuple(paths), tuple(notes))
 
@@ -104,11 +119,62 @@ def _figures(run: Run, notes: list[str]) -> Iterator[tuple[str, Figure]]:
         if KINDS[entry["kind"]].values is Values.CLASS and not KINDS[entry["kind"]].is_boxes:
             yield f"confusion{ending}.png", confusion_of_run(run, target)
         yield from _scatters(run, target, ending)
-        note = missing_store(results_of(run, target), store)
-        if store is None or note:
-            notes.append(note.replace("when this report was written", "now").replace("the study", "the run"))
+        if store is None or missing_store(results_of(run, target), store):
+            where = read_facts(run.folder, DATA_FILE)["store_path"]
+            why = "is not there any more" if store is None else "has changed since the run"
+            notes.append(f"{target}: the store ({where}) {why}, so there are no examples.")
             continue
         yield f"examples{ending}.png", examples_of_run(run, target, store=store)
+
+
+def _figures_of_pretraining(folder: Path, notes: list[str]) -> Iterator[tuple[str, Figure]]:
+    """The pictures of a pretraining; why there is none of what it reconstructs is added to the notes."""
+    yield "curves.png", curves_of_pretraining(open_pretraining(folder))
+    try:
+        found = reconstructions(folder)
+    except DataError as error:
+        notes.append(f"there is no picture of reconstructions: {error}")
+        return
+    if found:
+        simulated = bool(read_facts(folder, DATA_FILE)["simulated"])
+        yield "reconstruction.png", reconstruction_figure(found, simulated=simulated)
+
+
+def curves_of_pretraining(run: PretrainedRun) -> Figure:
+    """Loss of training and validation, and what else was seen on validation."""
+    curves = run.curves()
+    seen = list(dict.fromkeys(curves.loc[curves["split"] == "validation", "metric"]))
+    courses = [_course(curves, f"Loss ({class_title(run.options.pretrain.method)})", "loss")]
+    for metric in seen:
+        if metric != "loss" and "." not in metric:
+            own = curves[curves["split"] == "validation"]
+            shares = ("accuracy", "matching_top1", "matching_top5", "knn_accuracy")
+            courses.append(_course(own, TITLES.get(metric, metric), metric, 1.0 if metric in shares else math.inf))
+    return course_figure(courses)
+
+
+def reconstruction_figure(found: Sequence[Reconstructed], *, simulated: bool = False) -> Figure:
+    """Original, what the model saw of it, and what it made of the hidden parts, of validation patches that are hidden in part."""
+    one = min(found, key=lambda each: not has_channels(each.modality, TRUE_COLOUR))
+    thumbnails = []
+    for at in np.argsort(one.hidden.all(axis=(1, 2)), kind="stable")[:MOST_RECONSTRUCTED].tolist():
+        original, hidden = one.original[at], one.hidden[at]
+        filled = np.where(hidden, one.reconstructed[at], original)
+        beside = np.concatenate([original, original, filled], axis=2)  # one picture, so that colours have one scale
+        pixels = raster_panels(one.modality, beside)[0].pixels
+        assert pixels is not None
+        whole, seen, mended = (part.copy() for part in np.split(pixels, 3, axis=1))
+        seen[hidden] = NO_DATA
+        share = f"{100 * (1 - hidden.mean()):.0f} %"
+        thumbnails += [
+            Thumbnail(whole, (plain("Original"), quiet(one.patch_ids[at]))),
+            Thumbnail(seen, (plain(f"Seen by the model: {share}"),)),
+            Thumbnail(mended, (plain("What was hidden, reconstructed"),)),
+        ]
+    title = f"{one.modality.title or one.modality.name} of validation patches"
+    note = "What is hidden is reconstructed from the rest of the patch, and from its other modalities."
+    mark = "   [simulated]" if simulated else ""
+    return sheet_figure([Group("", tuple(thumbnails))], f"{title}{mark}", note, per_line=3, side=RECONSTRUCTED_SIDE)
 
 
 def curves_of_run(run: Run) -> Figure:

@@ -16,6 +16,7 @@ from eofuse.learning.pretraining.clusters import Clusters
 from eofuse.learning.pretraining.cross_modal import CrossModal
 from eofuse.learning.pretraining.inpainting import hide_middle
 from eofuse.learning.pretraining.masked import draw_blocks, draw_hidden
+from eofuse.learning.pretraining.monitoring import matching_accuracy
 from eofuse.learning.pretraining.preparation import model_without_heads, prepare_unlabelled
 from eofuse.learning.pretraining.reconstruction import Reconstruction, error_where_hidden
 from eofuse.modalities import CLIMATE_ZONE, SENTINEL1
@@ -313,3 +314,11 @@ def test_the_teacher_is_a_moving_average_of_the_student(data, options):
     objective.after_step(11)
     for name, tensor in teacher.items():
         torch.testing.assert_close(tensor, before[name] + 0.05)
+
+
+def test_matching_counts_counterparts_that_are_nearest():
+    one = torch.eye(6)
+    assert matching_accuracy(one, one, 1) == 1
+    swapped = one[[1, 0, 2, 3, 4, 5]]
+    assert matching_accuracy(one, swapped, 1) == pytest.approx(4 / 6)
+    assert matching_accuracy(one, swapped, 2) == 1

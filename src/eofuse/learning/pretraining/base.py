@@ -3,6 +3,9 @@
 from abc import abstractmethod
 from typing import ClassVar
 
+from torch import Tensor
+
+from eofuse.data.loading import Batch
 from eofuse.learning.pretraining.options import PretrainingOptions, PretrainOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.models.model import Model
@@ -29,3 +32,10 @@ class Method(Objective):
 
     @abstractmethod
     def __init__(self, model: Model, data: Unlabelled, options: PretrainingOptions) -> None: ...
+
+    def pairs(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Projections (B, width) that ought to find each other among those of other patches, by name; none by default.
+
+        They are for people to watch (see `Monitor`), of patches without augmentation.
+        """
+        return {}

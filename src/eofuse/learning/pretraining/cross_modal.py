@@ -68,6 +68,12 @@ class CrossModal(Method):
             loss = loss + losses["joined"]
         return loss, {name: value.detach() for name, value in losses.items()} if len(losses) > 1 else {}
 
+    def pairs(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """The projections of each pair of modalities."""
+        inputs, present = ({name: group[name] for name in self.views} for group in (batch.inputs, batch.present))
+        projected, _ = self.module(inputs, present)
+        return {f"{one}-{other}": (projected[one], projected[other]) for one, other in combinations(projected, 2)}
+
     def _contrast(self, one: Tensor, other: Tensor, chosen: Tensor) -> Tensor:
         """The contrastive loss of some of the patches, 0 if there are fewer than two."""
         if chosen.sum() < 2:

@@ -9,11 +9,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from eofuse.data.loading import Loader, Rows, in_order
 from eofuse.data.scenes import units
 from eofuse.data.targets import Target, make_target
 from eofuse.errors import DataError, UsageError
+from eofuse.learning.pretraining.base import Method
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.preparation import FEWEST_PATCHES, Unlabelled
 from eofuse.models.model import Model
@@ -28,6 +30,9 @@ COLLAPSED = 0.05
 """Spread below which the vectors count as collapsed; those of untrained encoders have more."""
 
 NEIGHBOURS = 10
+
+NEAREST = (1, 5)
+"""Of how many nearest counterparts one is to be the right one."""
 
 
 class Monitor:
@@ -55,6 +60,7 @@ class Monitor:
         self.scenes = units(data.store.index)[self.rows]
         self.target = _single_label(data, options.pretrain.monitor, self.rows) if options.pretrain.monitor else None
         self.latest: dict[str, float] = {}
+        self._accuracy: dict[str, float] = {}
 
     @property
     def is_collapsed(self) -> bool:
@@ -62,9 +68,14 @@ class Monitor:
         return self.latest.get("spread", math.inf) < COLLAPSED
 
     def evaluate(self) -> dict[str, float]:
-        """`loss`, `spread`, `effective_rank`, and with a target `knn_accuracy`."""
+        """`loss`, `spread`, `effective_rank`, with a target `knn_accuracy`, and what the method lets see of itself.
+
+        That are the accuracy of its pretext (`accuracy`, see `Clusters`), and of methods with `pairs` how often the counterpart of a
+        patch is the nearest, or among the five nearest, of all validation patches (`matching_top1`, `matching_top5`).
+        """
         vectors = embeddings(self.model, self.loader, self.rows, self.device)
         self.latest = {"loss": self._loss(), "spread": spread(vectors), "effective_rank": effective_rank(vectors)}
+        self.latest |= {**self._accuracy, **self._matching()}
         if self.target is not None:
             known = self.target.known[self.rows]
             truth = self.target.values[self.rows[known]]
@@ -80,9 +91,38 @@ class Monitor:
         batches = in_order(self.rows, self.options.train.batch_size)
         whole = [rows for rows in batches if len(rows) == self.options.train.batch_size] or batches[:1]
         with torch.no_grad():
-            losses = [float(self.objective.step(self.loader.read(rows).to(self.device))[0]) for rows in whole]
+            steps = [self.objective.step(self.loader.read(rows).to(self.device)) for rows in whole]
         module.train(was_training)
-        return float(np.mean(losses))
+        accuracies = [float(logs["accuracy"]) for _, logs in steps if "accuracy" in logs]
+        self._accuracy = {"accuracy": float(np.mean(accuracies))} if accuracies else {}
+        return float(np.mean([float(loss) for loss, _ in steps]))
+
+    def _matching(self) -> dict[str, float]:
+        """How often the two sides of a pair find each other, the mean over pairs and directions; by pair too, if there are several."""
+        if not isinstance(self.objective, Method):
+            return {}
+        module = self.objective.module
+        was_training = module.training
+        module.eval()
+        parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        with torch.no_grad():
+            for rows in in_order(self.rows, 64):
+                for name, pair in self.objective.pairs(self.loader.read(rows).to(self.device)).items():
+                    parts.setdefault(name, []).append(pair)
+        module.train(was_training)
+        found: dict[str, float] = {}
+        for nearest in NEAREST:
+            shares = {
+                name: matching_accuracy(
+                    torch.cat([one for one, _ in pairs]), torch.cat([two for _, two in pairs]), nearest
+                )
+                for name, pairs in parts.items()
+            }
+            if shares:
+                found[f"matching_top{nearest}"] = float(np.mean(list(shares.values())))
+            if len(shares) > 1:
+                found |= {f"matching_top{nearest}.{name}": share for name, share in shares.items()}
+        return found
 
 
 def _single_label(data: Unlabelled, name: str, rows: Rows) -> Target:
@@ -128,6 +168,20 @@ def effective_rank(vectors: Array) -> float:
     shares = values / values.sum()
     shares = shares[shares > 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def matching_accuracy(one: Tensor, other: Tensor, nearest: int) -> float:
+    """Share of patches whose counterpart is among the nearest by angle, the mean of both directions; by chance nearest / patches.
+
+    Args:
+        one: vectors of the patches, (patches, width).
+        other: their counterparts, in the same order.
+        nearest: how many count as near.
+    """
+    likeness = torch.nn.functional.normalize(one.float(), dim=1) @ torch.nn.functional.normalize(other.float(), dim=1).T
+    own = likeness.diagonal()
+    ahead = [(likeness > own[:, None]).sum(1), (likeness > own[None, :]).sum(0)]
+    return float(torch.stack([(count < nearest).float().mean() for count in ahead]).mean())
 
 
 def neighbour_accuracy(vectors: Array, truth: Array, scenes: npt.NDArray[np.object_]) -> float:

@@ -66,16 +66,8 @@ class Reconstruction(nn.Module):
             inputs: by modality name.
             present: by modality name, the patches that have it, (B,) bool; None where all have all.
         """
-        normalised = self.model.normaliser(inputs)
         valid = self.model.normaliser.valid(inputs, present)
-        hidden = self.hide(normalised, valid)
-        visible = {name: values * ~hidden[name] if name in hidden else values for name, values in normalised.items()}
-        padded = {
-            name: prepare_rasters(values, self.pad_to) if values.ndim == 4 else values
-            for name, values in visible.items()
-        }
-        features = self.encode(padded, hidden)
-        predicted = self._decode(features, self.model.size(inputs))
+        normalised, hidden, predicted = self.reconstruct(inputs, valid)
         targets = {name: where & valid[name] if name in valid else where for name, where in hidden.items()}
         errors = {
             modality.name: torch.stack(
@@ -90,6 +82,25 @@ class Reconstruction(nn.Module):
         counted = [error for name, error in errors.items() if name not in valid or bool(targets[name].any())]
         loss = torch.stack(counted or list(errors.values())).mean()
         return loss, {name: value.detach() for name, value in errors.items()}
+
+    def reconstruct(
+        self, inputs: Mapping[str, Tensor], valid: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, list[Tensor]]]:
+        """Hides, and predicts what was hidden: normalised modalities, where they are hidden, and predictions of each set of features.
+
+        Args:
+            inputs: by modality name, in native dtype.
+            valid: which values are data, see `Hide`.
+        """
+        normalised = self.model.normaliser(inputs)
+        hidden = self.hide(normalised, valid)
+        visible = {name: values * ~hidden[name] if name in hidden else values for name, values in normalised.items()}
+        padded = {
+            name: prepare_rasters(values, self.pad_to) if values.ndim == 4 else values
+            for name, values in visible.items()
+        }
+        features = self.encode(padded, hidden)
+        return normalised, hidden, self._decode(features, self.model.size(inputs))
 
     def encode(self, padded: Mapping[str, Tensor], hidden: Mapping[str, Tensor]) -> list[Features]:
         """Features of what is visible.

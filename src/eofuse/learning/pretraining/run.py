@@ -115,7 +115,7 @@ def rehearse_pretraining(store: Store, options: PretrainingOptions) -> None:
         found = f"a batch of {batch_size} can't be filled from {patches} training patches"
         raise UsageError(found, where="train.batch_size", fix=f"use {patches} or less")
     model = build_model(model_without_heads(data, options, neutral=True), seed=0)
-    Monitor(data, options, model, _objective(model, data, options), device)
+    Monitor(data, options, model, make_objective(model, data, options), device)
 
 
 def train_pretraining(folder: Path, progress: Progress | None = None, tensorboard: bool = True) -> PretrainedRun:
@@ -142,7 +142,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     steps = options.train.budget(len(train))
     model = build_model(model_without_heads(data, options), seed=options.seed)
     model.history = data.history(options).to_text()
-    objective = _objective(model, data, options)
+    objective = make_objective(model, data, options)
     objective.module.to(fabric.device)
     monitor = Monitor(data, options, model, objective, fabric.device)
     before = monitor.evaluate()
@@ -178,7 +178,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     return open_pretraining(folder)
 
 
-def _objective(model: Model, data: Unlabelled, options: PretrainingOptions) -> Objective:
+def make_objective(model: Model, data: Unlabelled, options: PretrainingOptions) -> Objective:
     """The method of the recipe; what it adds to the model has initial weights that the seed fixes."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(options.seed)
