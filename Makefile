@@ -1,9 +1,9 @@
-# make demo: environment, simulated ben-ge, study of five fusion strategies, report.   make test: environment, all tests.
+# make demo: environment, simulated ben-ge, study of five fusion strategies, report.   make test: environment, all tests.   make docs: this documentation as a site.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint docs bench clean
 
 install: .venv/.installed
 
@@ -24,6 +24,14 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+	@echo build/docs/index.html
+
+.venv/.docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
 
 bench: install
 	$(BIN)/python benchmarks/data_path.py

@@ -57,7 +57,12 @@ def check_names(modalities: dict[str, Layer]) -> dict[str, Layer]:
 
 
 class ClassSpec(Options):
-    """One class of a class map: its name and its colour in pictures (#rrggbb, chosen if not given)."""
+    """One class of a class map.
+
+    Attributes:
+        name: of the class.
+        colour: in pictures, as `#rrggbb`; chosen if not given.
+    """
 
     name: str = Field(min_length=1)
     colour: str | None = Field(default=None, pattern="^#[0-9a-fA-F]{6}$")

@@ -1,0 +1,63 @@
+"""Settings of the documentation site; `make docs` builds it. Nothing is loaded from elsewhere: the build fails if a page would."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import reference  # noqa: E402
+
+import eofuse  # noqa: E402
+
+project = "eofuse"
+author = "The eofuse developers"
+project_copyright = "The eofuse developers, Apache-2.0"
+release = version = eofuse.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 4
+nb_execution_mode = "off"
+
+default_role = "code"  # docstrings write `name` as Markdown does
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_member_order = "bysource"
+add_module_names = False
+napoleon_numpy_docstring = False
+toc_object_entries = False  # the contents of a page are its headings
+
+html_theme = "furo"
+html_title = f"eofuse {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_theme_options = {"sidebar_hide_name": False, "navigation_with_keys": True}
+
+LOADED = re.compile(
+    r"<(?:script|img|source|iframe)\b[^>]*\bsrc=\"(?:https?:)?//[^\"]*|<link\b[^>]*\bhref=\"(?:https?:)?//[^\"]*"
+)
+LOADED_BY_STYLE = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)\"']*")
+
+
+def refuse_what_is_loaded_from_elsewhere(app: Sphinx, exception: Exception | None) -> None:
+    """Fails the build if a page or style sheet loads a script, style, picture or font from another host."""
+    if exception is not None or app.builder.format != "html":
+        return
+    for suffix, pattern in (("html", LOADED), ("css", LOADED_BY_STYLE)):
+        for path in Path(app.outdir).rglob(f"*.{suffix}"):
+            if found := pattern.search(path.read_text(encoding="utf-8")):
+                raise ExtensionError(f"{path}: {found.group()} is loaded from elsewhere; keep a copy in docs/_static")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Writes the generated pages before the sources are read, and checks the site when it is built."""
+    app.connect("builder-inited", lambda app: reference.write_pages(Path(app.srcdir) / "generated"))
+    app.connect("build-finished", refuse_what_is_loaded_from_elsewhere)
+    return {"parallel_read_safe": True}
