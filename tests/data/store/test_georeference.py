@@ -18,7 +18,7 @@ from eofuse.data.sources.ben_ge.source import open_ben_ge
 from eofuse.data.store import INDEX_FILE, STORE_FILE, open_store
 from eofuse.data.store.combine import append, merge
 from eofuse.data.store.cut import cut
-from eofuse.data.store.georeference import GRID_COLUMNS, corners, grid_of, has_grid, recovered
+from eofuse.data.store.georeference import GRID_COLUMNS, corners, grid_of, has_grid, misplaced, recovered, set_grids
 from eofuse.data.store.pack import pack
 from eofuse.data.store.subset import subset
 from eofuse.files import sha256
@@ -178,3 +178,10 @@ def test_patches_of_the_ben_ge_family_had_pixels_of_ten_metres():
     found = corners(recovered(index, (120, 120)))
     assert found[0].tolist() == [[600000, 5200000], [601200, 5200000], [601200, 5198800], [600000, 5198800]]
     assert np.isnan(found[1]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_pixels_too_small_for_their_coordinates_are_looked_at_without_a_warning_of_numpy():
+    index = pd.DataFrame({"patch_id": ["a"], "lon": [9.0], "lat": [45.0]})
+    set_grids(index, [Grid(CRS.from_string(UTM), Affine(1e-12, 0, 5e5, 0, -1e-12, 5e6), 4, 4)])
+    misplaced(index, "index")

@@ -104,8 +104,9 @@ def misplaced(index: pd.DataFrame, where: str) -> list[Problem]:
     first, right, down = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 3] - corner[:, 0]
     area = right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]
     away = found - first
-    across = (away[:, 0] * down[:, 1] - away[:, 1] * down[:, 0]) / area
-    below = (away[:, 1] * right[:, 0] - away[:, 0] * right[:, 1]) / area
+    with np.errstate(all="ignore"):  # pixels may be too small for their coordinates
+        across = (away[:, 0] * down[:, 1] - away[:, 1] * down[:, 0]) / area
+        below = (away[:, 1] * right[:, 0] - away[:, 0] * right[:, 1]) / area
     beyond = np.maximum(np.abs(across - 0.5), np.abs(below - 0.5)) > 0.5 + EXACT_TOLERANCE
     outside = rows[beyond[rows]]
     if not len(outside):
