@@ -103,8 +103,8 @@ def write_model(folder: Path, encoder: str) -> Path:
     return save_model(build_model(spec, seed=0), folder)
 
 
-def forward_passes(model_folder: Path, windows, workers: int, share: float) -> float:
-    """Seconds that the forward passes over all windows take, measured on a share of them."""
+def forward_passes(model_folder: Path, windows, workers: int, share: float) -> tuple[float, float]:
+    """Seconds, and seconds of the processors, of the forward passes over all windows, measured on a share of them."""
     model = load_ensemble([model_folder])
     size = windows.rows.size
     batch = max(1, PIXELS_A_BATCH // size**2)
@@ -116,9 +116,10 @@ def forward_passes(model_folder: Path, windows, workers: int, share: float) -> f
     measured = max(2 * workers, round(batches * share))
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(lambda _: model.predict(inputs), range(workers)))
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         list(pool.map(lambda _: model.predict(inputs), range(measured)))
-        return (time.perf_counter() - start) * batches / measured
+        times = time.perf_counter() - start, time.process_time() - before
+        return times[0] * batches / measured, times[1] * batches / measured
 
 
 def main() -> None:
@@ -157,16 +158,18 @@ def main() -> None:
         start = time.perf_counter()
         subprocess.run([sys.executable, "-c", COMMAND, *words], check=True, stdout=subprocess.DEVNULL)
         took = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         again = forward_passes(model, windows, arguments.workers, arguments.share)
         pixels = height * arguments.side
         facts = {
             "pixels": pixels,
             "windows": [len(windows.rows), len(windows.columns), windows.rows.size, windows.rows.step],
-            "forward_passes_s": [round(bare, 1), round(again, 1)],
+            "forward_passes_s": [round(bare[0], 1), round(again[0], 1)],
             "map_s": round(took, 1),
-            "ratio": round(took / min(bare, again), 2),
-            "peak_memory_gb": round(peak / 1e9, 2),
+            "ratio": round(took / min(bare[0], again[0]), 2),
+            "forward_passes_cpu_s": [round(bare[1], 1), round(again[1], 1)],
+            "map_cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+            "peak_memory_gb": round(usage.ru_maxrss * 1024 / 1e9, 2),
             "megapixels_a_second": round(pixels / took / 1e6, 2),
         }
         print(json.dumps(facts, indent=1))
