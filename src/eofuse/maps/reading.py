@@ -22,7 +22,7 @@ BAND_ROWS = 128
 CELL_COLUMNS = 1024
 """Columns of a cell, the part of a band that is read at a time."""
 
-AHEAD = 2
+AHEAD = 1
 """Bands that are read before they are wanted."""
 
 CACHE_BYTES = 160 * 2**20
@@ -40,6 +40,26 @@ class Band:
 
     values: dict[str, npt.NDArray[np.generic]]
     valid: dict[str, npt.NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows of a scene that may lie in several bands; nothing is copied before it is wanted.
+
+    Attributes:
+        parts: bands with the first of their rows, and the one after the last.
+    """
+
+    parts: tuple[tuple[Band, int, int], ...]
+
+    def values(self, name: str, left: int, right: int) -> npt.NDArray[np.generic]:
+        """(channels, rows, columns) of a modality between two columns."""
+        found = [band.values[name][:, begin:end, left:right] for band, begin, end in self.parts]
+        return np.concatenate(found, axis=1)
+
+    def valid(self, name: str) -> npt.NDArray[np.bool_]:
+        """At which pixels every channel of a modality has a value, (rows, columns)."""
+        return np.concatenate([band.valid[name][begin:end] for band, begin, end in self.parts])
 
 
 class BandReader:
@@ -70,7 +90,7 @@ class BandReader:
         for group in self._groups:
             group.close()
 
-    def rows(self, top: int, bottom: int) -> Band:
+    def rows(self, top: int, bottom: int) -> Strip:
         """Rows of the scene, where neither number is smaller than in the call before.
 
         Raises:
@@ -85,19 +105,10 @@ class BandReader:
                 self._bands[number] = _joined([part.result() for part in self._pending.pop(number)])
         for number in [number for number in self._bands if number < first]:
             del self._bands[number]
-        bands = [self._bands[number] for number in range(first, last + 1)]
         begins = [max(top - number * BAND_ROWS, 0) for number in range(first, last + 1)]
-        ends = [bottom - number * BAND_ROWS for number in range(first, last + 1)]
-        parts = list(zip(bands, begins, ends, strict=True))
-        values = {
-            name: np.concatenate([band.values[name][:, begin:end] for band, begin, end in parts], axis=1)
-            for name in self.scene.layers
-        }
-        valid = {
-            name: np.concatenate([band.valid[name][begin:end] for band, begin, end in parts])
-            for name in self.scene.layers
-        }
-        return Band(values, valid)
+        ends = [min(bottom - number * BAND_ROWS, BAND_ROWS) for number in range(first, last + 1)]
+        bands = [self._bands[number] for number in range(first, last + 1)]
+        return Strip(tuple(zip(bands, begins, ends, strict=True)))
 
 
 class _Group:

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from eofuse.inference.ensemble import Ensemble
 from eofuse.maps.products import Product
-from eofuse.maps.reading import Band, BandReader
+from eofuse.maps.reading import BandReader, Strip
 from eofuse.maps.rows import RowStore
 from eofuse.maps.scene import MapScene
 from eofuse.maps.windows import Axis, Windows
 from eofuse.modalities import Kind
 from eofuse.tasks.detection import boxes_that_count
 
-PIXELS_A_BATCH = 2**17
+PIXELS_A_BATCH = 2**16
 """Pixels of the windows that are predicted at once."""
 
 Array = npt.NDArray[Any]
@@ -54,14 +54,14 @@ class Row:
 
     Attributes:
         number: of the row.
-        band: the pixels.
+        strip: the pixels.
         codes: at each pixel, a bit for each input that has a value, (rows, columns); 0 where no input with pixels has one.
         valid: at which cells something is predicted, of those that the row finishes, (rows, columns).
         batches: windows to be predicted, not yet added.
     """
 
     number: int
-    band: Band
+    strip: Strip
     codes: npt.NDArray[np.uint32]
     valid: Bools
     batches: list[list[Item]] = field(default_factory=list)
@@ -150,14 +150,14 @@ class Pass:
 
     def _row(self, reader: BandReader, number: int) -> Row:
         top, bottom = self.windows.rows.span(number)
-        band = reader.rows(top, bottom)
+        strip = reader.rows(top, bottom)
         codes = np.zeros((bottom - top, self.scene.grid.width), dtype=np.uint32)
         for bit, name in enumerate(self.names):
-            if name in band.valid:
-                codes |= band.valid[name].astype(np.uint32) << np.uint32(bit)
+            if name in self.scene.layers:
+                codes |= strip.valid(name).astype(np.uint32) << np.uint32(bit)
         codes[codes > 0] |= np.uint32(self.constants)
         usable = codes > 0 if self.may_lack else codes == self.whole
-        row = Row(number, band, codes, self._valid(number, usable))
+        row = Row(number, strip, codes, self._valid(number, usable))
         groups: dict[tuple[int, int], list[Item]] = {}
         for column in range(len(self.windows.columns)):
             left, right = self.windows.columns.span(column)
@@ -210,9 +210,8 @@ class Pass:
             if name in self.scene.constants:
                 values = self.scene.constants[name]
                 windows = np.repeat(values[None], len(items), axis=0)
-            elif name in row.band.values:
-                values = row.band.values[name]
-                windows = np.stack([values[:, :, left:right] for left, right in spans])
+            elif name in self.scene.layers:
+                windows = np.stack([row.strip.values(name, left, right) for left, right in spans])
                 fill = self.scene.layers[name].fill
             else:
                 windows = np.zeros((len(items), *modality.shape((height, width))), dtype=modality.dtype)
