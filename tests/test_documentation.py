@@ -1,10 +1,12 @@
 """The documentation is about the code as it is."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from eofuse.cli.parser import make_parser
 from eofuse.evaluation.metrics import metrics_of
 from eofuse.kinds import KINDS
 from eofuse.tasks import TASKS
@@ -29,6 +31,15 @@ def test_links_between_pages_lead_to_a_page_and_a_heading(page):
     targets = [(page.parent / (path or page.name), heading) for path, heading in links]
     assert [path for path, _ in targets if "generated" not in path.parts and not path.exists()] == []
     assert [heading for path, heading in targets if heading and heading not in headings(path)] == []
+
+
+@pytest.mark.parametrize("page", sorted(PROJECT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_commands_that_a_page_shows_are_valid(page):
+    blocks = re.findall(r"```(?:bash)?\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("eofuse ")]
+    for line in lines:
+        _, rest = make_parser().parse_known_args(shlex.split(line, comments=True)[1:])
+        assert [word for word in rest if word.startswith("-") or "=" not in word] == [], line
 
 
 def headings(page: Path) -> set[str]:
