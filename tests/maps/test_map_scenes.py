@@ -11,18 +11,23 @@ import pystac
 import pytest
 import rasterio
 import torch
+from affine import Affine
 from maps_scenes import CORNER, UTM, make_model, optical, write
+from rasterio.crs import CRS
 from rasterio.warp import transform
 from rio_cogeo import cog_validate
 from shapely import from_wkb
+from shapely.geometry import shape as shapely_shape
 
 from eofuse.areas.estimate import estimate_area
 from eofuse.areas.sample import sample_map
 from eofuse.cli import main
+from eofuse.data.reading.grid import Grid
+from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256
 from eofuse.inference.ensemble import load_ensemble
-from eofuse.maps import make
+from eofuse.maps import make, output, stac
 from eofuse.maps.make import MapOptions, map_scenes
 from eofuse.models.artifact import load_model
 
@@ -368,3 +373,95 @@ def test_a_scene_that_lacks_an_input_of_the_model_is_refused(tmp_path):
     with pytest.raises(DataError, match="scene south: lacks radar, which the model needs"):
         map_scenes(model, tmp_path / "scenes.yaml", tmp_path / "maps")
     assert not (tmp_path / "maps").exists()
+
+
+def test_an_input_is_never_replaced(cover_model, scene):
+    before = sha256(scene)
+    with pytest.raises(UsageError, match="is an input of the map"):
+        map_scenes(cover_model, None, scene, layers={"optical": str(scene)}, overwrite=True)
+    assert sha256(scene) == before
+
+
+def test_a_map_that_another_began_to_replace_is_not_called_done(scene, tmp_path, monkeypatch):
+    models = [make_model(tmp_path / f"model{seed}", "cover", seed=seed) for seed in (0, 1)]
+    layers = {"optical": str(scene)}
+    map_scenes(models[0], None, tmp_path / "map.tif", layers=layers)
+    write_geotiff = output.write_geotiff
+
+    def killed(path, *rest):
+        if "confidence" in path.name:
+            raise KeyboardInterrupt
+        write_geotiff(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "write_geotiff", killed)
+        with pytest.raises(KeyboardInterrupt):
+            map_scenes(models[1], None, tmp_path / "map.tif", layers=layers, overwrite=True)
+    with pytest.raises(UsageError, match="unfinished work on another map"):
+        map_scenes(models[0], None, tmp_path / "map.tif", layers=layers)
+
+
+def test_two_files_of_one_name_are_refused(cover_model, tmp_path):
+    for name in ("a", "a.confidence"):
+        write(tmp_path / f"{name}_optical.tif", optical(20, 20), nodata=0, names=("red", "nir"))
+    (tmp_path / "scenes.yaml").write_text("name: s\nmodalities:\n  optical: {files: '{scene}_optical.tif'}\n")
+    with pytest.raises(UsageError, match="two files of the maps would have this name"):
+        map_scenes(cover_model, tmp_path / "scenes.yaml", tmp_path / "maps")
+
+
+def test_an_input_that_changed_since_a_kill_is_named(cover_model, scene, tmp_path, monkeypatch):
+    layers = {"optical": str(scene)}
+    with monkeypatch.context() as patch:
+        patch.setattr(make.MapFiles, "write", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers)
+    os.utime(scene, (0, 0))
+    with pytest.raises(UsageError, match=r"since then .*optical\.tif has changed"):
+        map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers)
+
+
+def test_polygons_that_changed_make_another_map():
+    polygon = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
+    moved = {**polygon, "coordinates": [[[0, 0], [2, 0], [1, 1], [0, 0]]]}
+    first, second = (Polygons((each,), (1,), np.zeros((1, 4)), 0).digest for each in (polygon, moved))
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "bounds"),
+    [
+        ("EPSG:32660", (820_000, 1_000_000), None),
+        ("EPSG:4326", (179.99, 10.0), (179.99, 9.98, -179.99, 10.0)),
+        ("EPSG:4326", (200.0, 10.0), (-160.0, 9.98, -159.98, 10.0)),
+        ("EPSG:3413", (-1000.0, 1000.0), (-180.0, 89.98, 180.0, 90.0)),
+    ],
+)
+def test_footprints_at_the_antimeridian_and_the_pole(crs, corner, bounds):
+    pixel = 0.001 if crs == "EPSG:4326" else 100.0
+    grid = Grid(CRS.from_user_input(crs), Affine(pixel, 0, corner[0], 0, -pixel, corner[1]), 20, 20)
+    geometry, found = stac._outline(grid)
+    footprint = shapely_shape(geometry)
+    assert footprint.is_valid
+    assert footprint.bounds[0] >= -180
+    assert footprint.bounds[2] <= 180
+    if bounds:
+        np.testing.assert_allclose(found, bounds, atol=0.011)
+
+
+def test_boxes_need_data_where_their_middle_is(tmp_path):
+    values = optical(64, 128)
+    values[:, :, 64:] = 0
+    write(tmp_path / "optical.tif", values, nodata=0, names=("red", "nir"))
+    model = make_model(tmp_path / "model", "tank")
+    options = MapOptions(threshold=0.001)
+    layers = {"optical": str(tmp_path / "optical.tif")}
+    map_scenes(model, None, tmp_path / "map.tif", layers=layers, options=options)
+    boxes, _ = shapes_of(tmp_path / "map.gpkg")
+    assert len(boxes)
+    assert all(each.centroid.x < CORNER[0] + 641 for each in boxes)
+
+
+def test_confidence_is_no_map_of_classes(mapped, tmp_path, capsys):
+    folder = mapped[1]
+    assert main(["sample", str(folder / "map.confidence.tif"), "-n", "50", "-o", str(tmp_path / "p.gpkg")]) == 1
+    assert "holds confidence, no classes; name the map beside it, map.tif" in capsys.readouterr().err

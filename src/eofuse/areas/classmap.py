@@ -143,6 +143,9 @@ def open_map(path: str | Path, classes: str | Path | Mapping[int, str] | None = 
             raise DataError("has no coordinate reference system, so pixels have no area", where=path, fix=fix)
         with open_raster(str(path), str(path)) as dataset:
             tags, band_tags = dataset.tags(), dataset.tags(1)
+        if (kind := tags.get("eofuse_map", "class")) != "class":
+            fix = f"name the map beside it, {path.name.replace(f'.{kind}', '')}"
+            raise DataError(f"holds {kind}, no classes", where=path, fix=fix)
         names = _names(band_tags, path) | _given_names(classes)
         _check_names(names, path)
         confidence, probabilities = (_beside(path, kind, file) for kind in ("confidence", "probabilities"))

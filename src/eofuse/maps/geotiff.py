@@ -21,7 +21,13 @@ BLOCK = 512
 
 
 def write_geotiff(
-    path: Path, file: MapFile, grid: Grid, values: npt.NDArray[Any], tags: Mapping[str, str], threads: int = 1
+    path: Path,
+    file: MapFile,
+    grid: Grid,
+    values: npt.NDArray[Any],
+    tags: Mapping[str, str],
+    scratch: Path,
+    threads: int = 1,
 ) -> None:
     """Writes a file of a map, as a whole or not at all; the same values give the same bytes.
 
@@ -31,34 +37,35 @@ def write_geotiff(
         grid: its pixels.
         values: (rows, bands, columns), read a row of tiles at a time.
         tags: of the file.
+        scratch: folder on the same disk, for files that are not whole yet.
         threads: that compress.
 
     Raises:
         DataError: if it can't be written.
     """
+    plain, whole = scratch / "plain.tif", scratch / "whole.tif"
+    try:
+        with rasterio.Env(GDAL_NUM_THREADS=str(threads)):
+            _write_plain(plain, file, grid, values, tags)
+            copy(
+                plain,
+                whole,
+                driver="COG",
+                blocksize=BLOCK,
+                compress="DEFLATE",
+                predictor="YES",
+                bigtiff="IF_SAFER",
+                overview_resampling=file.overviews.upper(),
+                overview_compress="DEFLATE",
+                num_threads=str(threads),
+            )
+    except RasterioError as error:
+        raise DataError(f"can't be written: {error}", where=path, fix="see whether the disk is full") from error
+    plain.unlink()
     with replacing(path) as temporary:
-        plain = temporary.with_name(f"{temporary.name}.plain")
-        try:
-            with rasterio.Env(GDAL_NUM_THREADS=str(threads), GDAL_TIFF_INTERNAL_MASK=True):
-                _write_plain(plain, file, grid, values, tags)
-                copy(
-                    plain,
-                    temporary,
-                    driver="COG",
-                    blocksize=BLOCK,
-                    compress="DEFLATE",
-                    predictor="YES",
-                    bigtiff="IF_SAFER",
-                    overview_resampling=file.overviews.upper(),
-                    overview_compress="DEFLATE",
-                    num_threads=str(threads),
-                )
-        except RasterioError as error:
-            raise DataError(f"can't be written: {error}", where=path, fix="see whether the disk is full") from error
-        finally:
-            plain.unlink(missing_ok=True)
-            temporary.with_name(f"{temporary.name}.ovr.tmp").unlink(missing_ok=True)
-    path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
+        whole.replace(temporary)
+    for rest in (*scratch.glob("plain.tif*"), *scratch.glob("whole.tif*"), path.with_name(f"{path.name}.aux.xml")):
+        rest.unlink(missing_ok=True)
 
 
 def _write_plain(path: Path, file: MapFile, grid: Grid, values: npt.NDArray[Any], tags: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ Of each scene come, beside each other (`<map>` is the scene's name, with the tar
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any
 
 from eofuse import __version__
 from eofuse.data.reading.grid import Grid
+from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.data.store.georeference import crs_name
 from eofuse.errors import UsageError
 from eofuse.files import file_name, is_empty, remove_temporaries
@@ -70,6 +72,12 @@ class MapOptions:
     uncertainty: bool = False
     polygons: bool = False
     threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, least in (("window", 1), ("stride", 1), ("overlap", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{value} is less than {least}", where=name, fix=f"choose {least} or more")
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,8 @@ def map_scenes(
         fix = "name a table in the spec: see docs/data.md, Values of a scene"
         raise UsageError("values belong to files by layer", where="map", fix=fix)
     options = options or MapOptions()
+    if (workers is not None and workers < 1) or readers < 1:
+        raise UsageError("there must be 1 worker and 1 reader at least", where="map")
     predictor = open_predictor(Path(model), variant, seed, torch_device(device))
     mapper = Mapper(predictor, options, workers, readers, progress)
     spec, may_lack = predictor.model.spec, predictor.may_lack
@@ -155,6 +165,7 @@ def map_scenes(
         folder, stems = output, [file_name(scene.name) for scene in found]
         if folder.exists() and not folder.is_dir():
             raise UsageError("is no folder", where=folder, fix="name a folder for the maps")
+    mapper.check_names([folder / stem for stem in stems])
     return [mapper.make(scene, folder / stem, overwrite=overwrite) for scene, stem in zip(found, stems, strict=True)]
 
 
@@ -253,6 +264,16 @@ class Mapper:
             return self.size
         return 0
 
+    def check_names(self, stems: Sequence[Path]) -> None:
+        """Raises a `UsageError` if two files of maps would have one path."""
+        seen: set[Path] = set()
+        for stem in stems:
+            for path in MapFiles(stem, self.predictor, self.products, self.options.polygons).paths():
+                if path in seen:
+                    fix = "rename a scene or a target, or map the scenes one by one"
+                    raise UsageError("two files of the maps would have this name", where=path, fix=fix)
+                seen.add(path)
+
     def make(self, scene: MapScene, stem: Path, *, overwrite: bool) -> SceneMap:
         """Maps one scene; `stem` is the path of its files without their endings."""
         passes, exact = self.passes(scene)
@@ -260,6 +281,7 @@ class Mapper:
         digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
         partial = stem.with_name(f".{stem.name}.partial")
         files = MapFiles(stem, self.predictor, self.products, self.options.polygons)
+        files.refuse_inputs(scene)
         with writing(stem):
             written = files.finished(digest)
             if written is not None and not overwrite:
@@ -278,7 +300,7 @@ class Mapper:
             for name, each in passes.items():
                 each.run(stores[name], self.workers, self.readers, self._told(before, total, scene.name))
                 before += len(each.windows.rows)
-            written = files.write(scene, passes, stores, digest, self.workers)
+            written = files.write(scene, passes, stores, digest, partial, self.workers)
             remove_rows(partial)
         return SceneMap(scene.name, files.item, written, files.notes(scene), exact)
 
@@ -311,6 +333,7 @@ class Mapper:
                     [raster.file.path, raster.bands, raster.nodata, raster.place, raster.method]
                     for raster in (layer.content if isinstance(layer.content, tuple) else ())
                 ],
+                *([layer.content.digest] if isinstance(layer.content, Polygons) else []),
                 *([[layer.product.added, layer.product.masked]] if layer.product else []),
             ]
             for name, layer in scene.layers.items()
@@ -330,8 +353,17 @@ class Mapper:
         }
         if scene.constants:
             plan["values"] = scene.values
-        found: dict[str, Any] = json.loads(json.dumps(plan).replace("NaN", '"nan"'))
+        found: dict[str, Any] = _without_nan(json.loads(json.dumps(plan)))
         return found
+
+
+def _without_nan(value: Any) -> Any:
+    """A value as it is, with words for numbers that are none, so that plans can be compared."""
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _is_same(partial: Path, plan: Mapping[str, Any]) -> bool:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from eofuse.data.reading.grid import Grid
 from eofuse.errors import DataError, UsageError
-from eofuse.files import file_name, read_json
+from eofuse.files import file_name, read_json, shortened
 from eofuse.inference.maps import SIMULATED
 from eofuse.maps.geotiff import write_geotiff
 from eofuse.maps.predictor import Predictor
@@ -50,26 +51,51 @@ class MapFiles:
             return None
         try:
             found = read_json(self.item)
-            files = tuple(self.item.parent / asset["href"] for asset in found["assets"].values())
+            files = tuple(self.item.parent / unquote(asset["href"]) for asset in found["assets"].values())
             same = found["properties"]["eofuse:plan"] == digest
         except (ValueError, KeyError, TypeError, AttributeError, DataError):
             return None
         return files if same and all(file.is_file() for file in files) else None
 
+    def paths(self) -> list[Path]:
+        """Every path at which a file may be written."""
+        found = [self.item, self.path("", "learned", ".gpkg")]
+        for name, product in self.products.items():
+            found += [self.path(name, file.ending) for file in product.files]
+            found += [self.path(name, suffix=".gpkg")] if self.polygons and product.files[0].colours else []
+        heads = self.predictor.model.spec.heads
+        return found + [self.path(name, suffix=".gpkg") for name, head in heads.items() if head.kind.is_boxes]
+
     def refuse_existing(self) -> None:
         """Raises a `UsageError` if a file is there already."""
-        rasters = [self.path(name, file.ending) for name, product in self.products.items() for file in product.files]
-        for path in (self.item, *rasters):
+        for path in self.paths():
             if path.exists():
-                raise UsageError("exists already", where=path, fix="name another output, or add --overwrite")
+                fix = "it is not of this very map: name another output, or add --overwrite"
+                raise UsageError("exists already", where=path, fix=fix)
+
+    def refuse_inputs(self, scene: MapScene) -> None:
+        """Raises a `UsageError` if a file of the scene would be replaced, or a folder lies at a path."""
+        inputs = {path.resolve() for path in scene.paths}
+        for path in self.paths():
+            if path.resolve() in inputs:
+                raise UsageError("is an input of the map", where=path, fix="name another output")
+            if path.is_dir():
+                raise UsageError("is a folder", where=path, fix="name another output")
 
     def path(self, target: str, ending: str = "", suffix: str = ".tif") -> Path:
         """Path of a file; the target is in its name where there are several."""
         own = file_name(target) if target and self._several else ""
-        return self.stem.with_name(".".join(part for part in (self.stem.name, own, ending) if part) + suffix)
+        name = ".".join(part for part in (self.stem.name, own, ending) if part)
+        return self.stem.with_name(shortened(name) + suffix)
 
     def write(
-        self, scene: MapScene, passes: Mapping[str, Pass], stores: Mapping[str, RowStore], digest: str, threads: int
+        self,
+        scene: MapScene,
+        passes: Mapping[str, Pass],
+        stores: Mapping[str, RowStore],
+        digest: str,
+        scratch: Path,
+        threads: int,
     ) -> tuple[Path, ...]:
         """Writes them all, the item last, and gives the paths of the others.
 
@@ -78,8 +104,10 @@ class MapFiles:
             passes: over the scene, by name.
             stores: rows of each pass.
             digest: of the plan.
+            scratch: folder for files that are not whole yet.
             threads: that compress.
         """
+        self.item.unlink(missing_ok=True)  # what it says is no longer so
         rasters: list[tuple[str, Path, MapFile, Grid]] = []
         shapes: list[tuple[str, Path]] = []
         for name, each in passes.items():
@@ -87,8 +115,9 @@ class MapFiles:
             for target, product in each.products.items():
                 for file in product.files:
                     path = self.path(target, file.ending)
-                    tags = self._tags(target, product, file, digest)
-                    write_geotiff(path, file, grid, stores[name].read((target, file.ending)), tags, threads)
+                    tags = self._tags(target, product, file)
+                    values = stores[name].read((target, file.ending))
+                    write_geotiff(path, file, grid, values, tags, scratch, threads)
                     rasters.append((".".join(part for part in (target, file.ending) if part), path, file, grid))
                 if self.polygons and product.files[0].colours:
                     path = self.path(target, suffix=".gpkg")
@@ -125,7 +154,7 @@ class MapFiles:
             notes.append("it is not known whether the model learned from places in the scene")
         return tuple(notes)
 
-    def _tags(self, target: str, product: Product, file: MapFile, digest: str) -> dict[str, str]:
+    def _tags(self, target: str, product: Product, file: MapFile) -> dict[str, str]:
         """Tags of a GeoTIFF."""
         tags = {
             "eofuse_map": "class" if file.colours else file.ending or product.head.kind.values.value,
@@ -133,7 +162,6 @@ class MapFiles:
             "predicted_by": self.predictor.words,
             "model_sha256": ",".join(self.predictor.digests),
             "learned_from": "known" if self.predictor.learned.known else "unknown",
-            "eofuse_plan": digest,
         }
         return tags | ({"note": SIMULATED} if self.predictor.is_simulated else {})
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eofuse.errors import UsageError
 from eofuse.kinds import Values
 from eofuse.modalities import class_colour
 from eofuse.models.heads import HeadSpec
@@ -19,6 +20,7 @@ from eofuse.tasks.numbers import number_names
 
 Array = npt.NDArray[Any]
 
+MOST_CLASSES = 255
 PER_CENT_NODATA = 255
 PROBABILITY_SCALE = 0.0001
 PROBABILITY_NODATA = 65535
@@ -98,6 +100,9 @@ class ClassProduct(Product):
         self, name: str, head: HeadSpec, members: int, *, probabilities: bool = False, uncertainty: bool = False
     ) -> None:
         super().__init__(name, head, members)
+        if len(head.classes) > MOST_CLASSES:
+            fix = "predict a store: eofuse predict"
+            raise UsageError(f"a map holds at most {MOST_CLASSES} classes, '{name}' has {len(head.classes)}", fix=fix)
         self.codes = np.array(head.codes or range(len(head.classes)), dtype=np.uint8)
         self.disagrees = uncertainty and members > 1
         self.sums = len(head.classes) + self.disagrees
@@ -242,6 +247,8 @@ def products_of(
 
 def entropy(probabilities: Array, axis: int) -> Array:
     """Entropy as a share of the largest possible one, which is that of equal probabilities."""
+    if probabilities.shape[axis] == 1:
+        return np.zeros_like(probabilities.take(0, axis))
     p = probabilities.clip(SMALLEST, 1)
     found: Array = -(p * np.log(p)).sum(axis=axis) / np.log(probabilities.shape[axis])
     return found

@@ -179,7 +179,13 @@ def check_plan(folder: Path, plan: Mapping[str, Any]) -> bool:
         found = read_json(path)
     except ValueError:
         found = None
-    if found != json.loads(json.dumps(plan)):
+    wanted = json.loads(json.dumps(plan))
+    if found != wanted:
+        if isinstance(found, dict) and {**found, "files": wanted["files"]} == wanted:
+            before = [tuple(each) for each in found.get("files", ())]
+            changed = next((each[0] for each in wanted["files"] if tuple(each) not in before), "files of the scene")
+            fix = "add --overwrite to begin again"
+            raise UsageError(f"is unfinished work, and since then {changed} has changed", where=folder, fix=fix)
         fix = "finish that one with its own command, or add --overwrite"
         raise UsageError("is unfinished work on another map", where=folder, fix=fix)
     return True

@@ -4,8 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
+from shapely import MultiPolygon, Polygon, box, set_precision
+from shapely.affinity import translate
+from shapely.geometry import mapping
+from shapely.geometry.polygon import orient
 
 from eofuse import __version__
 from eofuse.data.reading.grid import Grid, transform_places
@@ -44,18 +49,17 @@ def write_item(
         properties: besides those of the extensions, with `datetime`.
         model: folder of the model, or what predicts in words.
     """
-    outline = _outline(grid)
-    places = np.array(outline)
-    assets: dict[str, Any] = {key: _asset(file, raster, own, path) for key, file, raster, own in rasters}
+    outline, bounds = _outline(grid)
+    assets: dict[str, Any] = {key: _asset(file, raster, own) for key, file, raster, own in rasters}
     for key, file in shapes:
-        assets[key] = {"href": f"./{file.name}", "type": GEOPACKAGE, "roles": ["data"]}
+        assets[key] = {"href": f"./{quote(file.name)}", "type": GEOPACKAGE, "roles": ["data"]}
     item = {
         "type": "Feature",
         "stac_version": VERSION,
         "stac_extensions": EXTENSIONS,
         "id": path.stem,
-        "geometry": {"type": "Polygon", "coordinates": [outline]},
-        "bbox": [*places.min(axis=0).tolist(), *places.max(axis=0).tolist()],
+        "geometry": outline,
+        **({"bbox": bounds} if bounds else {}),
         "properties": {
             **properties,
             "processing:software": {"eofuse": __version__},
@@ -74,7 +78,7 @@ def _projection(grid: Grid) -> dict[str, Any]:
     return {**system, "proj:shape": [grid.height, grid.width], "proj:transform": list(grid.transform[:6])}
 
 
-def _asset(file: Path, raster: MapFile, grid: Grid, item: Path) -> dict[str, Any]:
+def _asset(file: Path, raster: MapFile, grid: Grid) -> dict[str, Any]:
     bands = []
     for number, name in enumerate(raster.bands):
         nodata: float | str = "nan" if np.isnan(raster.nodata) else raster.nodata
@@ -96,22 +100,42 @@ def _asset(file: Path, raster: MapFile, grid: Grid, item: Path) -> dict[str, Any
         if classes:
             band["classification:classes"] = classes
         bands.append(band)
-    href = f"./{file.name}" if file.parent == item.parent else str(file)
-    return {"href": href, "type": COG, "roles": ["data"], "bands": bands, **_projection(grid)}
+    return {"href": f"./{quote(file.name)}", "type": COG, "roles": ["data"], "bands": bands, **_projection(grid)}
 
 
-def _outline(grid: Grid) -> list[list[float]]:
-    """The footprint in longitude and latitude, counterclockwise, closed."""
+def _outline(grid: Grid) -> tuple[dict[str, Any] | None, list[float] | None]:
+    """The footprint in longitude and latitude as a GeoJSON geometry, and its bounding box (RFC 7946); None where it has none.
+
+    Across the antimeridian it comes in two parts. Around a pole it is all that lies beyond the lowest latitude.
+    """
     steps = np.linspace(0, 1, POINTS, endpoint=False)
     across, down = steps * grid.width, steps * grid.height
-    corners = [
+    edge = [
         *((0.0, y) for y in down),
         *((x, float(grid.height)) for x in across),
         *((float(grid.width), grid.height - y) for y in down),
         *((grid.width - x, 0.0) for x in across),
     ]
-    places = np.array([grid.place_of(x, y) for x, y in corners])
-    lon, lat = transform_places(grid.crs, named_crs("EPSG:4326"), *places.T)
+    wgs84 = named_crs("EPSG:4326")
+    lon, lat = transform_places(grid.crs, wgs84, *np.array([grid.place_of(x, y) for x, y in edge]).T)
     valid = np.isfinite(lon) & np.isfinite(lat)
-    ring = [[round(float(x), 7), round(float(y), 7)] for x, y in zip(lon[valid], lat[valid], strict=True)]
-    return [*ring, ring[0]]
+    if valid.sum() < 3:
+        return None, None
+    lon, lat = lon[valid], lat[valid].clip(-90, 90)
+    for pole in (90.0, -90.0):
+        x, y = transform_places(wgs84, grid.crs, [0.0], [pole])
+        column, row = grid.pixel_at(float(x[0]), float(y[0]))
+        if not grid.crs.is_geographic and 0 <= column <= grid.width and 0 <= row <= grid.height:
+            low, high = sorted((float((lat.min if pole > 0 else lat.max)()), pole))
+            return mapping(box(-180, low, 180, high)), [-180.0, low, 180.0, high]
+    lon = np.degrees(np.unwrap(np.radians(lon)))  # continuous
+    lon -= 360 * np.floor((lon.min() + 180) / 360)
+    whole = Polygon(np.column_stack([lon, lat])).buffer(0)
+    parts = [whole.intersection(box(-180, -90, 180, 90)), translate(whole, -360).intersection(box(-180, -90, 180, 90))]
+    parts = [orient(part) for part in parts if part.geom_type == "Polygon" and part.area > 0]
+    if not parts:
+        return None, None
+    west, east = parts[0].bounds[0], parts[-1].bounds[2]
+    bounds = [west, float(lat.min()), east, float(lat.max())]
+    found = set_precision(parts[0] if len(parts) == 1 else MultiPolygon(parts), 1e-7)
+    return mapping(found), [round(each, 7) for each in bounds]

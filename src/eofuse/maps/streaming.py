@@ -260,10 +260,14 @@ class Pass:
         for name in self.boxes:
             for item, boxes in zip(items, result[name][0], strict=True):
                 left, (west, east) = columns.span(item.column)[0], columns.core(item.column)
+                codes = row.codes[:, slice(*columns.span(item.column))]
                 for x0, y0, x1, y1, score, number in boxes[boxes_that_count(boxes, self.threshold)].tolist():
                     place = [x0 + left, y0 + top, x1 + left, y1 + top]
                     middle = (place[0] + place[2]) / 2, (place[1] + place[3]) / 2
-                    if west <= middle[0] < east and upper <= middle[1] < lower:
+                    at = codes[
+                        min(int(middle[1] - top), len(codes) - 1), min(int(middle[0] - left), codes.shape[1] - 1)
+                    ]
+                    if west <= middle[0] < east and upper <= middle[1] < lower and at == item.present:
                         found.append({"target": name, "pixels": place, "score": score, "class": int(number)})
         return found
 

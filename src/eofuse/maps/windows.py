@@ -167,7 +167,7 @@ def cover(
     """
     step = (size - overlap) // multiple * multiple
     if step < 1:
-        fix = f"choose a larger window, or an overlap of at most {max(size - multiple, 0)} pixels"
+        fix = f"choose a larger window, or an overlap of at most {size // 2} pixels"
         raise UsageError(f"windows of {size} pixels can't overlap by {overlap}", fix=fix)
     return Windows(*(Axis(length, size, step, rim, moves_back) for length in (height, width)))
 

@@ -1,5 +1,7 @@
 """Polygons with a class, from a file of shapes, drawn on the pixels of a scene."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,12 @@ class Polygons:
     codes: tuple[int, ...]
     bounds: npt.NDArray[np.float64]
     fill: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of shapes, codes and fill."""
+        facts = json.dumps([self.geometries, self.codes, self.fill], sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()
 
     def draw(self, transform: Affine, size: int) -> npt.NDArray[np.uint8]:
         """Codes (size, size) of a window: each pixel has that of the last polygon in which its centre lies."""
