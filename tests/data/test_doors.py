@@ -65,7 +65,7 @@ ANSWERS = {
         "index.csv": INIT,
     },
     "describe": {"chips": INIT, "a_run": "eofuse evaluate", "index.csv": INIT, "chips/a.jpg": CUT, "table.yaml": PACK},
-    "show": {"chips": INIT, "a_run": "eofuse predict", "scenes.yaml": CUT},
+    "show": {"chips": INIT, "a_run": "this is a run; leave it out", "scenes.yaml": CUT},
     "init": {"a_store": "eofuse describe", "chips/a.jpg": CUT, "a.nc": GEOTIFF, "table.yaml": PACK, "arrays": INIT},
     "train": {"a_store": "--store", "table.yaml": PACK, "scenes.yaml": CUT, "index.csv": INIT, "chips": INIT},
     "study": {"a_study": "eofuse report", "a_store": "--store"},

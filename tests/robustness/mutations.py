@@ -164,14 +164,24 @@ def to_yaml(value: Any) -> bytes:
 
 
 def _flow(value: Any, nan: str, infinity: str) -> str:
+    """The text of a value, however deep; the commands keep the limit with which Python begins."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        return _text(value, nan, infinity)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _text(value: Any, nan: str, infinity: str) -> str:
     if isinstance(value, dict):
         return (
             "{"
-            + ", ".join(f"{json.dumps(str(key))}: {_flow(each, nan, infinity)}" for key, each in value.items())
+            + ", ".join(f"{json.dumps(str(key))}: {_text(each, nan, infinity)}" for key, each in value.items())
             + "}"
         )
     if isinstance(value, list):
-        return "[" + ", ".join(_flow(each, nan, infinity) for each in value) + "]"
+        return "[" + ", ".join(_text(each, nan, infinity) for each in value) + "]"
     if isinstance(value, float) and not math.isfinite(value):
         return nan if math.isnan(value) else f"{'-' if value < 0 else ''}{infinity}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**300:
