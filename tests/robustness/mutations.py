@@ -4,6 +4,7 @@ import json
 import math
 import random
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
