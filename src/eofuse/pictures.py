@@ -56,7 +56,7 @@ TITLES = {
     "spread": "Spread of the vectors (below 0.05: collapsed)",
     "effective_rank": "Effective rank of the vectors",
     "knn_accuracy": "Accuracy of nearest neighbours",
-    "accuracy": "Accuracy of the pretext",
+    "pretext_accuracy": "Accuracy of the pretext",
     "matching_top1": "Matching accuracy, top 1",
     "matching_top5": "Matching accuracy, top 5",
 }
@@ -148,7 +148,7 @@ def curves_of_pretraining(run: PretrainedRun) -> Figure:
     for metric in seen:
         if metric != "loss" and "." not in metric:
             own = curves[curves["split"] == "validation"]
-            shares = ("accuracy", "matching_top1", "matching_top5", "knn_accuracy")
+            shares = ("pretext_accuracy", "matching_top1", "matching_top5", "knn_accuracy")
             courses.append(_course(own, TITLES.get(metric, metric), metric, 1.0 if metric in shares else math.inf))
     return course_figure(courses)
 

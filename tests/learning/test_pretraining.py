@@ -104,7 +104,7 @@ def test_the_pretext_of_regions_is_watched_by_its_accuracy(values, tmp_path):
     run = recipes.pretrain(
         by_method(values, "clusters"), to=tmp_path / "run", overrides=["train.steps=2", "train.evaluations=1"]
     )
-    assert run.evaluations["accuracy"].between(0, 1).all()
+    assert run.evaluations["pretext_accuracy"].between(0, 1).all()
 
 
 @pytest.mark.parametrize("encoder", ["test_resnet", "test_vit"])

@@ -36,10 +36,10 @@ def test_a_model_sees_a_product_as_a_store_holds_it(scenes):
     spec = ModelSpec((modality,), options, {"cover": HEADS["cover"]}, statistics, (24, 24))
     _, (scene,) = scenes_of_spec(scenes, spec)
     with BandReader(scene) as reader:
-        band = reader.rows(0, 24)
+        strip = reader.rows(0, 24)
     store = cut(scenes, scenes.parent / "out.store", size=24, workers=1).store
     stored = store.read("s2", np.arange(1))[0][[2, 0]]
-    np.testing.assert_array_equal(band.values["s2"], stored)
-    np.testing.assert_array_equal(band.valid["s2"], stored[0] > 0)
+    np.testing.assert_array_equal(strip.values("s2", 0, 24), stored)
+    np.testing.assert_array_equal(strip.valid("s2"), stored[0] > 0)
     assert stored[0].max() == 2100
     assert {path.name for path in scene.paths} > {"MTD_MSIL2A.xml", "T33_SCL_20m.jp2"}

@@ -94,7 +94,7 @@ class Monitor:
             steps = [self.objective.step(self.loader.read(rows).to(self.device)) for rows in whole]
         module.train(was_training)
         accuracies = [float(logs["accuracy"]) for _, logs in steps if "accuracy" in logs]
-        self._accuracy = {"accuracy": float(np.mean(accuracies))} if accuracies else {}
+        self._accuracy = {"pretext_accuracy": float(np.mean(accuracies))} if accuracies else {}
         return float(np.mean([float(loss) for loss, _ in steps]))
 
     def _matching(self) -> dict[str, float]:
