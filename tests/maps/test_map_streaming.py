@@ -88,7 +88,7 @@ def run(folder, scene, windows, *, may_lack=False, workers=1, readers=1, stop=No
     else:
         with pytest.raises(KeyboardInterrupt):
             each.run(store, workers, readers, told)
-    return np.array(store.read(KEY))[:, 0]
+    return store.read(KEY)[:][:, 0]
 
 
 def values(height, width, seed=0):

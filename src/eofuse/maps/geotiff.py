@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.shutil import copy
@@ -15,7 +13,9 @@ from eofuse.data.reading.grid import Grid
 from eofuse.errors import DataError
 from eofuse.files import replacing
 from eofuse.maps.products import MapFile
+from eofuse.maps.rows import RawRows
 
+CACHE_BYTES = 64 * 2**20
 BLOCK = 512
 """Side of a tile in pixels."""
 
@@ -24,7 +24,7 @@ def write_geotiff(
     path: Path,
     file: MapFile,
     grid: Grid,
-    values: npt.NDArray[Any],
+    values: RawRows,
     tags: Mapping[str, str],
     scratch: Path,
     threads: int = 1,
@@ -35,7 +35,7 @@ def write_geotiff(
         path: of the file.
         file: what it holds.
         grid: its pixels.
-        values: (rows, bands, columns), read a row of tiles at a time.
+        values: of which a row of tiles is read at a time.
         tags: of the file.
         scratch: folder on the same disk, for files that are not whole yet.
         threads: that compress.
@@ -45,7 +45,7 @@ def write_geotiff(
     """
     plain, whole = scratch / "plain.tif", scratch / "whole.tif"
     try:
-        with rasterio.Env(GDAL_NUM_THREADS=str(threads)):
+        with rasterio.Env(GDAL_NUM_THREADS=str(threads), GDAL_CACHEMAX=CACHE_BYTES):
             _write_plain(plain, file, grid, values, tags)
             copy(
                 plain,
@@ -68,7 +68,7 @@ def write_geotiff(
         rest.unlink(missing_ok=True)
 
 
-def _write_plain(path: Path, file: MapFile, grid: Grid, values: npt.NDArray[Any], tags: Mapping[str, str]) -> None:
+def _write_plain(path: Path, file: MapFile, grid: Grid, values: RawRows, tags: Mapping[str, str]) -> None:
     height, bands, width = values.shape
     with rasterio.open(
         path,

@@ -52,6 +52,27 @@ class RawFile:
         return int(np.prod(self.shape)) * np.dtype(self.file.dtype).itemsize
 
 
+@dataclass(frozen=True)
+class RawRows:
+    """The values of a file on the disk, of which `rows[start:end]` reads some; a memory map would stay in memory.
+
+    Attributes:
+        path: of the file.
+        shape: rows, bands and columns.
+        dtype: of the values.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+        start, end, _ = rows.indices(self.shape[0])
+        a_row = self.shape[1] * self.shape[2]
+        values = np.fromfile(self.path, self.dtype, (end - start) * a_row, offset=start * a_row * self.dtype.itemsize)
+        return values.reshape(end - start, *self.shape[1:])
+
+
 class RowStore:
     """Keeps the finished rows of one pass over a scene.
 
@@ -157,9 +178,9 @@ class RowStore:
             os.fsync(file.fileno())
         self.done = row + 1
 
-    def read(self, key: Key) -> npt.NDArray[Any]:
-        """Values of a file, (rows, bands, columns), as a memory map."""
-        return np.memmap(self._path(key), dtype=self.files[key].file.dtype, mode="r", shape=self.files[key].shape)
+    def read(self, key: Key) -> "RawRows":
+        """Values of a file."""
+        return RawRows(self._path(key), self.files[key].shape, np.dtype(self.files[key].file.dtype))
 
     def read_boxes(self) -> list[dict[str, Any]]:
         """All boxes."""
