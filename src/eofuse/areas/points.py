@@ -5,19 +5,19 @@ again from any file of shapes, or a table with longitude and latitude.
 """
 
 import json
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import shapely
 
 from eofuse.areas.ground import FloatArray
+from eofuse.data.geopackage import write_geopackage
 from eofuse.data.reading.grid import Grid, parse_crs, transform_places
 from eofuse.data.reading.tables import PARQUET, read_table_file
 from eofuse.data.reading.vectors import BINARY_SUFFIXES, JSON_SUFFIXES, LONGITUDE_LATITUDE, read_vectors
@@ -31,9 +31,6 @@ FORMATS = (".gpkg", ".geojson", ".json", ".csv")
 LONGITUDES, LATITUDES = ("lon", "longitude"), ("lat", "latitude")
 DECIMALS = 8
 """Of degrees: a millimetre."""
-
-WRITTEN = "2000-01-01T00:00:00.000Z"
-"""Time that a GeoPackage says it was written at, so that one seed gives one file."""
 
 LAYER = "points"
 
@@ -79,11 +76,11 @@ def write_points(path: Path, grid: Grid, places: FloatArray, ids: Sequence[str],
         label: name of the empty column.
     """
     suffix = path.suffix.lower()
+    if suffix == ".gpkg":
+        columns = {"id": pa.array(ids, pa.string()), label: pa.nulls(len(ids), pa.string())}
+        write_geopackage(path, LAYER, shapely.points(places).tolist(), columns, grid, "Point")
+        return
     with replacing(path) as temporary:
-        if suffix == ".gpkg":
-            temporary.unlink()
-            _write_geopackage(temporary, grid, places, ids, label)
-            return
         degrees = lon_lat(grid, places)
         if suffix == ".csv":
             lines = [f"id,lon,lat,{_cell(label)}"]
@@ -112,36 +109,6 @@ def lon_lat(grid: Grid, places: FloatArray) -> FloatArray:
 
 def _cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if any(each in text for each in ',"\n') else text
-
-
-def _write_geopackage(path: Path, grid: Grid, places: FloatArray, ids: Sequence[str], label: str) -> None:
-    import pyogrio
-
-    empty = np.full(len(ids), None, dtype=object)
-    with _written_at(WRITTEN), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The filename extension")  # of the temporary file
-        pyogrio.raw.write(
-            path,
-            np.array(shapely.to_wkb(shapely.points(places)), dtype=object),
-            [np.array(ids, dtype=object), empty],
-            ["id", label],
-            layer=LAYER,
-            driver="GPKG",
-            geometry_type="Point",
-            crs=grid.crs.to_wkt(),
-        )
-
-
-@contextmanager
-def _written_at(time: str) -> Iterator[None]:
-    import pyogrio
-
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": time})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
 
 
 def read_points(path: Path, grid: Grid, label: str, *, needs_ids: bool = True) -> Points:

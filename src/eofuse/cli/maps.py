@@ -1,39 +1,65 @@
-"""Commands about maps: where to look for reference labels, and what areas and accuracies follow from them."""
+"""Commands about maps: of scenes, where to look for reference labels, and what areas and accuracies follow from them."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eofuse.cli.output import show, show_json
+from eofuse.cli.output import carry_out, show, show_json
+from eofuse.errors import UsageError
 from eofuse.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def run_sample(arguments: argparse.Namespace) -> int:
+def run_map(arguments: argparse.Namespace) -> None:
+    """Does `eofuse map`."""
+    from eofuse.maps.make import MapOptions, map_scenes
+
+    if arguments.value and not arguments.layer:
+        fix = "name a table in the spec: see docs/scenes.md, Values of a scene"
+        raise UsageError("--value belongs to --layer", where="map", fix=fix)
+    if arguments.layer and (arguments.scenes or arguments.overrides):
+        raise UsageError("give either a spec of scenes or --layer", where="map")
+    own = {
+        "model": arguments.run,
+        "layers": dict(_pair(word, "--layer s2='S2/*.tif'") for word in arguments.layer) if arguments.layer else None,
+        "values": dict(_pair(word, "--value weather=280.5,3") for word in arguments.value),
+        "options": MapOptions(**{field.name: getattr(arguments, field.name) for field in fields(MapOptions)}),
+    }
+    maps = carry_out(map_scenes, arguments, "mapping", "rows of windows", **own)
+    if arguments.json:
+        show_json({"maps": maps})
+        return
+    for done in maps:
+        for note in done.notes:
+            show(f"note: {done.scene}: {note}")
+    for done in maps:
+        for path in done.files:
+            show(path)
+
+
+def _pair(word: str, example: str) -> tuple[str, str]:
+    """Name and path, or name and value, of a word; `example` shows the option."""
+    name, found, given = word.partition("=")
+    if not found or not name or not given:
+        option = example.partition(" ")[0]
+        what = "path" if option == "--layer" else "value"
+        raise UsageError(f"'{word}' is no name={what}", where=option, fix=f"write {example}")
+    return name, given
+
+
+def run_sample(arguments: argparse.Namespace) -> None:
     """Does `eofuse sample`."""
     from eofuse.areas.sample import sample_map
-    from eofuse.terminal import plain_table, progress_bar
+    from eofuse.terminal import plain_table
 
-    with progress_bar("reading the map", "rows") as progress:
-        drawn = sample_map(
-            arguments.map,
-            arguments.output,
-            arguments.count,
-            by=arguments.by,
-            allocation=arguments.allocation,
-            smallest=arguments.smallest,
-            seed=arguments.seed,
-            label=arguments.label,
-            with_training_areas=arguments.with_training_areas,
-            classes=arguments.classes,
-            overwrite=arguments.overwrite,
-            progress=progress,
-        )
+    own = {"path": arguments.map, "n": arguments.count}
+    drawn = carry_out(sample_map, arguments, "reading the map", "rows", **own)
     if arguments.json:
         show_json(vars(drawn))
-        return 0
+        return
     for note in drawn.notes:
         show(f"note: {note}")
     plain_table("Strata", drawn.strata.assign(hectares=drawn.strata["hectares"].map("{:,.1f}".format)))
@@ -43,31 +69,21 @@ def run_sample(arguments: argparse.Namespace) -> int:
     )
     show(f"{drawn.design}: the design, which the labeller must not see; keep it beside the points")
     show(f"next: label them, then eofuse area {arguments.map} {drawn.points} --label {drawn.label}")
-    return 0
 
 
-def run_area(arguments: argparse.Namespace) -> int:
+def run_area(arguments: argparse.Namespace) -> None:
     """Does `eofuse area`."""
     from eofuse.areas.estimate import estimate_area
     from eofuse.areas.output import PAGE, as_json
     from eofuse.areas.page import answer
-    from eofuse.terminal import plain_table, progress_bar
+    from eofuse.terminal import plain_table
 
     output = arguments.output or Path(f"{arguments.points.stem}-areas")
-    with progress_bar("reading the map", "rows") as progress:
-        found = estimate_area(
-            arguments.map,
-            arguments.points,
-            arguments.label,
-            output=output,
-            as_random=arguments.as_random,
-            classes=arguments.classes,
-            overwrite=arguments.overwrite,
-            progress=progress,
-        )
+    own = {"path": arguments.map, "output": output}
+    found = carry_out(estimate_area, arguments, "reading the map", "rows", **own)
     if arguments.json:
         show_json({**as_json(found), "output": output})
-        return 0
+        return
     for caution in found.cautions:
         show(f"note: {caution}")
     for title, table in (
@@ -80,7 +96,6 @@ def run_area(arguments: argparse.Namespace) -> int:
         show(f"note: {note}")
     show(f"frame: {found.frame}")
     show(output / PAGE)
-    return 0
 
 
 def _areas(classes: "pd.DataFrame") -> "pd.DataFrame":

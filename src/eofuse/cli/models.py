@@ -1,7 +1,6 @@
 """Commands about models: runs, what they predict, and studies."""
 
 import argparse
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from eofuse.cli.output import carry_out, show, show_json
@@ -144,43 +143,6 @@ def run_predict(arguments: argparse.Namespace) -> None:
     show(f"{arguments.output}: {counted(predicted, 'prediction')}{without}")
     if arguments.maps:
         show(f"{arguments.maps}: maps of {counted(predicted, 'patch', 'patches')}")
-
-
-def run_map(arguments: argparse.Namespace) -> None:
-    """Does `eofuse map`."""
-    from eofuse.maps.make import MapOptions, map_scenes
-
-    if arguments.value and not arguments.layer:
-        fix = "name a table in the spec: see docs/data.md, Values of a scene"
-        raise UsageError("--value belongs to --layer", where="map", fix=fix)
-    if arguments.layer and (arguments.scenes or arguments.overrides):
-        raise UsageError("give either a spec of scenes or --layer", where="map")
-    own = {
-        "model": arguments.run,
-        "layers": dict(_pair(word, "--layer s2='S2/*.tif'") for word in arguments.layer) if arguments.layer else None,
-        "values": dict(_pair(word, "--value weather=280.5,3") for word in arguments.value),
-        "options": MapOptions(**{field.name: getattr(arguments, field.name) for field in fields(MapOptions)}),
-    }
-    maps = carry_out(map_scenes, arguments, "mapping", "rows of windows", **own)
-    if arguments.json:
-        show_json({"maps": maps})
-        return
-    for done in maps:
-        for note in done.notes:
-            show(f"note: {done.scene}: {note}")
-    for done in maps:
-        for path in done.files:
-            show(path)
-
-
-def _pair(word: str, example: str) -> tuple[str, str]:
-    """Name and path, or name and value, of a word; `example` shows the option."""
-    name, found, given = word.partition("=")
-    if not found or not name or not given:
-        option = example.partition(" ")[0]
-        what = "path" if option == "--layer" else "value"
-        raise UsageError(f"'{word}' is no name={what}", where=option, fix=f"write {example}")
-    return name, given
 
 
 def _predictors(arguments: argparse.Namespace) -> tuple[list["Path"], str]:

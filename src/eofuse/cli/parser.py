@@ -237,7 +237,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     group = "maps"
     add = command(
-        "map", models.run_map, "map whole scenes: cloud-optimised GeoTIFFs; goes on where an interrupted one stopped"
+        "map", maps.run_map, "map whole scenes: cloud-optimised GeoTIFFs; goes on where an interrupted one stopped"
     )
     add.add_argument("run", metavar="RUN_OR_STUDY", type=Path)
     add.add_argument("scenes", metavar="SCENES.yaml", type=Path, nargs="?", help="spec of the scenes, as cut takes it")

@@ -145,7 +145,7 @@ def map_scenes(
     if (scenes is None) == (layers is None):
         raise UsageError("give either a spec of scenes or files by layer", where="map")
     if values and layers is None:
-        fix = "name a table in the spec: see docs/data.md, Values of a scene"
+        fix = "name a table in the spec: see docs/scenes.md, Values of a scene"
         raise UsageError("values belong to files by layer", where="map", fix=fix)
     options = options or MapOptions()
     if (workers is not None and workers < 1) or readers < 1:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from eofuse.data.geopackage import write_geopackage
 from eofuse.data.reading.grid import Grid
 from eofuse.errors import DataError, UsageError
 from eofuse.files import file_name, read_json, shortened
@@ -20,7 +21,7 @@ from eofuse.maps.rows import RowStore
 from eofuse.maps.scene import MapScene
 from eofuse.maps.stac import write_item
 from eofuse.maps.streaming import Pass
-from eofuse.maps.vectors import write_boxes, write_regions, write_shapes
+from eofuse.maps.vectors import write_boxes, write_regions
 from eofuse.maps.windows import Stride
 
 
@@ -132,7 +133,7 @@ class MapFiles:
         if squares := self.predictor.learned.within(scene.grid):
             path = self.path("", "learned", ".gpkg")
             columns = {"patch": pa.array(range(len(squares)), pa.int64())}
-            write_shapes(path, "learned", squares, columns, scene.grid, "Polygon")
+            write_geopackage(path, "learned", squares, columns, scene.grid, "Polygon")
             shapes.append(("learned", path))
         model = os.path.relpath(self.predictor.folders[0], self.item.parent)
         write_item(self.item, scene.grid, rasters, shapes, self._properties(scene, digest), model)

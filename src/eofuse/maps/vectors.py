@@ -1,63 +1,28 @@
 """Shapes of a map as GeoPackages: boxes joined over windows, regions of a class map, areas from which a model learned."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyogrio
 import rasterio
 from rasterio.features import shapes
-from shapely import to_wkb, union_all
+from shapely import union_all
 from shapely.affinity import affine_transform, translate
 from shapely.geometry import box as rectangle
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from eofuse.data.geopackage import write_geopackage
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.rasters import reading_environment
-from eofuse.data.store.georeference import crs_name
-from eofuse.files import replacing
 
 LARGEST_OVERLAP = 0.5
 """Shared area, of the area of the smaller of two boxes of one class, from which on they are one."""
 
-WRITTEN = "2000-01-01T00:00:00Z"
-"""Date that GeoPackages bear, so that the same shapes give the same bytes."""
-
 STRIP = 1024
 """Rows of a class map whose regions are found at a time."""
-
-
-def write_shapes(
-    path: Path, layer: str, geometries: Sequence[BaseGeometry], columns: Mapping[str, Any], grid: Grid, kind: str
-) -> None:
-    """Writes polygons as a GeoPackage, made in memory: GDAL hides why it can't write.
-
-    Args:
-        path: of the file.
-        layer: name of the layer.
-        geometries: in the reference system of the grid.
-        columns: arrays with a value for each, by name.
-        grid: of the map.
-        kind: `Polygon` or `MultiPolygon`.
-    """
-    table = pa.table({"geometry": pa.array(to_wkb(np.array(geometries, dtype=object)), pa.binary()), **columns})
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": WRITTEN})
-    written = io.BytesIO()
-    pyogrio.write_arrow(
-        table,
-        written,
-        layer=layer,
-        driver="GPKG",
-        geometry_name="geometry",
-        geometry_type=kind,
-        crs=crs_name(grid.crs),
-    )
-    with replacing(path) as temporary:
-        temporary.write_bytes(written.getbuffer())
 
 
 def boxes_once(boxes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -92,7 +57,7 @@ def write_boxes(path: Path, layer: str, boxes: Sequence[Mapping[str, Any]], name
         "class": pa.array([names[each["class"]] for each in once], pa.string()),
         "score": pa.array([round(each["score"], 4) for each in once], pa.float64()),
     }
-    write_shapes(path, layer, squares, columns, grid, "Polygon")
+    write_geopackage(path, layer, squares, columns, grid, "Polygon")
     return len(once)
 
 
@@ -125,7 +90,7 @@ def write_regions(path: Path, layer: str, class_map: Path, names: Mapping[int, s
         "class": pa.array([names.get(code, str(code)) for _, code in whole], pa.string()),
         "pixels": pa.array([round(region.area) for region, _ in whole], pa.int64()),
     }
-    write_shapes(path, layer, [_placed(region, grid) for region, _ in whole], columns, grid, "Polygon")
+    write_geopackage(path, layer, [_placed(region, grid) for region, _ in whole], columns, grid, "Polygon")
     return len(whole)
 
 
