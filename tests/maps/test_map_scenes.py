@@ -24,11 +24,13 @@ from eofuse.areas.sample import sample_map
 from eofuse.cli import main
 from eofuse.data.reading.grid import Grid
 from eofuse.data.sources.scenes.polygons import Polygons
+from eofuse.data.sources.scenes.source import odd_values
 from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256
 from eofuse.inference.ensemble import load_ensemble
 from eofuse.maps import make, output, stac
 from eofuse.maps.make import MapOptions, map_scenes
+from eofuse.modalities import SENTINEL1, SENTINEL2
 from eofuse.models.artifact import load_model
 
 
@@ -465,3 +467,23 @@ def test_confidence_is_no_map_of_classes(mapped, tmp_path, capsys):
     folder = mapped[1]
     assert main(["sample", str(folder / "map.confidence.tif"), "-n", "50", "-o", str(tmp_path / "p.gpkg")]) == 1
     assert "holds confidence, no classes; name the map beside it, map.tif" in capsys.readouterr().err
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(cover_model, scene, tmp_path):
+    path = scene.rename(tmp_path / "a [bold]<b>*.tif")
+    (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers={"optical": str(path)})
+    assert done.files
+
+
+@pytest.mark.parametrize(("added", "is_far"), [(0, False), (8000, True)])
+def test_a_scene_in_other_units_than_training_is_noted(cover_model, tmp_path, added, is_far):
+    write(tmp_path / "optical.tif", optical(40, 50) + np.uint16(added), nodata=0)
+    (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers={"optical": str(tmp_path / "optical.tif")})
+    far = [note for note in done.notes if "standard deviations from that of training" in note]
+    assert bool(far) is is_far
+
+
+def test_sentinel2_with_its_offset_and_backscatter_that_is_linear_are_noted():
+    assert "offset of 1000" in odd_values(SENTINEL2, 1001.0, "s")[0][0]
+    assert odd_values(SENTINEL2, 12.0, "s") == []
+    assert "not backscatter in decibels" in odd_values(SENTINEL1, 0.01, "s")[0][0]

@@ -15,6 +15,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.files import file_name, read_json, shortened
 from eofuse.inference.maps import SIMULATED
 from eofuse.maps.geotiff import write_geotiff
+from eofuse.maps.oddities import odd_inputs
 from eofuse.maps.predictor import Predictor
 from eofuse.maps.products import MapFile, Product
 from eofuse.maps.rows import RowStore
@@ -44,6 +45,7 @@ class MapFiles:
         self.products = products
         self.polygons = polygons
         self.item = stem.with_name(f"{stem.name}.json")
+        self._odd: list[str] | None = None
         self._several = len(predictor.model.spec.heads) > 1
 
     def finished(self, digest: str) -> tuple[Path, ...] | None:
@@ -141,7 +143,9 @@ class MapFiles:
 
     def notes(self, scene: MapScene) -> tuple[str, ...]:
         """What a reader of the map must know."""
-        notes = []
+        if self._odd is None:
+            self._odd = odd_inputs(scene, self.predictor.model.spec.statistics)
+        notes = [*self._odd]
         if self.predictor.is_simulated:
             notes.append("the model was trained on simulated data: the map says nothing about the Earth")
         if scene.absent:

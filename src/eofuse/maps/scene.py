@@ -326,7 +326,8 @@ def _fill(modality: Modality, model: ModelSpec) -> float:
 
 def _paths(pattern: str, modality: Modality) -> list[Path]:
     """The file of a pattern, or its files in the order of the channels."""
-    found = [Path(path) for path in sorted(glob.glob(pattern))]  # noqa: PTH207 (a pattern may be absolute)
+    names = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))  # noqa: PTH207 (it may be absolute)
+    found = [Path(name) for name in names]
     where = f"--layer {modality.name}={pattern}"
     if not found:
         raise UsageError("no file is like this", where=where, fix="correct the path")
@@ -336,8 +337,8 @@ def _paths(pattern: str, modality: Modality) -> list[Path]:
         return found
     paths = []
     for channel in modality.channels:
-        names = "|".join(re.escape(name) for name in (channel.name, *channel.aliases))
-        token = re.compile(rf"(?<![A-Za-z0-9])(?:{names})(?![A-Za-z0-9])")
+        words = "|".join(re.escape(name) for name in (channel.name, *channel.aliases))
+        token = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])")
         own = [path for path in found if token.search(path.stem)]
         if len(own) != 1:
             fix = "name the files so that each holds the name of one band, or write a spec: see docs/maps.md"

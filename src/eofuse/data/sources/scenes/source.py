@@ -362,15 +362,32 @@ def _warnings(
             found = lowest[scene_of_tile == number, position]
             smallest = np.min(found[~np.isnan(found)], initial=np.inf)
             where = f"scene {scene.name}, {modality.name}"
-            is_sentinel2 = modality.name == SENTINEL2.name and modality.scale == SENTINEL2.scale and not modality.offset
-            if is_sentinel2 and modality.name not in scene.products and OFFSET_SUSPECTED <= smallest < np.inf:
-                what = f"no value is below {smallest:g}: the offset of 1000 (processing baseline 04.00 and later) seems to be in it"
-                fix = f"if so, set modalities.{modality.name}.add: {{{scene.name}: -1000}}"
+            if modality.name in scene.products:
+                continue
+            for what, fix in odd_values(modality, smallest, scene.name):
                 problems.warn(what, where, fix=fix)
-            if modality.channels[0].unit == "dB" and 0 <= smallest < np.inf:
-                what = "no value is below 0: this is not backscatter in decibels"
-                problems.warn(what, where, fix="convert the files to 10 · log10")
     return problems
+
+
+def odd_values(modality: Modality, smallest: float, scene: str) -> list[tuple[str, str]]:
+    """What the smallest value of a scene tells of an offset that is still in Sentinel-2, or of backscatter that is not in decibels.
+
+    Args:
+        modality: as its values are stored.
+        smallest: stored value of the scene, infinite if it has none.
+        scene: its name.
+
+    Returns:
+        What is odd, and what to do.
+    """
+    found = []
+    is_sentinel2 = modality.name == SENTINEL2.name and modality.scale == SENTINEL2.scale and not modality.offset
+    if is_sentinel2 and OFFSET_SUSPECTED <= smallest < np.inf:
+        what = f"no value is below {smallest:g}: the offset of 1000 (processing baseline 04.00 and later) seems to be in it"
+        found.append((what, f"if so, set modalities.{modality.name}.add: {{{scene}: -1000}}"))
+    if modality.channels[0].unit == "dB" and 0 <= smallest < np.inf:
+        found.append(("no value is below 0: this is not backscatter in decibels", "convert the files to 10 · log10"))
+    return found
 
 
 def _offsets(scenes: Sequence[Scene]) -> dict[str, dict[str, dict[str, list[float]]]]:
