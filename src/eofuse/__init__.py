@@ -16,6 +16,8 @@ The public names load what they need when they are first used: `import eofuse` i
 `describe_store`  counts, statistics, classes, leakage of a store
 `data_card`      a store → one page: what is in it, and what to fix first
 `show_patch`     a picture of all modalities of a patch
+`show_augmented`  a picture of what an augmentation makes of a patch
+`augment_patch`  what an augmentation makes of a patch, as arrays
 `show_grid`      several patches in one picture, at random or some of each class
 `show_run`       pictures of a run: its course, confusions, test patches right and wrong
 `train`          one recipe → run
@@ -54,8 +56,10 @@ if TYPE_CHECKING:
     from eofuse.data.store.write import write_store as write_store
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
+    from eofuse.learning.augment.examples import augment_patch as augment_patch
     from eofuse.learning.evaluate import evaluate as evaluate
     from eofuse.maps.make import map_scenes as map_scenes
+    from eofuse.pictures import show_augmented as show_augmented
     from eofuse.pictures import show_run as show_run
     from eofuse.recipe import pretrain as pretrain
     from eofuse.recipe import resume as resume
@@ -72,6 +76,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "append": "eofuse.data.store.combine",
     "attribute": "eofuse.learning.attribution",
+    "augment_patch": "eofuse.learning.augment.examples",
     "cut": "eofuse.data.store.cut",
     "data_card": "eofuse.reports.data_card",
     "describe_store": "eofuse.data.card.describe",
@@ -89,6 +94,7 @@ _ROOMS = {
     "pretrain": "eofuse.recipe",
     "resume": "eofuse.recipe",
     "sample_map": "eofuse.areas.sample",
+    "show_augmented": "eofuse.pictures",
     "show_grid": "eofuse.reports.figures.patch_grid",
     "show_patch": "eofuse.reports.figures.patch",
     "show_run": "eofuse.pictures",

@@ -12,7 +12,7 @@ Of a pretraining, `curves.png` has what was seen on validation, and `reconstruct
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from eofuse.errors import DataError
 from eofuse.evaluation.metrics import METRICS
 from eofuse.files import file_name, replacing
 from eofuse.kinds import KINDS, Values
+from eofuse.learning.augment.examples import example_draws, read_augment
 from eofuse.learning.facts import DATA_FILE, read_facts
 from eofuse.learning.outputs import maps_file
 from eofuse.learning.pretraining.examples import Reconstructed, reconstructions
@@ -39,6 +40,7 @@ from eofuse.reports.figures.boxes import box_colour, draw_boxes
 from eofuse.reports.figures.confusion import confusion_figure
 from eofuse.reports.figures.course import Course, course_figure
 from eofuse.reports.figures.maps import class_colours
+from eofuse.reports.figures.patch import show_augmented as augmented_figure
 from eofuse.reports.figures.rendering import NO_DATA, TRUE_COLOUR, Panel, has_channels, raster_panels
 from eofuse.reports.figures.scatter import scatter_figure
 from eofuse.reports.figures.sheet import Group, Thumbnail, best_raster, plain, quiet, sheet_figure, thumbnail_panel
@@ -46,6 +48,7 @@ from eofuse.reports.figures.style import VARIANT_COLOURS, write_png
 from eofuse.reports.runs import class_totals, first_seed, predicted_map, seed_means
 from eofuse.reports.wording import class_title, decimals, metric_words, number
 from eofuse.studies.results import OverLabels, StudyResults
+from eofuse.words import counted
 
 MOST_EXAMPLES = 6
 MOST_MAPS = 3
@@ -98,6 +101,36 @@ def show_run(folder: str | os.PathLike[str], to: str | os.PathLike[str] | None =
         paths.append((folder if to is None else Path(to)) / name)
         keep_figure(figure, paths[-1])
     return RunPictures(tuple(paths), tuple(notes))
+
+
+def show_augmented(
+    store: Store,
+    patch_id: str,
+    augment: str | Mapping[str, Any] = "light",
+    *,
+    draws: int = 5,
+    seed: int = 0,
+    modalities: Collection[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """Draws the rasters of a patch as they are, and beside them what an augmentation makes of them.
+
+    Args:
+        store: the packed store.
+        patch_id: the patch.
+        augment: a preset, or single operations, as the section `augment` of a recipe.
+        draws: how many times.
+        seed: of everything random.
+        modalities: the rasters that are wanted; all that the patch has by default.
+        path: where to write it as PNG, if anywhere.
+
+    Raises:
+        UsageError: if the store has no such patch (it names the nearest), or the augmentation is wrong.
+    """
+    found = example_draws(store, patch_id, read_augment(augment), draws, seed, modalities)
+    name = f"the augmentation '{augment}'" if isinstance(augment, str) else "an augmentation"
+    title = f"as it is, and {counted(draws, 'draw')} of {name} with seed {seed}"
+    return augmented_figure(store, patch_id, found, title, None if path is None else Path(path))
 
 
 def keep_figure(figure: Figure, path: Path) -> None:

@@ -163,7 +163,7 @@ def run_show(arguments: argparse.Namespace) -> None:
 
 def _show_patches(arguments: argparse.Namespace) -> None:
     from eofuse.data.store import open_store
-    from eofuse.reports.figures.patch import show_augmented, show_patch
+    from eofuse.reports.figures.patch import show_patch
     from eofuse.reports.figures.patch_grid import show_grid
 
     store = open_store(arguments.path)
@@ -174,13 +174,9 @@ def _show_patches(arguments: argparse.Namespace) -> None:
     elif arguments.augment is None:
         show_patch(store, arguments.patch_id, path)
     else:
-        from eofuse.learning.augment import AugmentOptions
-        from eofuse.learning.augment.examples import example_draws
+        from eofuse.pictures import show_augmented
 
-        options = AugmentOptions(preset=arguments.augment)
-        draws = example_draws(store, arguments.patch_id, options, count=5, seed=arguments.seed)
-        title = f"as it is, and five draws of the augmentation '{arguments.augment}' with seed {arguments.seed}"
-        show_augmented(store, arguments.patch_id, draws, title, path)
+        show_augmented(store, arguments.patch_id, arguments.augment, seed=arguments.seed, path=path)
     show(path)
 
 

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from eofuse.data.store.pack import pack_source
+from eofuse.errors import UsageError
 from eofuse.learning.augment import AugmentOptions
-from eofuse.learning.augment.examples import example_draws
-from eofuse.reports.figures.patch import show_augmented
+from eofuse.learning.augment.examples import augment_patch, example_draws
+from eofuse.pictures import show_augmented
+from eofuse.reports.figures.patch import show_augmented as augmented_figure
 from fake_source import FakeSource
 
 
@@ -43,6 +45,27 @@ def test_rasters_that_the_patch_lacks_are_left_out(store):
 
 def test_what_is_dropped_as_a_whole_is_shown_as_absent(store):
     draws = example_draws(store, "patch_4", AugmentOptions(drop_modalities=0.95), 2, seed=0)
-    figure = show_augmented(store, "patch_4", draws, "dropped")
+    figure = augmented_figure(store, "patch_4", draws, "dropped")
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert words.count("absent") >= 3
+
+
+def test_single_operations_of_chosen_rasters_are_drawn_as_often_as_wanted(store):
+    draws = augment_patch(store, "patch_4", {"turns": True}, draws=3, seed=1, modalities=["s2"])
+    assert [list(draw) for draw in draws] == [["s2"]] * 3
+    for draw in draws:
+        np.testing.assert_array_equal(np.sort(draw["s2"], axis=None), np.sort(store.read("s2", [4])[0], axis=None))
+
+
+def test_a_picture_shows_the_draws_beside_the_patch(store):
+    figure = show_augmented(store, "patch_4", {"turns": True}, seed=1, modalities=["s2"])
+    words = {text.get_text() for axes in figure.axes for text in axes.texts} | {
+        axes.get_title() for axes in figure.axes
+    }
+    words |= {text.get_text() for text in figure.texts}
+    assert {f"draw {number}" for number in range(1, 6)} <= words
+
+
+def test_an_augmentation_that_does_not_exist_is_named(store):
+    with pytest.raises(UsageError, match="mirror"):
+        augment_patch(store, "patch_4", {"mirror": True})
