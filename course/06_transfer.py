@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 6. Transfer learning
 #
-# Somebody has trained a network on many labels. You have few. Transfer learning starts from the weights of that network instead of
-# random numbers. It works if three things fit: the **architecture**, the **inputs** band by band, and the **task**, roughly. The first
-# is checked by shapes. The second is not: a network does not know what its channels mean, so it is the silent mistake of Earth
-# observation. Photographs always have red, green and blue; sensors do not.
+# Somebody has trained a network on many labels. You have few. Transfer learning starts from the weights of that network instead
+# of random numbers. It works if three things fit: the **architecture**, the **inputs** band by band, and the **task**, roughly.
+# The first is checked by shapes. The second is not: a network does not know what its channels mean, so it is the silent mistake
+# of Earth observation. Photographs always have red, green and blue; sensors do not.
 #
 # ## What you will learn
 #
@@ -17,9 +17,10 @@
 # %% [markdown]
 # ## The data
 #
-# The truth should be known, so this chapter plants it. Fields lie in rows, whose spacing tells the crop. Only the **near infrared**
-# (B08) shows it. **Red** (B04) shows stripes as well, but those of last year's crop: a trap. With ben-ge-800 on your disk the recipes below
-# work as they are, with its store in place of `mine`; the line that opens it is `store = eofuse.open_store("ben-ge-800.store")`.
+# The truth should be known, so this chapter plants it. Fields lie in rows, whose spacing tells the crop. Only the **near
+# infrared** (B08) shows it. **Red** (B04) shows stripes as well, but those of last year's crop: a trap. With ben-ge-800 on your
+# disk the recipes below work as they are, with its store in place of `mine`; the line that opens it is `store =
+# eofuse.open_store("ben-ge-800.store")`.
 
 # %%
 import shutil
@@ -68,8 +69,8 @@ def fields(bands, count, seed):
 
 
 # %% [markdown]
-# Two campaigns. The **archive** has 600 labelled fields and two bands, red first. **Mine** has another camera: near infrared first, red
-# last, and between them a band that the archive lacks. Mine has 18 labels.
+# Two campaigns. The **archive** has 600 labelled fields and two bands, red first. **Mine** has another camera: near infrared
+# first, red last, and between them a band that the archive lacks. Mine has 18 labels.
 
 
 # %%
@@ -96,8 +97,8 @@ plt.show()
 # %% [markdown]
 # ## The weights of somebody else
 #
-# Somebody trained a small ResNet of [timm](https://github.com/huggingface/pytorch-image-models) on the archive, in plain PyTorch, and
-# left a file. Let us be that somebody.
+# Somebody trained a small ResNet of [timm](https://github.com/huggingface/pytorch-image-models) on the archive, in plain PyTorch,
+# and left a file. Let us be that somebody.
 
 # %%
 mean, std = torch.tensor([0.2, 0.4]), torch.tensor([0.06, 0.06])  # of red and near infrared
@@ -112,7 +113,7 @@ network = timm.create_model("test_resnet", in_chans=2, num_classes=3)
 optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=8)
 train = archive.dataset(inputs=["camera"], target="crop", part="train")
-for epoch in range(8):
+for _ in range(8):
     for batch in train.loader(32, shuffle=True):
         loss = cross_entropy(logits_of(network, batch), batch["target"])
         optimizer.zero_grad()
@@ -133,9 +134,9 @@ for name, tensor in list(network.state_dict().items())[:4]:
 assert right > 0.9
 
 # %% [markdown]
-# The first tensor is the first layer: 16 filters × **2 bands** × 3 × 3 pixels. Nothing in the file says which band is which, nor by
-# which mean and deviation the values were standardised. Without that knowledge, weights are useless. It must come along, in a README
-# or beside the file; eofuse keeps it inside of every model that it saves.
+# The first tensor is the first layer: 16 filters × **2 bands** × 3 × 3 pixels. Nothing in the file says which band is which, nor
+# by which mean and deviation the values were standardised. Without that knowledge, weights are useless. It must come along, in a
+# README or beside the file; eofuse keeps it inside of every model that it saves.
 #
 # ## Start from it
 #
@@ -166,8 +167,9 @@ run.transfer().style.hide()
 # %% [markdown]
 # Read the table row by row:
 #
-# - **mapped**: of the first layer, the columns of B04 and B08 went where my camera has these bands. B05 is not known to the weights: it gets
-#   the mean of the known ones, and all are scaled by 2/3, so that equal values in all bands give what they gave before.
+# - **mapped**: of the first layer, the columns of B04 and B08 went where my camera has these bands. B05 is not known to the
+#   weights: it gets the mean of the known ones, and all are scaled by 2/3, so that equal values in all bands give what they gave
+#   before.
 # - **loaded**: all other layers of the encoder, as they are.
 # - **fresh**: the head. It starts from random numbers, and learns my classes.
 # - **left over**: the head of the archive's network is not used.
@@ -186,8 +188,9 @@ for note in run.start_notes():
 #
 # ## By name, or by position?
 #
-# What happens if the first band of the file goes to my first band, and the second to my second, as `load_state_dict` would do? We say
-# so by naming the archive's bands falsely. And beside both: no transfer at all. Three ways, two seeds, 18 labelled fields each.
+# What happens if the first band of the file goes to my first band, and the second to my second, as `load_state_dict` would do? We
+# say so by naming the archive's bands falsely. And beside both: no transfer at all. Three ways, two seeds, 18 labelled fields
+# each.
 
 # %%
 by_position = {**weights, "bands": ["B08", "B05"], "mode": "linear_probe"}
@@ -209,7 +212,7 @@ found.round(2)
 def draw(found, title):
     """Accuracies with intervals, by start."""
     names = list(found["start"].unique())
-    figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
+    axis = plt.figure(figsize=(7, 3), layout="constrained").subplots()
     place = found["start"].map(names.index) + 0.12 * found["seed"]
     axis.errorbar(
         place, found["value"], [found["value"] - found["low"], found["high"] - found["value"]], fmt="o", capsize=3
@@ -227,15 +230,16 @@ assert means["by name"] > 0.9
 assert means["by position"] < 0.55
 
 # %% [markdown]
-# By position, the filters that look for this year's rows look at an empty band, and those that learned to ignore red now look at the near
-# infrared. The network loads without any error, trains without any error, and is worth nothing. By name, 18 labels are enough.
+# By position, the filters that look for this year's rows look at an empty band, and those that learned to ignore red now look at
+# the near infrared. The network loads without any error, trains without any error, and is worth nothing. By name, 18 labels are
+# enough.
 #
 # On your own data you will not know the truth beforehand. So check the *transfer table*, not the loss.
 #
 # ## How much should learn?
 #
-# `linear_probe` keeps the encoder and trains the head. `full` trains everything. `layer_decay` trains everything, but each layer more
-# slowly than the one after it, so that what is general stays.
+# `linear_probe` keeps the encoder and trains the head. `full` trains everything. `layer_decay` trains everything, but each layer
+# more slowly than the one after it, so that what is general stays.
 
 # %%
 modes = {mode: {**by_name, "mode": mode} for mode in ("full", "layer_decay")}
@@ -246,9 +250,9 @@ draw(tuned, "18 labelled fields: what learns?")
 assert (tuned["value"] > 0.8).all()
 
 # %% [markdown]
-# All three work here, because the task is the same and the fields look alike. In general: the fewer labels, and the more alike the
-# tasks, the less should move. With many labels `full` is right, since what is different can then be learned. The choice is one for
-# validation: put the modes into a study as variants.
+# All three work here, because the task is the same and the fields look alike. In general: the fewer labels, and the more alike
+# the tasks, the less should move. With many labels `full` is right, since what is different can then be learned. The choice is
+# one for validation: put the modes into a study as variants.
 #
 # And with all 192 labels? The random start gets four times the steps, too.
 
@@ -266,15 +270,15 @@ print(f"gain with 18 labels: {gain_few:.2f}; with 192: {gain_many:.2f}")
 assert gain_many < gain_few
 
 # %% [markdown]
-# The gain shrinks as labels grow. **Transfer replaces labels and steps**: what the archive's 420 labels taught need not be learned again.
-# Its worth is what you would have had to label. Where labels abound, it falls to nothing. [Chapter 8](08_label_efficiency.py) draws
-# that curve.
+# The gain shrinks as labels grow. **Transfer replaces labels and steps**: what the archive's 420 labels taught need not be
+# learned again. Its worth is what you would have had to label. Where labels abound, it falls to nothing. [Chapter
+# 8](08_label_efficiency.py) draws that curve.
 #
 # ## Have the weights seen the test?
 #
-# Weights that have learned from your test patches give scores that mean nothing. It happens easily: a colleague pretrains on "all" data,
-# you split it later. Every model that eofuse saves lists the patches that it and its ancestors have learned from. Suppose that we
-# start from a run on my own fields, and split them anew:
+# Weights that have learned from your test patches give scores that mean nothing. It happens easily: a colleague pretrains on
+# "all" data, you split it later. Every model that eofuse saves lists the patches that it and its ancestors have learned from.
+# Suppose that we start from a run on my own fields, and split them anew:
 
 # %%
 from eofuse.errors import UsageError
@@ -291,15 +295,15 @@ else:
 # ## What we saw
 #
 # - A file of weights holds tensors. Which bands they expect, and in which unit, must come along.
-# - Matched by name, weights of another camera gave over 90 % with 18 labels (planted fields, 2 seeds, 240 test fields); matched by position they were
-#   worth about as little as random ones.
+# - Matched by name, weights of another camera gave over 90 % with 18 labels (planted fields, 2 seeds, 240 test fields); matched
+#   by position they were worth about as little as random ones.
 # - The transfer table says of every part whether it was loaded, mapped, fresh or left over. Look at it first.
 # - With few labels let little move. With more labels and steps the gain shrank.
 # - Weights that have seen test patches are refused. Of foreign files nobody knows it, and the run says so.
 #
-# Real weights for Sentinel-2 and others come from timm and torchgeo (`start: {from: "torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO"}`);
-# they are downloaded once, so this chapter does without. Weights of your own, without labels, are made in
-# [chapter 7](07_self_supervised.py).
+# Real weights for Sentinel-2 and others come from timm and torchgeo (`start: {from:
+# "torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO"}`); they are downloaded once, so this chapter does without. Weights of your own,
+# without labels, are made in [chapter 7](07_self_supervised.py).
 
 # %% [markdown]
 # ## Exercises
@@ -322,8 +326,8 @@ assert torch.allclose(before, after, atol=1e-5)
 # %% [markdown]
 # ### Exercise 2: Forget the unit
 #
-# Somebody stored the archive as integers: reflectance × 10,000. Your colleague gives `mean: [2000, 4000]` and `std: [600, 600]` with
-# the file, and your store has reflectance. What happens to a linear probe, and why is there no error?
+# Somebody stored the archive as integers: reflectance × 10,000. Your colleague gives `mean: [2000, 4000]` and `std: [600, 600]`
+# with the file, and your store has reflectance. What happens to a linear probe, and why is there no error?
 
 # %% tags=["hide-cell"]
 forgotten = {**by_name, "mean": [2000.0, 4000.0], "std": [600.0, 600.0]}
@@ -336,8 +340,8 @@ assert wrong["value"] < 0.6
 # %% [markdown]
 # ### Exercise 3: Is it the weights, or the architecture?
 #
-# A linear probe on an encoder with *random* weights is the control that every claim of transfer needs. Make random weights of the same
-# network, save them, and start from them. What do 18 labels give?
+# A linear probe on an encoder with *random* weights is the control that every claim of transfer needs. Make random weights of the
+# same network, save them, and start from them. What do 18 labels give?
 
 # %% tags=["hide-cell"]
 torch.manual_seed(1)
@@ -351,8 +355,8 @@ assert control["value"] < means["by name"] - 0.2
 # ## What to read
 #
 # - Yosinski et al. (2014), *How transferable are features in deep neural networks?*
-# - Howard & Ruder (2018), *Universal language model fine-tuning for text classification* (gradual unfreezing); Bao et al. (2022), *BEiT*
-#   (layer-wise decay).
+# - Howard & Ruder (2018), *Universal language model fine-tuning for text classification* (gradual unfreezing); Bao et al. (2022),
+#   *BEiT* (layer-wise decay).
 # - Corley et al. (2024), *Revisiting pre-trained remote sensing model benchmarks: resizing and normalization matters*.
 # - In this documentation: [every key of `start`](../docs/recipes.md#start), [how weights are mapped](../docs/method.md), and
 #   [a training loop of your own](../docs/python.md#a-training-loop-of-your-own).
