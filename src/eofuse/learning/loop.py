@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
@@ -26,6 +25,9 @@ from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.progress import Progress
 from eofuse.tasks.objective import Objective
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -150,7 +152,7 @@ def open_device(options: TrainOptions) -> torch.device:
     return torch.device("cuda", 0)
 
 
-def open_fabric(options: TrainOptions) -> Fabric:
+def open_fabric(options: TrainOptions) -> "Fabric":
     """Device and precision of the options.
 
     Raises:
@@ -160,6 +162,8 @@ def open_fabric(options: TrainOptions) -> Fabric:
     precision = options.precision
     if precision == "auto":
         precision = "bfloat16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    from lightning_fabric import Fabric  # 40 MB that only training needs
+
     names: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
     return Fabric(accelerator=accelerator, devices=1, precision=names[precision])
 
@@ -210,7 +214,7 @@ class Training:
     steps: int
     seed: int
     folder: Path
-    fabric: Fabric
+    fabric: "Fabric"
     selection: Selection
     curves: Curves
     until: int | None = None
@@ -366,7 +370,7 @@ def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state
             raise OSError(cause.errno, cause.strerror, str(path)) if isinstance(cause, OSError) else error from None
 
 
-def _restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric) -> State:
+def _restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fabric: "Fabric") -> State:
     if not path.is_file():
         return State()
     try:

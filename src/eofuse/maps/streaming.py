@@ -27,6 +27,9 @@ from eofuse.tasks.detection import boxes_that_count
 PIXELS_A_BATCH = 2**16
 """Pixels of the windows that are predicted at once."""
 
+COLUMNS_AT_ONCE = 1024
+"""Cells of a row of windows that are finished at once: what is computed on the way stays small."""
+
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Job = TypeVar("Job")
@@ -243,8 +246,14 @@ class Pass:
         count = end - first
         values: dict[tuple[str, str], Array] = {}
         for name, product in self.products.items():
-            for ending, array in product.finish(sums[name][:, :count], row.valid).items():
-                values[name, ending] = array
+            parts = [
+                product.finish(
+                    sums[name][:, :count, left : left + COLUMNS_AT_ONCE], row.valid[:, left : left + COLUMNS_AT_ONCE]
+                )
+                for left in range(0, row.valid.shape[1], COLUMNS_AT_ONCE)
+            ]
+            for ending in parts[0]:
+                values[name, ending] = np.concatenate([part[ending] for part in parts], axis=-1)
             rest = sums[name][:, count:].copy()
             sums[name][:, : rest.shape[1]] = rest
             sums[name][:, rest.shape[1] :] = 0

@@ -148,10 +148,12 @@ def _mode(values: Values, place: Affine, file: Grid, grid: Grid, where: str) -> 
 
 
 def _reproject(values: Values, place: Affine, file: Grid, grid: Grid, method: Resampling) -> Values:
+    has_gaps = bool(np.isnan(values).any())
+    if method is Resampling.bilinear and not has_gaps and _is_finer_on_same_axes(place, file, grid):
+        return _interpolate(values, place, grid)
     found = np.full((len(values), grid.height, grid.width), np.nan, dtype=values.dtype)
-    missing = (
-        np.nan if np.isnan(values).any() else None
-    )  # without, GDAL is up to three times as fast and gives the same
+    across, down = _kernel_scales(file, grid)
+    missing = np.nan if has_gaps else None  # without, GDAL is up to three times as fast and gives the same
     reproject(
         values,
         found,
@@ -164,8 +166,70 @@ def _reproject(values: Values, place: Affine, file: Grid, grid: Grid, method: Re
         init_dest_nodata=missing is not None,
         resampling=method,
         tolerance=TOLERANCE_PIXELS,
+        XSCALE=across,
+        YSCALE=down,
     )
     return found
+
+
+def _kernel_scales(file: Grid, grid: Grid) -> tuple[float, float]:
+    """By how much GDAL widens its kernels along columns and rows: 1 for none, less where many pixels become one.
+
+    GDAL's own guess compares the window with the box around it in the file. It blurs where the grid is turned against the file, such
+    as in a neighbouring UTM zone, and the more the wider the window.
+    """
+    across, down = pixels_per_pixel(file, grid)
+    if max(across, down) < AVERAGE_FROM:
+        return 1.0, 1.0
+    return round(min(1 / across, 1), 3), round(min(1 / down, 1), 3)
+
+
+def _is_finer_on_same_axes(place: Affine, file: Grid, grid: Grid) -> bool:
+    """Whether a grid has the file's system and axes, and pixels that are not larger."""
+    to_file = ~place @ grid.transform
+    aligned = not (to_file.b or to_file.d) and 0 < to_file.a <= 1 and 0 < to_file.e <= 1
+    return aligned and grid.crs == file.crs
+
+
+def _interpolate(values: Values, place: Affine, grid: Grid) -> Values:
+    """Bilinear interpolation along one axis after the other: GDAL's values, in less than half of its time.
+
+    Args:
+        values: (bands, height, width) without NaN.
+        place: transform of the values.
+        grid: on the same axes, with pixels that are not larger.
+
+    Returns:
+        (bands, height, width) of the grid, NaN where the middle of a pixel lies outside the values.
+    """
+    to_file = ~place @ grid.transform
+    height, width = values.shape[1:]
+    upper, lower, down, inside_rows = _neighbours(to_file.e, to_file.f, grid.height, height)
+    left, right, across, inside_columns = _neighbours(to_file.a, to_file.c, grid.width, width)
+    below, beside = down.astype(values.dtype)[:, None], across.astype(values.dtype)
+    found: Values = np.empty((len(values), grid.height, grid.width), dtype=values.dtype)
+    for band, result in zip(values, found, strict=True):
+        columns: Values = band.take(left, axis=1)
+        columns *= 1 - beside
+        columns += band.take(right, axis=1) * beside
+        np.multiply(columns.take(upper, axis=0), 1 - below, out=result)
+        result += columns.take(lower, axis=0) * below
+    if not inside_rows.all() or not inside_columns.all():
+        found[:, ~(inside_rows[:, None] & inside_columns)] = np.nan
+    return found
+
+
+def _neighbours(
+    step: float, start: float, count: int, length: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Along an axis: the pixels of the file around the middle of each pixel, the second's weight, and which lie inside."""
+    middles = np.round(
+        start + step * (np.arange(count) + 0.5), 9
+    )  # on an edge is on it, whatever the transform's last digit
+    before = np.floor(middles - 0.5)
+    weight = middles - 0.5 - before
+    first = before.astype(np.intp)
+    return first.clip(0, length - 1), (first + 1).clip(0, length - 1), weight, (middles >= 0) & (middles < length)
 
 
 def _in_file(
