@@ -1,6 +1,7 @@
 """A model over a scene, window by window: readers ahead of it, threads that predict, and rows that are written when they are complete.
 
-What is held in memory is some bands of the scene, a row of windows of the map, and the batches on their way. What is computed does not
+What is held in memory is some bands of the scene, a part of a row of windows of the map, and the batches on their way.
+What is computed does not
 depend on the number of threads: a batch is one thread's work, batches are made of the windows of one row, and they are added in order.
 """
 
@@ -20,6 +21,7 @@ from eofuse.maps.products import Product
 from eofuse.maps.reading import BandReader, Strip
 from eofuse.maps.rows import RowStore
 from eofuse.maps.scene import MapScene
+from eofuse.maps.sums import Sums
 from eofuse.maps.windows import Axis, Windows
 from eofuse.modalities import Kind
 from eofuse.tasks.detection import boxes_that_count
@@ -27,12 +29,9 @@ from eofuse.tasks.detection import boxes_that_count
 PIXELS_A_BATCH = 2**16
 """Pixels of the windows that are predicted at once."""
 
-COLUMNS_AT_ONCE = 1024
-"""Cells of a row of windows that are finished at once: what is computed on the way stays small."""
-
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
-Job = TypeVar("Job")
+Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 
@@ -68,6 +67,10 @@ class Row:
     codes: npt.NDArray[np.uint32]
     valid: Bools
     batches: list[list[Item]] = field(default_factory=list)
+
+
+Job = tuple[Row, list[Item], int]
+"""A batch of a row's windows, and the column before which later batches of the row add nothing: the map's end for the last."""
 
 
 class Pass:
@@ -124,32 +127,35 @@ class Pass:
             DataError: if a file can't be read; what is done stays.
         """
         first = max(store.done - 1, 0)  # once more, for what it adds to the next
-        height = self.windows.rows.cells(0)[1]
-        sums = {
-            name: np.zeros((product.sums, height, self.windows.shape[1]), dtype=np.float32)
-            for name, product in self.products.items()
-        }
+        height, width = self.windows.rows.cells(0)[1], self.windows.shape[1]
+        sums = {name: Sums(product, height, width) for name, product in self.products.items()}
         found: list[dict[str, Any]] = []
         with BandReader(self.scene, readers, self.windows.rows.span(first)[0]) as reader:
             jobs = self._jobs(reader, first)
-            for (row, items, last), result in in_threads(self._predict, jobs, workers):
+            for (row, items, until), result in in_threads(self._predict, jobs, workers):
                 if items:
                     self._add(sums, row, items, result)
                     found += self._boxes(row, items, result)
-                if last:
-                    values, top = self._finish(sums, row)
+                for each in sums.values():
+                    each.finish(until, row.valid)
+                if until == width:
+                    values = {(name, end): array for name, each in sums.items() for end, array in each.take().items()}
                     if row.number >= store.done:
-                        store.write(row.number, top, values, found)
+                        store.write(row.number, self.windows.rows.cells(row.number)[0], values, found)
                     found = []
                     if told:
                         told(row.number + 1)
 
-    def _jobs(self, reader: BandReader, first: int) -> Iterator[tuple[Row, list[Item], bool]]:
+    def _jobs(self, reader: BandReader, first: int) -> Iterator[Job]:
         for number in range(first, len(self.windows.rows)):
             row = self._row(reader, number)
             batches = row.batches or [[]]
-            for place, batch in enumerate(batches):
-                yield row, batch, place == len(batches) - 1
+            until, untils = self.windows.shape[1], []
+            for batch in reversed(batches):
+                untils.append(until)
+                until = min([until, *(self.windows.columns.cells(item.column)[0] for item in batch)])
+            for batch in batches:
+                yield row, batch, untils.pop()
 
     def _row(self, reader: BandReader, number: int) -> Row:
         top, bottom = self.windows.rows.span(number)
@@ -197,7 +203,7 @@ class Pass:
         valid: Bools = np.logical_or.reduceat(inside.any(axis=0), starts)[None]
         return valid
 
-    def _predict(self, job: tuple[Row, list[Item], bool]) -> dict[str, list[Array]]:
+    def _predict(self, job: Job) -> dict[str, list[Array]]:
         """Predictions of each member by target; the first member's alone of boxes."""
         row, items, _ = job
         if not items:
@@ -228,7 +234,9 @@ class Pass:
             for name in wanted
         }
 
-    def _add(self, sums: dict[str, Array], row: Row, items: Sequence[Item], result: Mapping[str, list[Array]]) -> None:
+    def _add(
+        self, sums: Mapping[str, Sums], row: Row, items: Sequence[Item], result: Mapping[str, list[Array]]
+    ) -> None:
         high, down = self.windows.rows.weights(row.number), self.windows.rows.before(row.number)
         for name, product in self.products.items():
             added = product.add([each if each.ndim == 4 else each[:, :, None, None] for each in result[name]])
@@ -238,26 +246,7 @@ class Pass:
                 weights = high[:, None] * self.windows.columns.weights(item.column)
                 if not item.alone:
                     weights = weights * (row.codes[down:, left:right] == item.present)
-                sums[name][:, : values.shape[1], left:right] += values * weights
-
-    def _finish(self, sums: dict[str, Array], row: Row) -> tuple[dict[tuple[str, str], Array], int]:
-        """Values of the rows of the map that are complete, by target and ending, and the first of them."""
-        first, end = self.windows.rows.cells(row.number)[0], self.windows.rows.finished(row.number)
-        count = end - first
-        values: dict[tuple[str, str], Array] = {}
-        for name, product in self.products.items():
-            parts = [
-                product.finish(
-                    sums[name][:, :count, left : left + COLUMNS_AT_ONCE], row.valid[:, left : left + COLUMNS_AT_ONCE]
-                )
-                for left in range(0, row.valid.shape[1], COLUMNS_AT_ONCE)
-            ]
-            for ending in parts[0]:
-                values[name, ending] = np.concatenate([part[ending] for part in parts], axis=-1)
-            rest = sums[name][:, count:].copy()
-            sums[name][:, : rest.shape[1]] = rest
-            sums[name][:, rest.shape[1] :] = 0
-        return values, first
+                sums[name].add(left, values * weights)
 
     def _boxes(self, row: Row, items: Sequence[Item], result: Mapping[str, list[Array]]) -> list[dict[str, Any]]:
         """Boxes whose middle lies where their window counts most."""
@@ -281,9 +270,11 @@ class Pass:
         return found
 
 
-def in_threads(function: Callable[[Job], Result], jobs: Iterator[Job], workers: int) -> Iterator[tuple[Job, Result]]:
+def in_threads(
+    function: Callable[[Given], Result], jobs: Iterator[Given], workers: int
+) -> Iterator[tuple[Given, Result]]:
     """Yields each job with its result, in order; a few are done ahead."""
-    waiting: deque[tuple[Job, Future[Result]]] = deque()
+    waiting: deque[tuple[Given, Future[Result]]] = deque()
     with ThreadPoolExecutor(workers, "predict", initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             for job in jobs:
