@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logsumexp
 
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.calibration import (
+    _log_sum_exp,
     choose_temperature,
     expected_calibration_error,
     fit_temperature,
@@ -302,3 +304,10 @@ def test_every_kind_with_probabilities_holds_scenes_out(kind):
         truth = (generator.random(right.shape) < right).astype(int)
         probabilities = scale(right, 0.5, kind)
     assert choose_temperature(probabilities, truth, scenes, kind).temperature == pytest.approx(2, rel=0.2)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 11])
+def test_sums_of_exponentials_are_those_of_scipy_to_the_bit(classes):
+    logits = np.random.default_rng(classes).normal(0, 20, (400, classes))
+    logits[::3] = np.round(logits[::3], -1)  # several are the greatest
+    np.testing.assert_array_equal(_log_sum_exp(logits), logsumexp(logits, axis=1))

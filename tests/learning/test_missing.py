@@ -126,14 +126,14 @@ class RoughAndSmooth(FakeSource):
 
 
 def test_a_model_that_saw_gaps_loses_less_when_a_modality_is_absent(tmp_path):
-    """The mean over three seeds; on test patches half of which are smooth, so that one who takes all for smooth loses half."""
+    """The mean over two seeds; on test patches half of which are smooth, so that one who takes all for smooth loses half."""
     source = RoughAndSmooth(patches=120, modalities=(SENTINEL1, ELEVATION))
     store = pack_source(source, tmp_path / "rough.store", workers=1)
     variants = {"naive": {"fusion": {"missing": "exclude"}}, "ready": {"augment": {"drop_modalities": 0.4}}}
     lost: dict[str, list[float]] = {name: [] for name in variants}
     for name, variant in variants.items():
-        for seed in (0, 1, 2):
-            budget = {"seed": seed, "train": {"steps": 30, "batch_size": 16}}
+        for seed in (0, 1):
+            budget = {"seed": seed, "train": {"steps": 24, "batch_size": 16}}
             recipe = options(store, **merge(budget, {"inputs": ["s1", "elevation"], **variant}))
             runs.start_run(recipe, tmp_path / f"{name}{seed}")
             run = runs.train_run(tmp_path / f"{name}{seed}", tensorboard=False)

@@ -1,5 +1,7 @@
 """Several tasks on one network: partly known targets, weights, one stopping rule, and resuming to the same bits."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,8 +34,25 @@ def partly_known(tmp_path_factory):
 
 @pytest.fixture
 def several(partly_known) -> dict:
+    return recipe_of(partly_known)
+
+
+@pytest.fixture(scope="module")
+def trained_by(partly_known, tmp_path_factory):
+    """The run by weighting, trained once; leave it as it is."""
+
+    @cache
+    def train(weighting: str):
+        return recipes.train(
+            {**recipe_of(partly_known), "weighting": weighting}, to=tmp_path_factory.mktemp("trained") / "run"
+        )
+
+    return train
+
+
+def recipe_of(store) -> dict:
     return {
-        "data": {"store": str(partly_known.path)},
+        "data": {"store": str(store.path)},
         "inputs": ["s1", "s2"],
         "split": {"fractions": [0.5, 0.2, 0.3]},
         "tasks": TARGETS,
@@ -42,14 +61,14 @@ def several(partly_known) -> dict:
 
 
 def test_several_targets_are_learned_at_once(several, tmp_path):
-    run = recipes.train(several, to=tmp_path / "run", overrides=["train.steps=60"])
+    run = recipes.train(several, to=tmp_path / "run", overrides=["train.steps=60", "train.evaluations=2"])
     assert run.test["label"]["accuracy"] > 0.9
     assert run.test["value"]["r2"] > 0.3
     assert run.test["worldcover"]["miou"] > 0.6
 
 
-def test_each_target_has_its_pictures(several, tmp_path):
-    run = recipes.train(several, to=tmp_path / "run", overrides=["train.steps=2", "train.evaluations=1"])
+def test_each_target_has_its_pictures(trained_by):
+    run = trained_by("fixed")
     names = ["curves", "confusion_label", "examples_label", "scatter_value", "examples_value"]
     names += ["confusion_worldcover", "examples_worldcover"]
     assert [path.stem for path in show_run(run.folder).paths] == names
@@ -64,15 +83,15 @@ def test_a_patch_that_knows_one_target_only_is_used_for_that(several, partly_kno
     assert set(known["test"]["value"]) <= set(prepared.rows["test"])
 
 
-def test_each_target_is_tested_on_the_patches_that_know_it(several, partly_known, tmp_path):
-    run = recipes.train(several, to=tmp_path / "run", overrides=["train.steps=2", "train.evaluations=1"])
+def test_each_target_is_tested_on_the_patches_that_know_it(trained_by, partly_known):
+    run = trained_by("fixed")
     everywhere, known = run.predictions("label")["row"], run.predictions("value")["row"]
     assert known.tolist() == [row for row in everywhere if np.isfinite(partly_known.index["value"].iloc[row])]
 
 
 @pytest.mark.parametrize("weighting", ["fixed", "uncertainty", "gradient_norm"])
-def test_the_loss_and_weight_of_each_task_are_written_down(several, tmp_path, weighting):
-    run = recipes.train(several, to=tmp_path / "run", overrides=[f"weighting={weighting}"])
+def test_the_loss_and_weight_of_each_task_are_written_down(trained_by, weighting):
+    run = trained_by(weighting)
     losses = pd.read_csv(run.folder / "losses.csv")
     assert len(losses) == 12
     assert set(losses) == {"step", "loss", *TARGETS, *(f"{name}.weight" for name in TARGETS)}
@@ -85,13 +104,13 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.parametrize("weighting", ["uncertainty", "gradient_norm"])
-def test_an_interrupted_run_goes_on_with_the_weights_it_had_learned(several, tmp_path, weighting):
+def test_an_interrupted_run_goes_on_with_the_weights_it_had_learned(several, trained_by, tmp_path, weighting):
     def stop(done, total, words):
         if done == 8:
             raise Interrupted
 
     several = {**several, "weighting": weighting}
-    whole = recipes.train(several, to=tmp_path / "whole")
+    whole = trained_by(weighting)
     with pytest.raises(Interrupted):
         recipes.train(several, to=tmp_path / "again", progress=stop)
     again = recipes.resume(tmp_path / "again")
@@ -99,8 +118,8 @@ def test_an_interrupted_run_goes_on_with_the_weights_it_had_learned(several, tmp
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
-def test_the_mean_skill_over_the_constant_prediction_selects_the_weights(several, tmp_path):
-    run = recipes.train(several, to=tmp_path / "run")
+def test_the_mean_skill_over_the_constant_prediction_selects_the_weights(trained_by):
+    run = trained_by("fixed")
     scores = pd.read_csv(run.folder / "evaluations.csv")
     assert run.result["metric"] == "skill"
     assert {"label.loss", "worldcover.loss", "train/skill", "train/value.rmse"} < set(scores)

@@ -136,15 +136,15 @@ class Interrupted(BaseException):
     """Stands for a kill at some step."""
 
 
-@pytest.mark.parametrize("step", [3, 6, 17, 30])
-def test_an_interrupted_run_goes_on_to_the_same_bits(recipe, trained, tmp_path, step):
+@pytest.mark.parametrize("step", [3, 17, 30])
+def test_an_interrupted_run_goes_on_to_the_same_bits(recipe, trained_once, tmp_path, step):
     def stop(done, total, words):
         if done == step:
             raise Interrupted
 
     with pytest.raises(Interrupted):
         recipes.train(recipe, to=tmp_path / "again", progress=stop)
-    assert outcome(recipes.resume(tmp_path / "again").folder) == outcome(trained.folder)
+    assert outcome(recipes.resume(tmp_path / "again").folder) == outcome(trained_once)
 
 
 def test_a_run_killed_between_evaluations_goes_on_where_it_wrote_a_checkpoint(recipe, trained, tmp_path):
@@ -215,10 +215,10 @@ def test_a_damaged_checkpoint_is_one_clear_error(recipe, trained):
 
 def test_early_stopping_keeps_the_best_weights(recipe, tmp_path):
     run = recipes.train(
-        recipe, to=tmp_path / "run", overrides=["train.steps=200", "train.evaluations=50", "train.patience=3"]
+        recipe, to=tmp_path / "run", overrides=["train.steps=80", "train.evaluations=20", "train.patience=3"]
     )
     assert run.result["stopped_early"]
-    assert run.result["steps"] < 200
+    assert run.result["steps"] < 80
     scores = pd.read_csv(run.folder / "evaluations.csv")
     best = scores.loc[scores["step"] == run.result["best_step"], "macro_f1"].item()
     assert best == pytest.approx(scores["macro_f1"].max())

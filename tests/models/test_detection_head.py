@@ -20,7 +20,7 @@ CLASSES = ("darker", "brighter")
 SIZES = FeatureSizes(8, [6, 8, 10, 12, 14], [2, 4, 8, 16, 32])
 SIZE = (120, 120)
 FILL = [0.0, 0.0, 0.0, 0.0, -1.0]
-STEPS = 70
+STEPS = 60
 each_network = pytest.mark.parametrize("network", DETECTORS)
 
 

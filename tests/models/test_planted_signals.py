@@ -19,7 +19,7 @@ from eofuse.models.normalisation import ChannelStatistics
 S2, S1 = SENTINEL2.select(["B04", "B08"]), SENTINEL1
 MEAN = {"s2": [0.2, 0.3], "s1": [-10.0, -16.0], "season": [0.5, 0.5]}
 STD = {"s2": [0.05, 0.05], "s1": [3.0, 3.0], "season": [0.2, 0.2]}
-SIZE, BATCH_SIZE, STEPS = 16, 48, 40
+SIZE, BATCH_SIZE, STEPS = 16, 32, 20
 
 JOINING = {
     "early": {"strategy": "early"},
@@ -94,9 +94,8 @@ def accuracy(modalities: Sequence[Modality], label: Label, **fusion: str) -> flo
     return (model.predict(inputs)["sign"].argmax(1) == label(signs)).float().mean().item()
 
 
-@pytest.mark.parametrize("fusion", ALL.values(), ids=ALL)
-def test_a_signal_in_one_raster_is_found_among_two(fusion):
-    assert accuracy((S2, S1), in_s1, **fusion) > 0.95
+def test_a_signal_in_one_raster_is_found_by_an_average_of_predictions():
+    assert accuracy((S2, S1), in_s1, strategy="decision") > 0.95
 
 
 @pytest.mark.parametrize("fusion", JOINING.values(), ids=JOINING)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit, logsumexp
+from scipy.special import expit, logit
 
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.weighting import FloatArray, divide
@@ -175,7 +175,17 @@ def _loss(probabilities: ArrayLike, truth: ArrayLike, kind: TaskKind) -> Callabl
         return lambda inverse: float(np.logaddexp(0.0, -signed * inverse).mean())
     logits = np.log(np.maximum(scores, _LEAST))
     of_truth = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)[:, 0]
-    return lambda inverse: float((logsumexp(logits * inverse, axis=1) - of_truth * inverse).mean())
+    return lambda inverse: float((_log_sum_exp(logits * inverse) - of_truth * inverse).mean())
+
+
+def _log_sum_exp(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As scipy's `logsumexp` over the last axis of (n, K) finite logits, to the bit; its checks take five times as long as the sum."""
+    greatest = logits.max(axis=1, keepdims=True)
+    is_greatest = logits == greatest
+    count = is_greatest.sum(axis=1, dtype=np.float64)
+    rest = np.exp(np.where(is_greatest, -np.inf, logits - greatest)).sum(axis=1)
+    summed: NDArray[np.float64] = np.log1p(rest / count) + np.log(count) + greatest[:, 0]
+    return summed
 
 
 def label_reliability(
