@@ -39,4 +39,4 @@ bench: install
 	$(BIN)/python benchmarks/training_step.py --target worldcover --batch 16
 
 clean:
-	rm -rf $(DEMO) build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(DEMO) build docs/course src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

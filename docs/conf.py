@@ -1,5 +1,6 @@
 """Settings of the documentation site; `make docs` builds it. Nothing is loaded from elsewhere: the build fails if a page would."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from sphinx.errors import ExtensionError
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import chapters  # noqa: E402
 import reference  # noqa: E402
 
 import eofuse  # noqa: E402
@@ -23,7 +25,16 @@ release = version = eofuse.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
-nb_execution_mode = "off"
+exclude_patterns = ["course/notebooks", "course/course-data"]
+
+nb_execution_mode = "cache"  # a chapter is executed when its code changed
+nb_execution_cache_path = str(HERE.parent / "build" / "notebooks")
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell
+nb_merge_streams = True
+os.environ["OMP_NUM_THREADS"] = "1"  # of the notebooks: numbers that a text claims don't depend on the machine's cores
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # a library's remark about notebooks without widgets
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # `eofuse` in a cell
 
 default_role = "code"  # docstrings write `name` as Markdown does
 autodoc_typehints = "description"
@@ -59,5 +70,6 @@ def refuse_what_is_loaded_from_elsewhere(app: Sphinx, exception: Exception | Non
 def setup(app: Sphinx) -> dict[str, Any]:
     """Writes the generated pages before the sources are read, and checks the site when it is built."""
     app.connect("builder-inited", lambda app: reference.write_pages(Path(app.srcdir) / "generated"))
+    app.connect("builder-inited", lambda app: chapters.write_chapters(Path(app.srcdir) / "course"))
     app.connect("build-finished", refuse_what_is_loaded_from_elsewhere)
     return {"parallel_read_safe": True}

@@ -15,3 +15,7 @@ def test_letters_that_no_font_has_give_no_warning(save):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         save(figure)
+
+
+def test_a_notebook_shows_a_figure_by_itself():
+    assert new_figure(2, 1)._repr_png_().startswith(b"\x89PNG")

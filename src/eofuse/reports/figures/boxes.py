@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from eofuse.reports.figures.rendering import Pixels
-from eofuse.reports.figures.style import styled
+from eofuse.reports.figures.style import Picture, styled
 
 BOX_COLOURS = ("#F0E442", "#56B4E9", "#FF7F2A", "#33E0A1", "#F28AC9", "#FFFFFF", "#B39DFF")
 """Bright colours that stand out from land and water alike; each line is drawn on a dark one."""
@@ -50,7 +50,7 @@ def boxes_figure(
     """
     height, width = pixels.shape[:2]
     scale = SIDE / max(height, width)
-    figure = Figure(figsize=(width * scale, height * scale))
+    figure = Picture(figsize=(width * scale, height * scale))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(pixels, interpolation="nearest", extent=(0, width, height, 0))
     axes.set_axis_off()

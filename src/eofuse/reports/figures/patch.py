@@ -19,7 +19,7 @@ from eofuse.files import replacing
 from eofuse.modalities import Kind, Modality
 from eofuse.reports.figures.rendering import Panel, ramp_colours, raster_panels
 from eofuse.reports.figures.series import SeriesPanel, draw_series, series_panels
-from eofuse.reports.figures.style import INK, QUIET, frame, styled, write_png
+from eofuse.reports.figures.style import INK, QUIET, Picture, frame, styled, write_png
 
 PANELS_PER_LINE = 5
 SIDE, GAP, MARGIN, TOP = 2.3, 0.2, 0.2, 0.75
@@ -96,7 +96,7 @@ def _sheet(
 ) -> Figure:
     """Lines of pictures under a heading, all in inches."""
     heights = [TITLE + SIDE + max(_foot(panel) for panel in line) + GAP for line in lines]
-    figure = Figure(figsize=(width, TOP + max(sum(heights), least_height)))
+    figure = Picture(figsize=(width, TOP + max(sum(heights), least_height)))
     top = TOP
     for line, height in zip(lines, heights, strict=True):
         for column, panel in enumerate(line):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from eofuse.data.store import Store, Window
 from eofuse.modalities import Kind, Modality
 from eofuse.reports.figures.rendering import TRUE_COLOUR, Panel, Pixels, has_channels, raster_panels
-from eofuse.reports.figures.style import INK, QUIET, frame, styled
+from eofuse.reports.figures.style import INK, QUIET, Picture, frame, styled
 from eofuse.reports.wording import shorten
 
 GAP, MARGIN, TOP, TITLE, LINE = 0.16, 0.25, 0.72, 0.27, 0.14
@@ -85,7 +85,7 @@ def sheet_figure(
     chips = list(legend)
     chip_columns = max(1, int((width - 2 * MARGIN) / 2.1))
     height = top + (0.2 * math.ceil(len(chips) / chip_columns) + 0.1 if chips else 0)
-    figure = Figure(figsize=(width, height))
+    figure = Picture(figsize=(width, height))
 
     def write(left: float, down: float, text: str, **style: Any) -> None:
         figure.text(left / width, 1 - down / height, text, va="top", **style)

@@ -84,9 +84,18 @@ def styled(draw: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     return run
 
 
+class Picture(Figure):
+    """A figure that notebooks show, whether or not they imported `matplotlib.pyplot`."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        write_png(self, stream, dots_per_inch=100)
+        return stream.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, that finds room for its labels by itself."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return Picture(figsize=(width, height), layout="constrained")
 
 
 def variant_colours(variants: Sequence[str]) -> dict[str, str]:

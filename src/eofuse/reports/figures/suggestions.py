@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from eofuse.data.store import Store
 from eofuse.files import replacing
 from eofuse.reports.figures.sheet import best_raster, thumbnail_panel
-from eofuse.reports.figures.style import INK, QUIET, frame, styled, write_png
+from eofuse.reports.figures.style import INK, QUIET, Picture, frame, styled, write_png
 from eofuse.reports.wording import class_title
 
 MOST = 100
@@ -39,7 +39,7 @@ def contact_sheet(store: Store, table: pd.DataFrame, columns: Sequence[str], tit
     per_line = min(PER_LINE, len(shown))
     step = SIDE + max(len(name) + len(predicted) for name, predicted in texts) * LINE + 1.5 * GAP
     height = TOP + math.ceil(len(shown) / per_line) * step
-    figure = Figure(figsize=(2 * MARGIN + max(per_line, 4) * (SIDE + GAP) - GAP, height))
+    figure = Picture(figsize=(2 * MARGIN + max(per_line, 4) * (SIDE + GAP) - GAP, height))
     width = figure.get_figwidth()
     picture = best_raster(store)
     for place, (name, predicted) in enumerate(texts):

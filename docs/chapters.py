@@ -1,0 +1,62 @@
+"""The course as pages: chapters of `course/`, percent scripts, become notebooks that the site executes, and notebooks to download.
+
+`write_chapters` writes them; `conf.py` calls it before the site is built. MyST-NB executes a notebook when its code changed.
+"""
+
+import re
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+COURSE = Path(__file__).parents[1] / "course"
+DOWNLOADS = "notebooks"
+"""Folder below that of the pages, for notebooks to download."""
+
+LANGUAGE = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def write_chapters(folder: Path, course: Path = COURSE) -> None:
+    """Writes every chapter twice: as a page, and as a notebook to download. What did not change keeps its time."""
+    scripts = sorted(course.glob("[0-9]*.py"))
+    for script in scripts:
+        notebook = read_chapter(script)
+        _write_if_changed(folder / DOWNLOADS / f"{script.stem}.ipynb", notebook)
+        _write_if_changed(folder / f"{script.stem}.ipynb", as_page(notebook, script.stem))
+    for stale in {*folder.glob("*.ipynb")} - {folder / f"{script.stem}.ipynb" for script in scripts}:
+        stale.unlink()
+
+
+def read_chapter(script: Path) -> NotebookNode:
+    """A chapter as a notebook without outputs; the same script gives the same bytes."""
+    notebook = jupytext.reads(script.read_text(encoding="utf-8"), fmt="py:percent")
+    notebook.metadata = NotebookNode(LANGUAGE)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    return notebook
+
+
+def as_page(notebook: NotebookNode, name: str) -> NotebookNode:
+    """The notebook with a link to itself below the title, and with links to other pages as the site needs them."""
+    page = nbformat.from_dict(notebook)
+    for cell in page.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\(\.\./docs/", "](../", cell.source)
+            cell.source = re.sub(r"\]\((\d\d_\w+)\.py\)", r"](\1.ipynb)", cell.source)
+    link = new_markdown_cell(
+        f"{{download}}`Download this chapter as a notebook <{DOWNLOADS}/{name}.ipynb>`", id="download"
+    )
+    page.cells.insert(1, link)
+    return page
+
+
+def _write_if_changed(path: Path, notebook: NotebookNode) -> None:
+    text = nbformat.writes(notebook)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
