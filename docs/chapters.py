@@ -9,7 +9,6 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell
 
 COURSE = Path(__file__).parents[1] / "course"
 DOWNLOADS = "notebooks"
@@ -48,10 +47,9 @@ def as_page(notebook: NotebookNode, name: str) -> NotebookNode:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\]\(\.\./docs/", "](../", cell.source)
             cell.source = re.sub(r"\]\((\d\d_\w+)\.py\)", r"](\1.ipynb)", cell.source)
-    link = new_markdown_cell(
-        f"{{download}}`Download this chapter as a notebook <{DOWNLOADS}/{name}.ipynb>`", id="download"
-    )
-    page.cells.insert(1, link)
+    title, *rest = page.cells[0].source.split("\n")
+    link = f"{{download}}`Download this chapter as a notebook <{DOWNLOADS}/{name}.ipynb>`"
+    page.cells[0].source = "\n".join([title, "", link, *rest])
     return page
 
 
