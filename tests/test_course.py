@@ -16,7 +16,7 @@ CHAPTERS = sorted((PROJECT / "course").glob("*.py"))
 SECTIONS = ["What you will learn", "What we saw", "Exercises", "What to read"]
 BESIDE = {"IPython", "matplotlib", "numpy", "pandas", "rasterio", "sklearn", "timm", "torch", "torchvision"}
 STANDARD = {"json", "math", "pathlib", "shutil", "time", "collections", "itertools"}
-LONGEST_CELL = 25
+LONGEST_CELL = 32
 
 
 @dataclass
