@@ -164,13 +164,27 @@ def _figures_of_pretraining(folder: Path, notes: list[str]) -> Iterator[tuple[st
     """The pictures of a pretraining; why there is none of what it reconstructs is added to the notes."""
     yield "curves.png", curves_of_pretraining(open_pretraining(folder))
     try:
-        found = reconstructions(folder)
+        figure = reconstruction_of_pretraining(open_pretraining(folder))
     except DataError as error:
         notes.append(f"there is no picture of reconstructions: {error}")
         return
-    if found:
-        simulated = bool(read_facts(folder, DATA_FILE)["simulated"])
-        yield "reconstruction.png", reconstruction_figure(found, simulated=simulated)
+    if figure is not None:
+        yield "reconstruction.png", figure
+
+
+def reconstruction_of_pretraining(run: PretrainedRun, most: int = MOST_RECONSTRUCTED) -> Figure | None:
+    """Validation patches as they are, as the model saw them, and as it reconstructed them; none of a method that hides nothing.
+
+    Args:
+        run: a finished pretraining.
+        most: patches at most.
+
+    Raises:
+        DataError: if its checkpoint or store is gone, or the store has changed.
+    """
+    found = reconstructions(run.folder)
+    simulated = bool(read_facts(run.folder, DATA_FILE)["simulated"])
+    return reconstruction_figure(found, simulated=simulated, most=most) if found else None
 
 
 def curves_of_pretraining(run: PretrainedRun) -> Figure:
@@ -186,11 +200,13 @@ def curves_of_pretraining(run: PretrainedRun) -> Figure:
     return course_figure(courses)
 
 
-def reconstruction_figure(found: Sequence[Reconstructed], *, simulated: bool = False) -> Figure:
+def reconstruction_figure(
+    found: Sequence[Reconstructed], *, simulated: bool = False, most: int = MOST_RECONSTRUCTED
+) -> Figure:
     """Original, what the model saw of it, and what it made of the hidden parts, of validation patches that are hidden in part."""
     one = min(found, key=lambda each: not has_channels(each.modality, TRUE_COLOUR))
     thumbnails = []
-    for at in np.argsort(one.hidden.all(axis=(1, 2)), kind="stable")[:MOST_RECONSTRUCTED].tolist():
+    for at in np.argsort(one.hidden.all(axis=(1, 2)), kind="stable")[:most].tolist():
         original, hidden = one.original[at], one.hidden[at]
         filled = np.where(hidden, one.reconstructed[at], original)
         beside = np.concatenate([original, original, filled], axis=2)  # one picture, so that colours have one scale
@@ -205,7 +221,8 @@ def reconstruction_figure(found: Sequence[Reconstructed], *, simulated: bool = F
             Thumbnail(mended, (plain("What was hidden, reconstructed"),)),
         ]
     title = f"{one.modality.title or one.modality.name} of validation patches"
-    note = "What is hidden is reconstructed from the rest of the patch, and from its other modalities."
+    others = ", and from its other modalities" if len(found) > 1 else ""
+    note = f"What is hidden is reconstructed from the rest of the patch{others}."
     mark = "   [simulated]" if simulated else ""
     return sheet_figure([Group("", tuple(thumbnails))], f"{title}{mark}", note, per_line=3, side=RECONSTRUCTED_SIDE)
 

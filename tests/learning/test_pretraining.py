@@ -23,7 +23,7 @@ from eofuse.learning.pretraining.examples import reconstructions
 from eofuse.learning.pretraining.preparation import prepare_unlabelled
 from eofuse.models.artifact import load_model
 from eofuse.models.model import build_model
-from eofuse.pictures import show_run
+from eofuse.pictures import reconstruction_of_pretraining, show_run
 from eofuse.studies.pretraining import Pretraining
 from fake_source import FakeSource
 from forked import forked, kill_when, lines
@@ -148,6 +148,7 @@ def test_what_was_hidden_and_reconstructed_can_be_looked_at(values, tmp_path, pl
         assert found.reconstructed.shape == found.original.shape
         assert found.hidden.any()
     assert [path.name for path in show_run(run.folder).paths] == ["curves.png", "reconstruction.png"]
+    assert len(reconstruction_of_pretraining(run, most=2).axes) >= 6
 
 
 class Interrupted(BaseException):
