@@ -23,6 +23,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import ListedColormap
 
 import eofuse
 from eofuse.errors import UsageError
@@ -128,7 +129,7 @@ axes.set(xlabel="degrees east", ylabel="degrees north", title="480 simulated pat
 _ = figure.legend(loc="outside right upper")
 
 # %% [markdown]
-# Patches come in clusters: each cluster is a **scene**, one image that was taken at one moment, from which several
+# Patches lie in a few regions, and within them in **scenes**: images that were taken at one moment, and from which several
 # patches were cut.
 
 # %%
@@ -218,12 +219,15 @@ boxed = batches["detection"]
 number = int(np.argmax([(boxes[:, 4] >= 0).sum() for boxes in boxed["target"]]))  # the patch with the most boxes
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
 red, green, blue = (names.index(name) for name in ("B04", "B03", "B02"))
-left.imshow((boxed["s2"][number][[red, green, blue]].float().permute(1, 2, 0) / 2500).clamp(0, 1))
+left.imshow((boxed["s2"][number][[red, green, blue]].float().permute(1, 2, 0) / 1500).clamp(0, 1))
 for x0, y0, x1, y1, label in boxed["target"][number].tolist():
     if label >= 0:  # the others fill up the tensor
         left.add_patch(plt.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="yellow", linewidth=2))
 left.set_title("Sentinel-2 and boxes of water")
-right.imshow(batches["segmentation"]["target"][number], cmap="tab20", interpolation="nearest")
+palette = ListedColormap([category.colour for category in store.modality("worldcover").categories])
+right.imshow(
+    batches["segmentation"]["target"][number], cmap=palette, vmin=0, vmax=palette.N - 1, interpolation="nearest"
+)
 right.set_title("Classes of the pixels")
 for axes in (left, right):
     axes.set(xlabel="column (10 m)", ylabel="row (10 m)")
