@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
@@ -119,3 +120,28 @@ def test_a_pretraining_is_resumed_with_what_it_remembers_and_a_run_starts_from_i
     assert {"encoders.s1+s2", "projections"} <= set(table.loc[table["status"] == "loaded", "part"])
     options = parse_options(PretrainingOptions, pretraining)
     assert options.pretrain.model_dump()["keep"] == 0.5
+
+
+def test_its_encoder_starts_from_a_file_of_weights_that_it_knows(values, tmp_path):
+    first = recipes.train(values, to=tmp_path / "first", overrides=["train.steps=1", "train.evaluations=1"]).model()
+    path = next(name for name, module in first.named_modules() if getattr(module, "name", "") == "example_pair")
+    weights = first.get_submodule(path).state_dict()
+    save_file({f"encoder.{name}": tensor for name, tensor in weights.items()}, tmp_path / "weights.safetensors")
+    start = {"start": {"from": str(tmp_path / "weights.safetensors"), "mode": "linear_probe"}, "seed": 1}
+    run = recipes.train(merge(values, start), to=tmp_path / "run")
+    table = pd.read_csv(run.folder / "transfer.csv")
+    assert set(table.loc[table["status"] == "loaded", "tensor"]) == {f"{path}.{name}" for name in weights}
+    assert all(
+        torch.equal(tensor, weights[name]) for name, tensor in run.model().get_submodule(path).state_dict().items()
+    )
+
+
+def test_a_file_that_no_encoder_takes_is_one_clear_error(values, tmp_path):
+    save_file({"other": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match=r"no encoder of the model takes weights of a file: example_pair, perceptron"):
+        recipes.train(merge(values, {"start": {"from": str(tmp_path / "other.safetensors")}}), to=tmp_path / "run")
+
+
+def test_an_unknown_encoder_names_it_too(values, tmp_path):
+    with pytest.raises(UsageError, match=r"unknown encoder 'example_pear'; the nearest names: example_pair.*besides"):
+        recipes.train(merge(values, {"fusion": {"encoder": "example_pear"}}), to=tmp_path / "run")

@@ -19,8 +19,8 @@ STORES = {
     "fuel_moisture.yaml": "fuel_store",
 }
 
-DRAWN = ("ben_real_40.yaml", "fuel_moisture.yaml")
-"""Recipes whose reports are drawn."""
+REPORTS = {"ben_real_40.yaml": "drawn_reports", "fuel_moisture.yaml": "written_reports"}
+"""Recipes whose reports are drawn, or written without pictures."""
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +72,13 @@ def named_in_readme() -> set[str]:
 def test_a_study_recipe_runs_to_its_report(name, request, monkeypatch, tmp_path):
     monkeypatch.setattr("eofuse.learning.controls.trees.TREES", 10)
     store = request.getfixturevalue(STORES.get(name, "simulated_store"))
-    if name in DRAWN:
-        request.getfixturevalue("drawn_reports")
+    if name in REPORTS:
+        request.getfixturevalue(REPORTS[name])
     study = eofuse.study(shrunk(name), store=store, to=tmp_path / "study", workers=1)
     variants = set(read_yaml(RECIPES / name)["study"]["variants"])
     assert variants <= set(study.leaderboard()["variant"])
     report = (study.folder / "report.html").read_text(encoding="utf-8")
-    assert name not in DRAWN or "Before you trust this" in report
+    assert name not in REPORTS or "Before you trust this" in report
     assert name != "ben_real_40.yaml" or "prove nothing" in report  # of forty patches
 
 

@@ -237,16 +237,33 @@ def test_names_leakage_cost_and_recipe(whole: tuple[str, str]) -> None:
     assert "0a1b2c3d4e5f" in text
 
 
-def test_simulated_data_get_a_banner(tmp_path: Path) -> None:
-    assert BANNER in report(tmp_path, simulated=True)
+@pytest.fixture(scope="module")
+def doubtful(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A report of few simulated patches, with warnings, patches left out and an unknown neighbourhood, without the store."""
+    changes = {
+        "excluded": {"lacks an input modality": 1111, "has no label (crop)": 13},
+        "lacking": {"s2.B09 without a value": 1110, "s1": 2},
+        "stored": 5000,
+        "leakage": [{"protocol": "scene", "test_patches": 12, "sharing_scene": 0, "adjacent": None}],
+    }
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        undraw(monkeypatch)
+        return report(
+            tmp_path_factory.mktemp("doubtful"), simulated=True, n_test=12, n_scenes=3, changes=changes,
+            warnings=("One run did not converge.",),
+        )  # fmt: skip
+
+
+def test_simulated_data_get_a_banner(doubtful: str) -> None:
+    assert BANNER in doubtful
 
 
 def test_real_data_get_no_banner(whole: tuple[str, str]) -> None:
     assert BANNER not in whole[1]
 
 
-def test_without_the_store_it_says_that_there_are_no_pictures(tmp_path: Path) -> None:
-    page = Page(report(tmp_path))
+def test_without_the_store_it_says_that_there_are_no_pictures(doubtful: str) -> None:
+    page = Page(doubtful)
     assert "was not at hand when this report was written, so there are no pictures" in page.text
     assert not any(" of patch " in alt for alt in page.attributes("img", "alt"))
 
@@ -259,19 +276,14 @@ def test_a_store_that_changed_is_not_pictured(tmp_path: Path) -> None:
     assert not any(" of patch " in alt for alt in page.attributes("img", "alt"))
 
 
-def test_a_tiny_test_set_is_warned_of(tmp_path: Path) -> None:
-    text = Page(report(tmp_path, n_test=12, n_scenes=3, warnings=("One run did not converge.",))).text
+def test_a_tiny_test_set_is_warned_of(doubtful: str) -> None:
+    text = Page(doubtful).text
     assert "One run did not converge." in text
     assert "The test set is small: 12 patches from 3 scenes. Numbers from so few prove nothing" in text
 
 
-def test_what_is_left_out_and_why_is_said_at_the_top(tmp_path: Path) -> None:
-    changes = {
-        "excluded": {"lacks an input modality": 1111, "has no label (crop)": 13},
-        "lacking": {"s2.B09 without a value": 1110, "s1": 2},
-        "stored": 5000,
-    }
-    top = report(tmp_path, changes=changes).split('id="leaderboard"')[0]
+def test_what_is_left_out_and_why_is_said_at_the_top(doubtful: str) -> None:
+    top = doubtful.split('id="leaderboard"')[0]
     said = (
         "Patches left out: 1,124 of 5,000: 1,111 (lacks an input modality; s2.B09 without a value: 1,110, s1: 2), "
         "13 (has no label (crop))."
@@ -306,9 +318,8 @@ def test_modalities_of_other_sensors_are_pictured(tmp_path: Path) -> None:
     assert any(alt.startswith("<Drone> & co of patch") for alt in page.attributes("img", "alt"))
 
 
-def test_an_unknown_neighbourhood_is_called_unknown(tmp_path: Path) -> None:
-    leakage = [{"protocol": "scene", "test_patches": 30, "sharing_scene": 0, "adjacent": None}]
-    assert "0 (0 %)unknown" in Page(report(tmp_path, changes={"leakage": leakage})).text
+def test_an_unknown_neighbourhood_is_called_unknown(doubtful: str) -> None:
+    assert "0 (0 %)unknown" in Page(doubtful).text
 
 
 def test_scenes_that_are_not_known_are_not_counted(tmp_path: Path) -> None:

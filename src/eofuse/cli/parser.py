@@ -15,6 +15,16 @@ from eofuse.words import printable
 class _Parser(argparse.ArgumentParser):
     """A parser that names the nearest choice, and repeats words of the command line without their control characters."""
 
+    reads: str = ""
+    """Command whose sources of data the help names."""
+
+    def format_help(self) -> str:
+        if self.reads:
+            from eofuse.data.doors import readable
+
+            self.epilog = f"It reads: {', '.join(readable(self.reads))}."
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
 
@@ -37,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(prog="eofuse", metavar="COMMAND", required=True, help=about)
     groups: dict[str, list[str]] = {}
 
-    def command(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+    def command(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> _Parser:
         added = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         added.set_defaults(command=function)
         words = added.add_mutually_exclusive_group()
@@ -65,7 +75,10 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--base-url", default="https://zenodo.org", help="address of the archive, for mirrors")
 
     add = command("check", data.run_check, "find every problem of a folder or store; exit code 1 if one is an error")
-    add.add_argument("path", metavar="DIR", type=Path, help="a dataset's folder, a table's SPEC.yaml, or a store")
+    add.reads = "check"
+    add.add_argument(
+        "path", metavar="PATH", type=Path, help="a dataset's folder, a SPEC.yaml, a store, and what else is read"
+    )
     add.add_argument("--all", action="store_true", help="each problem on a line, also many alike")
     _json(add)
     _workers(add)
@@ -79,7 +92,10 @@ def make_parser() -> argparse.ArgumentParser:
     add = command(
         "pack", data.run_pack, "pack a folder or table into a store; goes on where an interrupted one stopped"
     )
-    add.add_argument("folder", metavar="DIR|SPEC.yaml", type=Path, help="a dataset's folder, or the spec of a table")
+    add.reads = "pack"
+    add.add_argument(
+        "folder", metavar="PATH", type=Path, help="a dataset's folder, a table's SPEC.yaml, and what else is read"
+    )
     add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
     add.add_argument("--modalities", type=_names, help="those wanted, with commas between (default: all)")

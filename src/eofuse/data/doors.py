@@ -74,7 +74,8 @@ def describe_path(path: Path) -> tuple[str, str] | None:
     if name.endswith(SUFFIXES):
         fix = f"for a folder of patches `eofuse init {path.parent}`; for scenes `eofuse cut SPEC.yaml STORE` (docs/scenes.md)"
         return "one image", fix
-    return next((found for suffixes, found in _CONVERSIONS.items() if name.endswith(suffixes)), None)
+    known = (found for suffixes, found in _CONVERSIONS.items() if name.endswith(suffixes))
+    return next(((what, _or_added(fix)) for what, fix in known), None)
 
 
 def wrong_door(path: Path, wanted: str, otherwise: str) -> DataError:
@@ -87,8 +88,19 @@ def wrong_door(path: Path, wanted: str, otherwise: str) -> DataError:
     """
     found = describe_path(path)
     if found is None:
-        return DataError(f"is not {wanted}", where=path, fix=otherwise)
+        return DataError(f"is not {wanted}", where=path, fix=_or_added(otherwise))
     return DataError(f"is {found[0]}, not {wanted}", where=path, fix=found[1])
+
+
+def readable(command: str) -> list[str]:
+    """What a command reads, by the titles of the sources: all of them for `check`."""
+    return [source.title for source in SOURCES.values() if command in (source.command, "check")]
+
+
+def _or_added(fix: str) -> str:
+    """What to do with a path that no source reads, and what the sources of other packages read."""
+    added = [SOURCES[name].title for name in SOURCES if SOURCES.package_of(name) != "eofuse"]
+    return f"{fix}; installed packages also read {', '.join(added)}" if added else fix
 
 
 def find_source(path: Path, command: str, wanted: str, otherwise: str) -> Source:

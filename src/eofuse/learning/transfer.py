@@ -12,12 +12,22 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from eofuse.errors import DataError
+from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing, sha256
 from eofuse.learning.lineage import History, recorded_history, unknown
 from eofuse.models.artifact import WEIGHTS, load_model, read_history, save_model
+from eofuse.models.encoders import Encoder
 from eofuse.models.model import Model
-from eofuse.models.pretrained import Row, Source, WeightOptions, is_path, load_source, map_weights
+from eofuse.models.pretrained import (
+    Row,
+    Source,
+    WeightOptions,
+    encoders_source,
+    is_path,
+    load_source,
+    map_weights,
+    read_weights,
+)
 from eofuse.records import read_table
 
 TRANSFER_FILE = "transfer.csv"
@@ -77,8 +87,19 @@ def start_from(model: Model, options: StartOptions) -> pd.DataFrame:
 
 
 def _source(model: Model, options: StartOptions) -> Source:
-    """The weights; of a file, whose network has no name, those of the first network of the model that it fits."""
+    """The weights; of a file, whose network has no name, those of the encoders that take them or the first network that it fits."""
     networks = list(dict.fromkeys(part.network for part in model.parts() if part.network))
+    if is_path(options.source) and Path(options.source).is_file():
+        encoders = [each for each in model.modules() if isinstance(each, Encoder)]
+        if any(type(each).tensors_from is not Encoder.tensors_from for each in encoders):
+            source = encoders_source(model, read_weights(Path(options.source)), options.source)
+            if source is not None:
+                return source
+        if not networks:
+            names = sorted({each.name for each in encoders})
+            found = f"no encoder of the model takes weights of a file: {', '.join(names)}"
+            fix = "start from a run, or add Encoder.tensors_from to the encoder (docs/extending.md)"
+            raise UsageError(found, where=options.source, fix=fix)
     *others, last = networks or [model.spec.fusion.encoder]
     for network in others:
         try:

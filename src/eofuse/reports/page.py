@@ -1,6 +1,7 @@
 """Templates filled in: pages that need no network, no script and no other file."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -33,6 +34,12 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
         template: name of a file in `templates`.
         context: what it refers to; a name that is missing is an error.
     """
+    return _environment().get_template(template).render(context)
+
+
+@cache
+def _environment() -> Environment:
+    """What reads the templates; it keeps those that it has compiled."""
     environment = Environment(
         loader=PackageLoader("eofuse.reports", "templates"),
         autoescape=True,
@@ -41,4 +48,4 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update({function.__name__: function for function in FILTERS})
-    return environment.get_template(template).render(context)
+    return environment

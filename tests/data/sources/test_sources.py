@@ -9,6 +9,7 @@ from eofuse.cli import main
 from eofuse.data.sources import SOURCES
 from eofuse.data.sources.base import SpecSource
 from eofuse.data.store import open_store
+from shrink import RECIPES
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -61,3 +62,12 @@ def test_every_source_accepts_its_own_and_says_what_to_do(name, tmp_path):
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "empty.yaml", tmp_path / "broken.yaml"):
         assert not source.accepts(path)
     assert not isinstance(source, SpecSource) or not source.describes({"modalities": [1]})
+
+
+def test_messages_and_help_name_what_the_sources_of_other_packages_read(plugin, tmp_path, capsys):
+    np.savez(tmp_path / "other.npz", values=np.zeros(3))
+    assert main(["train", str(RECIPES / "land_cover.yaml"), "--store", str(tmp_path / "other.npz")]) == 1
+    assert "installed packages also read a file of heights" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["pack", "--help"])
+    assert "a file of heights" in " ".join(capsys.readouterr().out.split())

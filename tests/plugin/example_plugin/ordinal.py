@@ -4,11 +4,28 @@ from dataclasses import replace
 
 from torch.nn import functional
 
+from eofuse.evaluation.metrics.classification import LabelTotals
 from eofuse.kinds import KINDS, SINGLE_LABEL
 from eofuse.tasks import TASKS
 from eofuse.tasks.single_label import SingleLabel
 
-ORDINAL = KINDS.add(replace(SINGLE_LABEL, name="ordinal", words="one of ordered classes a patch"))
+ORDINAL = KINDS.add(
+    replace(
+        SINGLE_LABEL,
+        name="ordinal",
+        words="one of ordered classes a patch",
+        evidence={**SINGLE_LABEL.evidence, "distance": ()},
+    )
+)
+
+
+class OrdinalTotals(LabelTotals):
+    """Totals of classes, and `distances` (N,) from the predicted class to the true one."""
+
+    @property
+    def distances(self):
+        """Of each patch."""
+        return self.evidence["distance"]
 
 
 @TASKS.register("ordinal")
@@ -16,6 +33,7 @@ class Ordinal(SingleLabel):
     """Classification into classes that have an order."""
 
     kind = ORDINAL
+    totals = OrdinalTotals
     losses = ("earth_mover",)
     balances = ("none", "sampling")
 
@@ -24,3 +42,8 @@ class Ordinal(SingleLabel):
         wanted = functional.one_hot(truth, len(self.classes)).to(output.dtype)
         distance = (output.softmax(-1).cumsum(-1) - wanted.cumsum(-1)).square().sum(-1).mean(0)
         return (distance * known).sum() / known.sum().clamp(min=1)
+
+    def evidence(self, prediction, truth, spec, *, complete=True):
+        """That of classes, and the distance."""
+        distance = abs(prediction.argmax(1) - truth).astype("float64")
+        return {**super().evidence(prediction, truth, spec, complete=complete), "distance": distance}

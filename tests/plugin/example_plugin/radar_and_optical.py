@@ -45,6 +45,10 @@ class RadarAndOptical(Encoder):
         level = self.mix(total.relu())
         return Features(level.mean((2, 3)), [level], [4])
 
+    def tensors_from(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those that a file of weights has under `encoder.`."""
+        return {name.removeprefix("encoder."): each for name, each in weights.items() if name.startswith("encoder.")}
+
     def layer_numbers(self) -> dict[str, int]:
         """Tokens first, then what mixes their channels."""
         return {name: int(name.startswith("mix")) for name in self.state_dict()}

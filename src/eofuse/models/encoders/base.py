@@ -99,6 +99,13 @@ class Encoder(nn.Module, ABC):
         shape = (1, -1) + (1,) * (values.ndim - 2)
         return values * std.view(shape) + mean.view(shape)
 
+    def tensors_from(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Its tensors out of those of a file of weights, by their names in this module; none by default.
+
+        Override it for an encoder whose weights are published: drop prefixes, rename, reshape. What is left out starts fresh.
+        """
+        return {}
+
     def layer_numbers(self) -> dict[str, int]:
         """The layer of each tensor, from 0 at the inputs, for learning rates that differ by layer; empty if it is one layer."""
         return {}

@@ -20,7 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
-from eofuse.modalities import Modality
+from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders.base import ENCODERS, Encoder
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.parts import Column, Part, tensors_of
@@ -266,6 +266,8 @@ def _build_body(name: str, in_channels: int, weights: Mapping[str, Tensor] | Non
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, [*ENCODERS, *timm.list_models()], n=3, cutoff=0.5)
         fix = f"the nearest names: {', '.join(near)}" if near else "timm.list_models() gives the names"
+        registered = [name for name, encoder in ENCODERS.items() if Kind.RASTER in encoder.kinds]
+        fix += f"; besides those of timm there are {', '.join(registered)}" if registered else ""
         raise UsageError(f"unknown encoder '{name}'", fix=fix)
     try:
         network = _create(name, in_channels, weights, features_only=True)

@@ -1,11 +1,14 @@
 """`Source`: trained weights with the meaning of their inputs, from wherever they come; `run_source`: those of a run of eofuse."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
+from eofuse.errors import UsageError
 from eofuse.models.artifact import DESCRIPTION, load_model
+from eofuse.models.encoders.base import Encoder
 from eofuse.models.model import Model
 from eofuse.models.parts import Column, Part, channels_of
 
@@ -45,6 +48,27 @@ def model_source(model: Model, title: str) -> Source:
     """The weights of a model."""
     tensors = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("normaliser.")}
     return Source(title, model.parts(), tensors, _statistics(model))
+
+
+def encoders_source(model: Model, weights: Mapping[str, Tensor], title: str) -> Source | None:
+    """The weights of a file for the encoders of a model that take some of them; None if none does (see `Encoder.tensors_from`).
+
+    Raises:
+        UsageError: if an encoder names a tensor that it does not have.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path, encoder in model.named_modules():
+        if isinstance(encoder, Encoder):
+            found = encoder.tensors_from(weights)
+            for name in found.keys() - encoder.state_dict().keys():
+                fix = "return names of its own state dictionary from tensors_from"
+                raise UsageError(f"the encoder '{encoder.name}' has no tensor '{name}'", where=title, fix=fix)
+            tensors |= {f"{path}.{name}": tensor for name, tensor in found.items()}
+    parts = [
+        replace(part, tensors={name: tensor for name, tensor in part.tensors.items() if tensor in tensors})
+        for part in model.parts()
+    ]
+    return Source(title, [part for part in parts if part.tensors], tensors) if tensors else None
 
 
 def _statistics(model: Model) -> Statistics:
