@@ -28,6 +28,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `predict_store`  a trained model → predictions for every patch of a store
 `open_run`       a trained run, that predicts a store or arrays
 `map_scenes`     a run or study → maps of whole scenes
+`embed`          vectors of a pretrained foundation model as a modality of a store
 `suggest`        which patches of a store to annotate next
 `sample_map`     where on a map to look for reference labels: a probability sample
 `estimate_area`  a map and labels of such a sample → areas of its classes and its accuracy, with intervals
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from eofuse.data.store.pack import pack as pack
     from eofuse.data.store.subset import subset as subset
     from eofuse.data.store.write import write_store as write_store
+    from eofuse.inference.embedding import embed as embed
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.augment.examples import augment_patch as augment_patch
@@ -81,6 +83,7 @@ _ROOMS = {
     "data_card": "eofuse.reports.data_card",
     "describe_store": "eofuse.data.card.describe",
     "download": "eofuse.data.download",
+    "embed": "eofuse.inference.embedding",
     "estimate_area": "eofuse.areas.estimate",
     "evaluate": "eofuse.learning.evaluate",
     "map_scenes": "eofuse.maps.make",

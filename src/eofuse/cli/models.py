@@ -101,6 +101,63 @@ def run_attribute(arguments: argparse.Namespace) -> None:
         show(f"{path}: the picture")
 
 
+def run_embed(arguments: argparse.Namespace) -> None:
+    """Does `eofuse embed`."""
+    import time
+
+    from eofuse.data.store import EMBEDDINGS
+    from eofuse.inference.embedding import embed
+
+    if arguments.list_models:
+        _list_foundations()
+        return
+    for name in ("store", "model", "weights", "to"):
+        if getattr(arguments, name) is None:
+            words = {"store": "STORE", "model": "--with MODEL", "weights": "--weights FILE|DIR", "to": "-o STORE"}[name]
+            raise UsageError(
+                f"{words} is missing", where="embed", fix="see eofuse embed --help, and eofuse embed --list"
+            )
+    units = dict(_unit(word) for word in arguments.unit)
+    start = time.perf_counter()
+    store = carry_out(embed, arguments, "embedding", "samples", units=units)
+    took = time.perf_counter() - start
+    made = [name for name in store.provenance[EMBEDDINGS] if name in store.modalities]
+    facts = store.provenance[EMBEDDINGS][made[-1]]
+    taken = ", ".join(
+        place if place.endswith(f".{each['as']}") else f"{place} as {each['as']}"
+        for place, each in facts["inputs"].items()
+    )
+    show(f"{facts['model']} saw {taken}")
+    if facts["not_used"]:
+        show(f"not used: {', '.join(facts['not_used'])}")
+    for warning in facts["warnings"]:
+        show(f"note: {warning}")
+    show(f"weights: {facts['weights']['file']}, licence {facts['weights']['licence']}; {facts['weights']['paper']}")
+    show("note: it is not known which places and labels the weights have seen")
+    numbers = ", ".join(f"{name} ({len(store.modalities[name].channels)} numbers)" for name in made)
+    show(f"{store.path}: {len(store)} samples in {took:.0f} s ({len(store) / took:.1f} a second); new: {numbers}")
+
+
+def _unit(word: str) -> tuple[str, str]:
+    name, sign, unit = word.partition("=")
+    if not sign or not name or not unit:
+        raise UsageError(f"can't understand '{word}'", where="--unit", fix="write --unit s2=reflectance")
+    return name, unit
+
+
+def _list_foundations() -> None:
+    from eofuse.models.foundation import FOUNDATIONS
+
+    for name, model in FOUNDATIONS.items():
+        sizes = ", ".join(f"{name}:{size}" for size in model.sizes)
+        show(f"{sizes}: {model.title}, {model.paper}, licence {model.licence}")
+        units: dict[str, list[str]] = {}
+        for channel in model.channels:
+            units.setdefault(channel.unit, []).append(channel.name)
+        for unit, names in units.items():
+            show(f"    {', '.join(names)} in {unit}")
+
+
 def run_predict(arguments: argparse.Namespace) -> None:
     """Does `eofuse predict`."""
     from eofuse.data.store import open_store

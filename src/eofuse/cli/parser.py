@@ -251,6 +251,39 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
 
+    add = command(
+        "embed",
+        models.run_embed,
+        "add the vectors of a pretrained foundation model to a store, and those of its twin with random weights",
+    )
+    add.add_argument("store", metavar="STORE", type=Path, nargs="?")
+    add.add_argument("--list", action="store_true", dest="list_models", help="the models and what they take")
+    add.add_argument("--with", metavar="MODEL", dest="model", help="name and size, such as galileo:nano or presto")
+    add.add_argument("--weights", metavar="FILE|DIR", type=Path, help="of the model, as its authors publish them")
+    add.add_argument("-o", "--output", metavar="STORE", type=Path, dest="to", help="the store to be made")
+    add.add_argument("--name", help="of the modality (default: the model's)")
+    add.add_argument(
+        "--inputs", type=_names, metavar="NAMES", help="modalities that the model takes (default: all it knows)"
+    )
+    add.add_argument(
+        "--unit",
+        metavar="NAME=UNIT",
+        action="append",
+        default=[],
+        help="unit of a modality (s2) or channel (s2.B04), where the store names none",
+    )
+    add.add_argument("--month", type=int, metavar="1-12", help="of samples without a date")
+    add.add_argument(
+        "--place", action="store_true", help="let the model see longitude and latitude: it may recognise sites"
+    )
+    add.add_argument("--patch", type=_positive, default=8, metavar="PIXELS", help="side of a token (default: 8)")
+    add.add_argument("--pool", choices=("mean", "groups"), default="mean", help="one mean, or one a group of channels")
+    add.add_argument("--no-twin", action="store_false", dest="twin", help="leave the random twin out")
+    add.add_argument("--seed", type=int, default=0, help="of the twin's weights (default: 0)")
+    add.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs (default: auto)")
+    add.add_argument("--threads", type=_positive, default=1, help="of the processor (default: 1)")
+    _overwrite(add)
+
     group = "maps"
     add = command(
         "map", maps.run_map, "map whole scenes: cloud-optimised GeoTIFFs; goes on where an interrupted one stopped"

@@ -49,6 +49,13 @@ def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs) -> None:
         if source in inputs and gives_away(target, store.modality(source).own_names(inputs[source])):
             found = f"the target '{target.name}' derives from the input '{source}': the model would only copy it"
             raise UsageError(found, where="inputs", fix=f"leave out '{source}'")
+    for name in inputs:
+        for source, channel in store.embedded_channels(name):
+            if source in target.sources and gives_away(target, (channel,)):
+                found = f"the target '{target.name}' derives from '{source}', of which the vectors of '{name}' were computed"
+                raise UsageError(
+                    found, where="inputs", fix=f"leave out '{name}', or embed without '{source}': --inputs"
+                )
     copy = copied_channel(store, target, inputs)
     if copy is not None:
         found = f"the input '{copy}' says the same as the target '{target.name}': the model would only copy it"

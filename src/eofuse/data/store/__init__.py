@@ -1,5 +1,6 @@
 """The packed store: read (`store`), written (`pack`, `partial`), kept whole (`integrity`), made of others (`combine`, `subset`)."""
 
+from eofuse.data.store.store import EMBEDDINGS as EMBEDDINGS
 from eofuse.data.store.store import INDEX_FILE as INDEX_FILE
 from eofuse.data.store.store import SAMPLE_KEYS as SAMPLE_KEYS
 from eofuse.data.store.store import SCHEMA_VERSION as SCHEMA_VERSION

@@ -51,6 +51,10 @@ SCHEMA_VERSION = 3
 """The schema that is written: 2 and 1 (without series) kept a corner of each patch, not its pixel grid, and are read."""
 
 STORE_FILE = "store.json"
+
+EMBEDDINGS = "embeddings"
+"""Key of the provenance under which stands how vectors of foundation models were computed."""
+
 INDEX_FILE = "index.parquet"
 
 UNSEALED = (
@@ -160,6 +164,13 @@ class Store:
         """Which patches have this modality: (patches,)."""
         self.modality(name)
         return self.index[f"has_{name}"].to_numpy(dtype=bool)
+
+    def embedded_channels(self, name: str) -> list[tuple[str, str]]:
+        """Modalities and channels of which a foundation model computed the vectors of a modality; none of others."""
+        found = _embedding(self.provenance, name)
+        return [
+            (modality, channel) for modality, _, channel in (place.partition(".") for place in found.get("inputs", ()))
+        ]
 
     @cached_property
     def _row_by_id(self) -> dict[str, int]:
@@ -360,6 +371,18 @@ def open_to_check(path: str | os.PathLike[str]) -> Store:
         found = f"{INDEX_FILE} has {len(index)} rows where {STORE_FILE} says {description['patches']}"
         raise DataError(found, where=folder, fix=FIX)
     return store
+
+
+def _embedding(provenance: Any, name: str) -> dict[str, Any]:
+    """How vectors were computed, from the provenance of a store, or of those of which it was made."""
+    if isinstance(provenance, list):
+        return next((found for each in provenance if (found := _embedding(each, name))), {})
+    if not isinstance(provenance, dict):
+        return {}
+    own = provenance.get(EMBEDDINGS)
+    if isinstance(own, dict) and isinstance(own.get(name), dict):
+        return dict(own[name])
+    return _embedding(list(provenance.values()), name)
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,13 @@
+"""Foundation models: pretrained networks of several sensors, whose vectors become modalities (`eofuse embed`)."""
+
+from eofuse.models.foundation.base import (
+    FOUNDATIONS,
+    FoundationModel,
+    GroupMeans,
+    InputChannel,
+    Sample,
+    build_foundation,
+    convert,
+)
+
+__all__ = ["FOUNDATIONS", "FoundationModel", "GroupMeans", "InputChannel", "Sample", "build_foundation", "convert"]

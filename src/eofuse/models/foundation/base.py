@@ -1,0 +1,190 @@
+"""Pretrained models of several sensors at once, used as they are: `FoundationModel`, its inputs, and their names (`FOUNDATIONS`)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.models.pretrained.weight_file import read_weights
+from eofuse.registry import Registry
+
+CONVERSIONS: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
+    ("reflectance", "reflectance × 10,000"): lambda values: values * 10_000,
+    ("DN", "reflectance × 10,000"): lambda values: values,
+    ("digital number", "reflectance × 10,000"): lambda values: values,
+    ("linear", "dB"): lambda values: 10 * values.clamp(min=1e-6).log10(),
+    ("°C", "K"): lambda values: values + 273.15,
+    ("mm/month", "m/month"): lambda values: values / 1000,
+    ("mm/day", "m/day"): lambda values: values / 1000,
+}
+"""From a unit of data to one of a model."""
+
+REFUSED_SPREAD = (0.05, 20.0)
+"""Deviation of the data, in that of the pretraining: outside, a unit must be wrong."""
+
+ODD_SPREAD = (0.2, 3.0)
+"""Deviation of the data, in that of the pretraining: outside, it is worth a look."""
+
+
+@dataclass(frozen=True)
+class InputChannel:
+    """A channel that a model knows.
+
+    Attributes:
+        name: as the model calls it.
+        aliases: other names of it in data.
+        unit: in which the model takes it.
+        group: of channels that come together: without one of them, the model sees none.
+        deviation: standard deviation in the pretraining, where it is known.
+    """
+
+    name: str
+    unit: str
+    group: str
+    aliases: tuple[str, ...] = ()
+    deviation: float | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A batch of samples as a model takes them.
+
+    Attributes:
+        values: by the model's names of channels, in its units, NaN where a value is missing: (B, H, W), or (B,) of numbers a sample.
+        months: (B,), 0 for January.
+        places: (B, 2) longitude and latitude in degrees; None where the place is hidden.
+        pixel_m: side of a pixel in metres.
+    """
+
+    values: Mapping[str, Tensor]
+    months: Tensor
+    places: Tensor | None = None
+    pixel_m: float = 10.0
+
+
+@dataclass(frozen=True)
+class GroupMeans:
+    """What a model makes of a batch.
+
+    Attributes:
+        means: (B, groups, width), the mean of each group's tokens; 0 where there are none.
+        tokens: (B, groups), how many there are.
+        pooled: (B, width), the mean of all tokens.
+    """
+
+    means: Tensor
+    tokens: Tensor
+    pooled: Tensor
+
+
+class FoundationModel(nn.Module, ABC):
+    """A pretrained network of known channels.
+
+    Args:
+        size: one of `sizes`.
+
+    Attributes:
+        title: name for people.
+        licence: of the weights.
+        paper: that describes it.
+        sizes: in which it exists, the smallest first.
+        channels: that it knows.
+        groups: of channels, each of which gets a mean.
+        width: numbers of a mean.
+        name: by which it was chosen, with the size.
+    """
+
+    title: ClassVar[str]
+    licence: ClassVar[str]
+    paper: ClassVar[str]
+    sizes: ClassVar[tuple[str, ...]]
+    channels: ClassVar[tuple[InputChannel, ...]]
+    groups: ClassVar[tuple[str, ...]]
+    width: int
+    name: str
+
+    @abstractmethod
+    def __init__(self, size: str) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def files(self) -> Sequence[str]:
+        """Patterns of the names of its weights in a folder, the likeliest first."""
+
+    @abstractmethod
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of a file under the names of this network."""
+
+    @abstractmethod
+    def embed(self, batch: Sample, patch: int) -> GroupMeans:
+        """What it makes of a batch, with tokens of `patch` × `patch` pixels."""
+
+    def load(self, path: Path) -> Path:
+        """Takes the weights of a file, or of a folder that holds one, and gives the file.
+
+        Raises:
+            DataError: if there is none, it is damaged, or is of another network.
+        """
+        file = self._file(path)
+        try:
+            weights = self.renamed(read_weights(file))
+        except KeyError as error:
+            raise DataError(f"is no file of {self.name}: it has no tensor {error}", where=file) from None
+        own = self.state_dict()
+        other = sorted(own.keys() ^ weights.keys()) + [
+            n for n in own if n in weights and weights[n].shape != own[n].shape
+        ]
+        if other:
+            what = f"does not hold the tensors of {self.name}: {other[0]} and {len(other) - 1} more differ"
+            raise DataError(what, where=file, fix=f"give the weights of one of these sizes: {', '.join(self.sizes)}")
+        self.load_state_dict(weights)
+        return file
+
+    def _file(self, path: Path) -> Path:
+        if path.is_file():
+            return path
+        if not path.is_dir():
+            raise DataError("there are no weights", where=path, fix="name the file, or the folder in which it lies")
+        for pattern in self.files():
+            if found := sorted(path.glob(pattern)):
+                return found[0]
+        raise DataError(f"no weights of {self.name}", where=path, fix=f"name the file ({' or '.join(self.files())})")
+
+
+FOUNDATIONS: Registry[type[FoundationModel]] = Registry(
+    "foundation model", "eofuse.foundations", "eofuse.models.foundation"
+)
+"""Every pretrained model of several sensors, by its name."""
+
+
+def build_foundation(name: str, seed: int = 0) -> FoundationModel:
+    """An untrained model, by `name` or `name:size`; its random weights depend on the seed alone.
+
+    Raises:
+        UsageError: if there is no such model or size.
+    """
+    kind, _, size = name.partition(":")
+    if kind not in FOUNDATIONS:
+        raise UsageError(f"no foundation model '{kind}'", where="--with", fix=did_you_mean(kind, FOUNDATIONS))
+    model = FOUNDATIONS[kind]
+    size = size or model.sizes[0]
+    if size not in model.sizes:
+        raise UsageError(f"{kind} has no size '{size}'", where="--with", fix=did_you_mean(size, model.sizes))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = model(size)
+    built.name = f"{kind}:{size}"
+    return built.eval()
+
+
+def convert(values: Tensor, unit: str, wanted: str) -> Tensor | None:
+    """Values in another unit; None if it is not known how."""
+    if unit == wanted:
+        return values
+    change = CONVERSIONS.get((unit, wanted))
+    return change(values) if change else None

@@ -1,0 +1,126 @@
+"""Which channels of data a foundation model takes, in which unit: by name, checked by unit and by spread, never by position."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.modalities import Kind, Modality
+from eofuse.models.foundation.base import (
+    CONVERSIONS,
+    ODD_SPREAD,
+    REFUSED_SPREAD,
+    FoundationModel,
+    InputChannel,
+    convert,
+)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A channel of data that a model takes.
+
+    Attributes:
+        modality: in which it lies.
+        position: among the channels of the modality.
+        unit: of its physical values.
+        channel: of the model.
+    """
+
+    modality: Modality
+    position: int
+    unit: str
+    channel: InputChannel
+
+    @property
+    def where(self) -> str:
+        """Its name in messages."""
+        return f"{self.modality.name}.{self.modality.channel_names[self.position]}"
+
+    def values(self, stored: npt.NDArray[np.generic]) -> Tensor:
+        """Stored values (batch, channels, …) of the modality as the model takes the channel, NaN where one is missing."""
+        plane = torch.from_numpy(stored[:, self.position].astype(np.float32))
+        physical = plane * self.modality.scale + self.modality.offset
+        if self.modality.nodata is not None:
+            physical[plane == self.modality.nodata] = torch.nan
+        converted = convert(physical, self.unit, self.channel.unit)
+        assert converted is not None
+        return converted
+
+
+def match_channels(model: FoundationModel, modalities: Iterable[Modality], units: Mapping[str, str]) -> list[Taken]:
+    """The channels that a model takes of rasters and vectors.
+
+    Args:
+        model: that takes them.
+        modalities: that it may take.
+        units: of a modality (`s2`) or one of its channels (`s2.B04`), in place of those that the data name.
+
+    Raises:
+        UsageError: if the model takes none, or it is not clear which or in which unit.
+    """
+    candidates = [each for each in modalities if each.kind in (Kind.RASTER, Kind.VECTOR) and not each.is_categorical]
+    names = {name: channel for channel in model.channels for name in (channel.name, *channel.aliases)}
+    found: dict[str, Taken] = {}
+    places = {name for each in candidates for name in (each.name, *(f"{each.name}.{c}" for c in each.channel_names))}
+    for place in units:
+        if place not in places:
+            raise UsageError(f"no modality or channel '{place}'", where="--unit", fix=did_you_mean(place, places))
+    for modality in candidates:
+        for position, channel in enumerate(modality.channels):
+            known = next((names[name] for name in (channel.name, *channel.aliases) if name in names), None)
+            if known is None:
+                continue
+            place = f"{modality.name}.{channel.name}"
+            unit = units.get(place) or units.get(modality.name) or channel.unit
+            taken = Taken(modality, position, unit, known)
+            if known.name in found:
+                what = f"{found[known.name].where} and {place} are both {known.name} of {model.title}"
+                raise UsageError(what, where="--inputs", fix="name the modalities that the model takes")
+            if unit != known.unit and (unit, known.unit) not in CONVERSIONS:
+                others = [source for source, wanted in CONVERSIONS if wanted == known.unit]
+                what = f"{model.title} takes {known.unit}, and the unit is {unit or 'not known'}"
+                fix = f"say which it is: --unit {modality.name}={_one_of([known.unit, *others])}"
+                raise UsageError(what, where=place, fix=fix)
+            found[known.name] = taken
+    if not found:
+        knows = ", ".join(channel.name for channel in model.channels)
+        raise UsageError(f"{model.title} knows none of these channels; it knows {knows}", where="--inputs")
+    return list(found.values())
+
+
+def odd_units(taken: Sequence[Taken], values: Mapping[str, Tensor]) -> list[str]:
+    """Warnings of channels whose spread differs from that of the pretraining.
+
+    Args:
+        taken: channels that a model takes.
+        values: of some samples, by the model's names of the channels, in its units.
+
+    Raises:
+        DataError: if a spread is so different that the unit must be wrong.
+    """
+    warnings = []
+    for each in taken:
+        known = values[each.channel.name]
+        known = known[~known.isnan()]
+        if each.channel.deviation is None or known.numel() < 2:
+            continue
+        ratio = float(known.std()) / each.channel.deviation
+        what = (
+            f"values spread by {float(known.std()):.3g} {each.channel.unit}, those of the pretraining by "
+            f"{each.channel.deviation:.3g}"
+        )
+        if not REFUSED_SPREAD[0] <= ratio <= REFUSED_SPREAD[1]:
+            fix = f"say the unit: --unit {each.modality.name}=…, or pack the data with it"
+            raise DataError(f"{what}: '{each.unit}' can't be the unit", where=each.where, fix=fix)
+        if not ODD_SPREAD[0] <= ratio <= ODD_SPREAD[1]:
+            warnings.append(f"{each.where}: {what}: another unit, or places unlike those of the pretraining")
+    return warnings
+
+
+def _one_of(units: Sequence[str]) -> str:
+    return " or ".join(f"'{unit}'" for unit in units)
