@@ -46,7 +46,7 @@ ALLOWED = {
     },
     "reports": {"studies", "evaluation", "data", "modalities", "config", "errors", "files"},
     "areas": {"reports", "data", "modalities", "config", "errors", "files", "records", "locks"},
-    "inference": {"tasks", "models", "data", "modalities", "config", "errors", "files"},
+    "inference": {"tasks", "models", "data", "modalities", "config", "errors", "files", "locks"},
     "maps": {"studies", "inference", "learning", "tasks", "models", "data", "modalities", "errors", "files", "locks"}
     | {"processes"},
     "trained": {"studies", "reports", "inference", "learning", "evaluation", "data", "errors"},
@@ -55,6 +55,7 @@ ALLOWED = {
     "pictures": {"learning", "studies", "reports", "evaluation", "data", "errors", "files"},
     "terminal": {"evaluation", "studies", "reports", "data"},
     "cli": {
+        "models",
         "recipe",
         "trained",
         "suggestions",

@@ -16,6 +16,7 @@ STORES = {
     "terramesh_4.yaml": "scenes_store",
     "eurosat_100.yaml": "eurosat_store",
     "eurosat_labels.yaml": "eurosat_store",
+    "eurosat_foundation.yaml": "foundation_store",
     "fuel_moisture.yaml": "fuel_store",
 }
 
@@ -56,6 +57,12 @@ def eurosat_store(shared, tmp_path_factory):
     root = f"root={shared / 'realdata' / 'eurosat-100'}"
     folder = tmp_path_factory.mktemp("recipes") / "eurosat-100.store"
     return eofuse.pack(RECIPES / "tables" / "eurosat_100.yaml", folder, overrides=[root], workers=1)
+
+
+@pytest.fixture(scope="module")
+def foundation_store(eurosat_store, shared):
+    to = eurosat_store.path.with_name("eurosat-100-galileo.store")
+    return eofuse.embed(eurosat_store.path, to, model="galileo:nano", weights=shared / "weights", month=7)
 
 
 def names(section: str) -> list[str]:
