@@ -4,6 +4,7 @@
 """
 
 import re
+import shutil
 from pathlib import Path
 
 import jupytext
@@ -27,6 +28,8 @@ def write_chapters(folder: Path, course: Path = COURSE) -> None:
         notebook = read_chapter(script)
         _write_if_changed(folder / DOWNLOADS / f"{script.stem}.ipynb", notebook)
         _write_if_changed(folder / f"{script.stem}.ipynb", as_page(notebook, script.stem))
+    for path in [*course.glob("*.csv"), *course.glob("*.png")]:  # what a chapter reads or shows
+        shutil.copy2(path, folder / path.name)
     for stale in {*folder.glob("*.ipynb")} - {folder / f"{script.stem}.ipynb" for script in scripts}:
         stale.unlink()
 

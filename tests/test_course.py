@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[1]
 CHAPTERS = sorted((PROJECT / "course").glob("*.py"))
 SECTIONS = ["What you will learn", "What we saw", "Exercises", "What to read"]
 BESIDE = {"IPython", "matplotlib", "numpy", "pandas", "rasterio", "sklearn", "timm", "torch", "torchvision"}
-STANDARD = {"json", "math", "pathlib", "shutil", "time", "collections", "itertools"}
+STANDARD = {"json", "math", "os", "subprocess", "pathlib", "shutil", "time", "collections", "itertools"}
 LONGEST_CELL = 32
 
 
