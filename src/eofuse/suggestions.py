@@ -151,11 +151,11 @@ def _candidates(prepared: Prepared, options: RunOptions, given: Store, complete:
 def _labelled(prepared: Prepared, options: RunOptions, given: Store) -> Mask:
     """Patches of a store that have one of the run's targets."""
     if given is prepared.store:
-        return np.asarray(np.logical_or.reduce([task.target.known for task in prepared.tasks]))
+        return np.asarray(np.logical_or.reduce([task.target.valid for task in prepared.tasks]))
     known = np.zeros(len(given), dtype=bool)
     for target in options.targets:
         try:
-            known |= make_target(given, target).known
+            known |= make_target(given, target).valid
         except (UsageError, DataError):  # a store without the target has no label of it
             continue
     return known

@@ -54,7 +54,8 @@ def test_a_batch_has_inputs_presence_targets_and_what_is_known(store):
     }
     assert batch.present["s1"].tolist() == [False, True]
     assert batch.targets["label"].tolist() == store.index["label"].iloc[[7, 3]].tolist()
-    assert batch.known["label"].tolist() == [True, True]
+    assert batch.valid["label"].tolist() == [True, True]
+    assert batch.known is batch.valid  # its old name
 
 
 def test_channels_are_chosen_by_name(store):

@@ -23,8 +23,8 @@ from eofuse.areas.estimate import estimate_area
 from eofuse.areas.sample import sample_map
 from eofuse.cli import main
 from eofuse.data.reading.grid import Grid
+from eofuse.data.sources.scenes.cautions import odd_values
 from eofuse.data.sources.scenes.polygons import Polygons
-from eofuse.data.sources.scenes.source import odd_values
 from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256
 from eofuse.inference.ensemble import load_ensemble

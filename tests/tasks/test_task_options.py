@@ -94,7 +94,7 @@ def test_shares_can_be_learned_by_cross_entropy(store):
 
 def test_a_map_without_a_class_says_nothing_about_regions(store):
     target = make_target(store, TargetOptions(target="regions", classes=("cropland",)))
-    assert np.flatnonzero(~target.known).tolist() == [4]
+    assert np.flatnonzero(~target.valid).tolist() == [4]
     assert target.read(np.array([4]))[0, 0, 4] == -2
 
 

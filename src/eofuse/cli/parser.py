@@ -1,4 +1,4 @@
-"""The words of the command line: every command and what may follow it."""
+"""The words of the command line: every command and what may follow it; long, as it is one list."""
 
 import argparse
 import textwrap

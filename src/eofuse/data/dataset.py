@@ -75,7 +75,7 @@ class PatchDataset(Dataset[Sample]):
         if not incomplete:
             wanted = wanted[np.logical_and.reduce([store.present(name)[wanted] for name in self._channels])]
         if self._target is not None:
-            wanted = wanted[self._target.known[wanted]]
+            wanted = wanted[self._target.valid[wanted]]
         if not len(wanted):
             raise DataError("no patch is left", where=store.path, fix="choose other inputs, target or part")
         self.rows: Rows = wanted

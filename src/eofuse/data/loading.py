@@ -42,22 +42,27 @@ class Batch:
         targets: by target, the truth: (batch,) class numbers; (batch, classes) indicators 0 and 1; (batch, numbers) in their
             unit; (batch, height, width) class numbers of pixels, 255 where there is no label; (batch, numbers, height,
             width) in their unit, NaN where unknown; (batch, most, 5) boxes as x0, y0, x1, y1 in pixels and class number,
-            filled up with class -1. What stands for a patch that is not known is without meaning.
-        known: by target, which patches have it, (batch,).
+            filled up with class -1. What stands for a patch that is not valid is without meaning.
+        valid: by target, which patches have it, (batch,).
     """
 
     rows: Rows
     inputs: "dict[str, Tensor]"
     present: "dict[str, Tensor]"
     targets: "dict[str, Tensor]"
-    known: "dict[str, Tensor]"
+    valid: "dict[str, Tensor]"
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def known(self) -> "dict[str, Tensor]":
+        """The old name of `valid`."""
+        return self.valid
+
     def to(self, device: "torch.device") -> "Batch":
         """The same batch on a device; on its own device, itself."""
-        groups = (self.inputs, self.present, self.targets, self.known)
+        groups = (self.inputs, self.present, self.targets, self.valid)
         return Batch(
             self.rows, *({name: t.to(device, non_blocking=True) for name, t in group.items()} for group in groups)
         )
@@ -134,8 +139,8 @@ class Loader:
         inputs = {name: torch.from_numpy(self.read_array(name, rows, buffer)) for name in self.modalities}
         present = {name: torch.from_numpy(self._present[name][rows]) for name in self.modalities}
         targets = {name: torch.from_numpy(target.read(rows, self.window)) for name, target in self.targets.items()}
-        known = {name: torch.from_numpy(target.known[rows]) for name, target in self.targets.items()}
-        return Batch(rows, inputs, present, targets, known)
+        valid = {name: torch.from_numpy(target.valid[rows]) for name, target in self.targets.items()}
+        return Batch(rows, inputs, present, targets, valid)
 
     def read_array(self, name: str, rows: Rows, buffer: int = 0) -> np.ndarray:
         """One input modality of a batch, in the first or the second buffer: as in `Batch.inputs`."""
@@ -210,4 +215,4 @@ def balancing_weights(target: Target, rows: Rows) -> npt.NDArray[np.float64]:
     values = target.values[rows]
     if target.kind.has_several:
         return np.asarray(np.maximum((values * rarity).max(axis=1), rarity.min()))
-    return np.asarray(np.where(target.known[rows], rarity[values], rarity.min()))
+    return np.asarray(np.where(target.valid[rows], rarity[values], rarity.min()))

@@ -146,7 +146,7 @@ def write_order(folder: Path, by: str) -> None:
     store = open_store(run.options.data.store)
     check_same_data(folder, store)
     prepared = prepare(store, run.options)
-    known = np.logical_or.reduce([task.target.known for task in prepared.tasks])
+    known = np.logical_or.reduce([task.target.valid for task in prepared.tasks])
     hidden = prepared.unlabelled[known[prepared.unlabelled]]
     labelled = prepared.rows["train"]
     patch_ids = store.index["patch_id"].to_numpy()

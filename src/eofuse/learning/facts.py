@@ -119,3 +119,9 @@ def read_result(folder: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"is damaged: lacks {', '.join(missing)}", where=folder / RESULT_FILE, fix=FIX)
     return result
+
+
+def note_divergence(folder: Path) -> None:
+    """Finishes a run whose training diverged: it has no scores."""
+    result = {**UNTRAINED, "budget": 0, "seconds": 0.0, "parameters": 0, "diverged": True}
+    write_facts(folder, RESULT_FILE, result)

@@ -131,7 +131,7 @@ def _comparisons(
     """
     if target.kind.needs_maps:
         return
-    known = np.flatnonzero(target.known)
+    known = np.flatnonzero(target.valid)
     for name, channels in inputs.items():
         modality = store.modality(name)
         if modality.kind is Kind.RASTER:
@@ -173,7 +173,7 @@ def _copied_raster(store: Store, target: Target, name: str, channels: Sequence[s
     wanted = None if channels is None else tuple(channels)
     for source in (store.modalities[each] for each in target.sources if each in store.modalities):
         if source.kind is Kind.RASTER:
-            rows = np.flatnonzero(target.known & store.present(source.name) & store.present(name))
+            rows = np.flatnonzero(target.valid & store.present(source.name) & store.present(name))
             rows = rows[np.linspace(0, len(rows) - 1, min(MAPS, len(rows))).astype(int)]
             of = tuple(target.source_channels) or None
             copied = _copy_of(store, source.name, of, name, wanted, tuple(rows.tolist()))

@@ -173,7 +173,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     wanted = ~flagged_patches(store, options.data.exclude)
     excluded, usable = {}, np.ones(len(store), dtype=bool)
     why = np.full(len(store), None, dtype=object)
-    labelled = np.logical_or.reduce([task.target.known for task in tasks])
+    labelled = np.logical_or.reduce([task.target.valid for task in tasks])
     inputs_only = in_split & wanted & complete
     for reason, fits in {
         buffer_words(options.split): ~_mask(split.buffered, len(store)),

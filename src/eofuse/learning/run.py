@@ -41,7 +41,6 @@ from eofuse.learning.facts import (
     FIX,
     RESULT_FILE,
     TEST_FILE,
-    UNTRAINED,
     read_facts,
     read_result,
     write_facts,
@@ -398,9 +397,3 @@ def _began_with(folder: Path) -> str | None:
     """The digest of the weights with which a run began; None if it did not begin, or with none that has a file."""
     file = folder / DATA_FILE
     return read_facts(folder, DATA_FILE).get("weights") if file.is_file() else None
-
-
-def note_divergence(folder: Path) -> None:
-    """Finishes a run whose training diverged: it has no scores."""
-    result = {**UNTRAINED, "budget": 0, "seconds": 0.0, "parameters": 0, "diverged": True}
-    write_facts(folder, RESULT_FILE, result)

@@ -200,7 +200,7 @@ def _select(batch: Batch, chosen: slice | Tensor) -> Batch:
     """Some patches of a batch."""
     groups = [
         {name: movable(values)[chosen].view(values.dtype) for name, values in group.items()}
-        for group in (batch.inputs, batch.present, batch.targets, batch.known)
+        for group in (batch.inputs, batch.present, batch.targets, batch.valid)
     ]
     rows = batch.rows[chosen if isinstance(chosen, slice) else chosen.cpu().numpy()]
     return Batch(rows, *groups)

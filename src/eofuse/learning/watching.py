@@ -48,7 +48,7 @@ class LossKeeper:
             features = model.features(moved.inputs, moved.present)
             outputs = {task.name: model.head(task.name)(features, size) for task in self.tasks}
             for task in self.tasks:
-                truth, known = moved.targets[task.name], moved.known[task.name]
+                truth, known = moved.targets[task.name], moved.valid[task.name]
                 output = outputs[task.name]
                 if (
                     task.kind.is_boxes

@@ -3,7 +3,7 @@
 import numpy as np
 
 from eofuse.data.reading.rasters import reading_environment
-from eofuse.data.sources.scenes.source import odd_values
+from eofuse.data.sources.scenes.cautions import odd_values
 from eofuse.maps.handles import Handles
 from eofuse.maps.scene import Layer, MapScene
 from eofuse.models.normalisation import ChannelStatistics

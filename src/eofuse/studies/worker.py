@@ -26,12 +26,13 @@ from eofuse.learning.controls import (
     per_pixel_control,
     random_forest_control,
 )
+from eofuse.learning.facts import note_divergence
 from eofuse.learning.loop import CHECKPOINT_FILE, DivergenceError
 from eofuse.learning.missing import test_without
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.pretraining.options import PretrainingOptions
 from eofuse.learning.pretraining.run import train_pretraining
-from eofuse.learning.run import note_divergence, read_recipe, test_run, train_run
+from eofuse.learning.run import read_recipe, test_run, train_run
 from eofuse.learning.transfer import forget_start
 from eofuse.locks import writing
 from eofuse.studies.failures import Failure

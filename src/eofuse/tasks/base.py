@@ -129,7 +129,7 @@ class Task(ABC):
 
     def known(self, rows: Rows) -> Rows:
         """Those of the rows that have the target."""
-        return rows[self.target.known[rows]]
+        return rows[self.target.valid[rows]]
 
     @abstractmethod
     def fit(self, rows: Rows, window: Window | None) -> None:

@@ -49,7 +49,7 @@ def walk(
     for batch in loader.batches(in_order(rows, batch_size)):
         predictions = predict(batch)
         for task in tasks:
-            known, truth = batch.known[task.name].numpy(), batch.targets[task.name].numpy()
+            known, truth = batch.valid[task.name].numpy(), batch.targets[task.name].numpy()
             if not known.any():
                 continue
             prediction = predictions[task.name]

@@ -13,12 +13,12 @@ class Partner(NamedTuple):
 
     Attributes:
         truth: theirs, as `Batch.targets` has it, in the order of the patches into which they were mixed.
-        known: (batch,), which of them have the target.
+        valid: (batch,), which of them have the target.
         weight: their share of the loss; the patches' own truth has the rest.
     """
 
     truth: Tensor
-    known: Tensor
+    valid: Tensor
     weight: float
 
 

@@ -59,7 +59,7 @@ class Supervised(Objective):
         if self.augment is not None:
             batch = self.augment(batch)
         partners = batch.partners if isinstance(batch, MixedBatch) else {}
-        loss, logs = self.module(batch.inputs, batch.present, batch.targets, batch.known, partners)
+        loss, logs = self.module(batch.inputs, batch.present, batch.targets, batch.valid, partners)
         return loss, logs
 
 
@@ -115,7 +115,7 @@ def mixed_loss(
     loss = mean_loss(task, output, counted, truth, known)
     if partner is None:
         return loss
-    return loss.lerp(mean_loss(task, output, counted, partner.truth, partner.known), partner.weight)
+    return loss.lerp(mean_loss(task, output, counted, partner.truth, partner.valid), partner.weight)
 
 
 def mean_loss(task: Task, output: Any, counted: Tensor | None, truth: Tensor, known: Tensor) -> Tensor:

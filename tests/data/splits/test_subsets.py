@@ -173,7 +173,7 @@ def test_a_patch_that_does_not_know_the_target_is_of_no_stratum():
 def test_maps_are_stratified_by_the_class_of_most_pixels():
     maps = np.full((200, 4, 4), 255, dtype=np.uint8)
     maps[:, :2] = (np.arange(200) % 4 == 0)[:, None, None]
-    truth = SimpleNamespace(kind=SEGMENTATION, known=np.ones(200, dtype=bool), read=lambda rows, window: maps[rows])
+    truth = SimpleNamespace(kind=SEGMENTATION, valid=np.ones(200, dtype=bool), read=lambda rows, window: maps[rows])
     np.testing.assert_array_equal(strata(truth, ROWS)[:, 1], np.arange(200) % 4 == 0)
 
 
@@ -181,7 +181,7 @@ def test_boxes_are_stratified_by_the_classes_that_occur():
     boxes = np.full((200, 2, 5), -1.0)
     boxes[::3, 0, 4] = 1
     truth = SimpleNamespace(
-        kind=DETECTION, classes=("a", "b"), known=np.ones(200, dtype=bool), read=lambda rows, window: boxes[rows]
+        kind=DETECTION, classes=("a", "b"), valid=np.ones(200, dtype=bool), read=lambda rows, window: boxes[rows]
     )
     np.testing.assert_array_equal(strata(truth, ROWS)[:, 0], np.arange(200) % 3 == 0)
 

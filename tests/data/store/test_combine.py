@@ -191,7 +191,7 @@ def test_a_column_that_one_lacks_is_unknown_there(tmp_path):
     assert index["stories"].tolist()[:5] == [3] * 5
     assert index["stories"].isna().sum() == 5
     target = make_target(open_store(tmp_path / "merged"), "stories")
-    assert (target.classes, target.known.sum()) == (("3",), 5)
+    assert (target.classes, target.valid.sum()) == (("3",), 5)
 
 
 def test_a_column_of_numbers_here_and_text_there_is_refused(tmp_path):

@@ -51,7 +51,7 @@ def test_land_cover_comes_from_the_map_where_the_table_is_silent(store):
 
 
 def test_a_patch_with_neither_table_nor_map_has_no_land_cover(store):
-    assert np.flatnonzero(~make_target(store, "dominant_land_cover").known).tolist() == [3]
+    assert np.flatnonzero(~make_target(store, "dominant_land_cover").valid).tolist() == [3]
 
 
 def test_land_cover_derives_from_the_land_cover_map(store):
@@ -113,8 +113,8 @@ def test_a_vector_modality_is_predicted_as_its_numbers(store):
 def test_land_cover_fractions_sum_to_one(store):
     target = make_target(store, "land_cover_fractions")
     assert target.composition
-    assert target.values[target.known].sum(axis=1) == pytest.approx(1)
-    assert not target.known[3]
+    assert target.values[target.valid].sum(axis=1) == pytest.approx(1)
+    assert not target.valid[3]
 
 
 def test_mean_elevation_is_in_metres(store):
@@ -131,7 +131,7 @@ def test_a_class_map_is_read_as_class_numbers_in_the_window(store):
     assert found.shape == (3, 4, 6)
     assert (found[0] == target.classes.index("moss_and_lichen")).all()
     assert (found[1] == 255).all()  # the patch has no map
-    assert not target.known[3]
+    assert not target.valid[3]
 
 
 def test_a_raster_is_read_in_its_unit(store):
@@ -153,8 +153,8 @@ def test_clc_labels_are_indicators(store):
 
 
 def test_a_patch_whose_labels_are_outside_the_nineteen_is_unknown_there(store):
-    assert make_target(store, "clc43").known[:4].tolist() == [True, True, False, False]
-    assert make_target(store, "clc19").known[:4].tolist() == [True, False, False, False]
+    assert make_target(store, "clc43").valid[:4].tolist() == [True, True, False, False]
+    assert make_target(store, "clc19").valid[:4].tolist() == [True, False, False, False]
 
 
 def test_counts_are_of_labelled_patches_only(store):

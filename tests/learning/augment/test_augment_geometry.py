@@ -95,7 +95,7 @@ def aligned(size: int) -> Batch:
         batch.targets["cover"][area], batch.targets["height"][area] = 1, 1
         boxes.append(np.array([[left, top, right, bottom, 2]]))
     batch.targets["boxes"] = torch.from_numpy(pad_boxes(boxes))
-    batch.known["boxes"] = torch.ones(8, dtype=torch.bool)
+    batch.valid["boxes"] = torch.ones(8, dtype=torch.bool)
     return batch
 
 

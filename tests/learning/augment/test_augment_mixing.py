@@ -63,14 +63,14 @@ def test_mixup_takes_codes_of_a_patch_from_one_of_the_two(numbered):
 
 
 def test_mixup_keeps_every_truth_and_its_partners(numbered):
-    numbered.known["shares"] = torch.arange(6) < 3
+    numbered.valid["shares"] = torch.arange(6) < 3
     after = augmented(numbered, mixup=1.0)
     places = places_of(numbered, after)
     assert set(after.partners) == set(KINDS)
     for name, partner in after.partners.items():
         assert torch.equal(after.targets[name], numbered.targets[name])
         assert torch.equal(partner.truth, numbered.targets[name].roll(-places, 0))
-        assert torch.equal(partner.known, numbered.known[name].roll(-places, 0))
+        assert torch.equal(partner.valid, numbered.valid[name].roll(-places, 0))
 
 
 def test_mixup_of_something_missing_is_missing(numbered):
@@ -88,8 +88,8 @@ def test_a_patch_to_which_mixing_leaves_no_modality_is_not_learned_from(numbered
     modalities = {name: MODALITIES[name] for name in list(numbered.present)}
     after = augmented(numbered, modalities=modalities, **{mixing: 1.0})
     there = torch.stack(list(after.present.values())).any(0)
-    assert torch.equal(after.known["label"], there)
-    assert torch.equal(after.partners["label"].known, there)
+    assert torch.equal(after.valid["label"], there)
+    assert torch.equal(after.partners["label"].valid, there)
 
 
 def test_cutmix_pastes_the_same_rectangle_into_rasters_and_maps(numbered):
@@ -112,8 +112,8 @@ def test_cutmix_pastes_the_same_rectangle_into_rasters_and_maps(numbered):
 
 
 def test_cutmix_takes_no_labels_from_a_patch_whose_map_is_not_known(numbered):
-    numbered.known["cover"] = torch.arange(6) != 4
-    numbered.known["height"] = torch.arange(6) != 4
+    numbered.valid["cover"] = torch.arange(6) != 4
+    numbered.valid["height"] = torch.arange(6) != 4
     after = augmented(numbered, cutmix=1.0)
     receiver = (4 - places_of(numbered, after)) % 6
     changed = after.targets["height"][receiver, 0].isnan()
@@ -160,7 +160,7 @@ def test_cut_out_drops_boxes_of_which_little_remains():
     batch = fake_batch(40, 20)
     whole, corner = [0.0, 0.0, 20.0, 20.0, 1.0], [9.0, 9.0, 10.0, 10.0, 0.0]
     batch.targets["boxes"] = torch.tensor([[whole, corner, [0, 0, 0, 0, -1]]]).repeat(40, 1, 1)
-    batch.known["boxes"] = torch.ones(40, dtype=torch.bool)
+    batch.valid["boxes"] = torch.ones(40, dtype=torch.bool)
     after = augmented(batch, kinds={**KINDS, "boxes": DETECTION}, cut_out=0.6)
     hidden = after.targets["cover"][:, 9, 9] == 255
     assert hidden.any()
@@ -222,7 +222,7 @@ def test_the_loss_of_a_mixed_batch_is_that_of_both_truths(numbered):
     from eofuse.tasks.weighting import Fixed
 
     classes = tuple("abcdef")
-    target = Target("label", SINGLE_LABEL, classes, numbered.known["label"].numpy())
+    target = Target("label", SINGLE_LABEL, classes, numbered.valid["label"].numpy())
     task = SingleLabel(target, TaskOptions(target="label"))
     spec = ModelSpec(
         modalities=(SENTINEL1,),
@@ -238,9 +238,9 @@ def test_the_loss_of_a_mixed_batch_is_that_of_both_truths(numbered):
     torch.manual_seed(5)
     loss, _ = Supervised(model, [task], Fixed(["label"]), augment=augment).step(numbered)
     output = model(mixed.inputs)["label"]
-    own = task.loss(output, mixed.targets["label"], mixed.known["label"])
+    own = task.loss(output, mixed.targets["label"], mixed.valid["label"])
     partner = mixed.partners["label"]
-    other = task.loss(output, partner.truth, partner.known)
+    other = task.loss(output, partner.truth, partner.valid)
     assert loss.item() == pytest.approx(((1 - partner.weight) * own + partner.weight * other).item(), rel=1e-5)
 
 

@@ -18,7 +18,7 @@ from fake_source import MappedSource
 
 
 def tensors(batch) -> dict[str, torch.Tensor]:
-    return {**batch.inputs, **batch.targets, **{f"known {name}": values for name, values in batch.known.items()}}
+    return {**batch.inputs, **batch.targets, **{f"known {name}": values for name, values in batch.valid.items()}}
 
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:

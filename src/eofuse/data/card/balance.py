@@ -77,7 +77,7 @@ def balance(target: Target, parts: Mapping[str, Rows], seed: int = 0) -> Balance
     if target.kind.is_boxes:
         what = f"the balance of '{target.name}' can't be shown: it has boxes"
         raise UsageError(what, fix="choose a target with classes")
-    labelled = {name: rows[target.known[rows]] for name, rows in parts.items()}
+    labelled = {name: rows[target.valid[rows]] for name, rows in parts.items()}
     counts = {name: len(rows) for name, rows in labelled.items()}
     if target.kind.has_labels:
         by_part = {name: target.counts(rows) for name, rows in labelled.items()}

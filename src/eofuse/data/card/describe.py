@@ -126,10 +126,10 @@ def _classes(store: Store) -> pd.DataFrame:
             target = make_target(store, name)
         except EofuseError:  # this store does not know the target
             continue
-        labelled = int(target.known.sum())
+        labelled = int(target.valid.sum())
         for number, label in enumerate(target.classes):
             column = target.values[:, number] > 0 if target.kind.has_several else target.values == number
-            carries = column & target.known
+            carries = column & target.valid
             if carries.any():
                 scenes = store.index.loc[carries, "scene"].nunique()
                 patches = int(carries.sum())
@@ -145,7 +145,7 @@ def _classes(store: Store) -> pd.DataFrame:
 def _map_classes(store: Store, target: Target) -> list[dict[str, Any]]:
     """For each class of a class map, patches and scenes that show it, and its share of the labelled pixels."""
     pixels = np.zeros((len(store), 256), dtype=np.int64)
-    for part in in_order(np.flatnonzero(target.known), 64):
+    for part in in_order(np.flatnonzero(target.valid), 64):
         for row, numbers in zip(part, target.read(part), strict=True):
             pixels[row] = np.bincount(numbers.ravel(), minlength=256)
     pixels = pixels[:, : len(target.classes)]

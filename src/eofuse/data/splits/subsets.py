@@ -161,7 +161,7 @@ def membership(target: Target, rows: Rows, window: Window | None = None) -> Stra
 
     Strata are the classes of the target in their order (of maps that of most pixels, of boxes those that occur), or fifths of numbers.
     """
-    known = target.known[rows]
+    known = target.valid[rows]
     if target.kind.is_boxes:
         member = _carried(target, rows, window)
     elif target.kind.has_several:
@@ -177,7 +177,7 @@ def _stratum_numbers(target: Target, rows: Rows, window: Window | None) -> npt.N
     if target.kind.is_map:
         return np.full(len(rows), -1) if target.kind.is_numbers else _commonest(target, rows, window)
     if target.kind.is_numbers:
-        return _fifths(target.values[rows].astype(np.float64), target.known[rows])
+        return _fifths(target.values[rows].astype(np.float64), target.valid[rows])
     return np.asarray(target.values[rows], dtype=np.int64)
 
 

@@ -59,7 +59,7 @@ def make_target(store: Store, options: TargetOptions | str) -> Target:
     if isinstance(options, str):
         options = TargetOptions(target=options)
     target = _find(store, options)
-    if not target.known.any():
+    if not target.valid.any():
         raise DataError(f"no patch has the target '{target.name}'", where=store.path, fix="choose another target")
     return target
 

@@ -61,7 +61,7 @@ class Target:
         name: name of the target.
         kind: what it is.
         classes: names of the classes or of the numbers, in the order of the values.
-        known: which patches have it, (patches,).
+        valid: which patches have it, (patches,).
         sources: modalities from which it derives, which can't be its inputs.
         values: of kinds with a value a patch: class numbers (patches,) int64, indicators (patches, classes) float32 or numbers
             (patches, numbers) float32; 0 where unknown.
@@ -75,7 +75,7 @@ class Target:
     name: str
     kind: TaskKind
     classes: tuple[str, ...]
-    known: npt.NDArray[np.bool_]
+    valid: npt.NDArray[np.bool_]
     sources: tuple[str, ...] = ()
     values: Array = field(default_factory=lambda: np.zeros(0))
     unit: str = ""
@@ -83,6 +83,11 @@ class Target:
     source_channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     legend: tuple[Category, ...] = ()
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """The old name of `valid`."""
+        return self.valid
 
     def read(self, rows: npt.NDArray[np.int64], window: Window | None = None) -> Array:
         """The truth of some patches: see `eofuse.data.loading.Batch.targets`.
@@ -96,7 +101,7 @@ class Target:
 
     def counts(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Number of labelled patches among `rows` that carry each class, of kinds with classes a patch."""
-        values = self.values[rows[self.known[rows]]]
+        values = self.values[rows[self.valid[rows]]]
         if self.kind.values is Values.CLASS:
             return np.bincount(values, minlength=len(self.classes)).astype(np.int64)
         counts: npt.NDArray[np.int64] = values.sum(axis=0).astype(np.int64)

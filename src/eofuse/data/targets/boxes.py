@@ -111,7 +111,7 @@ class RegionBoxes(Target):
     def read(self, rows: npt.NDArray[np.int64], window: Window | None = None) -> Array:
         """Boxes (batch, most, 5) within the window, filled up with class −1; −2 in patches that are not known."""
         maps = self.store.read(self.sources[0], rows, window=window)[:, 0]
-        found = zip(maps, self.known[rows], strict=True)
+        found = zip(maps, self.valid[rows], strict=True)
         boxes: Array = pad_boxes(
             [regions(codes, self.codes, self.smallest) if known else None for codes, known in found]
         )

@@ -69,7 +69,7 @@ class ClassMap(Target):
         for number, category in enumerate(modality.categories):
             table[category.code] = number
         numbers: Array = table[self.store.read(modality.name, rows, window=window)[:, 0]]
-        numbers[~self.known[rows]] = IGNORE
+        numbers[~self.valid[rows]] = IGNORE
         return numbers
 
 
@@ -91,5 +91,5 @@ class NumberMap(Target):
         native = self.store.read(modality.name, rows, channels=self.channels, window=window)
         numbers: Array = native.astype(np.float32) * np.float32(modality.scale) + np.float32(modality.offset)
         numbers[~(is_value(modality, native) & np.isfinite(numbers))] = np.nan
-        numbers[~self.known[rows]] = np.nan
+        numbers[~self.valid[rows]] = np.nan
         return numbers

@@ -68,12 +68,12 @@ def cut_mix(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
         if kind is not None and kind.is_map:
             truth = patches.targets[name] = patches.targets[name].clone()
             pasted = truth[area].roll(-places, 0)
-            pasted[~patches.batch.known[name].roll(-places, 0)] = kind.unlabelled
+            pasted[~patches.batch.valid[name].roll(-places, 0)] = kind.unlabelled
             truth[area] = pasted
         elif kind is not None:
             patches.partners[name] = _partner(patches, name, places, share)
 
 
 def _partner(patches: Patches, name: str, places: int, share: float) -> Partner:
-    truth, known = patches.targets[name], patches.batch.known[name]
+    truth, known = patches.targets[name], patches.batch.valid[name]
     return Partner(truth.roll(-places, 0), known.roll(-places, 0), share)

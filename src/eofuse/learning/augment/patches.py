@@ -105,10 +105,10 @@ class Patches:
         """The changed batch; patches to which mixing left no modality count as without targets."""
         batch = self.batch
         if self.partners is None:
-            return Batch(batch.rows, self.inputs, self.present, self.targets, batch.known)
+            return Batch(batch.rows, self.inputs, self.present, self.targets, batch.valid)
         there = torch.stack([self.present[name] for name in self.modalities]).any(0)
-        known = {name: values & there for name, values in batch.known.items()}
-        partners = {name: each._replace(known=each.known & there) for name, each in self.partners.items()}
+        known = {name: values & there for name, values in batch.valid.items()}
+        partners = {name: each._replace(valid=each.valid & there) for name, each in self.partners.items()}
         return MixedBatch(batch.rows, self.inputs, self.present, self.targets, known, partners)
 
 

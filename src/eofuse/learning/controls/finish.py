@@ -77,7 +77,7 @@ def best_on_patches(
     `fit` makes a model of features, (patches, width), one array or several, and of the truth, (patches, …).
     """
     prepared, spec = control.prepared, task.head()
-    known = {part: task.target.known[rows] for part, rows in prepared.rows.items()}
+    known = {part: task.target.valid[rows] for part, rows in prepared.rows.items()}
     truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
     own = {part: [each[known[part]] for each in found] for part, found in features.items()}
 

@@ -77,7 +77,7 @@ class Monitor:
         self.latest = {"loss": self._loss(), "spread": spread(vectors), "effective_rank": effective_rank(vectors)}
         self.latest |= {**self._accuracy, **self._matching()}
         if self.target is not None:
-            known = self.target.known[self.rows]
+            known = self.target.valid[self.rows]
             truth = self.target.values[self.rows[known]]
             self.latest["knn_accuracy"] = neighbour_accuracy(vectors[known], truth, self.scenes[known])
         return dict(self.latest)
@@ -130,7 +130,7 @@ def _single_label(data: Unlabelled, name: str, rows: Rows) -> Target:
     if not target.kind.has_labels or target.kind.has_several:
         found = f"the target '{name}' has not one class a patch, so that neighbours can't be compared"
         raise UsageError(found, where="pretrain.monitor", fix="choose another, or leave it out")
-    known = rows[target.known[rows]]
+    known = rows[target.valid[rows]]
     if len(known) < FEWEST_PATCHES:
         found = f"{len(known)} validation patches have the target '{name}'"
         raise DataError(found, where="pretrain.monitor", fix="choose another, or leave it out")

@@ -88,7 +88,7 @@ def _draw(rows: Rows, count: int, generator: np.random.Generator) -> Rows:
 def _by_class(store: Store, by: str, rows: Rows, count: int, generator: np.random.Generator) -> list[tuple[str, Rows]]:
     """Titles of the classes with their rows, the commonest first; a patch is shown once."""
     target = make_target(store, by)
-    known = rows[target.known[rows]]
+    known = rows[target.valid[rows]]
     if not len(known):
         raise DataError(f"no patch has the target '{by}'", where=store.path, fix="choose another target")
     member = membership(target, known)

@@ -130,7 +130,7 @@ def test_lists_of_labels_are_several_classes(mine, tmp_path, cells):
     store = pack(mine.only(weather=WEATHER).save(), tmp_path / "out.store", workers=1)
     target = make_target(store, "tags")
     assert (target.kind, target.classes) == (MULTI_LABEL, ("x", "y"))
-    assert target.known.tolist() == [True, False, True, True, True, True]
+    assert target.valid.tolist() == [True, False, True, True, True, True]
     assert target.values[4].tolist() == [1, 1]
 
 
@@ -602,7 +602,7 @@ def test_blanks_around_a_class_make_no_other_class(mine, tmp_path):
     store = pack(mine.only(weather=WEATHER).save(), tmp_path / "out.store", workers=1)
     target = make_target(store, "label")
     assert target.classes == ("a", "b")
-    assert target.known.tolist() == [True] * 4 + [False] * 2
+    assert target.valid.tolist() == [True] * 4 + [False] * 2
 
 
 def test_what_a_label_is_declared_to_be_is_how_it_is_predicted(mine, tmp_path):
@@ -613,4 +613,4 @@ def test_what_a_label_is_declared_to_be_is_how_it_is_predicted(mine, tmp_path):
     target = make_target(store, "yield")
     assert (target.kind, target.values[:2, 0].tolist()) == (REGRESSION, [120.0, 130.0])
     assert make_target(store, "code").classes == ("1", "2")
-    assert make_target(store, "code").known.tolist() == [True, True, True, True, False, True]
+    assert make_target(store, "code").valid.tolist() == [True, True, True, True, False, True]

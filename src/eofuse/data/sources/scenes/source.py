@@ -22,14 +22,14 @@ from affine import Affine
 
 from eofuse.config import apply_overrides, parse_options
 from eofuse.data.doors import read_kind
-from eofuse.data.problems import Problems
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover, transform_places
-from eofuse.data.reading.matching import describe_values, fit_values, mixed_values, without_data
+from eofuse.data.reading.matching import fit_values, without_data
 from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
 from eofuse.data.reading.resampling import Values
 from eofuse.data.scenes import GIVEN, SCENE_KIND
 from eofuse.data.sources.base import Provenance, Samples
 from eofuse.data.sources.scenes import Scenes
+from eofuse.data.sources.scenes.cautions import scene_warnings
 from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes, scene_paths
 from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.data.sources.scenes.spec import SceneSpec
@@ -37,12 +37,9 @@ from eofuse.data.sources.scenes.values import SceneValues, read_scene_values
 from eofuse.data.store.georeference import crs_name, named_crs, set_grids
 from eofuse.errors import DataError, UsageError
 from eofuse.limits import RASTER
-from eofuse.modalities import SENTINEL2, Kind, Modality
+from eofuse.modalities import Kind, Modality
 from eofuse.processes import in_processes
 from eofuse.progress import Progress
-
-OFFSET_SUSPECTED = 900
-"""Smallest value of a Sentinel-2 scene from which it looks as if the 1000 of baseline 04.00 were still in it."""
 
 BLOCK_EDGE = 1e-6
 """A patch whose middle lies on the edge of a block belongs to the next one, whatever the rounding."""
@@ -219,7 +216,7 @@ def open_scenes(
         if not source.index[f"has_{modality.name}"].any():
             fix = "check that it covers the scenes and that its coordinate reference system is right"
             raise DataError("no patch holds any data of this modality", where=modality.name, fix=fix)
-    source.problems = _warnings(scenes, rasters, tiles, lowest)
+    source.problems = scene_warnings(scenes, rasters, np.array([tile.scene for tile in tiles]), lowest)
     for each in values.values():
         source.problems += each.problems
     source.provenance = Provenance(
@@ -344,50 +341,6 @@ def _index(
     for position, modality in enumerate(source.rasters):
         index[f"nodata.{modality.name}"] = nodata[:, position]
     return pd.concat([index, *(each.index(index["scene"].tolist()) for each in source.values.values())], axis=1)
-
-
-def _warnings(
-    scenes: Sequence[Scene], modalities: Sequence[Modality], tiles: Sequence[_Tile], lowest: npt.NDArray[np.float64]
-) -> Problems:
-    """What looks odd: files that differ, an offset that is still in Sentinel-2, backscatter that is not in decibels."""
-    problems = Problems()
-    for modality in modalities:
-        content = [scene.content[modality.name] for scene in scenes]
-        rasters = (raster for part in content if not isinstance(part, Polygons) for raster in part)
-        mixed = None if modality.is_categorical else mixed_values(modality.name, Counter(map(describe_values, rasters)))
-        problems += [] if mixed is None else [mixed]
-    scene_of_tile = np.array([tile.scene for tile in tiles])
-    for number, scene in enumerate(scenes):
-        for position, modality in enumerate(modalities):
-            found = lowest[scene_of_tile == number, position]
-            smallest = np.min(found[~np.isnan(found)], initial=np.inf)
-            where = f"scene {scene.name}, {modality.name}"
-            if modality.name in scene.products:
-                continue
-            for what, fix in odd_values(modality, smallest, scene.name):
-                problems.warn(what, where, fix=fix)
-    return problems
-
-
-def odd_values(modality: Modality, smallest: float, scene: str) -> list[tuple[str, str]]:
-    """What the smallest value of a scene tells of an offset that is still in Sentinel-2, or of backscatter that is not in decibels.
-
-    Args:
-        modality: as its values are stored.
-        smallest: stored value of the scene, infinite if it has none.
-        scene: its name.
-
-    Returns:
-        What is odd, and what to do.
-    """
-    found = []
-    is_sentinel2 = modality.name == SENTINEL2.name and modality.scale == SENTINEL2.scale and not modality.offset
-    if is_sentinel2 and OFFSET_SUSPECTED <= smallest < np.inf:
-        what = f"no value is below {smallest:g}: the offset of 1000 (processing baseline 04.00 and later) seems to be in it"
-        found.append((what, f"if so, set modalities.{modality.name}.add: {{{scene}: -1000}}"))
-    if modality.channels[0].unit == "dB" and 0 <= smallest < np.inf:
-        found.append(("no value is below 0: this is not backscatter in decibels", "convert the files to 10 · log10"))
-    return found
 
 
 def _offsets(scenes: Sequence[Scene]) -> dict[str, dict[str, dict[str, list[float]]]]:
