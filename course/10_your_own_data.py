@@ -283,8 +283,9 @@ inside = (areas["area_low_ha"] <= areas["true_ha"]) & (areas["true_ha"] <= areas
 assert inside.sum() >= 2
 
 # %% [markdown]
-# The estimate has an interval; a count of pixels has none. An interval of 95 % misses the truth once in twenty times.
-# It becomes narrower with more points, and with a better map.
+# The estimate has an interval; a count of pixels has none. (Where a map is good and its errors balance, the count can
+# be near the truth, as here. From the map alone nobody could know.) An interval of 95 % misses the truth once in twenty
+# times. It becomes narrower with more points, and with a better map.
 #
 # ## What we saw
 #
