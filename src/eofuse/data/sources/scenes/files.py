@@ -4,12 +4,14 @@ import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import band_names, finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
 from eofuse.data.reading.resampling import Method
+from eofuse.data.sources.scenes.dates import MARK, WRITTEN, choose_date, day_within
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
 from eofuse.data.sources.scenes.safe import Product, band_files, read_product
 from eofuse.data.sources.scenes.spec import SceneLayer, SceneSpec
@@ -27,12 +29,14 @@ class Scene:
         grid: its pixels.
         content: by modality, its files or polygons.
         products: by modality, what happens to the values of a Sentinel-2 product.
+        dates: by modality, of files that were chosen by date, and of products.
     """
 
     name: str
     grid: Grid
     content: dict[str, tuple[PlacedRaster, ...] | Polygons]
     products: dict[str, Product] = field(default_factory=dict)
+    dates: dict[str, datetime] = field(default_factory=dict)
 
 
 def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
@@ -46,11 +50,11 @@ def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
     layer = spec.modalities[name]
     pattern = layer.path_of(_bands_of_pattern(name, layer)[0]) if layer.has_file_per_band else str(layer.pattern)
     pattern = pattern.rstrip("/")
-    first, *rest = (re.escape(part) for part in pattern.split("{scene}"))
+    first, *rest = (_dated(part) for part in pattern.split("{scene}"))
     expression = re.compile(first + "(?P<scene>[^/]+?)" + "(?P=scene)".join(rest))
-    wildcard = "*".join(glob.escape(part) for part in pattern.split("{scene}"))
+    wildcard = "*".join(glob.escape(part) for part in pattern.replace(MARK, "{scene}").split("{scene}"))
     paths = (path.relative_to(root).as_posix() for path in root.glob(wildcard))
-    found = sorted(match["scene"] for path in paths if (match := expression.fullmatch(path)))
+    found = sorted({match["scene"] for path in paths if (match := expression.fullmatch(path))})
     if not found:
         key = "files" if layer.safe is None else "safe"
         raise DataError(f"no file is like {pattern}", where=root, fix=f"correct modalities.{name}.{key} or root")
@@ -62,6 +66,11 @@ def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
     return list(spec.scenes or found)
 
 
+def _dated(part: str) -> str:
+    """A part of a pattern as a regular expression."""
+    return WRITTEN.join(re.escape(each) for each in part.split(MARK))
+
+
 def _bands_of_pattern(name: str, layer: SceneLayer) -> tuple[str, ...]:
     """Bands with a file each."""
     known = known_modality(name, layer)
@@ -70,21 +79,28 @@ def _bands_of_pattern(name: str, layer: SceneLayer) -> tuple[str, ...]:
     return layer.bands or (known.channel_names if known else ())
 
 
-def _files(name: str, layer: SceneLayer, root: Path, scene: str) -> list[RasterFile]:
-    """The files of a scene, none if it lacks an optional modality."""
+def _files(
+    name: str, layer: SceneLayer, root: Path, scene: str, reference: datetime | None
+) -> tuple[list[RasterFile], datetime | None]:
+    """The files of a scene, none if it lacks an optional modality, and their date where their paths name one."""
     if layer.safe is not None:
         folder = product_folder(layer, root, scene)
         if layer.optional and not folder.is_dir():
-            return []
+            return [], None
         known = known_modality(name, layer)
         assert known is not None  # Sentinel-2 where nothing else is named
         paths = band_files(folder, known.channel_names, f"scene {scene}, {name}")
-        return [_inspect(path, scene, name) for path in paths]
+        return [_inspect(path, scene, name) for path in paths], day_within(folder.name)
     bands = _bands_of_pattern(name, layer) if layer.has_file_per_band else ("",)
-    paths = [root / layer.path_of(band).replace("{scene}", scene) for band in bands]
+    patterns = [layer.path_of(band).replace("{scene}", scene) for band in bands]
+    date, day = MARK, None
+    if layer.date is not None:
+        chosen = choose_date(root, patterns, layer.date, reference, f"scene {scene}, {name}")
+        date, day = chosen or (MARK, None)
+    paths = [root / each.replace(MARK, date) for each in patterns]
     if layer.optional and not all(path.is_file() for path in paths):
-        return []
-    return [_inspect(path, scene, name) for path in paths]
+        return [], None
+    return [_inspect(path, scene, name) for path in paths], day or day_within(paths[0].name)
 
 
 def product_folder(layer: SceneLayer, root: Path, scene: str) -> Path:
@@ -119,15 +135,19 @@ def resolve_scenes(
     modalities: dict[str, Modality] = {}
     resampled: dict[str, dict[str, Method]] = {}
     scenes: list[Scene] = []
-    shared: dict[tuple[str, str], list[RasterFile]] = {}
+    shared: dict[str, tuple[list[RasterFile], datetime | None]] = {}
     for scene in names:
         files: dict[str, list[RasterFile]] = {}
-        for name, layer in spec.with_pixels.items():
-            if layer.pattern is not None:
-                key = (name, scene if "{scene}" in layer.pattern else "")
-                if key not in shared:
-                    shared[key] = _files(name, layer, root, scene)
-                files[name] = shared[key] if key[1] == "" else shared.pop(key)
+        dates: dict[str, datetime] = {}
+        for name, layer in sorted(spec.with_pixels.items(), key=lambda item: item[0] != spec.reference_name):
+            if layer.pattern is None:
+                continue
+            found = shared.get(name) or _files(name, layer, root, scene, dates.get(spec.reference_name))
+            if "{scene}" not in layer.pattern and MARK not in layer.pattern:
+                shared[name] = found
+            files[name] = found[0]
+            if found[1] is not None:
+                dates[name] = found[1]
         for name, layer in spec.with_pixels.items():
             if name not in modalities and (layer.polygons or files[name]):
                 modalities[name] = _modality(name, layer, files.get(name, []))
@@ -137,6 +157,9 @@ def resolve_scenes(
         for name, layer in spec.with_pixels.items():
             if layer.polygons is not None:
                 content[name] = _polygons(layer, modalities[name], root, scene, grid)
+                continue
+            if not files[name]:
+                content[name] = ()
                 continue
             placed = place_files(
                 files[name],
@@ -154,7 +177,8 @@ def resolve_scenes(
             for raster in placed:
                 if raster.method is not None:
                     resampled.setdefault(name, {})[scene] = raster.method
-        scenes.append(Scene(scene, grid, content, products))
+        told = {name: day for name, day in dates.items() if spec.modalities[name].date or spec.modalities[name].safe}
+        scenes.append(Scene(scene, grid, content, products, told))
     for name in spec.with_pixels:
         if name not in modalities:
             fix = f"correct modalities.{name}.files, or take it out"

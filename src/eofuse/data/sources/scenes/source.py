@@ -300,6 +300,11 @@ def _block(grid: Grid, pixels: int) -> str:
     return f"{system} {grid.pixel_size[0] * pixels:g} {across}_{down}"
 
 
+def _time(scene: Scene, name: str) -> str | None:
+    """When a modality of a scene was taken, if its files say so."""
+    return scene.dates[name].isoformat() if name in scene.dates else None
+
+
 def _index(
     source: SceneSamples, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int, overlap: int
 ) -> pd.DataFrame:
@@ -318,8 +323,7 @@ def _index(
                 "tile": None,
                 "column": tile.column,
                 "row": tile.row,
-                "time_s2": None,
-                "time_s1": None,
+                **{f"time_{name}": _time(scene, name) for name in ("s2", "s1")},
                 "split": None,
                 "block": _block(grid, (size - overlap) * source._spec.block),
             }

@@ -1,13 +1,15 @@
 """The options that say which files make up a set of scenes: `SceneSpec` is the whole file, `SceneLayer` one modality of it."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eofuse.config import Options
+from eofuse.data.sources.scenes.dates import MARK, RULES, WRITTEN, day_of
 from eofuse.data.sources.scenes.safe import masked_codes
 from eofuse.data.sources.table.spec import ModalitySpec
-from eofuse.data.specs.layers import OLD_KEYS, LayerSpec, Name, check_names
+from eofuse.data.specs.layers import OLD_KEYS, Date, LayerSpec, Name, check_names
 from eofuse.errors import did_you_mean
 
 BAND_MARKS = ("{band}", "{channel}")
@@ -20,9 +22,12 @@ class SceneLayer(LayerSpec):
     Attributes:
         table: of values without pixels: path of a table with a column `scene`, whose row of a scene all of its patches share.
         decimal: decimal separator of the numbers of a CSV.
+        date: of files with `{date}` in their path: which of several dates a scene takes; `first`, `last`, `nearest` to that of the
+            reference, or nearest to a day, such as 2023-07-15.
     """
 
     table: Name | None = None
+    date: Date | None = None
     decimal: Literal[".", ","] = "."
 
     @model_validator(mode="after")
@@ -30,6 +35,8 @@ class SceneLayer(LayerSpec):
         if self.table is not None:
             if self.table.startswith("/"):
                 raise ValueError("table must be relative to root; set root")
+            if self.date is not None:
+                raise ValueError("date has a meaning for files only")
             self.as_columns()
             return self
         for key in ("column", "columns", "dates", "date_columns", "decimal"):
@@ -44,6 +51,7 @@ class SceneLayer(LayerSpec):
         if self.pattern is not None and self.pattern.startswith("/"):
             raise ValueError("files must be relative to root; set root")
         self._check_safe()
+        self._check_date()
         if self.kind == "raster" and (self.polygons or self.categories):
             raise ValueError("polygons and categories make a map of classes, so kind must be category")
         if self.polygons is not None and self.resampling is not None:
@@ -60,6 +68,17 @@ class SceneLayer(LayerSpec):
         if self.kind == "category" or self.categories:
             raise ValueError("the bands of a Sentinel-2 product are no map of classes")
         masked_codes(self.mask or ())
+
+    def _check_date(self) -> None:
+        has_dates = MARK in str(self.files)
+        if self.date is None:
+            if has_dates:
+                raise ValueError(f"files have {MARK} in their path; say which by `date`: {', '.join(RULES)}, or a day")
+            return
+        if not has_dates:
+            raise ValueError(f"date chooses among files with {MARK} in their path")
+        if self.date not in RULES and (day_of(self.date) is None or not re.fullmatch(WRITTEN, self.date)):
+            raise ValueError(f"date must be {', '.join(RULES)}, or a day such as 2023-07-15")
 
     def as_columns(self) -> ModalitySpec:
         """What its columns are, as a spec of a table says it.
@@ -124,8 +143,11 @@ class SceneSpec(Options):
             raise ValueError(
                 f"reference '{self.reference}' is no modality with files; {did_you_mean(self.reference, with_files)}"
             )
-        if "{scene}" not in str(self.modalities[self.reference or with_files[0]].pattern):
+        reference = self.modalities[self.reference or with_files[0]]
+        if "{scene}" not in str(reference.pattern):
             raise ValueError("the files of the reference must have {scene} in their path")
+        if reference.date == "nearest":
+            raise ValueError("the reference can't take the date nearest to itself; choose first, last or a day")
         if self.scenes is not None and len(set(self.scenes)) < len(self.scenes):
             raise ValueError("a scene is named twice")
         return self
