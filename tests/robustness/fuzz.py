@@ -14,7 +14,7 @@ from pathlib import Path
 from . import hostile_downloads
 from .cases import Case, Outcome, World, judge
 from .commands import Ended, eofuse, survivors
-from .fuzz_inputs import own_input
+from .fuzz_inputs import SHAPES, own_input
 from .mutations import change_file
 from .spoilt_rasters import spoil_raster, spoil_table
 
@@ -125,6 +125,30 @@ TARGETS: Mapping[str, Target] = {
     ),
     "polygons": Target(
         ["scenes"], ["scenes/fields.geojson"], [("cut", "scenes/scenes.yaml", "out", "--size", "40", *ONE)], weight=10
+    ),
+    **{
+        f"polygons as {suffix}": Target(
+            ["scenes"],
+            [f"scenes/fields.{ending}" for ending in ((suffix, "dbf", "shx", "prj") if suffix == "shp" else (suffix,))],
+            [("cut", f"scenes/{suffix}.yaml", "out", "--size", "40", *ONE)],
+            weight=3,
+        )
+        for suffix in SHAPES
+    },
+    "map of classes": Target(
+        ["maps"],
+        ["maps/map*.tif", "maps/points.design.json"],
+        [
+            ("sample", "maps/map.tif", "-n", "40", "-o", "p.csv"),
+            ("area", "maps/map.tif", "maps/points.geojson", "-o", "out"),
+        ],
+        weight=6,
+    ),
+    "labelled points": Target(
+        ["maps"],
+        ["maps/points.gpkg", "maps/points.csv", "maps/points.geojson"],
+        [("area", "maps/map.tif", f"maps/points.{suffix}", "-o", "out") for suffix in ("gpkg", "csv", "geojson")],
+        weight=6,
     ),
     "boxes": Target(
         ["boxes.yaml", "boxes.json", "boxes.geojson"],

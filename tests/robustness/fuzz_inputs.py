@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
+import shapely
 
 from .cases import World
 from .commands import in_fork
@@ -37,6 +39,7 @@ def own_input(world: World, name: str) -> Path:
         folder = str(world.root / "made")
         return world.made(name, lambda path: _write(path, RECIPES[name].replace("MADE", folder)))
     makers = {"scenes": _scenes, "table": _table, "boxes.json": _coco, "boxes.geojson": _geojson, "order.csv": _order}
+    makers["maps"] = _maps
     if name not in makers:
         return made(world, name)
     store = made(world, "a.store")
@@ -64,6 +67,10 @@ def _raster(
     profile |= {"count": len(values), "height": values.shape[1], "width": values.shape[2], **options}
     with rasterio.open(path, "w", **profile) as file:
         file.write(values)
+
+
+SHAPES = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "shp": "ESRI Shapefile"}
+"""Formats of polygons besides GeoJSON, by the ending of their files."""
 
 
 def _scenes(folder: Path, store: Path) -> None:
@@ -96,6 +103,18 @@ modalities:
 block: 2
 """
     _write(folder / "scenes.yaml", text)
+    triangle = shapely.to_wkb(shapely.Polygon(ring))
+    for suffix, driver in SHAPES.items():
+        pyogrio.raw.write(
+            folder / f"fields.{suffix}",
+            np.array([triangle, triangle], dtype=object),
+            [np.array(["wheat", "maize"], dtype=object)],
+            ["crop"],
+            crs="EPSG:4326",
+            geometry_type="Polygon",
+            driver=driver,
+        )
+        _write(folder / f"{suffix}.yaml", text.replace("fields.geojson", f"fields.{suffix}"))
 
 
 def _table(folder: Path, store: Path) -> None:
@@ -189,3 +208,30 @@ def _order(path: Path, store: Path) -> None:
     path.write_text(
         "patch_id,score\n" + "".join(f"{name},{number}\n" for number, name in enumerate(_ids(store))), encoding="utf-8"
     )
+
+
+def _maps(folder: Path, store: Path) -> None:
+    """A map of classes, and labelled points of it as GeoPackage, GeoJSON and CSV."""
+    import pandas as pd
+    import rasterio
+
+    import eofuse
+
+    names = {1: "water", 2: "forest", 3: "crops"}
+    mapped = np.random.default_rng(0).integers(1, 4, (1, 60, 60)).astype(np.uint8)
+    _raster(folder / "map.tif", mapped, (500_000, 5e6, 10), nodata=255)
+    with rasterio.open(folder / "map.tif", "r+") as file:
+        file.update_tags(1, **{f"class_{code}": name for code, name in names.items()})
+    for suffix in ("gpkg", "csv", "geojson"):
+        eofuse.sample_map(folder / "map.tif", folder / f"points.{suffix}", 40, smallest=8, overwrite=True)
+    points = json.loads((folder / "points.geojson").read_text())
+    labels = [names[1 + number % 3] for number in range(len(points["features"]))]
+    for feature, label in zip(points["features"], labels, strict=True):
+        feature["properties"]["class"] = label
+    (folder / "points.geojson").write_text(json.dumps(points))
+    table = pd.read_csv(folder / "points.csv").assign(**{"class": labels})
+    table.to_csv(folder / "points.csv", index=False)
+    meta, _, geometry, (ids, _) = pyogrio.raw.read(folder / "points.gpkg")
+    (folder / "points.gpkg").unlink()
+    fields = [ids, np.array(labels, dtype=object)]
+    pyogrio.raw.write(folder / "points.gpkg", geometry, fields, meta["fields"], crs=meta["crs"], geometry_type="Point")
