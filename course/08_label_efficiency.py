@@ -237,14 +237,19 @@ assert found["vineyards"]["uncertainty"] > 2 * found["vineyards"]["random"]
 assert found["under cloud"]["diversity"] > 3 * max(found["under cloud"]["random"], 1)
 
 # %% [markdown]
-# **Uncertainty** finds the rare class: the model has hardly seen vineyards, and is unsure of them. **Diversity** finds the
-# clouds: nothing is farther from the labelled fields. That is no error of the method; they *are* different. It shows why you look
-# at the contact sheet before you send somebody out:
+# **Uncertainty** finds the rare class: the model has hardly seen vineyards, and is unsure of them. **Diversity** finds the clouds:
+# nothing is farther from the labelled fields. That is no error of the method; they *are* different. It shows why you look at the
+# pictures before you send somebody out. (`suggest` also writes a contact sheet, `suggestions.png`, which brightens each picture by
+# itself; here all have one scale, so that clouds are white.)
 
 # %%
-axis = plt.figure(figsize=(9, 7)).subplots()
-axis.imshow(plt.imread(work / "ch08/next-diversity-0/suggestions.png"))
-axis.axis("off")
+figure, axes = plt.subplots(3, 8, figsize=(9, 3.6), layout="constrained")
+for axis, patch in zip(axes.flat, picked["diversity", 0], strict=True):
+    axis.imshow(region[patch]["camera"][0], cmap="gray", vmin=0, vmax=0.8)
+    axis.set(xticks=[], yticks=[])
+figure.suptitle(
+    "the 24 fields that diversity takes first: reflectance in red, from 0 (black) to 0.8 (white)", fontsize=9
+)
 plt.show()
 
 # %% [markdown]
