@@ -342,11 +342,11 @@ assert board.set_index("role").loc["constant", "mean"] < scores["mean"].min()
 # eofuse study recipes/tutorial_fusion.yaml --store bg800.store --to own 'study.search.learning_rates=[0.001]' \
 #     split.protocol=tutorial train.steps=95 train.evaluations=5 train.patience=5
 # eofuse study recipes/tutorial_fusion.yaml --store bg800.store --to honest 'study.search.learning_rates=[0.001]' \
-#     'study.seeds=[0]' train.steps=400 train.evaluations=16 train.patience=6
+#     'study.seeds=[0,1]' train.steps=400 train.evaluations=16 train.patience=6
 # ```
 #
 # Other than in the recipe as it is shipped, there is one learning rate for all, a shorter training and, with scenes
-# kept apart, one seed: all to save time. The column `n_seeds` says how many seeds a row has.
+# kept apart, two seeds: all to save time. The column `n_seeds` says how many seeds a row has.
 
 # %%
 full = pd.read_csv("03_full_size.csv")
