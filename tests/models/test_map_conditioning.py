@@ -123,7 +123,7 @@ def test_what_only_pixels_and_scalars_together_tell_is_learnt(strategy):
         rasters = 2.0 * bright - 1 + 0.1 * torch.randn(16, 2, 32, 32, generator=generator)
         return {"s1": rasters, "season": sign}, (bright[:, 0] ^ (sign[:, 0] < 0)[:, None, None]).long()
 
-    for _ in range(50):
+    for _ in range(35):
         inputs, truth = batch()
         optimiser.zero_grad()
         F.cross_entropy(head(fusion(inputs), (32, 32))[0], truth).backward()

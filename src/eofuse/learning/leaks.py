@@ -257,6 +257,8 @@ def _same(truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64], *, nu
     if not numbers:
         if len(truth) > SAMPLE and not _one_to_one(truth[:SAMPLE], values[:SAMPLE]):
             return False
+        if len(np.unique(values)) > len(truth) / 2:  # as of all measured numbers: there are no fewer pairs
+            return False
         pairs = pd.DataFrame({"truth": truth, "value": values}).drop_duplicates()
         return 2 <= len(pairs) <= len(truth) / 2 and _one_to_one(pairs["truth"], pairs["value"])
     if not (np.ptp(truth.astype(np.float64)) > 0 and np.ptp(values) > 0):
