@@ -79,6 +79,7 @@ WRITERS: dict[str, Writer] = {
     "predict": Writer(["predict", "{run}", "{b.store}", "-o", "predictions.parquet"], weight=3),
     "predict maps": Writer(["predict", "{maps}", "{b.store}", "-o", "predictions.csv", "--maps", "maps"], weight=3),
     "map": Writer(["map", "{maps}", "{map.yaml}", "-o", "out", "--polygons", "--workers", "2"], weight=8),
+    "embed": Writer(["embed", "{a.store}", "--with", "presto", "--weights", "{weights}", "-o", "out"], weight=6),
     "suggest": Writer(["suggest", "{run}", "{a.store}", "-n", "3", "-o", "out"], weight=3),
     "study": Writer(["study", "{study.yaml}", "--to", "out", "--workers", "2"], weight=3, limit_s=120),
     "report": Writer(["report", "out"], (("out", "study"),), weight=1),
@@ -91,7 +92,17 @@ def _input(name: str, world: World) -> str:
     if name == "patch":
         index = made(world, "a.store") / "index.parquet"
         return in_fork(lambda: str(pd.read_parquet(index)["patch_id"].iloc[0]))
+    if name == "weights":
+        return str(world.made("presto.safetensors", lambda path: in_fork(lambda: _write_weights(path))))
     return str(made(world, name))
+
+
+def _write_weights(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from eofuse.models.foundation import build_foundation
+
+    save_file(build_foundation("presto").state_dict(), path)
 
 
 def drawn(draw: random.Random, world: World, among: Iterable[str] = WRITERS) -> str:
