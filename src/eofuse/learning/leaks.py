@@ -140,7 +140,7 @@ def _comparisons(
         truths = _truths(target, rows)
         for channel, values in _columns(store, modality, channels, rows):
             given = np.isfinite(values)
-            if scene is not None:
+            if scene is not None and len(np.unique(values)) < len(values):
                 repeated = pd.DataFrame({"scene": scene[rows], "value": values}).assign(
                     **{str(number): truth for number, truth in enumerate(truths)}
                 )
