@@ -117,8 +117,8 @@ hidden = eofuse.pretrain(masked, to=work / "ch07/masked")
 reconstruction_of_pretraining(hidden, most=2)
 
 # %% [markdown]
-# After 60 steps it has the colours and not the edges. That is little training: published masked autoencoders see a hundred
-# thousand times as many patches. Their strength is scale, ours here is a picture.
+# After 60 steps it has the colours and not the edges. That is little training: the published masked autoencoder (He et
+# al. 2022) saw a million times as many images. Its strength is scale; here it is a picture.
 #
 # ## Geographic clusters: where on Earth is this?
 #
