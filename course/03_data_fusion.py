@@ -369,7 +369,7 @@ for panel, (protocol, rows) in zip(
         xlabel="macro F1 (simulated), 95 % intervals",
         xlim=(0, 1),
     )
-_ = axes[1].legend(fontsize="small")
+_ = axes[1].legend(fontsize="small", loc="lower right")
 
 # %% tags=["remove-cell"]
 macro = full[full["metric"] == "macro_f1"].set_index(["protocol", "role", "variant"])
