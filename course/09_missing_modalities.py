@@ -116,7 +116,7 @@ def train(name, seed, **changes):
         "split": {"fractions": [0.5, 0.1, 0.4]},
         "task": {"target": "state", "metric": "accuracy"},
         "fusion": {"strategy": "late"},
-        "train": {"steps": 80, "batch_size": 32, "evaluations": 3, "learning_rate": 0.003},
+        "train": {"steps": 60, "batch_size": 32, "evaluations": 2, "learning_rate": 0.003},
         "seed": seed,
     }
     return eofuse.train(recipe | changes, to=work / f"ch09/{name}-{seed}")
@@ -257,7 +257,7 @@ recipe = {
     "task": {"target": "dominant_land_cover"},
     "fusion": {"strategy": "late", "missing": "token"},
     "augment": {"drop_modalities": 0.3, "turns": True},
-    "train": {"steps": 80, "batch_size": 32, "evaluations": 4, "learning_rate": 0.003},
+    "train": {"steps": 50, "batch_size": 32, "evaluations": 2, "learning_rate": 0.003},
 }
 run = eofuse.train(recipe, to=work / "ch09/land-cover")
 attribution = eofuse.attribute(run.folder, metric="accuracy", repeats=1)
