@@ -38,7 +38,7 @@ import eofuse
 work = Path("course-data") / "ch10"  # everything this chapter writes is in here
 shutil.rmtree(work, ignore_errors=True)
 work.mkdir(parents=True)
-os.environ.pop("FORCE_COLOR", None)  # commands in a notebook write plain text
+_ = os.environ.pop("FORCE_COLOR", None)  # commands in a notebook write plain text
 
 
 # %%
