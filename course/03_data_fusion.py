@@ -39,7 +39,7 @@ torch.set_num_threads(1)
 
 # %% [markdown]
 # We read each part once, cut out 32 × 32 pixels, and standardise every channel by the training patches. `s2` has 12
-# channels, `s1` has 2, and `season` is two numbers a patch, the day of each image as a number between −1 and 1.
+# channels, `s1` has 2, and `season` is two numbers a patch: the season of each image, from 0 in midwinter to 1 in midsummer.
 
 # %%
 split = {"protocol": "scene", "fractions": [0.6, 0.1, 0.3]}
