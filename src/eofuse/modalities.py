@@ -80,7 +80,7 @@ class Modality:
         dtype: NumPy dtype in which the values are stored.
         scale: factor from stored to physical values, applied before `offset`.
         offset: added after scaling.
-        valid_range: smallest and largest physical value that makes sense; for display and checks.
+        valid_range: smallest and largest physical value that makes sense.
         nodata: stored value that means "nothing here".
         categories: classes of a categorical modality, in the order of the one-hot encoding.
         steps: most steps that a patch has, for series.

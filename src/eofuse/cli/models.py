@@ -135,7 +135,7 @@ def run_embed(arguments: argparse.Namespace) -> None:
     show(f"weights: {facts['weights']['file']}, licence {facts['weights']['licence']}; {facts['weights']['paper']}")
     show("note: it is not known which places and labels the weights have seen")
     numbers = ", ".join(f"{name} ({len(store.modalities[name].channels)} numbers)" for name in made)
-    show(f"{store.path}: {len(store)} samples in {took:.0f} s ({len(store) / took:.1f} a second); new: {numbers}")
+    show(f"{arguments.to}: {len(store)} samples in {took:.0f} s ({len(store) / took:.1f} a second); new: {numbers}")
 
 
 def _unit(word: str) -> tuple[str, str]:

@@ -198,7 +198,11 @@ class _Given(Samples):
         numbers = values.astype(np.float64)
         if modality.nodata is not None:
             numbers[values == modality.nodata] = np.nan
-        return fit_values(numbers, modality, warped=False, where=f"{where}, {modality.name}")
+        try:
+            return fit_values(numbers, modality, warped=False, where=f"{where}, {modality.name}")
+        except DataError as error:  # whose advice is for specs
+            fix = "give the modality a dtype, nodata and categories that its values fit"
+            raise DataError(error.what, where=error.where, fix=fix) from None
 
     def finish(self, labels: set[str]) -> None:
         """Makes the index of all rows."""
