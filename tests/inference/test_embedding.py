@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import eofuse
 from eofuse.cli import main
@@ -116,11 +117,75 @@ def test_a_target_that_went_into_the_vectors_is_refused(embedded, tmp_path):
         refuse_leaking_inputs(part, make_target(part, "elevation"), inputs)
 
 
+def test_places_and_seasons_that_the_model_was_told_are_refused_as_targets(store, weights, tmp_path):
+    seen = embed(store.path, tmp_path / "seen.store", model="presto", weights=weights, place=True, twin=False)
+    with pytest.raises(UsageError, match="derives from the place"):
+        refuse_leaking_inputs(seen, make_target(seen, "lat"), {"presto": None})
+
+
+def test_vectors_that_were_computed_differently_are_not_joined(store, weights, tmp_path):
+    one, other = (tmp_path / f"{inputs}.store" for inputs in ("s2", "elevation"))
+    parts = {one: ["p0", "p1"], other: ["p2", "p3"]}
+    for path, ids in parts.items():
+        part = eofuse.subset(store.path, tmp_path / f"part-{path.name}", ids=ids).path
+        embed(part, path, model="presto", weights=weights, inputs=[path.stem], twin=False)
+    with pytest.raises(DataError, match="the vectors of 'presto' were computed differently"):
+        eofuse.merge([one, other], tmp_path / "both.store")
+
+
+def test_a_folder_of_somebody_is_not_touched(store, weights, tmp_path):
+    own = tmp_path / "out.store.embedding" / "thesis.txt"
+    own.parent.mkdir()
+    own.write_text("precious")
+    with pytest.raises(UsageError, match="is in the way"):
+        embed(store.path, tmp_path / "out.store", model="presto", weights=weights)
+    assert own.read_text() == "precious"
+
+
+def test_the_same_again_does_nothing_and_something_else_is_refused(store, weights, embedded):
+    options = {"model": "galileo:nano", "weights": weights, "pool": "groups"}
+    assert embed(store.path, embedded.path, **options, patch=4).fingerprint == embedded.fingerprint
+    with pytest.raises(UsageError, match="holds other data"):
+        embed(store.path, embedded.path, **options, patch=8)
+
+
+@pytest.mark.parametrize("name", ["", "id", "lon", "../up", "s2", "has_s2"])
+def test_a_name_that_is_taken_or_none_is_refused(store, weights, tmp_path, name):
+    with pytest.raises(UsageError):
+        embed(store.path, tmp_path / "o.store", model="presto", weights=weights, name=name)
+
+
+def test_the_output_lies_apart_from_the_source(store, weights):
+    with pytest.raises(UsageError, match="must lie apart"):
+        embed(store.path, store.path / "inner.store", model="presto", weights=weights)
+
+
+def test_a_group_that_lacks_a_channel_is_not_used(tmp_path, weights):
+    path = made(tmp_path, "reflectance", 1.0, 0.01, 0.4, names=("B02", "B03", "B04", "B05"))
+    found = embed(path, tmp_path / "out.store", model="galileo", weights=weights, month=7, twin=False)
+    assert found.provenance[EMBEDDINGS]["galileo"]["not_used"] == ["o.B05"]
+
+
+def test_data_without_any_value_are_refused(tmp_path, weights):
+    path = made(tmp_path, "reflectance", 1.0, np.nan, np.nan)
+    with pytest.raises(DataError, match="no sample has a token"):
+        embed(path, tmp_path / "out.store", model="galileo", weights=weights, month=7)
+    assert not (tmp_path / "out.store.embedding").exists()
+
+
+def test_weights_that_are_no_numbers_are_refused(store, tmp_path):
+    weights = {name: tensor * torch.nan for name, tensor in build_foundation("presto").state_dict().items()}
+    save_file(weights, tmp_path / "nan.safetensors")
+    with pytest.raises(DataError, match="something else than finite numbers"):
+        embed(store.path, tmp_path / "o.store", model="presto", weights=tmp_path / "nan.safetensors")
+
+
 def made(tmp_path, unit, scale, low, high, names=("B02", "B03", "B04"), name="o"):
     channels = tuple(Channel(each, unit=unit) for each in names)
     modality = Modality(name, Kind.RASTER, channels, dtype="float32", scale=scale)
     random = np.random.default_rng(0)
-    given = [{"id": str(n), name: random.uniform(low, high, (len(names), 8, 8)).astype(np.float32)} for n in range(4)]
+    shape = (len(names), 8, 8)
+    given = [{"id": str(n), name: (low + (high - low) * random.random(shape)).astype(np.float32)} for n in range(4)]
     return write_store(given, [modality], tmp_path / "units.store", name="units").path
 
 
@@ -160,7 +225,7 @@ def test_samples_without_a_date_need_a_month(tmp_path, weights):
 
 
 def test_weights_of_another_network_are_refused(store, weights, tmp_path):
-    with pytest.raises(DataError, match="does not hold the tensors of galileo:nano"):
+    with pytest.raises(DataError, match="another network than galileo:nano"):
         embed(
             store.path, tmp_path / "o.store", model="galileo:nano", weights=weights / "presto_default_model.safetensors"
         )

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from eofuse.data.sources.stores import Part, StoredPatches
-from eofuse.data.store import EMBEDDINGS, Store, open_store
+from eofuse.data.specs.layers import LayerSpec, check_names
+from eofuse.data.store import EMBEDDINGS, SAMPLE_KEYS, STORE_FILE, Store, open_store
 from eofuse.data.store.georeference import has_grid
-from eofuse.data.store.index import RESERVED_NAMES
 from eofuse.data.store.pack import pack_source
-from eofuse.errors import DataError, UsageError
+from eofuse.errors import DataError, EofuseError, UsageError
 from eofuse.files import read_json, replacing, sha256, write_text
 from eofuse.inference.predict import torch_device
 from eofuse.locks import reading, writes
@@ -91,25 +91,26 @@ def embed(
 
     Raises:
         UsageError: if there is no such model or modality, a unit or month is not known, or `to` exists and holds something else.
-        DataError: if the weights are none of the model, or a unit must be wrong.
+        DataError: if the weights are none of the model, a unit must be wrong, or no sample has anything that the model takes.
     """
     target, folder = Path(to).resolve(), Path(to).resolve().with_name(f"{Path(to).name}.embedding")
-    if target == Path(store).resolve():
-        raise UsageError("is the store that is read", where=to, fix="choose another name")
+    origin = Path(store).resolve()
+    if target == origin or origin in target.parents or target in origin.parents:
+        raise UsageError("must lie apart from the store that is read", where=to, fix="choose another name")
+    if pool not in ("mean", "groups"):
+        raise UsageError(f"there is no pool '{pool}'", where="pool", fix="choose mean or groups")
+    if patch < 1:
+        raise UsageError(f"tokens of {patch} pixels", where="--patch", fix="choose 1 or more")
     with reading(Path(store)):
         source = open_store(store)
         pretrained = build_foundation(model, seed)
-        name = name or model.partition(":")[0]
+        names = _names(source, model.partition(":")[0] if name is None else name, twin)
         taken = match_channels(pretrained, [source.modality(each) for each in inputs or source.modalities], units or {})
         job = _Job(source, taken, _months(source, month), _places(source) if place else None, patch, pool)
         file = pretrained.load(Path(weights))
-        networks = {name: pretrained} | ({f"{name}_random": build_foundation(model, seed)} if twin else {})
-        for each in networks:
-            if each in source.modalities or each in RESERVED_NAMES:
-                raise UsageError(
-                    "the store has a modality or column of that name", where=each, fix="choose another --name"
-                )
+        networks = dict(zip(names, (pretrained, build_foundation(model, seed)), strict=False))
         facts = {
+            "of": source.fingerprint,
             "model": pretrained.name,
             "weights": {
                 "file": file.name,
@@ -126,26 +127,31 @@ def embed(
             "month": "of the index" if month is None else f"of the index, else {month}",
             "warnings": odd_units(taken, job.sample(job.compared()).values),
         }
-        plan = {
-            "store": source.fingerprint,
-            "facts": facts,
-            "twin": twin,
-            "seed": seed,
-            "portion": PORTION,
-            "batch": BATCH,
-            "threads": threads,
+        entries = {
+            each: {**facts, "random_weights_seed": seed if number else None} for number, each in enumerate(names)
         }
-        _begin(folder, plan)
+        if target.exists() and not overwrite:
+            made = _made_before(target, entries)
+            if (folder / PLAN).is_file():  # a kill came before it went
+                shutil.rmtree(folder)
+            return made
+        _begin(folder, {"entries": entries, "portion": PORTION, "batch": BATCH, "threads": threads})
         torch.set_num_threads(threads)
-        vectors = _vectors(folder, job, networks, torch.device(torch_device(device)), progress)
-        groups = _groups(pretrained, pool, vectors[name])
-        vectors = {
-            each: values.reshape(len(values), -1, pretrained.width)[:, list(groups.values())].reshape(len(values), -1)
-            for each, values in vectors.items()
-        }
-        modalities = [_modality(each, pretrained, list(groups)) for each in networks]
-        embedded = EmbeddedPatches(source, modalities, vectors, facts, seed)
-        made = pack_source(embedded, target, overwrite=overwrite, workers=1)
+        try:
+            vectors = _vectors(folder, job, networks, torch.device(torch_device(device)), progress)
+            groups = _groups(pretrained, pool, vectors[names[0]])
+        except EofuseError:
+            shutil.rmtree(folder)  # another try would end alike
+            raise
+        widths = {each: values.reshape(len(values), -1, pretrained.width) for each, values in vectors.items()}
+        vectors = {each: values[:, list(groups.values())].reshape(len(values), -1) for each, values in widths.items()}
+        titles = (f"{pretrained.title} ({pretrained.name})", f"{pretrained.title}, random weights")
+        modalities = [
+            _modality(each, title, pretrained, list(groups)) for each, title in zip(names, titles, strict=False)
+        ]
+        made = pack_source(
+            EmbeddedPatches(source, modalities, vectors, entries), target, overwrite=overwrite, workers=1
+        )
     shutil.rmtree(folder)
     return made
 
@@ -203,8 +209,7 @@ class EmbeddedPatches(StoredPatches):
         store: whose patches they are.
         modalities: of the vectors.
         vectors: (patches, numbers) by the name of the modality; NaN where nothing is known.
-        facts: how they were computed.
-        seed: of the random weights.
+        entries: how they were computed, by the name of the modality.
     """
 
     def __init__(
@@ -212,11 +217,9 @@ class EmbeddedPatches(StoredPatches):
         store: Store,
         modalities: Sequence[Modality],
         vectors: Mapping[str, Numbers],
-        facts: Mapping[str, Any],
-        seed: int,
+        entries: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        given = {name: {**facts, "random_weights_seed": seed if name.endswith("_random") else None} for name in vectors}
-        said = {**store.provenance, EMBEDDINGS: {**store.provenance.get(EMBEDDINGS, {}), **given}}
+        said = {**store.provenance, EMBEDDINGS: {**store.provenance.get(EMBEDDINGS, {}), **entries}}
         super().__init__([Part(store, np.arange(len(store)))], None, store.name, said)
         self.modalities = (*self.modalities, *modalities)
         columns = {
@@ -279,17 +282,53 @@ def _on(sample: Sample, device: torch.device) -> Sample:
     return Sample(values, sample.months.to(device), places, sample.pixel_m)
 
 
+def _names(store: Store, name: str, twin: bool) -> list[str]:
+    """Names of the modalities to be made.
+
+    Raises:
+        UsageError: if one is taken, or can't be a name.
+    """
+    names = [name, f"{name}_random"] if twin else [name]
+    for each in names:
+        try:
+            check_names({each: LayerSpec()})
+        except ValueError as error:
+            raise UsageError(str(error), where="--name") from None
+        if each in store.modalities or each in store.index or each in (*SAMPLE_KEYS, "id"):
+            raise UsageError("the store has a modality or column of that name", where=each, fix="choose another --name")
+    return names
+
+
+def _made_before(target: Path, entries: Mapping[str, Mapping[str, Any]]) -> Store:
+    """The store that these very vectors are in already.
+
+    Raises:
+        UsageError: if what is there is something else.
+    """
+    if not (target / STORE_FILE).is_file():
+        raise UsageError("exists and is no store", where=target, fix="choose another name")
+    made = open_store(target)
+    known = made.provenance.get(EMBEDDINGS, {})
+    if any(known.get(name) != entry for name, entry in entries.items()):
+        raise UsageError("exists and holds other data", where=target, fix="choose another name or pass --overwrite")
+    return made
+
+
 def _groups(model: FoundationModel, pool: Pool, vectors: Numbers) -> dict[str, int]:
-    """The groups that a sample has, and their place among those of the model; one without a name for the mean of all."""
-    if pool == "mean":
-        return {"": 0}
+    """The groups that a sample has, and their place among those of the model; one without a name for the mean of all.
+
+    Raises:
+        DataError: if no sample has any.
+    """
     known = np.flatnonzero(~np.isnan(vectors.reshape(len(vectors), -1, model.width)[:, :, 0]).all(axis=0))
-    return {model.groups[number]: number for number in known.tolist()}
+    if not len(known):
+        fix = "look at the values: eofuse describe"
+        raise DataError("no sample has a token without missing values", where=model.name, fix=fix)
+    return {"": 0} if pool == "mean" else {model.groups[number]: number for number in known.tolist()}
 
 
-def _modality(name: str, model: FoundationModel, groups: Sequence[str]) -> Modality:
+def _modality(name: str, title: str, model: FoundationModel, groups: Sequence[str]) -> Modality:
     names = [f"{group}_{number:03d}".lstrip("_") for group in groups for number in range(model.width)]
-    title = f"{model.title}, random weights" if name.endswith("_random") else f"{model.title} ({model.name})"
     return Modality(name, Kind.VECTOR, tuple(Channel(each) for each in names), title)
 
 
@@ -331,12 +370,19 @@ def _pixel_m(store: Store, taken: Sequence[Taken]) -> float:
 
 
 def _begin(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Empties a folder that holds the portions of something else."""
+    """Empties a folder that holds the portions of something else.
+
+    Raises:
+        UsageError: if the folder is not one of portions.
+    """
     path = folder / PLAN
     words = json.dumps(plan, sort_keys=True, ensure_ascii=False)
-    if folder.exists() and not (
-        path.exists() and json.dumps(read_json(path), sort_keys=True, ensure_ascii=False) == words
-    ):
-        shutil.rmtree(folder)
+    if folder.exists() and any(folder.iterdir()):
+        if not path.is_file() or "portion" not in read_json(path):
+            raise UsageError(
+                "is in the way: portions are kept there", where=folder, fix="move it, or choose another output"
+            )
+        if json.dumps(read_json(path), sort_keys=True, ensure_ascii=False) != words:
+            shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, words)

@@ -23,7 +23,7 @@ from eofuse.data.store import Rows, Store
 from eofuse.data.store.arrays import known_values
 from eofuse.data.targets import Target, canonical_name
 from eofuse.errors import UsageError
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import SEASON, Kind, Modality
 
 Inputs = Mapping[str, Sequence[str] | None]
 
@@ -50,16 +50,26 @@ def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs) -> None:
             found = f"the target '{target.name}' derives from the input '{source}': the model would only copy it"
             raise UsageError(found, where="inputs", fix=f"leave out '{source}'")
     for name in inputs:
-        for source, channel in store.embedded_channels(name):
-            if source in target.sources and gives_away(target, (channel,)):
-                found = f"the target '{target.name}' derives from '{source}', of which the vectors of '{name}' were computed"
-                raise UsageError(
-                    found, where="inputs", fix=f"leave out '{name}', or embed without '{source}': --inputs"
-                )
+        if seen := next((seen for facts in store.embeddings(name) if (seen := _seen_by(facts, target))), None):
+            found = f"the target '{target.name}' derives from {seen}, of which the vectors of '{name}' were computed"
+            raise UsageError(found, where="inputs", fix=f"leave out '{name}', or embed without: --inputs, --place")
     copy = copied_channel(store, target, inputs)
     if copy is not None:
         found = f"the input '{copy}' says the same as the target '{target.name}': the model would only copy it"
         raise UsageError(found, where="inputs", fix=f"leave out '{copy}'")
+
+
+def _seen_by(embedding: Mapping[str, Any], target: Target) -> str | None:
+    """What the model that computed vectors was given of a target, in words; None if nothing."""
+    for place in embedding.get("inputs", ()):
+        source, _, channel = str(place).partition(".")
+        if source in target.sources and gives_away(target, (channel,)):
+            return f"'{source}'"
+    if embedding.get("place") and target.name in ("lon", "lat"):
+        return "the place"
+    if SEASON.name in (target.name, *target.sources):
+        return "the month"
+    return None
 
 
 def gives_away(target: Target, channels: Iterable[str]) -> bool:

@@ -165,12 +165,9 @@ class Store:
         self.modality(name)
         return self.index[f"has_{name}"].to_numpy(dtype=bool)
 
-    def embedded_channels(self, name: str) -> list[tuple[str, str]]:
-        """Modalities and channels of which a foundation model computed the vectors of a modality; none of others."""
-        found = _embedding(self.provenance, name)
-        return [
-            (modality, channel) for modality, _, channel in (place.partition(".") for place in found.get("inputs", ()))
-        ]
+    def embeddings(self, name: str) -> list[dict[str, Any]]:
+        """How a foundation model computed the vectors of a modality: more than one entry if stores were joined, none of others."""
+        return _embeddings(self.provenance, name)
 
     @cached_property
     def _row_by_id(self) -> dict[str, int]:
@@ -373,16 +370,15 @@ def open_to_check(path: str | os.PathLike[str]) -> Store:
     return store
 
 
-def _embedding(provenance: Any, name: str) -> dict[str, Any]:
-    """How vectors were computed, from the provenance of a store, or of those of which it was made."""
+def _embeddings(provenance: Any, name: str) -> list[dict[str, Any]]:
+    """How vectors were computed, from the provenance of a store and of those of which it was made."""
     if isinstance(provenance, list):
-        return next((found for each in provenance if (found := _embedding(each, name))), {})
+        return [found for each in provenance for found in _embeddings(each, name)]
     if not isinstance(provenance, dict):
-        return {}
+        return []
     own = provenance.get(EMBEDDINGS)
-    if isinstance(own, dict) and isinstance(own.get(name), dict):
-        return dict(own[name])
-    return _embedding(list(provenance.values()), name)
+    found = [dict(own[name])] if isinstance(own, dict) and isinstance(own.get(name), dict) else []
+    return found + _embeddings([value for key, value in provenance.items() if key != EMBEDDINGS], name)
 
 
 def read_description(folder: Path) -> dict[str, Any]:

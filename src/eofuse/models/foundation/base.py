@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.modalities import Kind
 from eofuse.models.pretrained.weight_file import read_weights
 from eofuse.registry import Registry
 
@@ -41,6 +42,8 @@ class InputChannel:
         unit: in which the model takes it.
         group: of channels that come together: without one of them, the model sees none.
         deviation: standard deviation in the pretraining, where it is known.
+        kind: `raster` or `vector`, where the model takes it of these only.
+        derived_from: the channel of whose pixels the model computes it where it is not given.
     """
 
     name: str
@@ -48,6 +51,8 @@ class InputChannel:
     group: str
     aliases: tuple[str, ...] = ()
     deviation: float | None = None
+    kind: Kind | None = None
+    derived_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,12 +141,19 @@ class FoundationModel(nn.Module, ABC):
         except KeyError as error:
             raise DataError(f"is no file of {self.name}: it has no tensor {error}", where=file) from None
         own = self.state_dict()
+        if own.keys().isdisjoint(weights):
+            raise DataError(f"holds the weights of another network than {self.name}", where=file)
         other = sorted(own.keys() ^ weights.keys()) + [
             n for n in own if n in weights and weights[n].shape != own[n].shape
         ]
         if other:
             what = f"does not hold the tensors of {self.name}: {other[0]} and {len(other) - 1} more differ"
             raise DataError(what, where=file, fix=f"give the weights of one of these sizes: {', '.join(self.sizes)}")
+        for name, tensor in weights.items():
+            if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+                raise DataError(
+                    f"{name} holds something else than finite numbers", where=file, fix="fetch the file again"
+                )
         self.load_state_dict(weights)
         return file
 
@@ -173,6 +185,8 @@ def build_foundation(name: str, seed: int = 0) -> FoundationModel:
         raise UsageError(f"no foundation model '{kind}'", where="--with", fix=did_you_mean(kind, FOUNDATIONS))
     model = FOUNDATIONS[kind]
     size = size or model.sizes[0]
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"the seed {seed} is out of range", where="--seed", fix="give 0 or more, below 2^63")
     if size not in model.sizes:
         raise UsageError(f"{kind} has no size '{size}'", where="--with", fix=did_you_mean(size, model.sizes))
     with torch.random.fork_rng(devices=[]):

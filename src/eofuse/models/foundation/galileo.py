@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
+from eofuse.modalities import Kind
 from eofuse.models.foundation.base import FOUNDATIONS, FoundationModel, GroupMeans, InputChannel, Sample
 from eofuse.models.foundation.derived import month_waves, ndvi, slope, unit_sphere
 
@@ -229,17 +230,24 @@ class Galileo(FoundationModel):
     sizes = tuple(SIZES)
     groups = tuple(name for groups in ORDERED for name in groups)
     channels = (
-        *(InputChannel(name, "dB", "S1", deviation=NORMALISATION[name][1]) for name in SPACE_TIME["S1"]),
+        *(InputChannel(name, "dB", "S1", (), NORMALISATION[name][1], Kind.RASTER) for name in SPACE_TIME["S1"]),
         *(
-            InputChannel(name, "reflectance × 10,000", group, (f"{name[0]}0{name[1:]}",), NORMALISATION[name][1])
+            InputChannel(
+                name, "reflectance × 10,000", group, (f"{name[0]}0{name[1:]}",), NORMALISATION[name][1], Kind.RASTER
+            )
             for group, names in SPACE_TIME.items()
             if group.startswith("S2")
             for name in names
         ),
-        InputChannel("elevation", "m", "SRTM", ("dem",), NORMALISATION["elevation"][1]),
-        InputChannel("temperature_2m", "K", "ERA5", deviation=NORMALISATION["temperature_2m"][1]),
+        InputChannel("elevation", "m", "SRTM", ("dem",), NORMALISATION["elevation"][1], Kind.RASTER),
+        InputChannel("temperature_2m", "K", "ERA5", (), NORMALISATION["temperature_2m"][1], Kind.VECTOR),
         InputChannel(
-            "total_precipitation_sum", "m/month", "ERA5", deviation=NORMALISATION["total_precipitation_sum"][1]
+            "total_precipitation_sum",
+            "m/month",
+            "ERA5",
+            (),
+            NORMALISATION["total_precipitation_sum"][1],
+            Kind.VECTOR,
         ),
     )
 

@@ -53,7 +53,7 @@ class Taken:
 
 
 def match_channels(model: FoundationModel, modalities: Iterable[Modality], units: Mapping[str, str]) -> list[Taken]:
-    """The channels that a model takes of rasters and vectors.
+    """The channels that a model takes of rasters and vectors: groups of which a channel is missing are left out.
 
     Args:
         model: that takes them.
@@ -73,7 +73,7 @@ def match_channels(model: FoundationModel, modalities: Iterable[Modality], units
     for modality in candidates:
         for position, channel in enumerate(modality.channels):
             known = next((names[name] for name in (channel.name, *channel.aliases) if name in names), None)
-            if known is None:
+            if known is None or known.kind not in (None, modality.kind):
                 continue
             place = f"{modality.name}.{channel.name}"
             unit = units.get(place) or units.get(modality.name) or channel.unit
@@ -87,10 +87,23 @@ def match_channels(model: FoundationModel, modalities: Iterable[Modality], units
                 fix = f"say which it is: --unit {modality.name}={_one_of([known.unit, *others])}"
                 raise UsageError(what, where=place, fix=fix)
             found[known.name] = taken
-    if not found:
-        knows = ", ".join(channel.name for channel in model.channels)
-        raise UsageError(f"{model.title} knows none of these channels; it knows {knows}", where="--inputs")
-    return list(found.values())
+    whole = [taken for taken in found.values() if not _lacking(model, found, taken.channel.group)]
+    if not whole:
+        knows = ", ".join(f"{channel.name} ({channel.kind or 'raster or vector'})" for channel in model.channels)
+        lacking = sorted({name for taken in found.values() for name in _lacking(model, found, taken.channel.group)})
+        what = f"{model.title} takes none of these channels" + (f" without {', '.join(lacking)}" if lacking else "")
+        raise UsageError(f"{what}; it knows {knows}", where="--inputs")
+    return whole
+
+
+def _lacking(model: FoundationModel, found: Mapping[str, Taken], group: str) -> list[str]:
+    """Channels of a group that are missing, without which the model sees none of it."""
+    names = {name for name, taken in found.items() if taken.modality.kind is Kind.RASTER}
+    return [
+        channel.name
+        for channel in model.channels
+        if channel.group == group and channel.name not in found and channel.derived_from not in names
+    ]
 
 
 def odd_units(taken: Sequence[Taken], values: Mapping[str, Tensor]) -> list[str]:
@@ -110,6 +123,8 @@ def odd_units(taken: Sequence[Taken], values: Mapping[str, Tensor]) -> list[str]
         if each.channel.deviation is None or known.numel() < 2:
             continue
         ratio = float(known.std()) / each.channel.deviation
+        if not ratio:  # constants have no spread in any unit
+            continue
         what = (
             f"values spread by {float(known.std()):.3g} {each.channel.unit}, those of the pretraining by "
             f"{each.channel.deviation:.3g}"

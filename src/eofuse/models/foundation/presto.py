@@ -126,7 +126,7 @@ class Presto(FoundationModel):
         InputChannel("temperature_2m", "K", "ERA5", deviation=12.0),
         InputChannel("total_precipitation", "m/day", "ERA5"),
         InputChannel("elevation", "m", "SRTM", ("dem",), 1000.0),
-        InputChannel("slope", "°", "SRTM"),
+        InputChannel("slope", "°", "SRTM", derived_from="elevation"),
     )
     width = WIDTH
 

@@ -71,6 +71,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             fix = f"save the tensors alone: torch.save(network.state_dict(), '{path.name}')"
             raise DataError(what, where=path, fix=fix) from error
         fix = "give safetensors, or a .pth or .pt of tensors"
+        if "weights_only" in str(error):
+            raise DataError("can't be read as weights: it holds more than tensors", where=path, fix=fix) from error
         raise DataError(f"can't be read as weights: {error}", where=path, fix=fix) from error
     if isinstance(content, Mapping):
         content = next((content[key] for key in WITHIN if content.get(key) is not None), content)

@@ -77,7 +77,7 @@ def test_the_reference_has_no_nearest_date(folder):
 
 
 def test_a_scene_without_any_date_misses_the_file(folder):
-    with pytest.raises(DataError, match="file missing"):
+    with pytest.raises(DataError, match="no date has all files like s1"):
         eofuse.cut(
             spec(folder, "first", files="s1/{scene}_{date}_GRD_{band}.tif"), folder / "a.store", size=16, workers=1
         )
@@ -98,6 +98,23 @@ def test_an_optional_modality_that_no_scene_has_is_an_error(folder):
 def test_nearest_needs_a_date_of_the_reference(folder):
     with pytest.raises(DataError, match="name a day"):
         choose_date(folder, ["s1/valley_{date}_VV.tif"], "nearest", None, "scene valley")
+
+
+def test_the_same_day_is_nearer_than_fewer_hours(folder):
+    for date in ("20230901T230000", "20230902T170000"):
+        write(folder / f"x_{date}.tif", 1)
+    chosen = choose_date(folder, ["x_{date}.tif"], "2023-09-02", None, "scene x")
+    assert chosen is not None
+    assert chosen[0] == "20230902T170000"
+
+
+def test_scene_and_date_may_stand_side_by_side(folder):
+    write(folder / "side/valley20230715.tif", 5)
+    path = folder / "side.yaml"
+    layers = {"x": {"files": "side/{scene}{date}.tif", "date": "first"}}
+    path.write_text(write_yaml({"name": "side", "modalities": layers}))
+    store = eofuse.cut(path, folder / "side.store", size=16, workers=1).store
+    assert store.index.loc[0, ["scene", "time"]].tolist() == ["valley", "2023-07-15T00:00:00"]
 
 
 def test_dates_are_read_in_every_spelling():

@@ -31,6 +31,13 @@ def day_within(text: str) -> datetime | None:
     return next((day for day in found if day is not None), None)
 
 
+def wildcard(pattern: str, *marks: str) -> str:
+    """A pattern for `glob`, in which anything may stand for the marks."""
+    for mark in marks:
+        pattern = pattern.replace(mark, "\0")
+    return re.sub(r"\*+", "*", "*".join(glob.escape(part) for part in pattern.split("\0")))
+
+
 def choose_date(
     root: Path, patterns: Sequence[str], rule: str, reference: datetime | None, where: str
 ) -> tuple[str, datetime] | None:
@@ -52,7 +59,7 @@ def choose_date(
     first, *rest = (re.escape(part) for part in patterns[0].split(MARK))
     expression = re.compile(first + f"(?P<date>{WRITTEN})" + "(?P=date)".join(rest))
     dates: dict[datetime, str] = {}
-    for path in sorted(root.glob("*".join(glob.escape(part) for part in patterns[0].split(MARK)))):
+    for path in sorted(root.glob(wildcard(patterns[0], MARK))):
         match = expression.fullmatch(path.relative_to(root).as_posix())
         day = day_of(match["date"]) if match else None
         if match and day and all((root / each.replace(MARK, match["date"])).is_file() for each in patterns):
@@ -66,5 +73,5 @@ def choose_date(
     if wanted is None:
         what = "the nearest date is wanted, and the files of the reference name none"
         raise DataError(what, where=where, fix="name a day: date: 2023-07-15, or first or last")
-    chosen = min(dates, key=lambda day: (abs(day - wanted), day))
+    chosen = min(dates, key=lambda day: (abs(day.date() - wanted.date()), abs(day - wanted), day))
     return dates[chosen], chosen

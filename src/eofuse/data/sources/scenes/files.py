@@ -1,6 +1,5 @@
 """Which files make up each scene of a spec: found, looked at, matched to channels and placed on the scene's grid."""
 
-import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import band_names, finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
 from eofuse.data.reading.resampling import Method
-from eofuse.data.sources.scenes.dates import MARK, WRITTEN, choose_date, day_within
+from eofuse.data.sources.scenes.dates import MARK, WRITTEN, choose_date, day_within, wildcard
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
 from eofuse.data.sources.scenes.safe import Product, band_files, read_product
 from eofuse.data.sources.scenes.spec import SceneLayer, SceneSpec
@@ -52,8 +51,7 @@ def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
     pattern = pattern.rstrip("/")
     first, *rest = (_dated(part) for part in pattern.split("{scene}"))
     expression = re.compile(first + "(?P<scene>[^/]+?)" + "(?P=scene)".join(rest))
-    wildcard = "*".join(glob.escape(part) for part in pattern.replace(MARK, "{scene}").split("{scene}"))
-    paths = (path.relative_to(root).as_posix() for path in root.glob(wildcard))
+    paths = (path.relative_to(root).as_posix() for path in root.glob(wildcard(pattern, "{scene}", MARK)))
     found = sorted({match["scene"] for path in paths if (match := expression.fullmatch(path))})
     if not found:
         key = "files" if layer.safe is None else "safe"
@@ -96,6 +94,11 @@ def _files(
     date, day = MARK, None
     if layer.date is not None:
         chosen = choose_date(root, patterns, layer.date, reference, f"scene {scene}, {name}")
+        if chosen is None and not layer.optional:
+            fix = (
+                f"add the files, set modalities.{name}.optional: true, or list the scenes that have them under `scenes`"
+            )
+            raise DataError(f"no date has all files like {patterns[0]}", where=f"scene {scene}, {name}", fix=fix)
         date, day = chosen or (MARK, None)
     paths = [root / each.replace(MARK, date) for each in patterns]
     if layer.optional and not all(path.is_file() for path in paths):
@@ -151,6 +154,9 @@ def resolve_scenes(
         for name, layer in spec.with_pixels.items():
             if name not in modalities and (layer.polygons or files[name]):
                 modalities[name] = _modality(name, layer, files.get(name, []))
+        if not files[spec.reference_name]:
+            fix = "list the scenes that have it under `scenes`"
+            raise DataError("has no file of the reference", where=f"scene {scene}, {spec.reference_name}", fix=fix)
         grid = finest(files[spec.reference_name]).grid
         content: dict[str, tuple[PlacedRaster, ...] | Polygons] = {}
         products: dict[str, Product] = {}

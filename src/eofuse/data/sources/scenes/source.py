@@ -308,7 +308,7 @@ def _time(scene: Scene, name: str) -> str | None:
 def _index(
     source: SceneSamples, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int, overlap: int
 ) -> pd.DataFrame:
-    rows, grids = [], []
+    rows, grids, reference = [], [], source._spec.reference_name
     centres: dict[int, list[tuple[float, float]]] = {}
     for tile in source._tiles:
         scene = scenes[tile.scene]
@@ -324,6 +324,11 @@ def _index(
                 "column": tile.column,
                 "row": tile.row,
                 **{f"time_{name}": _time(scene, name) for name in ("s2", "s1")},
+                **(
+                    {"time": _time(scene, reference)}
+                    if reference in scene.dates and reference not in ("s2", "s1")
+                    else {}
+                ),
                 "split": None,
                 "block": _block(grid, (size - overlap) * source._spec.block),
             }
