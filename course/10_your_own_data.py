@@ -308,7 +308,7 @@ for name in ("optical", "radar", "samples.csv", "samples.yaml"):
 (broken / "cover" / "03-1.tif").unlink()
 write(broken / "cover" / "04-2.tif", np.full((1, 32, 32), 7, dtype="uint8"), 600_640, 5_012_000)
 result = subprocess.run(["eofuse", "check", str(broken / "samples.yaml"), "-q"], capture_output=True, text=True)
-print(result.stdout, result.stderr)
+print((result.stdout + result.stderr).replace(f"{Path.cwd()}/", ""))
 assert result.returncode != 0
 
 # %% [markdown]

@@ -1,6 +1,7 @@
 """The course as pages: chapters of `course/`, percent scripts, become notebooks that the site executes, and notebooks to download.
 
-`write_chapters` writes them; `conf.py` calls it before the site is built. MyST-NB executes a notebook when its code changed.
+`write_chapters` writes them and `execute_chapters` runs those whose code changed, as many at once as there are cores; `conf.py` calls
+both before the site is built. MyST-NB finds the outputs in the cache; a chapter that failed it runs once more, and fails the build.
 """
 
 import re
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
 from nbformat import NotebookNode
 
 COURSE = Path(__file__).parents[1] / "course"
@@ -32,6 +35,20 @@ def write_chapters(folder: Path, course: Path = COURSE) -> None:
         shutil.copy2(path, folder / path.name)
     for stale in {*folder.glob("*.ipynb")} - {folder / f"{script.stem}.ipynb" for script in scripts}:
         stale.unlink()
+
+
+def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> None:
+    """Runs the chapters whose outputs the cache lacks: the first one alone, since it makes the data of the others.
+
+    Args:
+        folder: of the pages.
+        cache_folder: of the outputs.
+        timeout: seconds that a cell may take.
+    """
+    cache = get_cache(cache_folder)
+    records = [cache.add_nb_to_project(str(path)) for path in sorted(folder.glob("*.ipynb"))]
+    for group in (records[:1], records[1:]):
+        load_executor("local-parallel", cache).run_and_cache(filter_pks=[each.pk for each in group], timeout=timeout)
 
 
 def read_chapter(script: Path) -> NotebookNode:

@@ -67,9 +67,15 @@ def refuse_what_is_loaded_from_elsewhere(app: Sphinx, exception: Exception | Non
                 raise ExtensionError(f"{path}: {found.group()} is loaded from elsewhere; keep a copy in docs/_static")
 
 
+def _write_course(app: Sphinx) -> None:
+    course = Path(app.srcdir) / "course"
+    chapters.write_chapters(course)
+    chapters.execute_chapters(course, Path(nb_execution_cache_path), nb_execution_timeout)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Writes the generated pages before the sources are read, and checks the site when it is built."""
     app.connect("builder-inited", lambda app: reference.write_pages(Path(app.srcdir) / "generated"))
-    app.connect("builder-inited", lambda app: chapters.write_chapters(Path(app.srcdir) / "course"))
+    app.connect("builder-inited", _write_course)
     app.connect("build-finished", refuse_what_is_loaded_from_elsewhere)
     return {"parallel_read_safe": True}

@@ -245,7 +245,7 @@ def run_study(arguments: argparse.Namespace) -> int:
             show(line)
     for note in notes(done.results):
         show(f"note: {note}")
-    show(f"report: {(done.folder / REPORT_FILE).resolve()}")
+    show(f"report: {done.folder / REPORT_FILE}")
     return 1 if done.results.summary.get("failed") else 0
 
 
