@@ -4,6 +4,7 @@
 both before the site is built. MyST-NB finds the outputs in the cache; a chapter that failed it runs once more, and fails the build.
 """
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -47,8 +48,11 @@ def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> None:
     """
     cache = get_cache(cache_folder)
     records = [cache.add_nb_to_project(str(path)) for path in sorted(folder.glob("*.ipynb"))]
+    quiet = logging.getLogger("course")
+    quiet.setLevel(logging.WARNING)
     for group in (records[:1], records[1:]):
-        load_executor("local-parallel", cache).run_and_cache(filter_pks=[each.pk for each in group], timeout=timeout)
+        executor = load_executor("local-parallel", cache, logger=quiet)
+        executor.run_and_cache(filter_pks=[each.pk for each in group], timeout=timeout)
 
 
 def read_chapter(script: Path) -> NotebookNode:
