@@ -224,6 +224,12 @@ def test_samples_without_a_date_need_a_month(tmp_path, weights):
         embed(path, tmp_path / "out.store", model="galileo", weights=weights)
 
 
+def test_the_month_is_that_of_any_year(tmp_path):
+    given = [{"id": f"{n}", "time": time, "v": np.float32([n])} for n, time in enumerate(("1500-06-30", "2020-12-01"))]
+    store = write_store(given, [Modality("v", Kind.VECTOR, (Channel("a"),))], tmp_path / "old.store", name="old")
+    assert embedding._months(store, None).tolist() == [5, 11]
+
+
 def test_weights_of_another_network_are_refused(store, weights, tmp_path):
     with pytest.raises(DataError, match="another network than galileo:nano"):
         embed(

@@ -336,14 +336,11 @@ def _months(store: Store, month: int | None) -> npt.NDArray[np.int64]:
     """(samples,) months from 0, of the first date that the index names for a sample."""
     if month is not None and not 1 <= month <= 12:
         raise UsageError(f"there is no month {month}", where="--month", fix="give 1 to 12")
-    found = pd.Series(pd.NaT, index=store.index.index)
+    months = pd.Series(np.nan, index=store.index.index)
     for column in ("time_s2", "time", "time_s1"):
         if column in store.index:
-            dates = pd.to_datetime(store.index[column], errors="coerce", utc=True, format="ISO8601").dt.tz_localize(
-                None
-            )
-            found = found.astype("datetime64[ns]").fillna(dates)
-    months = found.astype("datetime64[ns]").dt.month
+            dates = pd.to_datetime(store.index[column], errors="coerce", utc=True, format="ISO8601")
+            months = months.fillna(dates.dt.month.astype(float))
     missing = int(months.isna().sum())
     if missing and month is None:
         what = f"{missing} of {len(store)} samples have no date, and the model asks for the month"

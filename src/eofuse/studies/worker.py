@@ -1,4 +1,4 @@
-"""What a process of a study does: `python -m eofuse.studies.worker` runs the cells that it is told on its standard input.
+"""What a process of a study does: `python -m eofuse.studies.worker` runs the cells that its standard input names.
 
 A line in is a job, a line out its outcome, both JSON. When the input ends, because the study has ended or was killed, the process
 ends at once: no cell is ever trained by two processes.

@@ -105,6 +105,7 @@ WRONG = {
     "no id": ({"id": ...}, "sample 2: is no dictionary with an id"),
     "an id twice": ({"id": "plot 0"}, "has an id that another has"),
     "no date": ({"time": "yesterday"}, "sample plot 1, time: 'yesterday' is no date"),
+    "a date of two meanings": ({"time": "05.07.2023"}, "sample plot 1, time: '05.07.2023' is no date"),
     "no split": ({"split": "training"}, "sample plot 1: column 'split' holds 'training'"),
     "a place of text": ({"lon": "east"}, "sample plot 1: column 'lon' holds 'east'"),
     "a longitude beyond the Earth": (

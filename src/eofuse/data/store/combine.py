@@ -164,7 +164,7 @@ def _require_alike(first: Store, other: Store) -> None:
         if name in first.modalities and (found := _difference(first.modalities[name], modality)):
             raise DataError(f"they define '{name}' differently: {found}", where=both, fix="pack one of them anew")
         ways = [[_without_origin(facts) for facts in store.embeddings(name)] for store in (first, other)]
-        if name in first.modalities and any(way not in ways[0] for way in ways[1]) | (bool(ways[0]) != bool(ways[1])):
+        if name in first.modalities and (bool(ways[0]) != bool(ways[1]) or any(way not in ways[0] for way in ways[1])):
             fix = "embed one of them anew, under another --name or as the other was"
             raise DataError(f"the vectors of '{name}' were computed differently", where=both, fix=fix)
 

@@ -268,7 +268,8 @@ def _time(value: Any, where: str) -> str | None:
     """A date or time as ISO text."""
     if value is None or value is pd.NaT:
         return None
-    time = pd.to_datetime(value, errors="coerce", utc=True) if not isinstance(value, int | float) else pd.NaT
+    iso = "ISO8601" if isinstance(value, str) else None  # 05.07.2023 is May to some and July to others
+    time = pd.NaT if isinstance(value, int | float) else pd.to_datetime(value, errors="coerce", utc=True, format=iso)
     if pd.isna(time):
         raise DataError(f"{value!r} is no date", where=f"{where}, time", fix="write it as 2024-06-30")
     return str(time.strftime("%Y-%m-%dT%H:%M:%S"))

@@ -7,7 +7,6 @@ from eofuse.models.foundation.base import (
     InputChannel,
     Sample,
     build_foundation,
-    convert,
 )
 
-__all__ = ["FOUNDATIONS", "FoundationModel", "GroupMeans", "InputChannel", "Sample", "build_foundation", "convert"]
+__all__ = ["FOUNDATIONS", "FoundationModel", "GroupMeans", "InputChannel", "Sample", "build_foundation"]

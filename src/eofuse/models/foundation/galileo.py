@@ -17,20 +17,13 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Kind
 from eofuse.models.foundation.base import FOUNDATIONS, FoundationModel, GroupMeans, InputChannel, Sample
 from eofuse.models.foundation.derived import month_waves, ndvi, slope, unit_sphere
+from eofuse.models.foundation.sensors import SENSORS, sensor_channels
 
 LARGEST_PATCH = 8
 RESOLUTION_M = 10.0
 MOST_DATES = 24
 
-SPACE_TIME = {
-    "S1": ("VV", "VH"),
-    "S2_RGB": ("B2", "B3", "B4"),
-    "S2_Red_Edge": ("B5", "B6", "B7"),
-    "S2_NIR_10m": ("B8",),
-    "S2_NIR_20m": ("B8A",),
-    "S2_SWIR": ("B11", "B12"),
-    "NDVI": ("NDVI",),
-}
+SPACE_TIME = {**SENSORS, "NDVI": ("NDVI",)}
 DYNAMIC_WORLD = (
     "DW_water", "DW_trees", "DW_grass", "DW_flooded_vegetation", "DW_crops", "DW_shrub_and_scrub", "DW_built", "DW_bare",
     "DW_snow_and_ice",
@@ -230,15 +223,7 @@ class Galileo(FoundationModel):
     sizes = tuple(SIZES)
     groups = tuple(name for groups in ORDERED for name in groups)
     channels = (
-        *(InputChannel(name, "dB", "S1", (), NORMALISATION[name][1], Kind.RASTER) for name in SPACE_TIME["S1"]),
-        *(
-            InputChannel(
-                name, "reflectance × 10,000", group, (f"{name[0]}0{name[1:]}",), NORMALISATION[name][1], Kind.RASTER
-            )
-            for group, names in SPACE_TIME.items()
-            if group.startswith("S2")
-            for name in names
-        ),
+        *sensor_channels({name: deviation for name, (_, deviation) in NORMALISATION.items()}, Kind.RASTER),
         InputChannel("elevation", "m", "SRTM", ("dem",), NORMALISATION["elevation"][1], Kind.RASTER),
         InputChannel("temperature_2m", "K", "ERA5", (), NORMALISATION["temperature_2m"][1], Kind.VECTOR),
         InputChannel(

@@ -13,14 +13,10 @@ from torch import Tensor, nn
 
 from eofuse.models.foundation.base import FOUNDATIONS, FoundationModel, GroupMeans, InputChannel, Sample
 from eofuse.models.foundation.derived import month_waves, ndvi, slope, unit_sphere
+from eofuse.models.foundation.sensors import SENSORS, sensor_channels
 
 GROUPS = {
-    "S1": ("VV", "VH"),
-    "S2_RGB": ("B2", "B3", "B4"),
-    "S2_Red_Edge": ("B5", "B6", "B7"),
-    "S2_NIR_10m": ("B8",),
-    "S2_NIR_20m": ("B8A",),
-    "S2_SWIR": ("B11", "B12"),
+    **SENSORS,
     "ERA5": ("temperature_2m", "total_precipitation"),
     "SRTM": ("elevation", "slope"),
     "NDVI": ("NDVI",),
@@ -116,12 +112,8 @@ class Presto(FoundationModel):
     sizes = ("default",)
     groups = (*GROUPS, "cover", "place")
     channels = (
-        *(InputChannel(name, "dB", "S1", deviation=5.0) for name in GROUPS["S1"]),
-        *(
-            InputChannel(name, "reflectance × 10,000", group, (f"{name[0]}0{name[1:]}",), 1000.0)
-            for group, names in GROUPS.items()
-            if group.startswith("S2")
-            for name in names
+        *sensor_channels(
+            {name: 5.0 if group == "S1" else 1000.0 for group, names in SENSORS.items() for name in names}
         ),
         InputChannel("temperature_2m", "K", "ERA5", deviation=12.0),
         InputChannel("total_precipitation", "m/day", "ERA5"),

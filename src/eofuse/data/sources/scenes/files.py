@@ -183,8 +183,8 @@ def resolve_scenes(
             for raster in placed:
                 if raster.method is not None:
                     resampled.setdefault(name, {})[scene] = raster.method
-        told = {name: day for name, day in dates.items() if spec.modalities[name].date or spec.modalities[name].safe}
-        scenes.append(Scene(scene, grid, content, products, told))
+        taken = {name: day for name, day in dates.items() if spec.modalities[name].date or spec.modalities[name].safe}
+        scenes.append(Scene(scene, grid, content, products, taken))
     for name in spec.with_pixels:
         if name not in modalities:
             fix = f"correct modalities.{name}.files, or take it out"
