@@ -208,6 +208,12 @@ def test_reflectance_that_is_said_to_be_digital_numbers_is_refused(tmp_path, wei
         embed(path, tmp_path / "out.store", model="galileo", weights=weights, month=7)
 
 
+def test_a_wrong_sign_is_said(tmp_path, weights):
+    path = made(tmp_path, "DN", 1.0, -4000, -200)
+    found = embed(path, tmp_path / "out.store", model="galileo", weights=weights, month=7, twin=False)
+    assert "o.B02: the mean is" in found.provenance[EMBEDDINGS]["galileo"]["warnings"][0]
+
+
 def test_rain_of_a_month_for_rain_of_a_day_is_refused(tmp_path, weights):
     names = ("temperature_2m", "total_precipitation_sum")
     channels = (Channel(names[0], unit="K"), Channel(names[1], unit="mm/day"))

@@ -28,6 +28,9 @@ CONVERSIONS: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
 REFUSED_SPREAD = (0.05, 20.0)
 """Deviation of the data, in that of the pretraining: outside, a unit must be wrong."""
 
+ODD_MEAN = 3.0
+"""Distance of the data's mean from that of the pretraining, in its deviations: beyond, it is worth a look."""
+
 ODD_SPREAD = (0.2, 3.0)
 """Deviation of the data, in that of the pretraining: outside, it is worth a look."""
 
@@ -43,6 +46,7 @@ class InputChannel:
         group: of channels that come together: without one of them, the model sees none.
         deviation: standard deviation in the pretraining, where it is known.
         kind: `raster` or `vector`, where the model takes it of these only.
+        mean: of the pretraining, where it is known.
         derived_from: the channel of whose pixels the model computes it where it is not given.
     """
 
@@ -52,6 +56,7 @@ class InputChannel:
     aliases: tuple[str, ...] = ()
     deviation: float | None = None
     kind: Kind | None = None
+    mean: float | None = None
     derived_from: str = ""
 
 

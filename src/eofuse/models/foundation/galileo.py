@@ -223,7 +223,7 @@ class Galileo(FoundationModel):
     sizes = tuple(SIZES)
     groups = tuple(name for groups in ORDERED for name in groups)
     channels = (
-        *sensor_channels({name: deviation for name, (_, deviation) in NORMALISATION.items()}, Kind.RASTER),
+        *sensor_channels(NORMALISATION, Kind.RASTER),
         InputChannel("elevation", "m", "SRTM", ("dem",), NORMALISATION["elevation"][1], Kind.RASTER),
         InputChannel("temperature_2m", "K", "ERA5", (), NORMALISATION["temperature_2m"][1], Kind.VECTOR),
         InputChannel(

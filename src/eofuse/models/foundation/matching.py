@@ -12,6 +12,7 @@ from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Kind, Modality
 from eofuse.models.foundation.base import (
     CONVERSIONS,
+    ODD_MEAN,
     ODD_SPREAD,
     REFUSED_SPREAD,
     FoundationModel,
@@ -107,7 +108,7 @@ def _lacking(model: FoundationModel, found: Mapping[str, Taken], group: str) -> 
 
 
 def odd_units(taken: Sequence[Taken], values: Mapping[str, Tensor]) -> list[str]:
-    """Warnings of channels whose spread differs from that of the pretraining.
+    """Warnings of channels whose spread or mean differs from that of the pretraining.
 
     Args:
         taken: channels that a model takes.
@@ -134,6 +135,12 @@ def odd_units(taken: Sequence[Taken], values: Mapping[str, Tensor]) -> list[str]
             raise DataError(f"{what}: '{each.unit}' can't be the unit", where=each.where, fix=fix)
         if not ODD_SPREAD[0] <= ratio <= ODD_SPREAD[1]:
             warnings.append(f"{each.where}: {what}: another unit, or places unlike those of the pretraining")
+        mean, expected = float(known.mean()), each.channel.mean
+        if expected is not None and abs(mean - expected) > ODD_MEAN * each.channel.deviation:
+            what = f"the mean is {mean:.3g} {each.channel.unit}, that of the pretraining {expected:.3g}"
+            warnings.append(
+                f"{each.where}: {what}: another sign, unit or offset, or places unlike those of the pretraining"
+            )
     return warnings
 
 

@@ -113,7 +113,7 @@ class Presto(FoundationModel):
     groups = (*GROUPS, "cover", "place")
     channels = (
         *sensor_channels(
-            {name: 5.0 if group == "S1" else 1000.0 for group, names in SENSORS.items() for name in names}
+            {name: (None, 5.0 if group == "S1" else 1000.0) for group, names in SENSORS.items() for name in names}
         ),
         InputChannel("temperature_2m", "K", "ERA5", deviation=12.0),
         InputChannel("total_precipitation", "m/day", "ERA5"),

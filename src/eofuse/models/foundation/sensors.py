@@ -16,17 +16,20 @@ SENSORS = {
 """Group → its channels."""
 
 
-def sensor_channels(deviations: Mapping[str, float], kind: Kind | None = None) -> tuple[InputChannel, ...]:
+def sensor_channels(
+    pretraining: Mapping[str, tuple[float | None, float]], kind: Kind | None = None
+) -> tuple[InputChannel, ...]:
     """The channels of the sensors, in the order of their groups.
 
     Args:
-        deviations: of the pretraining, by channel.
+        pretraining: mean and deviation of each channel; None for a mean that is not known.
         kind: as in `InputChannel`.
     """
-    return tuple(
-        InputChannel(name, "dB", group, (), deviations[name], kind)
-        if group == "S1"
-        else InputChannel(name, "reflectance × 10,000", group, (f"{name[0]}0{name[1:]}",), deviations[name], kind)
-        for group, names in SENSORS.items()
-        for name in names
-    )
+    found = []
+    for group, names in SENSORS.items():
+        for name in names:
+            is_radar = group == "S1"
+            unit, aliases = ("dB", ()) if is_radar else ("reflectance × 10,000", (f"{name[0]}0{name[1:]}",))
+            mean, deviation = pretraining[name]
+            found.append(InputChannel(name, unit, group, aliases, deviation, kind, mean))
+    return tuple(found)
