@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import eofuse
 from eofuse.cli import main
 from eofuse.errors import UsageError
-from eofuse.locks import reading, remove_locks, writing
+from eofuse.locks import HeldError, reading, remove_locks, writing
 
 HOLD = """
 import sys, time
@@ -205,3 +206,16 @@ def test_a_command_is_refused_before_it_reads_what_another_one_writes(command, t
 def test_what_lies_where_nothing_can_be_written_is_read_without_a_lock():
     with reading(Path("/proc/self")):
         pass
+
+
+def test_what_is_there_already_is_made_beside_other_readers_and_writers(tmp_path):
+    folder, store = tmp_path / "simulated", tmp_path / "a.store"
+    eofuse.pack(eofuse.simulate(folder, patches=8), store, modalities=["elevation"])
+
+    def again(patches: int = 8) -> int:
+        return len(eofuse.pack(eofuse.simulate(folder, patches=patches), store, modalities=["elevation"]))
+
+    with writing(store), writing(folder), ThreadPoolExecutor(1) as other:
+        assert other.submit(again).result() == 8
+        with pytest.raises(HeldError):
+            other.submit(again, patches=9).result()

@@ -40,6 +40,10 @@ _descriptors: set[int] = set()
 """Open lock files of this process, which its forks must not keep."""
 
 
+class HeldError(UsageError):
+    """Another process, or another thread of this one, is at work on it."""
+
+
 @contextmanager
 def writing(path: Path, patience_s: float = 0) -> Iterator[None]:
     """Holds a file or folder, which need not exist yet, against all other writers and careful readers until the block ends.
@@ -51,7 +55,7 @@ def writing(path: Path, patience_s: float = 0) -> Iterator[None]:
         patience_s: seconds to wait for another process that holds it.
 
     Raises:
-        UsageError: if another process, or another thread of this one, holds it; the message names the process.
+        HeldError: if another process, or another thread of this one, holds it; the message names the process.
     """
     with _holding(path, write=True, patience_s=patience_s):
         yield
@@ -64,7 +68,7 @@ def reading(path: Path) -> Iterator[None]:
     Nothing is held in a folder in which this process may not write.
 
     Raises:
-        UsageError: if a process that writes it holds it.
+        HeldError: if a process that writes it holds it.
     """
     with _holding(path, write=False):
         yield
@@ -138,7 +142,7 @@ def _acquire(path: Path, write: bool, until: float) -> int:
                 time.sleep(PAUSE_S)
                 continue
             found = f"another process is at work on it{_who(holder)}"
-            raise UsageError(found, where=path, fix="wait until it is done, or stop it")
+            raise HeldError(found, where=path, fix="wait until it is done, or stop it")
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 break

@@ -43,7 +43,6 @@ SIMULATION_FILE = "simulation.json"
 Row = dict[str, Any]
 
 
-@writes("folder")
 def simulate(
     folder: str | Path,
     patches: int = 800,
@@ -82,13 +81,19 @@ def simulate(
     if scenes is not None and not 1 <= scenes <= patches:
         raise UsageError(f"can't simulate {patches} patches of {scenes} scenes", fix=f"ask for 1 to {patches} scenes")
     plan = plan_scenes(patches, seed, scenes)
-    said = {"simulated": True, "seed": seed, "patches": patches, "scenes": len(plan), "eofuse": __version__}
+    facts = {"simulated": True, "seed": seed, "patches": patches, "scenes": len(plan), "eofuse": __version__}
+    if not _holds(folder, facts):  # it has its name when it is whole, so that others may read it
+        _write(folder, plan, facts, workers or usable_cores(), progress)
+    return folder
+
+
+@writes("folder")
+def _write(
+    folder: Path, plan: Sequence[Scene], facts: Mapping[str, Any], workers: int, progress: Progress | None
+) -> None:
+    if _holds(folder, facts):  # since a moment ago
+        return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        with suppress(OSError, ValueError):
-            if (
-                json.loads((folder / SIMULATION_FILE).read_text(encoding="utf-8")) == said
-            ):  # whole, since it has its name
-                return folder
         raise UsageError("exists and is not empty", where=folder, fix="name a new folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
@@ -96,18 +101,23 @@ def simulate(
         for name in _FOLDERS:
             (partial / name).mkdir(parents=True)
         rows: list[Row] = []
-        each = in_processes(_write_scene, (partial, seed), plan, workers or usable_cores(), where=folder)
-        for scene_rows in each:
+        for scene_rows in in_processes(_write_scene, (partial, facts["seed"]), plan, workers, where=folder):
             rows += scene_rows
             if progress is not None:
-                progress(len(rows), patches)
-        _write_tables(partial, folder.name, rows, seed)
-        (partial / SIMULATION_FILE).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+                progress(len(rows), facts["patches"])
+        _write_tables(partial, folder.name, rows, facts["seed"])
+        (partial / SIMULATION_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return folder
+
+
+def _holds(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether the folder holds this very simulation."""
+    with suppress(OSError, ValueError):
+        return bool(json.loads((folder / SIMULATION_FILE).read_text(encoding="utf-8")) == facts)
+    return False
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:

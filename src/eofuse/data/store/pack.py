@@ -19,7 +19,7 @@ from eofuse.data.store.arrays import Chunk, in_order, require_array
 from eofuse.data.store.index import complete_index
 from eofuse.data.store.partial import PartialStore, clear_up, move_into_place, remove_partial
 from eofuse.errors import DataError, UsageError
-from eofuse.locks import writes
+from eofuse.locks import HeldError, writes, writing
 from eofuse.modalities import Kind
 from eofuse.processes import in_processes, usable_cores
 from eofuse.progress import Progress
@@ -28,7 +28,6 @@ CHUNK = 16
 CHUNK_WITHOUT_RASTERS = 1024
 
 
-@writes("store")
 def pack(
     folder: str | os.PathLike[str],
     store: str | os.PathLike[str],
@@ -58,17 +57,30 @@ def pack(
 
     Raises:
         DataError: if the folder has errors (without `skip_bad`) or the disk is full; run again to continue.
-        UsageError: if `store` exists and holds something else.
+        UsageError: if `store` exists and holds something else, or another process is at work on
+            it, unless it holds this very content already.
     """
     target, origin = Path(store).resolve(), Path(folder).resolve()
     if target == origin or target in origin.parents or origin in target.parents:
         fix = "name a store outside the dataset's folder"
         raise UsageError("the store must not hold the dataset, nor lie in it", where=store, fix=fix)
-    wanted, otherwise = "a folder or the spec of a table", "see docs/data.md for what can be packed"
-    source = find_source(Path(folder), "pack", wanted, otherwise)
-    options = OpenOptions(modalities, overrides, workers=workers or usable_cores(), progress=progress)
-    samples = source.open(Path(folder), options)
-    return pack_source(samples, target, skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress)
+
+    def samples() -> Samples:
+        wanted, otherwise = "a folder or the spec of a table", "see docs/data.md for what can be packed"
+        source = find_source(Path(folder), "pack", wanted, otherwise)
+        return source.open(
+            Path(folder), OpenOptions(modalities, overrides, workers=workers or usable_cores(), progress=progress)
+        )
+
+    try:
+        with writing(target):
+            return pack_source(
+                samples(), target, skip_bad=skip_bad, overwrite=overwrite, workers=workers, progress=progress
+            )
+    except HeldError:
+        if (target / STORE_FILE).is_file() and _is_done(target, _job(_complete(samples())), skip_bad):
+            return open_store(target)  # others may be reading it: nothing would be written
+        raise
 
 
 @writes("store")
@@ -97,8 +109,7 @@ def pack_source(
         DataError: as `pack`.
         UsageError: if `store`, or `STORE.partial`, exists and holds something else.
     """
-    source.index = complete_index(source.index, source.modalities, source.name)
-    job = _job(source)
+    job = _job(_complete(source))
     if store.exists():
         if not (store / STORE_FILE).is_file():
             raise UsageError("exists and is no store", where=store, fix="choose another name")
@@ -130,6 +141,12 @@ def pack_source(
             remove_partial(writer.folder)
         raise
     return open_store(store, verified=False)
+
+
+def _complete(source: Samples) -> Samples:
+    """The source, with every column of an index."""
+    source.index = complete_index(source.index, source.modalities, source.name)
+    return source
 
 
 def _job(source: Samples) -> str:
