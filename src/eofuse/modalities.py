@@ -14,6 +14,15 @@ from typing import Any
 
 from eofuse.errors import UsageError, did_you_mean
 
+MONTH = "@month"
+"""Among the inputs of a batch, no modality but when a patch was seen: (B,) months from 0, −1 where it is not known."""
+
+PLACE = "@place"
+"""Among the inputs of a batch, no modality but where a patch lies: (B, 2) longitude and latitude in degrees, NaN where not known."""
+
+CONTEXT = (MONTH, PLACE)
+"""What some models take beside modalities, whose names can't begin so."""
+
 
 class Kind(StrEnum):
     """How the values of a modality are laid out: (C, H, W), (C,), (T, 1 + C) or one code.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from eofuse.data.context import context_of_patches
 from eofuse.data.store import Store, Window
 from eofuse.data.store.arrays import in_order as in_order
 from eofuse.data.targets import Target
@@ -37,7 +38,7 @@ class Batch:
     Attributes:
         rows: their rows in the store, (batch,).
         inputs: by modality, native dtype: (batch, channels, height, width), (batch, channels), (batch, steps, 1 + channels) with
-            the time first, or (batch,) codes.
+            the time first, or (batch,) codes; and what a model takes beside them (see `eofuse.modalities.CONTEXT`).
         present: by modality, which patches have it, (batch,).
         targets: by target, the truth: (batch,) class numbers; (batch, classes) indicators 0 and 1; (batch, numbers) in their
             unit; (batch, height, width) class numbers of pixels, 255 where there is no label; (batch, numbers, height,
@@ -81,6 +82,7 @@ class Loader:
         crop: side of the square in the middle of each patch that is read, the whole patch by default.
         present: by modality, which patches count as having it, (patches,); what the store says by default.
         absent: modalities wanted that the store lacks: no patch has them, and zeros stand for their values.
+        context: what is wanted of `eofuse.modalities.CONTEXT`.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Loader:
         *,
         present: Mapping[str, npt.NDArray[np.bool_]] | None = None,
         absent: Mapping[str, Modality] | None = None,
+        context: tuple[str, ...] = (),
     ) -> None:
         self.store = store
         self.targets = dict(targets or {})
@@ -112,6 +115,7 @@ class Loader:
         nowhere = dict.fromkeys(self.absent, np.zeros(len(store), dtype=bool))
         given = {**(present or {}), **nowhere}
         self._present = {name: given[name] if name in given else store.present(name) for name in self.modalities}
+        self._context = context_of_patches(store.index, context)
         self._buffers: tuple[dict[str, npt.NDArray[np.generic]], ...] = ({}, {})
 
     @property
@@ -137,6 +141,7 @@ class Loader:
         import torch
 
         inputs = {name: torch.from_numpy(self.read_array(name, rows, buffer)) for name in self.modalities}
+        inputs |= {name: torch.from_numpy(values[rows]) for name, values in self._context.items()}
         present = {name: torch.from_numpy(self._present[name][rows]) for name in self.modalities}
         targets = {name: torch.from_numpy(target.read(rows, self.window)) for name, target in self.targets.items()}
         valid = {name: torch.from_numpy(target.valid[rows]) for name, target in self.targets.items()}

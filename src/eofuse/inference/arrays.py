@@ -2,7 +2,8 @@
 
 Patches come as a mapping from modality names to arrays with a leading axis of patches, as `PatchDataset` batches them: values as the
 sensor or the store has them, never scaled, channels in the model's order. Optional are `present` (by modality, which patches have it,
-(patches,) bool) and `patch_id`; `scene`, `lon`, `lat`, `row` and `target` may stand beside them.
+(patches,) bool) and `patch_id`; `scene`, `lon`, `lat`, `row` and `target` may stand beside them, and for a model that is told it, the
+`month` (1 to 12, 0 where it is not known).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from eofuse.inference.predict import (
     predict_batches,
     torch_device,
 )
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import MONTH, PLACE, Kind, Modality
 from eofuse.models.model import ModelSpec
 from eofuse.tasks.base import Array
 
@@ -118,7 +119,8 @@ class _Patches:
     def __init__(self, model: Ensemble, arrays: Mapping[str, Any]) -> None:
         self.model = model
         self.modalities = {modality.name: modality for modality in model.spec.modalities}
-        unknown = [name for name in arrays if name not in self.modalities and name not in SAMPLE_KEYS]
+        known = (*SAMPLE_KEYS, *(["month"] if MONTH in model.spec.context else []))
+        unknown = [name for name in arrays if name not in self.modalities and name not in known]
         if unknown:
             fix = did_you_mean(unknown[0], self.modalities)
             raise UsageError(f"the model has no input '{unknown[0]}'", where="arrays", fix=fix)
@@ -138,6 +140,7 @@ class _Patches:
             shape = self.modalities[name].shape(model.spec.patch_size)
             values[name] = np.broadcast_to(np.zeros(1, self.modalities[name].dtype), (self.count, *shape))
         self.values = values
+        self.context = self._context(arrays)
         join = np.logical_or if may_lack_inputs(model) else np.logical_and
         self.usable = np.asarray(join.reduce(list(self.present.values())))
         self.rows = np.flatnonzero(self.usable)
@@ -155,6 +158,17 @@ class _Patches:
             found[name] = there
         return found
 
+    def _context(self, arrays: Mapping[str, Any]) -> dict[str, Array]:
+        """When and where, as far as the model takes it and the arrays say it."""
+        found: dict[str, Array] = {}
+        if MONTH in self.model.spec.context and "month" in arrays:
+            found[MONTH] = np.asarray(arrays["month"], dtype=np.int64) - 1
+            if found[MONTH].shape != (self.count,) or not ((found[MONTH] >= -1) & (found[MONTH] < 12)).all():
+                raise UsageError("must be a number from 1 to 12 for each patch", where="arrays, month")
+        if PLACE in self.model.spec.context and "lon" in arrays and "lat" in arrays:
+            found[PLACE] = np.stack([np.asarray(arrays[name], dtype=np.float32) for name in ("lon", "lat")], axis=1)
+        return found
+
     def predicted(self, device: str) -> Iterator[tuple[Batch, dict[str, torch.Tensor]]]:
         """Batches of the usable patches on the CPU, with what is predicted of them."""
         chosen = in_order(self.rows, batch_size_of(self.model.spec.heads))
@@ -165,6 +179,7 @@ class _Patches:
             {name: torch.from_numpy(values[name][rows]) for name in self.modalities}
             for values in (self.values, self.present)
         )
+        inputs |= {name: torch.from_numpy(values[rows]) for name, values in self.context.items()}
         return Batch(rows, inputs, present, {}, {})
 
 

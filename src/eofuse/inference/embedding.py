@@ -19,17 +19,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from eofuse.data.context import months_of, pixel_m_of, places_of
 from eofuse.data.sources.stores import Part, StoredPatches
 from eofuse.data.specs.layers import LayerSpec, check_names
 from eofuse.data.store import EMBEDDINGS, SAMPLE_KEYS, STORE_FILE, Store, open_store
-from eofuse.data.store.georeference import has_grid
 from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, EofuseError, UsageError
 from eofuse.files import read_json, replacing, sha256, write_text
 from eofuse.inference.predict import torch_device
 from eofuse.locks import reading, writes
 from eofuse.modalities import Channel, Kind, Modality
-from eofuse.models.foundation import FoundationModel, Sample, build_foundation
+from eofuse.models.foundation import PIXEL_M, FoundationModel, Sample, build_foundation
 from eofuse.models.foundation.matching import Taken, match_channels, odd_units
 from eofuse.progress import Progress
 
@@ -336,20 +336,16 @@ def _months(store: Store, month: int | None) -> npt.NDArray[np.int64]:
     """(samples,) months from 0, of the first date that the index names for a sample."""
     if month is not None and not 1 <= month <= 12:
         raise UsageError(f"there is no month {month}", where="--month", fix="give 1 to 12")
-    months = pd.Series(np.nan, index=store.index.index)
-    for column in ("time_s2", "time", "time_s1"):
-        if column in store.index:
-            dates = pd.to_datetime(store.index[column], errors="coerce", utc=True, format="ISO8601")
-            months = months.fillna(dates.dt.month.astype(float))
-    missing = int(months.isna().sum())
+    months = months_of(store.index)
+    missing = int((months < 0).sum())
     if missing and month is None:
         what = f"{missing} of {len(store)} samples have no date, and the model asks for the month"
         raise UsageError(what, where=store.path, fix="give it: --month 7")
-    return np.asarray(months.fillna(month or 1), dtype=np.int64) - 1
+    return np.where(months < 0, (month or 1) - 1, months)
 
 
 def _places(store: Store) -> Numbers:
-    places = store.index[["lon", "lat"]].to_numpy(dtype=np.float32)
+    places = places_of(store.index)
     missing = int(np.isnan(places).any(axis=1).sum())
     if missing:
         what = f"{missing} of {len(store)} samples have no place"
@@ -359,11 +355,8 @@ def _places(store: Store) -> Numbers:
 
 def _pixel_m(store: Store, taken: Sequence[Taken]) -> float:
     """Side of the rasters' pixels in metres: of their grid, else of the finest channel that is taken."""
-    sides = store.index.loc[has_grid(store.index), "grid_a"].abs()
-    if len(sides) and float(sides.median()) > 0.5:  # degrees are smaller
-        return float(sides.median())
-    known = [c.resolution_m for c in (each.modality.channels[each.position] for each in taken) if c.resolution_m]
-    return float(min(known, default=10.0))
+    by_grid = pixel_m_of(store.index)
+    return by_grid or min((side for each in taken if (side := each.resolution_m)), default=PIXEL_M)
 
 
 def _begin(folder: Path, plan: Mapping[str, Any]) -> None:

@@ -219,7 +219,7 @@ def loader_for(model: Predictor, store: Store) -> Loader:
     there = {name: channels for name, channels in inputs.items() if name not in absent}
     try:
         present = presence(store, there, model.spec.empty_bands)
-        return Loader(store, inputs, crop=crop, present=present, absent=absent)
+        return Loader(store, inputs, crop=crop, present=present, absent=absent, context=model.spec.context)
     except UsageError as error:
         fix = "pack the modalities it needs"
         raise DataError(f"does not fit the model: {error}", where=store.path, fix=fix) from None

@@ -17,13 +17,14 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
+from eofuse.data.context import context_of_patches
 from eofuse.data.scenes import units
 from eofuse.data.splits.identity import identities
 from eofuse.data.store import Rows, Store
 from eofuse.data.store.arrays import known_values
 from eofuse.data.targets import Target, canonical_name
 from eofuse.errors import UsageError
-from eofuse.modalities import SEASON, Kind, Modality
+from eofuse.modalities import MONTH, PLACE, SEASON, Kind, Modality
 
 Inputs = Mapping[str, Sequence[str] | None]
 
@@ -43,8 +44,11 @@ NEAR = 0.99
 """Rank correlation from which a number may be a copy of another with noise, rounding or another scale."""
 
 
-def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs) -> None:
-    """Raises a `UsageError` if a target derives from one of the inputs, or one of them is a copy of it."""
+def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs, context: tuple[str, ...] = ()) -> None:
+    """Raises a `UsageError` if a target derives from one of the inputs, or one of them is a copy of it.
+
+    `context` is what the model takes beside them (see `eofuse.modalities.CONTEXT`).
+    """
     for source in target.sources:
         if source in inputs and gives_away(target, store.modality(source).own_names(inputs[source])):
             found = f"the target '{target.name}' derives from the input '{source}': the model would only copy it"
@@ -53,6 +57,11 @@ def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs) -> None:
         if seen := next((seen for facts in store.embeddings(name) if (seen := _seen_by(facts, target))), None):
             found = f"the target '{target.name}' derives from {seen}, of which the vectors of '{name}' were computed"
             raise UsageError(found, where="inputs", fix=f"leave out '{name}', or embed without: --inputs, --place")
+    told = _told(store, target, context)
+    if told is not None:
+        found = f"the target '{target.name}' derives from {told}, which the model is told"
+        fix = "leave out fusion.foundation.place" if told == "the place" else "choose an encoder that is not told it"
+        raise UsageError(found, where="fusion", fix=fix)
     copy = copied_channel(store, target, inputs)
     if copy is not None:
         found = f"the input '{copy}' says the same as the target '{target.name}': the model would only copy it"
@@ -69,6 +78,24 @@ def _seen_by(embedding: Mapping[str, Any], target: Target) -> str | None:
         return "the place"
     if SEASON.name in (target.name, *target.sources):
         return "the month"
+    return None
+
+
+def _told(store: Store, target: Target, context: tuple[str, ...]) -> str | None:
+    """What a target derives from of the time and place that a model is told, in words; None if nothing."""
+    if PLACE in context and target.name in ("lon", "lat"):
+        return "the place"
+    if MONTH in context and SEASON.name in (target.name, *target.sources):
+        return "the month"
+    if target.kind.needs_maps or target.kind.has_several:
+        return None
+    rows = np.flatnonzero(target.valid)[:MOST]
+    for name, values in context_of_patches(store.index.iloc[rows], context).items():
+        for column in values.reshape(len(rows), -1).T.astype(np.float64):
+            given = np.isfinite(column) & (column >= 0 if name == MONTH else True)
+            truths = (truth[given] for truth in _truths(target, rows)) if given.sum() >= FEWEST else ()
+            if any(_same(truth, column[given], numbers=target.kind.is_numbers) for truth in truths):
+                return "the month" if name == MONTH else "the place"
     return None
 
 

@@ -24,6 +24,7 @@ from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.cautions import missing_warnings
 from eofuse.learning.fine_tuning import FineTuning
+from eofuse.learning.foundations import foundation_warnings, input_context, with_pixel_size
 from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.leaks import copied_patches, near_copies, refuse_leaking_inputs, refuse_one_target_twice
 from eofuse.learning.lineage import History, Role, Training, used_patches
@@ -97,7 +98,8 @@ class Prepared:
     def loader(self, options: RunOptions) -> Loader:
         """A loader of the run's inputs and targets."""
         targets = {task.name: task.target for task in self.tasks}
-        return Loader(self.store, options.inputs, targets, options.data.crop, present=self.present)
+        context = input_context(self.store, options)
+        return Loader(self.store, options.inputs, targets, options.data.crop, present=self.present, context=context)
 
     def augmentation(self, options: RunOptions) -> Augmentation:
         """What is done to a batch in training.
@@ -155,7 +157,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         UsageError: if a modality, target or channel is unknown, a target is named twice, or an input gives it away.
         DataError: if no patch is left, or training patches show fewer than two classes.
     """
-    for name in [*options.inputs, *(options.fusion.encoders or ())]:
+    for name in [*options.inputs, *options.fusion.named]:
         store.modality(name)
     tasks = [make_task(store, target) for target in options.targets]
     if options.unlabelled is not None:
@@ -163,7 +165,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     refuse_one_target_twice(store, [task.name for task in tasks])
     for task in tasks:
         if not blind:
-            refuse_leaking_inputs(store, task.target, options.inputs)
+            refuse_leaking_inputs(store, task.target, options.inputs, input_context(store, options))
     may_lack = options.fusion.missing == "token"
     there = presence(store, options.inputs, options.data.empty_bands)
     needed = [*requirement(options.inputs, one_is_enough=may_lack), *options.data.require]
@@ -228,6 +230,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     found += _leakage_warnings(leaked, options.split.protocol)
     learned = learned_rows(parts, unlabelled, options)
     if not blind:
+        found += foundation_warnings(store, options, there, learned)
         found += copied_patches(store, options.inputs, learned, parts["test"])
     if may_lack:
         found += missing_warnings(there, learned, parts["test"], dropped=options.drops_modalities)
@@ -372,9 +375,10 @@ def model_spec(prepared: Prepared, options: RunOptions) -> ModelSpec:
 
 def _spec(prepared: Prepared, options: RunOptions, statistics: ChannelStatistics) -> ModelSpec:
     loader = prepared.loader(options)
+    modalities = tuple(loader.modalities.values())
     return ModelSpec(
-        modalities=tuple(loader.modalities.values()),
-        fusion=options.fusion,
+        modalities=modalities,
+        fusion=with_pixel_size(options.fusion, prepared.store, modalities),
         heads={task.name: task.head() for task in prepared.tasks},
         statistics=statistics,
         patch_size=loader.patch_size,

@@ -20,7 +20,7 @@ from eofuse.data.loading import Batch, Rows, shuffled_rows
 from eofuse.errors import UsageError
 from eofuse.learning.augment import Augmentation, AugmentOptions, make_augmentation
 from eofuse.learning.augment.patches import Patches, movable
-from eofuse.modalities import Modality
+from eofuse.modalities import CONTEXT, Modality
 from eofuse.models.heads.base import mean_of_heads
 from eofuse.models.model import Model
 from eofuse.tasks.base import Task
@@ -126,6 +126,9 @@ class FixMatch(Supervised):
         partners = labelled.partners if isinstance(labelled, MixedBatch) else {}
         strong = self.strong(_select(others, chosen), generator)
         both = {name: self._join(name, labelled, strong) for name in self.modalities}
+        both |= {
+            name: torch.cat([labelled.inputs[name], strong.inputs[name]]) for name in CONTEXT if name in labelled.inputs
+        }
         present = {name: torch.cat([labelled.present[name], strong.present[name]]) for name in self.modalities}
         truth = (labelled.targets, labelled.known, partners)
         loss, pseudo = self.module(both, present, *truth, (labels[chosen], sure[chosen]))

@@ -83,3 +83,18 @@ def given_constant(given: Value, modality: Modality) -> npt.NDArray[Any]:
         what = f"{len(numbers)} numbers for {len(channels)} channels"
         raise UsageError(what, where=where, fix=f"give, in this order, {', '.join(channels)}")
     return numbers.astype(modality.dtype)
+
+
+def given_month(given: Value) -> int:
+    """A month as it was given, 1 to 12.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    try:
+        month = int(str(given))
+    except ValueError:
+        month = 0
+    if not 1 <= month <= 12:
+        raise UsageError(f"there is no month '{given}'", where="value of month", fix="give 1 to 12")
+    return month

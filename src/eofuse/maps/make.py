@@ -38,6 +38,7 @@ from eofuse.maps.rows import Key, RawFile, RowStore, check_plan, remove_rows
 from eofuse.maps.scene import MapScene, scene_of_layers, scenes_of_spec
 from eofuse.maps.streaming import Pass
 from eofuse.maps.windows import Windows, cover, stride_over
+from eofuse.modalities import MONTH
 from eofuse.models.model import example_inputs
 from eofuse.processes import usable_cores
 from eofuse.progress import Progress
@@ -339,7 +340,7 @@ class Mapper:
             for name, layer in scene.layers.items()
         }
         grid = scene.grid
-        plan = {
+        plan: dict[str, Any] = {
             "eofuse": __version__,
             "weights_sha256": self.predictor.digests,
             "scene": scene.name,
@@ -353,6 +354,8 @@ class Mapper:
         }
         if scene.constants:
             plan["values"] = scene.values
+        if MONTH in self.model.spec.context:
+            plan["month"] = scene.month
         found: dict[str, Any] = _without_nan(json.loads(json.dumps(plan)))
         return found
 

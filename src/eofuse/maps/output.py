@@ -24,6 +24,7 @@ from eofuse.maps.stac import write_item
 from eofuse.maps.streaming import Pass
 from eofuse.maps.vectors import write_boxes, write_regions
 from eofuse.maps.windows import Stride
+from eofuse.modalities import MONTH
 
 
 class MapFiles:
@@ -150,6 +151,8 @@ class MapFiles:
             notes.append("the model was trained on simulated data: the map says nothing about the Earth")
         if scene.absent:
             notes.append(f"tokens stand for inputs that the scene lacks: {', '.join(scene.absent)}")
+        if MONTH in self.predictor.model.spec.context and scene.month is None:
+            notes.append("no file names a date, so the model is not told the month: give it by --value month=7")
         learned = self.predictor.learned
         if squares := learned.within(scene.grid):
             notes.append(

@@ -18,6 +18,7 @@ from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on, reading_environment
 from eofuse.data.reading.resampling import Values
+from eofuse.data.sources.scenes.dates import day_within
 from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes
 from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.data.sources.scenes.safe import Product
@@ -27,9 +28,9 @@ from eofuse.data.sources.scenes.values import read_scene_values
 from eofuse.data.specs.layers import LayerSpec
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.maps.channels import channel_positions, check_same
-from eofuse.maps.constants import Value, constant_of, given_constant, with_categories
+from eofuse.maps.constants import Value, constant_of, given_constant, given_month, with_categories
 from eofuse.maps.handles import Handles
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import MONTH, Kind, Modality
 from eofuse.models.model import ModelSpec
 from eofuse.words import listed
 
@@ -111,6 +112,7 @@ class MapScene:
         absent: inputs of the model that the scene lacks.
         constants: inputs without pixels, by modality, as the model takes them of a patch: (channels,), (steps, 1 + channels), or () of
             a code.
+        given_month: 1 to 12, in place of that of the first date in the names of its files.
     """
 
     name: str
@@ -118,6 +120,21 @@ class MapScene:
     layers: dict[str, Layer]
     absent: tuple[str, ...] = ()
     constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    given_month: int | None = None
+
+    @property
+    def month(self) -> int | None:
+        """The month in which it was seen, 1 to 12; None where nothing says it."""
+        if self.given_month is not None:
+            return self.given_month
+        files = [
+            Path(raster.file.path).name
+            for layer in self.layers.values()
+            if not isinstance(layer.content, Polygons)
+            for raster in layer.content
+        ]
+        days = (day_within(text) for text in (*files, self.name))
+        return next((day.month for day in days if day is not None), None)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -209,7 +226,9 @@ def scene_of_layers(
         UsageError: if an input is unknown or missing, or no file is like a pattern.
         DataError: if a file does not hold what the model takes.
     """
-    inputs, values = _inputs(model), values or {}
+    inputs, values = _inputs(model), dict(values or {})
+    told = MONTH in model.context and "month" in values and "month" not in inputs
+    month = given_month(values.pop("month")) if told else None
     for given_names, words, pixels in ((patterns, "with pixels", True), (values, "without pixels", False)):
         own = [each for each, modality in inputs.items() if (modality.kind is Kind.RASTER) is pixels]
         for given in given_names:
@@ -229,7 +248,7 @@ def scene_of_layers(
             placed = place_files(files[given], modality, grid, nodata=None, added=None, resampling=None, where=where)
             layers[given] = Layer(modality, placed, LayerSpec(), _fill(modality, model))
     constants = {each: given_constant(given_value, inputs[each]) for each, given_value in values.items()}
-    return MapScene(name, grid, layers, tuple(lacking), constants)
+    return MapScene(name, grid, layers, tuple(lacking), constants, month)
 
 
 def _inputs(model: ModelSpec) -> dict[str, Modality]:

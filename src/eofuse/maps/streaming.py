@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from eofuse.inference.ensemble import Ensemble
+from eofuse.inference.places import lon_lat
 from eofuse.maps.products import Product
 from eofuse.maps.reading import BandReader, Strip
 from eofuse.maps.rows import RowStore
 from eofuse.maps.scene import MapScene
 from eofuse.maps.sums import Sums
 from eofuse.maps.windows import Axis, Windows
-from eofuse.modalities import Kind
+from eofuse.modalities import MONTH, PLACE, Kind
 from eofuse.tasks.detection import boxes_that_count
 
 PIXELS_A_BATCH = 2**16
@@ -227,12 +228,24 @@ class Pass:
             if modality.kind is Kind.RASTER and self.pad > min(height, width):
                 windows = _filled_up(windows, self.pad, fill)
             inputs[name] = torch.from_numpy(windows).to(self.device)
+        inputs |= self._context(row, spans)
         members = [model.predict(inputs, present) for model in self.model.models]
         wanted = [*self.products, *self.boxes]
         return {
             name: [_cut(each[name].float().cpu().numpy(), height, width, name in self.boxes) for each in members]
             for name in wanted
         }
+
+    def _context(self, row: Row, spans: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
+        """When and where windows were seen, as far as the model takes it."""
+        found: dict[str, Tensor] = {}
+        if MONTH in self.model.spec.context:
+            found[MONTH] = torch.full((len(spans),), (self.scene.month or 0) - 1, device=self.device)
+        if PLACE in self.model.spec.context:
+            top, bottom = self.windows.rows.span(row.number)
+            middles = [((left + right) / 2, (top + bottom) / 2) for left, right in spans]
+            found[PLACE] = torch.tensor(lon_lat(self.scene.grid, middles), dtype=torch.float32, device=self.device)
+        return found
 
     def _add(
         self, sums: Mapping[str, Sums], row: Row, items: Sequence[Item], result: Mapping[str, list[Array]]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from eofuse.config import parse_options
 from eofuse.errors import UsageError
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import CONTEXT, Kind, Modality
+from eofuse.models.encoders import context_of
 from eofuse.models.features import Features
 from eofuse.models.fusion import FUSIONS, Fusion, FusionOptions, Present, build_fusion
 from eofuse.models.heads import Head, HeadSpec, build_head
@@ -42,6 +43,11 @@ class ModelSpec:
     def piecewise(self) -> bool:
         """Whether numbers are encoded in pieces."""
         return self.fusion.numbers == "piecewise" and FUSIONS[self.fusion.strategy].takes_pieces(self.modalities)
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """What its encoders take beside modalities, some of `eofuse.modalities.CONTEXT`."""
+        return context_of(self.modalities, self.fusion)
 
     def calibrated(self, changes: Mapping[str, Mapping[str, Any]]) -> "ModelSpec":
         """The same with temperatures or margins of heads, by target name; what is not named goes back to none."""
@@ -111,7 +117,7 @@ class Model(nn.Module):
         """Raw output by target name, of a batch in native dtype as `Normaliser.forward` takes it; see `Head.forward`.
 
         Args:
-            inputs: by modality name.
+            inputs: by modality name, and what encoders take of `eofuse.modalities.CONTEXT`.
             present: by modality name, the patches that have it, (B,) bool; None where all have all.
         """
         features, size = self.features(inputs, present), self.size(inputs)
@@ -120,13 +126,15 @@ class Model(nn.Module):
     def features(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:
         """Features of a batch in native dtype: one set, but with decision fusion one a modality.
 
-        A modality that a patch lacks counts as its mean (zeros, normalised), or with `missing: token` as a learned value.
+        A modality that a patch lacks counts as its mean (zeros, normalised), or with `missing: token` as a learned value; encoders
+        that hide by themselves what is missing (`Encoder.takes_gaps`) hide it.
         """
         normalised = self.normaliser(inputs)
         if present is not None and all(bool(present[name].all()) for name in normalised):
             present = None
         if present is not None:
-            normalised = hide_absent(normalised, present)
+            normalised = hide_absent(normalised, present, self.normaliser.physical)
+        normalised |= {name: inputs[name] for name in CONTEXT if name in inputs}
         features: list[Features] = self.fusion(normalised, present)
         return features
 
@@ -171,8 +179,10 @@ class Model(nn.Module):
         self._inform_encoders()
 
     def _inform_encoders(self) -> None:
-        for encoder in self.fusion.encoders_inside().values():
+        encoders = self.fusion.encoders_inside().values()
+        for encoder in encoders:
             encoder.use_statistics(self.spec.statistics)
+        self.normaliser.physical = frozenset(name for each in encoders if each.takes_gaps for name in each.names)
 
     def parts(self) -> list[Part]:
         """Its parts, in the order in which values pass them; the normalisation is none."""

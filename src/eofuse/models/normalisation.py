@@ -1,7 +1,7 @@
 """`Normaliser`: native values to normalised ones; `ChannelStatistics`: the mean and deviation it works with."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -59,6 +59,7 @@ class Normaliser(nn.Module):
     Attributes:
         modalities: what comes in.
         gives: the same as it goes out, with a channel for each piece.
+        physical: names of rasters and vectors that go out in physical units, with NaN where a value is missing; none at first.
 
     Raises:
         UsageError: if statistics are missing or don't fit the channels, or a code is beyond 0 to 255.
@@ -69,6 +70,7 @@ class Normaliser(nn.Module):
         self.modalities = tuple(modalities)
         self.piecewise = piecewise
         self.gives: tuple[Modality, ...] = ()
+        self.physical: frozenset[str] = frozenset()
         for modality in self.modalities:
             given = modality
             if piecewise and modality.kind in (Kind.VECTOR, Kind.SERIES):
@@ -92,7 +94,7 @@ class Normaliser(nn.Module):
 
         Returns:
             float32 of the same shapes, with as many channels as the modality in `gives` is wide; one-hot (B, K, H, W) and (B, K)
-            for codes.
+            for codes. Those in `physical` are not standardised.
 
         Raises:
             UsageError: if a modality is missing or has another shape, or rasters differ in size.
@@ -108,7 +110,9 @@ class Normaliser(nn.Module):
                 if first is not None:
                     _check_same_size(modality, values, first, normalised[first.name])
                 first = first or modality
-            if modality.is_categorical:
+            if modality.name in self.physical:
+                normalised[modality.name] = _physical(modality, values)
+            elif modality.is_categorical:
                 normalised[modality.name] = self._one_hot(modality, values)
             elif modality.kind is Kind.SERIES:
                 normalised[modality.name] = self._series(modality, values)
@@ -182,19 +186,29 @@ class Normaliser(nn.Module):
         return F.embedding(codes.long(), table)
 
 
-def hide_absent(normalised: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def hide_absent(
+    normalised: Mapping[str, Tensor], present: Mapping[str, Tensor], physical: Collection[str] = ()
+) -> dict[str, Tensor]:
     """Normalised values with zeros, which is the mean, where a patch lacks the modality, whatever the batch holds there.
 
     Args:
         normalised: by modality name, (B, …).
         present: by modality name, (B,) bool.
+        physical: names of those that get NaN in place of zeros (see `Normaliser`).
     """
     hidden = dict(normalised)
     for name, values in normalised.items():
         there = present[name]
         if not bool(there.all()):
-            hidden[name] = values.where(there.view(-1, *(1 for _ in values.shape[1:])), values.new_zeros(()))
+            blank = values.new_full((), math.nan if name in physical else 0.0)
+            hidden[name] = values.where(there.view(-1, *(1 for _ in values.shape[1:])), blank)
     return hidden
+
+
+def _physical(modality: Modality, values: Tensor) -> Tensor:
+    """Values in physical units, NaN where one is missing."""
+    x = values.float()
+    return (x * modality.scale + modality.offset).where(_is_data(modality, x), x.new_full((), math.nan))
 
 
 def _is_data(modality: Modality, numbers: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import CONTEXT, Kind, Modality
 from eofuse.models.encoders.base import ENCODERS, Encoder
 from eofuse.models.encoders.options import EncoderOptions
 from eofuse.models.encoders.raster import DEFAULT_ENCODER, RasterEncoder, first_convolution, prepare_rasters
@@ -20,7 +20,9 @@ __all__ = [
     "VectorEncoder",
     "build_encoder",
     "build_encoders",
+    "context_of",
     "encoder_name",
+    "encoder_type",
     "first_convolution",
     "prepare_rasters",
 ]
@@ -29,7 +31,25 @@ __all__ = [
 def encoder_name(modality: Modality, options: EncoderOptions) -> str:
     """Name of the encoder of a modality."""
     of_kind = {Kind.RASTER: options.encoder, Kind.SERIES: options.series}
-    return (options.encoders or {}).get(modality.name) or of_kind.get(modality.kind, "perceptron")
+    return options.encoder_of(modality.name) or of_kind.get(modality.kind, "perceptron")
+
+
+def encoder_type(name: str) -> type[Encoder] | None:
+    """The class of an encoder by `name` or `name:size`; None of a name of timm.
+
+    Raises:
+        UsageError: if it has no such size.
+    """
+    kind, _, size = name.partition(":")
+    encoder = ENCODERS.get(kind)
+    return encoder.of_size(size) if encoder is not None and size else encoder
+
+
+def context_of(modalities: Sequence[Modality], options: EncoderOptions) -> tuple[str, ...]:
+    """What the encoders of these modalities take beside them, some of `eofuse.modalities.CONTEXT`."""
+    found = {encoder_type(encoder_name(modality, options)) for modality in modalities}
+    wanted = {name for encoder in found if encoder is not None for name in encoder.takes(options)}
+    return tuple(name for name in CONTEXT if name in wanted)
 
 
 def build_encoders(modalities: Sequence[Modality], options: EncoderOptions, pixels: bool = False) -> dict[str, Encoder]:
@@ -47,34 +67,42 @@ def build_encoders(modalities: Sequence[Modality], options: EncoderOptions, pixe
     """
     names = {modality.name: encoder_name(modality, options) for modality in modalities}
     groups = []
+    joint = [name for group in (options.joint or {}).values() for name in group]
     for modality in modalities:
         together = [other for other in modalities if names[other.name] == names[modality.name]]
-        encoder = ENCODERS.get(names[modality.name], RasterEncoder)
-        group = together if encoder.accepts(together) else [modality]
+        encoder = encoder_type(names[modality.name]) or RasterEncoder
+        group = together if modality.name in joint or encoder.accepts(together) else [modality]
         if group not in groups:
             groups.append(group)
     return {
-        "+".join(each.name for each in group): build_encoder(names[group[0].name], group, pixels) for group in groups
+        "+".join(each.name for each in group): build_encoder(names[group[0].name], group, pixels, options)
+        for group in groups
     }
 
 
-def build_encoder(name: str, modalities: Sequence[Modality], pixels: bool = False) -> Encoder:
+def build_encoder(
+    name: str, modalities: Sequence[Modality], pixels: bool = False, options: EncoderOptions | None = None
+) -> Encoder:
     """One encoder, untrained.
 
     Args:
         name: of `ENCODERS`, or for a raster a timm name.
         modalities: one, or several that it accepts together.
         pixels: whether the maps are looked at, as in `Encoder`.
+        options: of the encoders of the model.
 
     Raises:
         UsageError: if there is no such encoder, or it does not accept the modalities.
     """
     titles = " and ".join(f"'{modality.name}' ({modality.kind})" for modality in modalities)
-    if name in ENCODERS:
-        if ENCODERS[name].accepts(modalities):
-            encoder = ENCODERS[name](modalities, pixels)
+    found = encoder_type(name)
+    if found is not None:
+        if found.accepts(modalities):
+            encoder = found.make(modalities, pixels, options or EncoderOptions())
             encoder.name = name
             return encoder
+        if found.knows():
+            raise UsageError(f"the encoder '{name}' can't encode {titles}; it knows {found.knows()}", where="fusion")
         fitting = [other for other, encoder in ENCODERS.items() if encoder.accepts(modalities)]
         fix = did_you_mean(name, fitting) if fitting else "choose a timm name"
         raise UsageError(f"the encoder '{name}' can't encode {titles}", where="fusion.encoders", fix=fix)

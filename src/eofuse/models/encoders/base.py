@@ -2,7 +2,7 @@
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from eofuse.models.normalisation import ChannelStatistics
 from eofuse.models.parts import Part, channels_of, columns_of, tensors_of
 from eofuse.models.piecewise import PiecewiseModality
 from eofuse.registry import Registry
+
+if TYPE_CHECKING:
+    from eofuse.models.encoders.options import EncoderOptions
 
 
 class Encoder(nn.Module, ABC):
@@ -33,10 +36,12 @@ class Encoder(nn.Module, ABC):
         columns: what the inputs of its first layer mean.
         kinds: of the modalities that it accepts.
         own_normalisation: whether it takes physical units, which it normalises by itself, in place of standardised values.
+        takes_gaps: whether it takes physical units with NaN where a value is missing, and hides by itself what is missing.
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = (Kind.RASTER,)
     own_normalisation: ClassVar[bool] = False
+    takes_gaps: ClassVar[bool] = False
     sizes: FeatureSizes
     name: str = ""
     pad_to: int = 1
@@ -45,6 +50,30 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         self.modalities = tuple(modalities)
         self.columns = tuple(column for modality in modalities for column in columns_of(modality))
+
+    @classmethod
+    def make(cls, modalities: Sequence[Modality], pixels: bool, options: "EncoderOptions") -> "Encoder":
+        """One of these, untrained; override it for an encoder that has options."""
+        return cls(modalities, pixels)
+
+    @classmethod
+    def takes(cls, options: "EncoderOptions") -> tuple[str, ...]:
+        """What it takes beside modalities, some of `eofuse.modalities.CONTEXT`; nothing by default."""
+        return ()
+
+    @classmethod
+    def of_size(cls, size: str) -> "type[Encoder]":
+        """The encoder of a size, which stands behind a colon of its name.
+
+        Raises:
+            UsageError: if there is none; by default, there are no sizes.
+        """
+        raise UsageError(f"has no size '{size}'", where="fusion", fix="leave out the colon and what follows it")
+
+    @classmethod
+    def knows(cls) -> str:
+        """What it takes, in words; empty where its kinds say it."""
+        return ""
 
     @property
     def names(self) -> list[str]:
@@ -61,7 +90,7 @@ class Encoder(nn.Module, ABC):
 
         Args:
             inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series;
-                standardised, with 0 where a value is missing. See `physical`.
+                standardised, with 0 where a value is missing (see `physical`; and `takes_gaps`), and what it takes of `CONTEXT`.
             present: by modality name, the patches that have it, (B,) bool, each patch one or more of them; None where all have all.
         """
         (modality,) = self.modalities

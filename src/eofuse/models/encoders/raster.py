@@ -261,7 +261,7 @@ class _Whole(nn.Module):
 
 
 def _build_body(name: str, in_channels: int, weights: Mapping[str, Tensor] | None) -> _Stages | _Tokens | _Whole:
-    if name in ENCODERS:
+    if name.partition(":")[0] in ENCODERS:
         raise _cannot_be_cut(name)
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, [*ENCODERS, *timm.list_models()], n=3, cutoff=0.5)

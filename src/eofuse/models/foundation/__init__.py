@@ -2,6 +2,7 @@
 
 from eofuse.models.foundation.base import (
     FOUNDATIONS,
+    PIXEL_M,
     FoundationModel,
     GroupMeans,
     InputChannel,
@@ -9,4 +10,4 @@ from eofuse.models.foundation.base import (
     build_foundation,
 )
 
-__all__ = ["FOUNDATIONS", "FoundationModel", "GroupMeans", "InputChannel", "Sample", "build_foundation"]
+__all__ = ["FOUNDATIONS", "PIXEL_M", "FoundationModel", "GroupMeans", "InputChannel", "Sample", "build_foundation"]

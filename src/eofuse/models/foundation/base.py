@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.modalities import Kind
+from eofuse.modalities import Kind, Modality
 from eofuse.models.pretrained.weight_file import read_weights
 from eofuse.registry import Registry
 
@@ -24,6 +24,9 @@ CONVERSIONS: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
     ("mm/day", "m/day"): lambda values: values / 1000,
 }
 """From a unit of data to one of a model."""
+
+PIXEL_M = 10.0
+"""Side of a pixel in metres where nothing says it."""
 
 REFUSED_SPREAD = (0.05, 20.0)
 """Deviation of the data, in that of the pretraining: outside, a unit must be wrong."""
@@ -66,15 +69,15 @@ class Sample:
 
     Attributes:
         values: by the model's names of channels, in its units, NaN where a value is missing: (B, H, W), or (B,) of numbers a sample.
-        months: (B,), 0 for January.
-        places: (B, 2) longitude and latitude in degrees; None where the place is hidden.
+        months: (B,), 0 for January, −1 where it is not known.
+        places: (B, 2) longitude and latitude in degrees, NaN where it is not known; None where the place is hidden.
         pixel_m: side of a pixel in metres.
     """
 
     values: Mapping[str, Tensor]
     months: Tensor
     places: Tensor | None = None
-    pixel_m: float = 10.0
+    pixel_m: float = PIXEL_M
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,11 @@ class FoundationModel(nn.Module, ABC):
     def __init__(self, size: str) -> None:
         super().__init__()
 
+    @classmethod
+    def processing_notes(cls, modalities: Sequence[Modality]) -> list[str]:
+        """What differs between the data and those of the pretraining beside units, as far as the data name it."""
+        return []
+
     @abstractmethod
     def files(self) -> Sequence[str]:
         """Patterns of the names of its weights in a folder, the likeliest first."""
@@ -141,13 +149,25 @@ class FoundationModel(nn.Module, ABC):
             DataError: if there is none, it is damaged, or is of another network.
         """
         file = self._file(path)
+        weights = self.own_tensors(read_weights(file), file)
+        if not weights:
+            raise DataError(f"holds the weights of another network than {self.name}", where=file)
+        self.load_state_dict(weights)
+        return file
+
+    def own_tensors(self, content: Mapping[str, Tensor], file: Path | None = None) -> dict[str, Tensor]:
+        """Its tensors out of those of a file of weights; none if the file is of something else.
+
+        Raises:
+            DataError: if the file is of this network in another size, or damaged.
+        """
         try:
-            weights = self.renamed(read_weights(file))
+            weights = self.renamed(content)
         except KeyError as error:
             raise DataError(f"is no file of {self.name}: it has no tensor {error}", where=file) from None
         own = self.state_dict()
         if own.keys().isdisjoint(weights):
-            raise DataError(f"holds the weights of another network than {self.name}", where=file)
+            return {}
         other = sorted(own.keys() ^ weights.keys()) + [
             n for n in own if n in weights and weights[n].shape != own[n].shape
         ]
@@ -159,8 +179,7 @@ class FoundationModel(nn.Module, ABC):
                 raise DataError(
                     f"{name} holds something else than finite numbers", where=file, fix="fetch the file again"
                 )
-        self.load_state_dict(weights)
-        return file
+        return weights
 
     def _file(self, path: Path) -> Path:
         if path.is_file():

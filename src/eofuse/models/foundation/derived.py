@@ -1,7 +1,7 @@
 """What models compute before they see it: vegetation index, slope, the place on the unit sphere, the month as waves."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def ndvi(near_infrared: Tensor, red: Tensor) -> Tensor:
@@ -31,3 +31,9 @@ def month_waves(width: int) -> Tensor:
     """Sine and cosine of the month, each repeated, (12, width)."""
     angles = torch.arange(12)[:, None] * (2 * torch.pi / 12)
     return torch.cat([angles.sin().expand(-1, width // 2), angles.cos().expand(-1, width // 2)], dim=1)
+
+
+def month_codes(embedding: nn.Embedding, months: Tensor) -> Tensor:
+    """Codes of months from 0, (…, width); of −1, a month that is not known, zeros, which is the mean of all months."""
+    codes: Tensor = embedding(months.clamp(min=0))
+    return codes * (months >= 0)[..., None]

@@ -14,9 +14,9 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
-from eofuse.modalities import Kind
+from eofuse.modalities import Kind, Modality
 from eofuse.models.foundation.base import FOUNDATIONS, FoundationModel, GroupMeans, InputChannel, Sample
-from eofuse.models.foundation.derived import month_waves, ndvi, slope, unit_sphere
+from eofuse.models.foundation.derived import month_codes, month_waves, ndvi, slope, unit_sphere
 from eofuse.models.foundation.sensors import SENSORS, sensor_channels
 
 LARGEST_PATCH = 8
@@ -132,7 +132,7 @@ class GalileoEncoder(nn.Module):
             values: `space_time` (B, H, W, T, 13), `space` (B, H, W, 16), `time` (B, T, 6) and `static` (B, 18), channels in the order
                 of the groups. H and W are multiples of `patch`.
             visible: which tokens take part, bool: (B, h, w, T, 7), (B, h, w, 3), (B, T, 3) and (B, 4), with h = H / patch.
-            months: (B, T), 0 for January.
+            months: (B, T), 0 for January, −1 where it is not known.
             patch: side of a token in pixels, 1 to 8.
             resolution: side of a pixel in metres.
 
@@ -174,11 +174,11 @@ class GalileoEncoder(nn.Module):
         seen = torch.cat([visible[name].flatten(1) for name in tokens], dim=1)
         anywhere = seen.any(dim=0)
         found, mask = flat[:, anywhere], seen[:, anywhere]
-        attend = None if bool(mask.all()) else mask[:, None, None]
-        for block in self.blocks:
+        attend = None if bool(mask.all()) else (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
+        for block in self.blocks if found.shape[1] else ():
             found = block(found, attn_mask=attend)
         whole = flat.new_zeros(flat.shape)
-        whole[:, anywhere] = self.norm(found) * mask[..., None]
+        whole[:, anywhere] = (self.norm(found) * mask[..., None]).to(whole)
         parts = torch.split(whole, [each.flatten(1, -2).shape[1] for each in tokens.values()], dim=1)
         return {name: part.reshape(each.shape) for (name, each), part in zip(tokens.items(), parts, strict=True)}
 
@@ -191,7 +191,8 @@ class GalileoEncoder(nn.Module):
         quarter = self.size.width // 4
         names = [self.get_parameter(f"{name}_channel_embed") for name in ("s_t", "sp", "t", "st")]
         date = torch.cat(
-            [self.get_buffer("pos_embed")[:dates].expand(len(months), -1, -1), self.month_embed(months)], dim=-1
+            [self.get_buffer("pos_embed")[:dates].expand(len(months), -1, -1), month_codes(self.month_embed, months)],
+            dim=-1,
         )
         rows, columns = (
             waves(torch.arange(count, device=months.device) * ratio, quarter // 2) for count in (height, width)
@@ -242,6 +243,15 @@ class Galileo(FoundationModel):
         self.width = SIZES[size].width
         self.size_name = size
 
+    @classmethod
+    def processing_notes(cls, modalities: Sequence[Modality]) -> list[str]:
+        """That Sentinel-2 was top-of-atmosphere reflectance in the pretraining."""
+        return [
+            f"{each.name} is surface reflectance (L2A), and that of the pretraining was of the top of the atmosphere (L1C)"
+            for each in modalities
+            if "L2A" in each.title
+        ]
+
     def files(self) -> Sequence[str]:
         """The original name, or one with the size in it."""
         size = self.size_name
@@ -262,13 +272,13 @@ class Galileo(FoundationModel):
             UsageError: if the patch is none, or larger than the rasters.
         """
         if not 1 <= patch <= LARGEST_PATCH:
-            raise UsageError(f"tokens of {patch} pixels", where="--patch", fix=f"choose 1 to {LARGEST_PATCH}")
+            raise UsageError(f"tokens of {patch} pixels", where="patch", fix=f"choose 1 to {LARGEST_PATCH}")
         known = dict(batch.values)
         sizes = {tuple(each.shape[1:]) for each in known.values() if each.ndim == 3} or {(patch, patch)}
         (height, width) = next(iter(sizes))
         high, wide = height // patch * patch, width // patch * patch
         if not high or not wide:
-            raise UsageError(f"rasters of {height} × {width} pixels have no token of {patch}", where="--patch")
+            raise UsageError(f"rasters of {height} × {width} pixels have no token of {patch}", where="patch")
         if batch.places is not None:
             known |= dict(zip("xyz", unit_sphere(batch.places).unbind(1), strict=True))
         if "B4" in known and "B8" in known:

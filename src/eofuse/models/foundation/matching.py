@@ -42,24 +42,55 @@ class Taken:
         """Its name in messages."""
         return f"{self.modality.name}.{self.modality.channel_names[self.position]}"
 
+    @property
+    def resolution_m(self) -> float | None:
+        """Its native side of a pixel in metres, where it has one."""
+        return self.modality.channels[self.position].resolution_m
+
     def values(self, stored: npt.NDArray[np.generic]) -> Tensor:
         """Stored values (batch, channels, …) of the modality as the model takes the channel, NaN where one is missing."""
         plane = torch.from_numpy(stored[:, self.position].astype(np.float32))
         physical = plane * self.modality.scale + self.modality.offset
         if self.modality.nodata is not None:
             physical[plane == self.modality.nodata] = torch.nan
+        return self.converted(physical)
+
+    def converted(self, physical: Tensor) -> Tensor:
+        """Physical values of the channel in the unit of the model."""
         converted = convert(physical, self.unit, self.channel.unit)
         assert converted is not None
         return converted
 
 
-def match_channels(model: FoundationModel, modalities: Iterable[Modality], units: Mapping[str, str]) -> list[Taken]:
+@dataclass(frozen=True)
+class Wording:
+    """How messages name what a user can change.
+
+    Attributes:
+        unit: comes before `s2=DN`.
+        inputs: where the modalities are named.
+    """
+
+    unit: str = "--unit "
+    inputs: str = "--inputs"
+
+
+IN_RECIPES = Wording("fusion.foundation.units.", "fusion.joint")
+
+
+def match_channels(
+    model: FoundationModel | type[FoundationModel],
+    modalities: Iterable[Modality],
+    units: Mapping[str, str],
+    wording: Wording = Wording(),
+) -> list[Taken]:
     """The channels that a model takes of rasters and vectors: groups of which a channel is missing are left out.
 
     Args:
         model: that takes them.
         modalities: that it may take.
         units: of a modality (`s2`) or one of its channels (`s2.B04`), in place of those that the data name.
+        wording: of messages.
 
     Raises:
         UsageError: if the model takes none, or it is not clear which or in which unit.
@@ -70,7 +101,9 @@ def match_channels(model: FoundationModel, modalities: Iterable[Modality], units
     places = {name for each in candidates for name in (each.name, *(f"{each.name}.{c}" for c in each.channel_names))}
     for place in units:
         if place not in places:
-            raise UsageError(f"no modality or channel '{place}'", where="--unit", fix=did_you_mean(place, places))
+            raise UsageError(
+                f"no modality or channel '{place}'", where=wording.unit.strip(" ."), fix=did_you_mean(place, places)
+            )
     for modality in candidates:
         for position, channel in enumerate(modality.channels):
             known = next((names[name] for name in (channel.name, *channel.aliases) if name in names), None)
@@ -81,23 +114,27 @@ def match_channels(model: FoundationModel, modalities: Iterable[Modality], units
             taken = Taken(modality, position, unit, known)
             if known.name in found:
                 what = f"{found[known.name].where} and {place} are both {known.name} of {model.title}"
-                raise UsageError(what, where="--inputs", fix="name the modalities that the model takes")
+                raise UsageError(what, where=wording.inputs, fix="name the modalities that the model takes")
             if unit != known.unit and (unit, known.unit) not in CONVERSIONS:
                 others = [source for source, wanted in CONVERSIONS if wanted == known.unit]
                 what = f"{model.title} takes {known.unit}, and the unit is {unit or 'not known'}"
-                fix = f"say which it is: --unit {modality.name}={_one_of([known.unit, *others])}"
+                fix = f"say which it is: {wording.unit}{modality.name}={_one_of([known.unit, *others])}"
                 raise UsageError(what, where=place, fix=fix)
             found[known.name] = taken
     whole = [taken for taken in found.values() if not _lacking(model, found, taken.channel.group)]
     if not whole:
-        knows = ", ".join(f"{channel.name} ({channel.kind or 'raster or vector'})" for channel in model.channels)
         lacking = sorted({name for taken in found.values() for name in _lacking(model, found, taken.channel.group)})
         what = f"{model.title} takes none of these channels" + (f" without {', '.join(lacking)}" if lacking else "")
-        raise UsageError(f"{what}; it knows {knows}", where="--inputs")
+        raise UsageError(f"{what}; it knows {known_channels(model)}", where=wording.inputs)
     return whole
 
 
-def _lacking(model: FoundationModel, found: Mapping[str, Taken], group: str) -> list[str]:
+def known_channels(model: FoundationModel | type[FoundationModel]) -> str:
+    """The channels that a model knows, in words."""
+    return ", ".join(f"{channel.name} ({channel.kind or 'raster or vector'})" for channel in model.channels)
+
+
+def _lacking(model: FoundationModel | type[FoundationModel], found: Mapping[str, Taken], group: str) -> list[str]:
     """Channels of a group that are missing, without which the model sees none of it."""
     names = {name for name, taken in found.items() if taken.modality.kind is Kind.RASTER}
     return [
@@ -107,12 +144,13 @@ def _lacking(model: FoundationModel, found: Mapping[str, Taken], group: str) -> 
     ]
 
 
-def odd_units(taken: Sequence[Taken], values: Mapping[str, Tensor]) -> list[str]:
+def odd_units(taken: Sequence[Taken], values: Mapping[str, Tensor], wording: Wording = Wording()) -> list[str]:
     """Warnings of channels whose spread or mean differs from that of the pretraining.
 
     Args:
         taken: channels that a model takes.
         values: of some samples, by the model's names of the channels, in its units.
+        wording: of messages.
 
     Raises:
         DataError: if a spread is so different that the unit must be wrong.
@@ -131,7 +169,7 @@ def odd_units(taken: Sequence[Taken], values: Mapping[str, Tensor]) -> list[str]
             f"{each.channel.deviation:.3g}"
         )
         if not REFUSED_SPREAD[0] <= ratio <= REFUSED_SPREAD[1]:
-            fix = f"say the unit: --unit {each.modality.name}=…, or pack the data with it"
+            fix = f"say the unit: {wording.unit}{each.modality.name}=…, or pack the data with it"
             raise DataError(f"{what}: '{each.unit}' can't be the unit", where=each.where, fix=fix)
         if not ODD_SPREAD[0] <= ratio <= ODD_SPREAD[1]:
             warnings.append(f"{each.where}: {what}: another unit, or places unlike those of the pretraining")

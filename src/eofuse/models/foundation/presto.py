@@ -12,7 +12,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from eofuse.models.foundation.base import FOUNDATIONS, FoundationModel, GroupMeans, InputChannel, Sample
-from eofuse.models.foundation.derived import month_waves, ndvi, slope, unit_sphere
+from eofuse.models.foundation.derived import month_codes, month_waves, ndvi, slope, unit_sphere
 from eofuse.models.foundation.sensors import SENSORS, sensor_channels
 
 GROUPS = {
@@ -64,8 +64,8 @@ class PrestoEncoder(nn.Module):
         Args:
             values: (B, T, 17), channels in the order of the groups.
             visible: (B, T, 9), which groups take part.
-            months: (B, T), 0 for January.
-            places: (B, 3) on the unit sphere; None where the place is hidden.
+            months: (B, T), 0 for January, −1 where it is not known.
+            places: (B, 3) on the unit sphere, NaN where it is not known; None where the place is hidden.
             cover: (B, T) class of Dynamic World, 9 for none; None for none at all.
 
         Returns:
@@ -73,7 +73,10 @@ class PrestoEncoder(nn.Module):
         """
         batch, steps, _ = values.shape
         cover = months.new_full((batch, steps), NO_COVER) if cover is None else cover
-        date, place = self.month_embed(months), self.get_buffer("pos_embed")[:, :steps].expand(batch, -1, -1)
+        date, place = (
+            month_codes(self.month_embed, months),
+            self.get_buffer("pos_embed")[:, :steps].expand(batch, -1, -1),
+        )
         tokens: dict[str, Tensor] = {}
         seen: dict[str, Tensor] = {}
         parts = torch.split(values, [len(group) for group in GROUPS.values()], dim=-1)
@@ -82,22 +85,23 @@ class PrestoEncoder(nn.Module):
             codes = torch.cat([date, channel, place], dim=-1)
             if name == ONCE:
                 codes = torch.cat([torch.zeros_like(date), channel, torch.zeros_like(place)], dim=-1)[:, :1]
-            shown = slice(0, 1) if name == ONCE else slice(None)
-            tokens[name] = self.eo_patch_embed[name](part[:, shown]) + codes
-            seen[name] = visible[:, shown, number]
+            steps_shown = slice(0, 1) if name == ONCE else slice(None)
+            tokens[name] = self.eo_patch_embed[name](part[:, steps_shown]) + codes
+            seen[name] = visible[:, steps_shown, number]
         channel = self.channel_embed.weight[len(GROUPS)].expand(batch, steps, -1)
         tokens["cover"] = self.dw_embed(cover) + torch.cat([date, channel, place], dim=-1)
         seen["cover"] = cover != NO_COVER
         if places is not None:
-            tokens["place"] = self.latlon_embed(places)[:, None]
-            seen["place"] = torch.ones_like(seen["cover"][:, :1])
+            tokens["place"] = self.latlon_embed(places.nan_to_num(0.0))[:, None]
+            seen["place"] = ~places.isnan().any(dim=1, keepdim=True)
         found, mask = torch.cat(list(tokens.values()), dim=1), torch.cat(list(seen.values()), dim=1)
         anywhere = mask.any(dim=0)
         taken, attend = found[:, anywhere], mask[:, anywhere]
-        for block in self.blocks:
-            taken = block(taken, attn_mask=None if bool(attend.all()) else attend[:, None, None])
+        allowed = None if bool(attend.all()) else (attend | ~attend.any(dim=1, keepdim=True))[:, None, None]
+        for block in self.blocks if taken.shape[1] else ():
+            taken = block(taken, attn_mask=allowed)
         whole = torch.zeros_like(found)
-        whole[:, anywhere] = taken * attend[..., None]
+        whole[:, anywhere] = (taken * attend[..., None]).to(whole)
         sizes = [each.shape[1] for each in tokens.values()]
         return dict(zip(tokens, torch.split(whole, sizes, dim=1), strict=True)), seen
 
@@ -142,7 +146,7 @@ class Presto(FoundationModel):
         known = {name: each.flatten(1).nanmean(dim=1) if each.ndim == 3 else each for name, each in known.items()}
         if "B4" in known and "B8" in known:
             known["NDVI"] = ndvi(known["B8"], known["B4"])
-        nothing = torch.full((len(batch.months),), torch.nan)
+        nothing = torch.full((len(batch.months),), torch.nan, device=batch.months.device)
         rows = {name: [_normalised(each, known.get(each, nothing)) for each in group] for name, group in GROUPS.items()}
         visible = torch.stack([~torch.stack(group).isnan().any(dim=0) for group in rows.values()], dim=1)
         values = torch.stack([each for group in rows.values() for each in group], dim=1).nan_to_num(0.0)

@@ -35,9 +35,11 @@ def build_fusion(modalities: Sequence[Modality], options: FusionOptions, pixels:
         raise UsageError(what, where="fusion.strategy", fix="use another strategy or encoder")
     found = {name: encoder.name for encoder in fusion.encoders_inside().values() for name in encoder.names}
     for modality in modalities:
-        wanted = (options.encoders or {}).get(modality.name)
+        wanted = options.encoder_of(modality.name)
         if wanted is not None and found.get(modality.name) != wanted:
             what = f"{options.strategy} fusion has no own encoder for '{modality.name}'"
-            fix = "use fusion.encoder, or a strategy with an encoder for each modality, such as late"
-            raise UsageError(what, where="fusion.encoders", fix=fix)
+            is_own = modality.name in (options.encoders or {})
+            fix = "a strategy with an encoder for each modality, such as late"
+            fix = f"use fusion.encoder, or {fix}" if is_own else f"use {fix}, or take '{modality.name}' out"
+            raise UsageError(what, where="fusion.encoders" if is_own else "fusion.joint", fix=fix)
     return fusion

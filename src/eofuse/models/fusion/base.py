@@ -87,7 +87,8 @@ class Fusion(nn.Module, ABC):
         """Features of normalised modalities.
 
         Args:
-            inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series.
+            inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series; and
+                what encoders take of `eofuse.modalities.CONTEXT`.
             present: by modality name, the patches that have it, (B,) bool; None where all have all. Only looked at with
                 `missing: token`.
         """

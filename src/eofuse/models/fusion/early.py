@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
-from eofuse.models.encoders import Encoder, build_encoder
+from eofuse.models.encoders import Encoder, build_encoder, encoder_type
 from eofuse.models.features import Features
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions, split_kinds
 from eofuse.models.fusion.missing import Present, presence
@@ -74,9 +74,10 @@ def _stack_encoder(
     """The encoder of the stack of all channels, which it sees as one modality."""
     kind = Kind.RASTER if planes else Kind.VECTOR
     stack = Modality("stack", kind, tuple(column.channel for column in columns))
-    encoder = build_encoder(name if planes else "perceptron", [stack], pixels)
-    if encoder.own_normalisation:
+    found = encoder_type(name) if planes else None
+    if found is not None and (found.own_normalisation or found.takes_gaps):
         fix = "choose another encoder, or another strategy"
         raise UsageError(f"the encoder '{name}' takes physical units, not stacked channels", where="fusion", fix=fix)
+    encoder = build_encoder(name if planes else "perceptron", [stack], pixels)
     encoder.modalities, encoder.columns = tuple(modalities), columns
     return encoder

@@ -1,4 +1,4 @@
-"""`Single`: one modality, no fusion; the baseline of every comparison."""
+"""`Single`: one modality, or several with one encoder together; no fusion, the baseline of every comparison."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
-from eofuse.models.encoders import build_encoder, encoder_name
+from eofuse.models.encoders import build_encoders
 from eofuse.models.features import Features
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions
 from eofuse.models.fusion.missing import Present, Tokens, encode_present
@@ -14,22 +14,27 @@ from eofuse.models.fusion.missing import Present, Tokens, encode_present
 
 @FUSIONS.register("single")
 class Single(Fusion):
-    """Encodes the only modality.
+    """Encodes the only modality, or those that one encoder takes together (`fusion.joint`).
 
     Raises:
-        UsageError: if there is not exactly one modality.
+        UsageError: if there is not exactly one modality or encoder.
     """
 
     def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
         super().__init__(modalities, options, pixels)
-        if len(modalities) != 1:
+        joint = {name for group in (options.joint or {}).values() for name in group}
+        if len(modalities) != 1 and not joint.issuperset(modality.name for modality in modalities):
             names = ", ".join(modality.name for modality in modalities)
             what = f"the strategy 'single' takes one modality, not {len(modalities)} ({names})"
             fix = "name one input, or choose a strategy of several"
             raise UsageError(what, where="fusion.strategy", fix=fix)
-        self.encoder = build_encoder(encoder_name(modalities[0], options), modalities, pixels)
+        encoders = build_encoders(modalities, options, pixels)
+        if len(encoders) > 1:
+            what = f"the strategy 'single' takes one encoder, not {len(encoders)} ({', '.join(encoders)})"
+            raise UsageError(what, where="fusion.joint", fix="name one, or choose a strategy of several")
+        ((name, self.encoder),) = encoders.items()
         self.sizes = [self.encoder.sizes]
-        self.tokens = Tokens({modalities[0].name: self.encoder.sizes}) if options.missing == "token" else None
+        self.tokens = Tokens({name: self.encoder.sizes}) if options.missing == "token" else None
         self.pixels = pixels
 
     def forward(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> list[Features]:

@@ -1,0 +1,190 @@
+"""`FoundationEncoder`: a pretrained model of several sensors as one encoder of all the modalities that it knows.
+
+Every model of `FOUNDATIONS` is an encoder by its name and size, as `galileo:nano`. It takes physical units, which are brought to its
+own, and hides by itself what is missing: a token with a missing pixel, a modality that a patch lacks, a place that is not known.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from eofuse.errors import UsageError, did_you_mean
+from eofuse.modalities import MONTH, PLACE, Kind, Modality
+from eofuse.models.encoders.base import ENCODERS, Encoder
+from eofuse.models.encoders.options import EncoderOptions, FoundationOptions
+from eofuse.models.features import Features, FeatureSizes
+from eofuse.models.foundation import FOUNDATIONS, PIXEL_M, FoundationModel, GroupMeans, Sample
+from eofuse.models.foundation.matching import IN_RECIPES, Taken, known_channels, match_channels
+
+
+class FoundationEncoder(Encoder):
+    """A pretrained model of several sensors, with random weights until it starts from a file of its own.
+
+    Args:
+        modalities: rasters and vectors of which it knows a channel each, by name, in units that can be converted.
+        pixels: has no influence yet, as there are no maps.
+        options: how it is used.
+
+    Attributes:
+        foundation: the model.
+        size: of the model.
+        network: the model itself.
+        taken: the channels that it takes.
+
+    Raises:
+        UsageError: if it knows no channel of a modality, or the unit of one is not known.
+    """
+
+    kinds = (Kind.RASTER, Kind.VECTOR)
+    takes_gaps = True
+    foundation: ClassVar[type[FoundationModel]]
+    size: ClassVar[str]
+
+    def __init__(
+        self, modalities: Sequence[Modality], pixels: bool = False, options: FoundationOptions | None = None
+    ) -> None:
+        super().__init__(modalities, pixels)
+        self.options = options = options or FoundationOptions()
+        self.taken = channels_taken(self.foundation, modalities, options)
+        self.network = self.foundation(self.size)
+        self.network.name = f"{self.foundation_name()}:{self.size}"
+        self.pixel_m = options.pixel_m or min(
+            (side for each in self.taken if (side := each.resolution_m)), default=PIXEL_M
+        )
+        self.groups = self._groups()
+        width = self.network.width * (len(self.groups) if options.pool == "groups" else 1)
+        self.sizes = FeatureSizes(vector=width)
+        self.register_buffer("vector_mean", torch.zeros(width))
+        self.register_buffer("vector_std", torch.ones(width))
+
+    @classmethod
+    def make(cls, modalities: Sequence[Modality], pixels: bool, options: EncoderOptions) -> Encoder:
+        """One with the options of foundation models."""
+        return cls(modalities, pixels, options.foundation)
+
+    @classmethod
+    def takes(cls, options: EncoderOptions) -> tuple[str, ...]:
+        """The month, and the place where it is asked for."""
+        return (MONTH, PLACE) if options.foundation.place else (MONTH,)
+
+    @classmethod
+    def of_size(cls, size: str) -> type[Encoder]:
+        """The same model in another size."""
+        if size not in cls.foundation.sizes:
+            name = cls.foundation_name()
+            raise UsageError(
+                f"{name} has no size '{size}'", where="fusion", fix=did_you_mean(size, cls.foundation.sizes)
+            )
+        return foundation_encoder(cls.foundation, size)
+
+    @classmethod
+    def foundation_name(cls) -> str:
+        """Name of the model without its size."""
+        return next(name for name, model in FOUNDATIONS.items() if model is cls.foundation)
+
+    @classmethod
+    def knows(cls) -> str:
+        """The channels that it knows."""
+        return known_channels(cls.foundation)
+
+    @classmethod
+    def accepts(cls, modalities: Sequence[Modality]) -> bool:
+        """Any number of rasters and vectors without categories."""
+        return all(each.kind in cls.kinds and not each.is_categorical for each in modalities)
+
+    def features(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Features:
+        """The mean of its tokens, or one mean a group; standardised by `standardise_by`, 0 where there is no token.
+
+        What is missing, and modalities that a patch lacks, are NaN: `present` says nothing new.
+        """
+        first = inputs[self.modalities[0].name]
+        values = {
+            each.channel.name: each.converted(inputs[each.modality.name][:, each.position]) for each in self.taken
+        }
+        months = inputs.get(MONTH, first.new_full((len(first),), -1, dtype=torch.long))
+        places = inputs.get(PLACE) if self.options.place else None
+        found = self.network.embed(Sample(values, months, places, self.pixel_m), self.options.patch)
+        vector, known = self._vector(found)
+        standard = (vector - self.get_buffer("vector_mean")) / self.get_buffer("vector_std")
+        return Features(standard.where(known, standard.new_zeros(())))
+
+    def standardise_by(self, vectors: Tensor) -> None:
+        """Takes mean and deviation of vectors (n, width) that it gave before; 0 stands for what had no token."""
+        known = vectors != 0
+        count = known.sum(0).clamp(min=1)
+        mean = vectors.sum(0) / count
+        variance = ((vectors - mean).square() * known).sum(0) / count
+        self.get_buffer("vector_mean").copy_(mean)
+        self.get_buffer("vector_std").copy_(torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance)))
+
+    def tensors_from(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those of the published weights.
+
+        Raises:
+            DataError: if they are of another size, or damaged.
+        """
+        return {f"network.{name}": tensor for name, tensor in self.network.own_tensors(weights).items()}
+
+    def layer_numbers(self) -> dict[str, int]:
+        """What makes tokens comes first, then block after block, then the norm."""
+        numbers = {}
+        for name in self.state_dict():
+            _, _, block = name.partition(".blocks.")
+            numbers[name] = int(block.partition(".")[0]) + 1 if block else 0
+        last = max(numbers.values()) + 1
+        return numbers | {name: last for name in numbers if name.startswith("network.encoder.norm.")}
+
+    def _vector(self, found: GroupMeans) -> tuple[Tensor, Tensor]:
+        """Vectors (B, width), and which of their numbers stand for tokens."""
+        if self.options.pool == "mean":
+            return found.pooled, (found.tokens.sum(dim=1, keepdim=True) > 0).expand_as(found.pooled)
+        means, tokens = found.means[:, self.groups], found.tokens[:, self.groups]
+        return means.flatten(1), (tokens > 0)[..., None].expand_as(means).flatten(1)
+
+    def _groups(self) -> list[int]:
+        """Places of the groups that can have tokens, among those of the model."""
+        side = self.options.patch
+        ones = {
+            each.channel.name: torch.ones((1, side, side) if each.modality.kind is Kind.RASTER else (1,))
+            for each in self.taken
+        }
+        places = torch.zeros(1, 2) if self.options.place else None
+        with torch.no_grad():
+            found = self.network.embed(Sample(ones, torch.zeros(1, dtype=torch.long), places, self.pixel_m), side)
+        groups: list[int] = (found.tokens[0] > 0).nonzero()[:, 0].tolist()
+        return groups
+
+
+def channels_taken(
+    model: type[FoundationModel], modalities: Sequence[Modality], options: FoundationOptions
+) -> list[Taken]:
+    """The channels that a model takes of modalities, each of which it must know.
+
+    Raises:
+        UsageError: if it knows no channel of a modality, or the unit of one is not known.
+    """
+    names = {name for each in modalities for name in (each.name, *(f"{each.name}.{c}" for c in each.channel_names))}
+    units = {name: unit for name, unit in options.units.items() if name in names}  # others are of other inputs
+    taken = match_channels(model, modalities, units, IN_RECIPES)
+    for modality in modalities:
+        if all(each.modality.name != modality.name for each in taken):
+            what = f"{model.title} takes nothing of '{modality.name}' ({', '.join(modality.channel_names[:8])})"
+            raise UsageError(f"{what}; it knows {known_channels(model)}", where=IN_RECIPES.inputs)
+    return taken
+
+
+@cache
+def foundation_encoder(model: type[FoundationModel], size: str) -> type[FoundationEncoder]:
+    """The encoder that a model is in a size."""
+    words = (
+        f"{model.title} ({model.paper}; {model.licence}) over all modalities that it knows: [how](../foundation.md)."
+    )
+    own = {"foundation": model, "size": size, "__doc__": words, "__module__": model.__module__}
+    return cast(type[FoundationEncoder], type(f"{model.__name__}Encoder", (FoundationEncoder,), own))
+
+
+for _name, _model in FOUNDATIONS.items():
+    ENCODERS.register(_name)(foundation_encoder(_model, _model.sizes[0]))

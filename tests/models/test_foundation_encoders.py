@@ -1,0 +1,141 @@
+"""Pretrained models of several sensors as encoders: known vectors, units, gaps in their own mask, months and places."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from eofuse.errors import UsageError
+from eofuse.kinds import KINDS
+from eofuse.learning.transfer import StartOptions, start_from
+from eofuse.modalities import ELEVATION, MONTH, PLACE, SENTINEL1, SENTINEL2, WORLDCOVER
+from eofuse.models.artifact import load_model, save_model
+from eofuse.models.encoders import ENCODERS
+from eofuse.models.fusion import FUSIONS, FusionOptions
+from eofuse.models.heads import HeadSpec
+from eofuse.models.model import ModelSpec, build_model, example_inputs
+from eofuse.models.normalisation import ChannelStatistics
+
+OPTICAL = SENTINEL2.select(("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"))
+HEAD = {"label": HeadSpec(KINDS["single_label"], ("a", "b"))}
+
+
+def model_of(modalities, strategy="single", size=(16, 16), seed=0, heads=HEAD, **fusion):
+    fusion = {"joint": {"galileo:nano": [each.name for each in modalities if each.name != "worldcover"]}, **fusion}
+    neutral = {each.name: [1.0] * len(each.channels) for each in modalities}
+    options = FusionOptions(strategy=strategy, **fusion)
+    spec = ModelSpec(tuple(modalities), options, heads, ChannelStatistics(neutral, neutral), size)
+    return build_model(spec, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def weights(shared):
+    return shared / "weights"
+
+
+def test_vectors_of_stored_values_are_those_of_the_original(weights):
+    known = load_file(weights / "galileo_eurosat.safetensors")
+    model = model_of([OPTICAL], size=(64, 64)).eval()
+    table = start_from(model, StartOptions(**{"from": str(weights / "galileo_nano_encoder.safetensors")}))
+    assert set(table.loc[table["tensor"].str.contains("network"), "status"]) == {"loaded"}
+    stored = {"s2": known["s2_dn"].round().to(torch.uint16), MONTH: known["months"][:, 0]}
+    with torch.no_grad():
+        found = model.features(stored)[0].vector
+    torch.testing.assert_close(found, known["vector_p8"], atol=1e-5, rtol=0)
+
+
+def values(count=3):
+    torch.manual_seed(0)
+    return {
+        "s2": torch.randint(500, 4000, (count, 10, 16, 16)).to(torch.uint16),
+        "s1": torch.randn(count, 2, 16, 16) * 4 - 12,
+        "elevation": torch.randint(0, 900, (count, 1, 16, 16)).to(torch.int16),
+        MONTH: torch.tensor([0, 6, -1])[:count],
+    }
+
+
+@pytest.mark.parametrize("strategy", ["single", "late", "gated", "attention", "decision"])
+def test_what_a_patch_lacks_is_hidden_in_the_mask_of_the_model(strategy):
+    model = model_of([OPTICAL, SENTINEL1, ELEVATION], strategy)
+    inputs = values()
+    present = {
+        "s2": torch.ones(3, dtype=torch.bool),
+        "s1": torch.tensor([True, False, True]),
+        "elevation": torch.ones(3, dtype=torch.bool),
+    }
+    absent = {**inputs, "s1": inputs["s1"].clone()}
+    absent["s1"][1] = torch.nan
+    with torch.no_grad():
+        found, expected, whole = (model.features(*each)[0].vector for each in ((inputs, present), (absent,), (inputs,)))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert (found - whole).abs().amax(1).gt(1e-3).tolist() == [False, True, False]
+
+
+def test_a_missing_pixel_hides_its_token_whatever_the_others_hold():
+    model = model_of([OPTICAL])
+    whole = {"s2": values()["s2"][:1]}
+    gap = {"s2": whole["s2"].clone()}
+    gap["s2"][0, 1, 0, 0] = 0  # B03
+    other = {"s2": gap["s2"].clone()}
+    other["s2"][0, :2, 1:8, :8] = 900  # B02 and B03
+    with torch.no_grad():
+        first, second, third = (model.features(each)[0].vector for each in (gap, other, whole))
+    assert torch.equal(first, second)
+    assert not torch.allclose(first, third)
+
+
+def test_nothing_at_all_is_zeros_and_gives_a_gradient():
+    model = model_of([OPTICAL])
+    inputs = {"s2": values()["s2"]}
+    inputs["s2"][1] = 0
+    vector = model.features(inputs)[0].vector
+    vector.sum().backward()
+    assert vector[1].eq(0).all()
+    assert all(p.grad.isfinite().all() for p in model.fusion.parameters() if p.grad is not None)
+
+
+def test_the_month_and_the_place_reach_the_model_only_as_they_are_asked_for():
+    inputs = values()
+    moved = {**inputs, MONTH: torch.tensor([3, 6, -1]), PLACE: torch.tensor([[9.0, 47.0]] * 3)}
+    with torch.no_grad():
+        for place, changed in ((False, [True, False, False]), (True, [True, True, True])):
+            model = model_of([OPTICAL, SENTINEL1], foundation={"place": place})
+            first, second = (model.features(each)[0].vector for each in (inputs, moved))
+            assert (first - second).abs().amax(1).gt(1e-5).tolist() == changed
+
+
+def test_only_strategies_with_an_encoder_a_modality_take_it():
+    for strategy in ("early", "middle"):
+        with pytest.raises(UsageError, match=f"{strategy} fusion has no own encoder for 's2'.*such as late"):
+            model_of([OPTICAL, SENTINEL1], strategy)
+    assert {"single", "late", "gated", "attention", "decision", "film"} <= set(FUSIONS)
+
+
+def test_a_modality_that_the_model_does_not_know_is_named_with_what_it_knows():
+    with pytest.raises(UsageError, match=r"can't encode .*worldcover.*it knows VV \(raster\)"):
+        model_of([OPTICAL, WORLDCOVER], joint={"galileo:nano": ["s2", "worldcover"]})
+    with pytest.raises(UsageError, match=r"galileo has no size 'huge'"):
+        model_of([OPTICAL], joint={"galileo:huge": ["s2"]})
+    with pytest.raises(UsageError, match=r"fusion.foundation.units.s2='reflectance × 10,000' or"):
+        model_of([OPTICAL], foundation={"units": {"s2": "percent"}})
+
+
+def test_a_saved_model_is_the_same(tmp_path):
+    model = model_of([OPTICAL, SENTINEL1], "late", foundation={"pool": "groups"})
+    inputs = values()
+    save_model(model, tmp_path)
+    loaded = load_model(tmp_path)
+    assert torch.equal(loaded.predict(inputs)["label"], model.predict(inputs)["label"])
+
+
+def test_weights_of_another_size_are_refused(weights):
+    from eofuse.errors import DataError
+
+    model = model_of([OPTICAL], joint={"galileo:tiny": ["s2"]})
+    with pytest.raises(DataError, match="does not hold the tensors of galileo:tiny"):
+        start_from(model, StartOptions(**{"from": str(weights / "galileo_nano_encoder.safetensors")}))
+
+
+def test_every_foundation_model_is_an_encoder():
+    assert {"galileo", "presto"} <= set(ENCODERS)
+    example = example_inputs([OPTICAL], (16, 16))
+    assert model_of([OPTICAL], joint={"presto": ["s2"]}).features(example)[0].vector.shape == (1, 128)
