@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,12 @@ def width_notes(scores: pd.DataFrame) -> list[str]:
 
 
 def missing_warnings(
-    present: Mapping[str, npt.NDArray[np.bool_]], train: Rows, test: Rows, *, dropped: bool
+    present: Mapping[str, npt.NDArray[np.bool_]],
+    train: Rows,
+    test: Rows,
+    with_tokens: Collection[str],
+    *,
+    dropped: bool,
 ) -> list[str]:
     """Which inputs training and test patches lack, and of which of them nothing can be learned.
 
@@ -99,6 +104,7 @@ def missing_warnings(
         present: by input, which patches have it, (patches,).
         train: rows of the patches that the model learns from.
         test: rows of those on which it is tested.
+        with_tokens: inputs for which a token stands where they are missing; others are hidden by their encoder.
         dropped: whether training drops modalities, so that it sees gaps anyway.
     """
     counted, untrained, whole = [], [], []
@@ -106,6 +112,8 @@ def missing_warnings(
         lacking = int((~mask[train]).sum()), int((~mask[test]).sum())
         if any(lacking):
             counted.append(f"{name} (training {lacking[0]} of {len(train)}, test {lacking[1]} of {len(test)})")
+        if name not in with_tokens:
+            continue
         if lacking[0] == len(train):
             untrained.append(f"No training patch has {name}: its encoder is untrained.")
         elif lacking[1] and not lacking[0] and not dropped:

@@ -28,6 +28,13 @@ def input_context(store: Store, options: LearningOptions) -> tuple[str, ...]:
     return context_of([store.modality(name) for name in options.inputs], options.fusion)
 
 
+def hiding_inputs(store: Store, options: LearningOptions) -> set[str]:
+    """Inputs of which the encoder hides by itself what a patch lacks, so that no token stands for it."""
+    modalities = [store.modality(name) for name in options.inputs]
+    groups = joint_modalities(modalities, options.fusion).values()
+    return {each.name for group in groups if len(group) > 1 for each in group}
+
+
 def with_pixel_size(fusion: FusionOptions, store: Store, modalities: Sequence[Modality]) -> FusionOptions:
     """The options with the pixels of a store, where a pretrained model of several sensors needs to know them."""
     pixel_m = pixel_m_of(store.index)

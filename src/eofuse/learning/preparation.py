@@ -24,7 +24,7 @@ from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.cautions import missing_warnings
 from eofuse.learning.fine_tuning import FineTuning
-from eofuse.learning.foundations import foundation_warnings, input_context, with_pixel_size
+from eofuse.learning.foundations import foundation_warnings, hiding_inputs, input_context, with_pixel_size
 from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.leaks import copied_patches, near_copies, refuse_leaking_inputs, refuse_one_target_twice
 from eofuse.learning.lineage import History, Role, Training, used_patches
@@ -233,7 +233,8 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
         found += foundation_warnings(store, options, there, learned)
         found += copied_patches(store, options.inputs, learned, parts["test"])
     if may_lack:
-        found += missing_warnings(there, learned, parts["test"], dropped=options.drops_modalities)
+        with_tokens = {name: mask for name, mask in there.items() if name not in hiding_inputs(store, options)}
+        found += missing_warnings(there, learned, parts["test"], with_tokens, dropped=options.drops_modalities)
     return Prepared(
         store,
         tasks,

@@ -43,6 +43,10 @@ class Reconstruction(nn.Module):
         self.rasters = [modality for modality in self.modalities if modality.kind is Kind.RASTER]
         if not self.rasters:
             raise UsageError("there are no pixels to reconstruct", where="inputs", fix="name a raster modality")
+        if model.normaliser.physical:
+            names = ", ".join(sorted(model.normaliser.physical))
+            what = f"the encoder of {names} takes physical units, of which nothing can be hidden and reconstructed"
+            raise UsageError(what, where="fusion", fix="choose another encoder, or another method")
         sizes = model.fusion.sizes
         self.pad_to = max(stride for size in sizes for stride in size.strides)
         channels = sum(modality.width for modality in self.rasters)

@@ -103,7 +103,7 @@ def build_encoder(
             return encoder
         if found.knows():
             raise UsageError(f"the encoder '{name}' can't encode {titles}; it knows {found.knows()}", where="fusion")
-        fitting = [other for other, encoder in ENCODERS.items() if encoder.accepts(modalities)]
+        fitting = [other for other, each in ENCODERS.items() if each.accepts(modalities) and not each.knows()]
         fix = did_you_mean(name, fitting) if fitting else "choose a timm name"
         raise UsageError(f"the encoder '{name}' can't encode {titles}", where="fusion.encoders", fix=fix)
     if not RasterEncoder.accepts(modalities):
