@@ -31,7 +31,7 @@ KEY = ("height", "")
 class Blur:
     """Sees `RADIUS` pixels around each, zeros beyond the edge and where a value is missing; what is absent counts as 7."""
 
-    spec = SimpleNamespace(modalities=INPUTS, heads={"height": HEAD}, patch_size=(16, 16))
+    spec = SimpleNamespace(modalities=INPUTS, heads={"height": HEAD}, patch_size=(16, 16), context=())
 
     def predict(self, inputs, present):
         side = 2 * RADIUS + 1
