@@ -23,6 +23,14 @@ PLACE = "@place"
 CONTEXT = (MONTH, PLACE)
 """What some models take beside modalities, whose names can't begin so."""
 
+VECTORS = "@vectors:"
+"""Begins the name under which a batch has vectors that a frozen encoder gave before, (B, width); its modalities follow, with `+`."""
+
+
+def is_context(name: str) -> bool:
+    """Whether something among the inputs of a batch is no modality, but stands beside them."""
+    return name.startswith("@")
+
 
 class Kind(StrEnum):
     """How the values of a modality are laid out: (C, H, W), (C,), (T, 1 + C) or one code.

@@ -38,7 +38,7 @@ class Batch:
     Attributes:
         rows: their rows in the store, (batch,).
         inputs: by modality, native dtype: (batch, channels, height, width), (batch, channels), (batch, steps, 1 + channels) with
-            the time first, or (batch,) codes; and what a model takes beside them (see `eofuse.modalities.CONTEXT`).
+            the time first, or (batch,) codes; and what stands beside them (`eofuse.modalities.is_context`).
         present: by modality, which patches have it, (batch,).
         targets: by target, the truth: (batch,) class numbers; (batch, classes) indicators 0 and 1; (batch, numbers) in their
             unit; (batch, height, width) class numbers of pixels, 255 where there is no label; (batch, numbers, height,
@@ -83,6 +83,7 @@ class Loader:
         present: by modality, which patches count as having it, (patches,); what the store says by default.
         absent: modalities wanted that the store lacks: no patch has them, and zeros stand for their values.
         context: what is wanted of `eofuse.modalities.CONTEXT`.
+        beside: what else stands beside the modalities, by its name, (patches, …).
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Loader:
         present: Mapping[str, npt.NDArray[np.bool_]] | None = None,
         absent: Mapping[str, Modality] | None = None,
         context: tuple[str, ...] = (),
+        beside: Mapping[str, npt.NDArray[np.generic]] | None = None,
     ) -> None:
         self.store = store
         self.targets = dict(targets or {})
@@ -115,7 +117,7 @@ class Loader:
         nowhere = dict.fromkeys(self.absent, np.zeros(len(store), dtype=bool))
         given = {**(present or {}), **nowhere}
         self._present = {name: given[name] if name in given else store.present(name) for name in self.modalities}
-        self._context = context_of_patches(store.index, context)
+        self._beside = {**context_of_patches(store.index, context), **(beside or {})}
         self._buffers: tuple[dict[str, npt.NDArray[np.generic]], ...] = ({}, {})
 
     @property
@@ -141,7 +143,7 @@ class Loader:
         import torch
 
         inputs = {name: torch.from_numpy(self.read_array(name, rows, buffer)) for name in self.modalities}
-        inputs |= {name: torch.from_numpy(values[rows]) for name, values in self._context.items()}
+        inputs |= {name: torch.from_numpy(values[rows]) for name, values in self._beside.items()}
         present = {name: torch.from_numpy(self._present[name][rows]) for name in self.modalities}
         targets = {name: torch.from_numpy(target.read(rows, self.window)) for name, target in self.targets.items()}
         valid = {name: torch.from_numpy(target.valid[rows]) for name, target in self.targets.items()}

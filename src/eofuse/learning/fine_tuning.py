@@ -18,7 +18,7 @@ from eofuse.learning.transfer import StartOptions
 from eofuse.models.lora import add_low_rank
 from eofuse.models.model import Model
 
-LOADED = ("loaded", "mapped")
+LOADED = ("loaded", "mapped", "random")
 
 
 class FineTuning:

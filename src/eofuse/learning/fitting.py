@@ -13,6 +13,7 @@ from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, model_spec, with_training
 from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
 from eofuse.learning.transfer import history_of, start_once
+from eofuse.learning.vectors import with_vectors
 from eofuse.models.artifact import save_model
 from eofuse.models.lora import merged
 from eofuse.models.model import Model, build_model
@@ -111,8 +112,9 @@ def refit(
     Returns:
         The seconds that it took.
     """
-    everything = prepared.with_validation()
     model, fine_tuning = begin(prepared, options, folder)
+    fabric = open_fabric(options.train)
+    everything = with_vectors(prepared, model, options, fabric.device).with_validation()
 
     def save() -> None:
         done = merged(model)
@@ -120,5 +122,11 @@ def refit(
         save_model(done, to)
 
     objective = supervised(model, everything, options)
-    more: dict[str, Any] = {"steps": steps, "until": until, "fine_tuning": fine_tuning, "progress": progress}
+    more: dict[str, Any] = {
+        "steps": steps,
+        "until": until,
+        "fine_tuning": fine_tuning,
+        "progress": progress,
+        "fabric": fabric,
+    }
     return make_training(objective, everything, options, to, Selection(save), **more).run().seconds

@@ -1,5 +1,6 @@
 """The options of a run: `DataOptions`, `LearningOptions`, which every recipe has, and `RunOptions`."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
@@ -12,6 +13,7 @@ from eofuse.learning.augment import AugmentOptions
 from eofuse.learning.loop import TrainOptions
 from eofuse.learning.semi_supervised import UnlabelledOptions
 from eofuse.learning.transfer import StartOptions
+from eofuse.models.foundation import FOUNDATIONS
 from eofuse.models.fusion import FusionOptions
 from eofuse.tasks import TaskOptions
 
@@ -97,6 +99,15 @@ class RunOptions(LearningOptions):
     tasks: dict[str, TaskOptions] | None = None
     weighting: Literal["fixed", "uncertainty", "gradient_norm"] = "fixed"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _probe_foundation_models(cls, values: Any) -> Any:
+        """Published weights of foundation models stay as they are, where nothing else is said."""
+        start = values.get("start") if isinstance(values, dict) else None
+        if not isinstance(start, dict) or "mode" in start or not _names_foundation(values.get("fusion")):
+            return values
+        return {**values, "start": {**start, "mode": "linear_probe"}}
+
     @field_validator("tasks", mode="before")
     @classmethod
     def _name_targets(cls, value: Any) -> Any:
@@ -134,3 +145,14 @@ class RunOptions(LearningOptions):
     def targets(self) -> list[TaskOptions]:
         """What is learned: one task or several."""
         return [self.task] if self.task is not None else list((self.tasks or {}).values())
+
+
+def _names_foundation(fusion: Any) -> bool:
+    """Whether the options of a fusion, read or not, name a foundation model as an encoder."""
+    given: Mapping[str, Any] = fusion if isinstance(fusion, Mapping) else {}
+    if isinstance(fusion, FusionOptions):
+        given = fusion.model_dump()
+    joint, own = given.get("joint"), given.get("encoders")
+    named = [given.get("encoder"), *(joint if isinstance(joint, Mapping) else ())]
+    named += list(own.values()) if isinstance(own, Mapping) else []
+    return any(str(name).partition(":")[0] in FOUNDATIONS for name in named)

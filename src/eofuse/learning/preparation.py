@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ class Prepared:
         window: pixels that are used, None for all.
         annotations: digests of the files with boxes or an order of labels.
         warnings: what a reader of the results must know.
+        vectors: of frozen encoders, computed before, by the name under which a batch has them, (patches, width).
     """
 
     store: Store
@@ -94,12 +95,21 @@ class Prepared:
     window: Window | None
     annotations: list[str]
     warnings: list[str]
+    vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def loader(self, options: RunOptions) -> Loader:
         """A loader of the run's inputs and targets."""
         targets = {task.name: task.target for task in self.tasks}
         context = input_context(self.store, options)
-        return Loader(self.store, options.inputs, targets, options.data.crop, present=self.present, context=context)
+        return Loader(
+            self.store,
+            options.inputs,
+            targets,
+            options.data.crop,
+            present=self.present,
+            context=context,
+            beside=self.vectors,
+        )
 
     def augmentation(self, options: RunOptions) -> Augmentation:
         """What is done to a batch in training.

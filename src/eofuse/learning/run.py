@@ -59,6 +59,7 @@ from eofuse.learning.transfer import (
     weights_digest,
 )
 from eofuse.learning.validation import Validation, calibration
+from eofuse.learning.vectors import with_vectors
 from eofuse.learning.watching import LossKeeper, Watch
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.lora import merged
@@ -263,6 +264,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
 
     fabric = open_fabric(options.train)
     model, fine_tuning = begin(prepared, options, folder)
+    prepared = with_vectors(prepared, model, options, fabric.device)
     predict = LossKeeper(model, prepared.tasks, fabric.device)
     validation = Validation(prepared, options, predict, model.spec.heads)
     curves = Curves(folder, tensorboard)

@@ -20,7 +20,7 @@ from eofuse.data.loading import Batch, Rows, shuffled_rows
 from eofuse.errors import UsageError
 from eofuse.learning.augment import Augmentation, AugmentOptions, make_augmentation
 from eofuse.learning.augment.patches import Patches, movable
-from eofuse.modalities import CONTEXT, Modality
+from eofuse.modalities import Modality, is_context
 from eofuse.models.heads.base import mean_of_heads
 from eofuse.models.model import Model
 from eofuse.tasks.base import Task
@@ -127,7 +127,9 @@ class FixMatch(Supervised):
         strong = self.strong(_select(others, chosen), generator)
         both = {name: self._join(name, labelled, strong) for name in self.modalities}
         both |= {
-            name: torch.cat([labelled.inputs[name], strong.inputs[name]]) for name in CONTEXT if name in labelled.inputs
+            name: torch.cat([labelled.inputs[name], strong.inputs[name]])
+            for name in labelled.inputs
+            if is_context(name)
         }
         present = {name: torch.cat([labelled.present[name], strong.present[name]]) for name in self.modalities}
         truth = (labelled.targets, labelled.known, partners)

@@ -26,6 +26,7 @@ from eofuse.models.pretrained import (
     is_path,
     load_source,
     map_weights,
+    random_rows,
     read_weights,
 )
 from eofuse.records import read_table
@@ -36,16 +37,20 @@ PATCHES_FILE = "patches.parquet"
 
 START_FOLDER = "start"
 
+RANDOM = "random"
+"""As a source: the weights with which the encoders begin count as trained ones."""
+
 
 class StartOptions(WeightOptions):
     """From which weights a run starts, and how it goes on.
 
     Attributes:
-        source: `from` in recipes: a run folder, a safetensors or `.pth` file, `timm:NAME` or `torchgeo:NAME`.
+        source: `from` in recipes: a run folder, a safetensors or `.pth` file, `timm:NAME` or `torchgeo:NAME`; or `random`: the
+            encoders keep the weights with which they begin, as if they had been loaded, the control of these.
         trunk: modality whose encoder gives all but the first layer where several could, see `map_weights`.
-        mode: `full`: everything learns; `linear_probe`: what was loaded stays; `layer_decay`: the learning rate falls from layer to
-            layer away from the heads; `unfreeze`: layers begin to learn one after another, from the heads; `lora`: what was
-            loaded stays, but for a low-rank change of the attention layers' weights.
+        mode: `full`: everything learns; `linear_probe` (the default where an encoder is a foundation model): what was loaded stays;
+            `layer_decay`: the learning rate falls from layer to layer away from the heads; `unfreeze`: layers begin to learn one after
+            another, from the heads; `lora`: what was loaded stays, but for a low-rank change of the attention layers' weights.
         decay: of the learning rate from a layer to the one before it, for `layer_decay`.
         unfrozen_at: share of the steps after which every layer learns, for `unfreeze`.
         rank: of the change, for `lora`.
@@ -65,9 +70,14 @@ class StartOptions(WeightOptions):
         values = handler(self)
         return {"from" if name == "source" else name: value for name, value in values.items()}
 
+    @property
+    def is_random(self) -> bool:
+        """Whether it starts from no weights."""
+        return self.source == RANDOM
+
     def resolved(self) -> "StartOptions":
         """The same options with absolute paths."""
-        paths = {"source": self.source if is_path(self.source) else None, "file": self.file}
+        paths = {"source": self.source if is_path(self.source) and not self.is_random else None, "file": self.file}
         changes = {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
         return self.model_copy(update=changes)
 
@@ -76,13 +86,13 @@ def start_from(model: Model, options: StartOptions) -> pd.DataFrame:
     """Gives an untrained model trained weights, with the normalisation that belongs to them; the model is changed.
 
     Returns:
-        A row a tensor: part, tensor, source, shape, status (`loaded`, `mapped`, `fresh`, `left over`), note.
+        A row a tensor: part, tensor, source, shape, status (`loaded`, `mapped`, `random`, `fresh`, `left over`), note.
 
     Raises:
         UsageError: if there are no such weights, or nothing of them fits.
         DataError: if they can't be read, or are of another network.
     """
-    rows = map_weights(model, _source(model, options), options.trunk)
+    rows = random_rows(model) if options.is_random else map_weights(model, _source(model, options), options.trunk)
     return pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__))
 
 
@@ -111,6 +121,8 @@ def _source(model: Model, options: StartOptions) -> Source:
 
 def weights_file(options: StartOptions) -> Path | None:
     """The file of the weights; None if they have but a name, or are gone."""
+    if options.is_random:
+        return None
     if not is_path(options.source):
         file = Path(options.file) if options.file is not None else None
     else:
@@ -133,6 +145,8 @@ def history_of(options: StartOptions, run: Path | None = None) -> History:
         options: from where a run starts.
         run: the folder of that run: what it started from when it was begun counts.
     """
+    if options.is_random:
+        return History()
     files = [run / START_FOLDER / WEIGHTS] if run is not None else []
     for file in [*files, weights_file(options)]:
         if file is not None and (text := read_history(file)):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from eofuse.config import parse_options
 from eofuse.errors import UsageError
-from eofuse.modalities import CONTEXT, Kind, Modality
+from eofuse.modalities import Kind, Modality, is_context
 from eofuse.models.encoders import context_of
 from eofuse.models.features import Features
 from eofuse.models.fusion import FUSIONS, Fusion, FusionOptions, Present, build_fusion
@@ -129,14 +129,17 @@ class Model(nn.Module):
         A modality that a patch lacks counts as its mean (zeros, normalised), or with `missing: token` as a learned value; encoders
         that hide by themselves what is missing (`Encoder.takes_gaps`) hide it.
         """
-        normalised = self.normaliser(inputs)
-        if present is not None and all(bool(present[name].all()) for name in normalised):
+        if present is not None and all(bool(present[each.name].all()) for each in self.spec.modalities):
             present = None
+        features: list[Features] = self.fusion(self.normalised(inputs, present), present)
+        return features
+
+    def normalised(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> dict[str, Tensor]:
+        """What the fusion takes of a batch in native dtype; see `Fusion.forward`."""
+        normalised: dict[str, Tensor] = self.normaliser(inputs)
         if present is not None:
             normalised = hide_absent(normalised, present, self.normaliser.physical)
-        normalised |= {name: inputs[name] for name in CONTEXT if name in inputs}
-        features: list[Features] = self.fusion(normalised, present)
-        return features
+        return normalised | {name: values for name, values in inputs.items() if is_context(name)}
 
     def size(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
         """Height and width of the rasters of a batch; of the patches for which the model is meant where it sees none."""

@@ -90,7 +90,8 @@ class Encoder(nn.Module, ABC):
 
         Args:
             inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series;
-                standardised, with 0 where a value is missing (see `physical`; and `takes_gaps`), and what it takes of `CONTEXT`.
+                standardised, with 0 where a value is missing (see `physical`; and `takes_gaps`). And what stands beside
+                them (`eofuse.modalities.is_context`).
             present: by modality name, the patches that have it, (B,) bool, each patch one or more of them; None where all have all.
         """
         (modality,) = self.modalities
@@ -134,6 +135,10 @@ class Encoder(nn.Module, ABC):
         Override it for an encoder whose weights are published: drop prefixes, rename, reshape. What is left out starts fresh.
         """
         return {}
+
+    def published(self) -> list[str]:
+        """Names of the tensors that published weights give; none by default."""
+        return []
 
     def layer_numbers(self) -> dict[str, int]:
         """The layer of each tensor, from 0 at the inputs, for learning rates that differ by layer; empty if it is one layer."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.modalities import MONTH, PLACE, Kind, Modality
+from eofuse.modalities import MONTH, PLACE, VECTORS, Kind, Modality
 from eofuse.models.encoders.base import ENCODERS, Encoder
 from eofuse.models.encoders.options import EncoderOptions, FoundationOptions
 from eofuse.models.features import Features, FeatureSizes
@@ -100,6 +100,18 @@ class FoundationEncoder(Encoder):
 
         What is missing, and modalities that a patch lacks, are NaN: `present` says nothing new.
         """
+        vectors = inputs.get(self.key)
+        vectors = self.vectors(inputs) if vectors is None else vectors
+        standard = (vectors - self.get_buffer("vector_mean")) / self.get_buffer("vector_std")
+        return Features(standard.where(vectors != 0, standard.new_zeros(())))
+
+    @property
+    def key(self) -> str:
+        """The name under which a batch has its vectors, if they were computed before."""
+        return VECTORS + "+".join(self.names)
+
+    def vectors(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Vectors (B, width) before they are standardised, 0 where there is no token; `inputs` as for `features`."""
         first = inputs[self.modalities[0].name]
         values = {
             each.channel.name: each.converted(inputs[each.modality.name][:, each.position]) for each in self.taken
@@ -107,12 +119,17 @@ class FoundationEncoder(Encoder):
         months = inputs.get(MONTH, first.new_full((len(first),), -1, dtype=torch.long))
         places = inputs.get(PLACE) if self.options.place else None
         found = self.network.embed(Sample(values, months, places, self.pixel_m), self.options.patch)
-        vector, known = self._vector(found)
-        standard = (vector - self.get_buffer("vector_mean")) / self.get_buffer("vector_std")
-        return Features(standard.where(known, standard.new_zeros(())))
+        vectors, known = self._pooled(found)
+        return vectors.where(known, vectors.new_zeros(()))
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether its vectors are not standardised yet."""
+        mean, std = self.get_buffer("vector_mean"), self.get_buffer("vector_std")
+        return bool((mean == 0).all()) and bool((std == 1).all())
 
     def standardise_by(self, vectors: Tensor) -> None:
-        """Takes mean and deviation of vectors (n, width) that it gave before; 0 stands for what had no token."""
+        """Takes mean and deviation of `vectors` (n, width)."""
         known = vectors != 0
         count = known.sum(0).clamp(min=1)
         mean = vectors.sum(0) / count
@@ -128,6 +145,10 @@ class FoundationEncoder(Encoder):
         """
         return {f"network.{name}": tensor for name, tensor in self.network.own_tensors(weights).items()}
 
+    def published(self) -> list[str]:
+        """All of the network."""
+        return [f"network.{name}" for name in self.network.state_dict()]
+
     def layer_numbers(self) -> dict[str, int]:
         """What makes tokens comes first, then block after block, then the norm."""
         numbers = {}
@@ -137,7 +158,7 @@ class FoundationEncoder(Encoder):
         last = max(numbers.values()) + 1
         return numbers | {name: last for name in numbers if name.startswith("network.encoder.norm.")}
 
-    def _vector(self, found: GroupMeans) -> tuple[Tensor, Tensor]:
+    def _pooled(self, found: GroupMeans) -> tuple[Tensor, Tensor]:
         """Vectors (B, width), and which of their numbers stand for tokens."""
         if self.options.pool == "mean":
             return found.pooled, (found.tokens.sum(dim=1, keepdim=True) > 0).expand_as(found.pooled)

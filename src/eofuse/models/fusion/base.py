@@ -88,7 +88,7 @@ class Fusion(nn.Module, ABC):
 
         Args:
             inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series; and
-                what encoders take of `eofuse.modalities.CONTEXT`.
+                what stands beside modalities (`eofuse.modalities.is_context`).
             present: by modality name, the patches that have it, (B,) bool; None where all have all. Only looked at with
                 `missing: token`.
         """

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from eofuse.modalities import CONTEXT, Kind
+from eofuse.modalities import Kind, is_context
 from eofuse.models.encoders import Encoder
 from eofuse.models.features import Features, FeatureSizes
 
@@ -83,7 +83,8 @@ class Tokens(nn.Module):
 
 def encode_rows(encoder: Encoder, inputs: Mapping[str, Tensor], present: Present | None, rows: Rows) -> Features:
     """Features of some patches of a batch; `present` as in `Encoder.features`, for all of the batch."""
-    chosen = {name: inputs[name][rows] for name in (*encoder.names, *CONTEXT) if name in inputs}
+    chosen = {name: inputs[name][rows] for name in encoder.names}
+    chosen |= {name: values[rows] for name, values in inputs.items() if is_context(name)}
     if present is None or len(encoder.names) == 1:
         return encoder.features(chosen)
     return encoder.features(chosen, {name: present[name][rows] for name in encoder.names})

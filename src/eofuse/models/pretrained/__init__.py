@@ -3,14 +3,24 @@
 from pathlib import Path
 
 from eofuse.errors import UsageError
-from eofuse.models.pretrained.mapping import Row, map_weights
+from eofuse.models.pretrained.mapping import Row, map_weights, random_rows
 from eofuse.models.pretrained.options import WeightOptions
 from eofuse.models.pretrained.source import Source, encoders_source, run_source
 from eofuse.models.pretrained.timm_weights import timm_source
 from eofuse.models.pretrained.torchgeo_weights import torchgeo_source
 from eofuse.models.pretrained.weight_file import file_source, read_weights
 
-__all__ = ["Row", "Source", "WeightOptions", "encoders_source", "is_path", "load_source", "map_weights", "read_weights"]
+__all__ = [
+    "Row",
+    "Source",
+    "WeightOptions",
+    "encoders_source",
+    "is_path",
+    "load_source",
+    "map_weights",
+    "random_rows",
+    "read_weights",
+]
 
 NAMED = {"timm": timm_source, "torchgeo": torchgeo_source}
 """Where weights have names; in recipes the name follows a colon."""

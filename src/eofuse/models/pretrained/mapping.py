@@ -14,12 +14,13 @@ from typing import Literal
 from torch import Tensor
 
 from eofuse.errors import UsageError, did_you_mean
+from eofuse.models.encoders import Encoder
 from eofuse.models.model import Model
 from eofuse.models.parts import Column, Part, channels_of, columns_of
 from eofuse.models.pretrained.source import Source
 from eofuse.models.pretrained.stems import MappedColumns, join_weights, map_columns, match_columns
 
-Status = Literal["loaded", "mapped", "fresh", "left over"]
+Status = Literal["loaded", "mapped", "random", "fresh", "left over"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Row:
         tensor: name in the model.
         source: name in the source; of a first layer of which only some channels are left over, with these in brackets.
         shape: sides, with × between.
-        status: `loaded` as it was; `mapped` by the names of channels; `fresh`: not in the source; `left over`: in the source only.
+        status: `loaded` as it was; `mapped` by the names of channels; `random`: as it began, in place of a source; `fresh`: not in the
+            source; `left over`: in the source only.
         note: why.
     """
 
@@ -96,6 +98,19 @@ def map_weights(model: Model, source: Source, trunk: str | None = None) -> list[
             rows.append(taken.rows.pop(tensor) if tensor in taken.rows else fresh)
     unique = {row.tensor: row for row in reversed(rows)}  # a trunk is a part of each raster that shares it
     return [*reversed(unique.values()), *_left_over(source, taken)]
+
+
+def random_rows(model: Model) -> list[Row]:
+    """The table of a model that starts from no source: what published weights would give is random, or else all encoders."""
+    encoders = [(path, each) for path, each in model.named_modules() if isinstance(each, Encoder)]
+    published = {f"{path}.{name}" for path, encoder in encoders for name in encoder.published()}
+    every = {f"{path}.{name}" for path, encoder in encoders for name in encoder.state_dict()}
+    state, chosen = model.state_dict(), published or every
+    return [
+        Row(part.title, tensor, "", _shape(state[tensor]), "random" if tensor in chosen else "fresh")
+        for part in model.parts()
+        for tensor in part.tensors.values()
+    ]
 
 
 def _why_fresh(part: Part, source: Source) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from eofuse.errors import UsageError
+from eofuse.errors import DataError, UsageError
 from eofuse.models.artifact import DESCRIPTION, load_model
 from eofuse.models.encoders.base import Encoder
 from eofuse.models.model import Model
@@ -59,7 +59,10 @@ def encoders_source(model: Model, weights: Mapping[str, Tensor], title: str) -> 
     tensors: dict[str, Tensor] = {}
     for path, encoder in model.named_modules():
         if isinstance(encoder, Encoder):
-            found = encoder.tensors_from(weights)
+            try:
+                found = encoder.tensors_from(weights)
+            except DataError as error:
+                raise DataError(error.what, where=title, fix=error.fix) from None
             for name in found.keys() - encoder.state_dict().keys():
                 fix = "return names of its own state dictionary from tensors_from"
                 raise UsageError(f"the encoder '{encoder.name}' has no tensor '{name}'", where=title, fix=fix)
