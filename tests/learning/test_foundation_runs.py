@@ -1,0 +1,118 @@
+"""Runs whose encoder is a pretrained model of several sensors: from its file to predictions, in every mode."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import eofuse
+from eofuse.data.store.write import write_store
+from eofuse.errors import DataError, UsageError
+from eofuse.learning import vectors
+from eofuse.learning.run import MODEL_FOLDER
+from eofuse.modalities import SENTINEL1, SENTINEL2
+from eofuse.models.artifact import load_model
+from eofuse.models.encoders.foundation import FoundationEncoder
+
+OPTICAL = SENTINEL2.select(("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"))
+SPECTRUM = np.array([800, 900, 1000, 1500, 2200, 2500, 2400, 2700, 2200, 1400])[:, None, None]
+
+
+def samples(count=36):
+    random = np.random.default_rng(0)
+    for number in range(count):
+        slope = 1 + (number % 2 - 0.5) * np.linspace(-1, 1, 10)[:, None, None]
+        yield {
+            "id": f"p{number}",
+            "scene": f"s{number // 3}",
+            "time": f"2020-{1 + number % 7:02d}-10",
+            "lon": 9.0 + number / 10,
+            "lat": 47.0,
+            "s2": (SPECTRUM * slope + random.normal(0, 300, (10, 8, 8))).clip(1).astype(np.uint16),
+            **({"s1": random.normal(-12, 4, (2, 8, 8)).astype(np.float32)} if number % 5 else {}),
+            "label": "ab"[number % 2],
+        }
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(samples(), (OPTICAL, SENTINEL1), tmp_path_factory.mktemp("foundation") / "a.store", name="a")
+
+
+def recipe(store, shared, **changes):
+    return {
+        "data": {"store": str(store.path)},
+        "inputs": ["s2", "s1"],
+        "fusion": {"strategy": "single", "missing": "token", "joint": {"galileo:nano": ["s2", "s1"]}},
+        "task": {"target": "label"},
+        "train": {"steps": 8, "batch_size": 8, "evaluations": 2},
+        "start": {"from": str(shared / "weights" / "galileo_nano_encoder.safetensors")},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def run(store, shared, tmp_path_factory):
+    return eofuse.train(recipe(store, shared), to=tmp_path_factory.mktemp("foundation") / "run")
+
+
+def test_published_weights_stay_as_they_are_and_vectors_are_standardised(run, shared):
+    encoder = load_model(run.folder / MODEL_FOLDER).fusion.encoder
+    published = encoder.tensors_from(load_file(shared / "weights" / "galileo_nano_encoder.safetensors"))
+    assert run.options.start.mode == "linear_probe"
+    assert not encoder.is_raw
+    assert all(torch.equal(encoder.state_dict()[name], tensor) for name, tensor in published.items())
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(run, store, shared, tmp_path, monkeypatch):
+    def stop(done, count, words):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(vectors, "_remembered", type(vectors._remembered)())
+    with pytest.raises(KeyboardInterrupt):
+        eofuse.train(recipe(store, shared), to=tmp_path / "cut", progress=stop)
+    eofuse.resume(tmp_path / "cut")
+    weights = [folder / MODEL_FOLDER / "model.safetensors" for folder in (run.folder, tmp_path / "cut")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_frozen_vectors_are_computed_once(store, shared, tmp_path, monkeypatch):
+    computed = []
+    own = FoundationEncoder.vectors
+    monkeypatch.setattr(FoundationEncoder, "vectors", lambda self, inputs: computed.append(1) or own(self, inputs))
+    monkeypatch.setattr(vectors, "_remembered", type(vectors._remembered)())
+    eofuse.train(recipe(store, shared), to=tmp_path / "run")
+    assert len(computed) < 36
+
+
+def test_attribution_and_predictions_without_an_input_walk(run, store):
+    table = eofuse.attribute(run.folder, repeats=1).table
+    assert set(table["name"]) >= {"s2", "s1"}
+    assert run.predict(store)["predicted"].all()
+
+
+@pytest.mark.parametrize("mode", ["full", "layer_decay", "unfreeze", "lora"])
+def test_every_mode_learns(store, shared, tmp_path, mode):
+    start = {**recipe(store, shared)["start"], "mode": mode}
+    train = {"steps": 2, "batch_size": 4, "evaluations": 1}
+    run = eofuse.train(recipe(store, shared, start=start, train=train), to=tmp_path / "run")
+    assert run.test["label"]["accuracy"] >= 0
+
+
+def test_the_random_twin_is_frozen_alike(store, shared, tmp_path):
+    run = eofuse.train(recipe(store, shared, start={"from": "random"}), to=tmp_path / "run")
+    assert run.options.start.mode == "linear_probe"
+    assert set(run.transfer()["status"]) == {"random", "fresh"}
+
+
+def test_what_the_model_is_told_is_no_target(store, shared, tmp_path):
+    with pytest.raises(UsageError, match="derives from the place, which the model is told"):
+        fusion = {**recipe(store, shared)["fusion"], "foundation": {"place": True}}
+        eofuse.train(recipe(store, shared, fusion=fusion, task={"target": "lon"}), to=tmp_path / "run")
+
+
+def test_a_unit_that_can_not_be_is_refused(store, shared, tmp_path):
+    fusion = {**recipe(store, shared)["fusion"], "foundation": {"units": {"s2": "DN"}}}
+    with pytest.raises(DataError, match=r"'DN' can't be the unit; say the unit: fusion.foundation.units.s2="):
+        eofuse.train(recipe(store, shared, fusion=fusion), to=tmp_path / "run")
