@@ -23,6 +23,7 @@ ALLOWED = {
     "registry": {"errors"},
     "kinds": {"errors"},
     "progress": set(),
+    "devices": {"errors"},
     "modalities": {"errors"},
     "config": {"errors"},
     "simulation": {"modalities", "errors", "locks", "processes"},
@@ -74,7 +75,7 @@ ALLOWED = {
 }
 """Room → rooms that it may use, besides itself and those that every room may use (`EVERYWHERE`)."""
 
-EVERYWHERE = {"words", "limits", "registry", "progress", "kinds"}
+EVERYWHERE = {"words", "limits", "registry", "progress", "kinds", "devices"}
 
 
 def rooms_used(path: Path) -> set[str]:

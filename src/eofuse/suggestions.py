@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from eofuse.data.splits import make_split
 from eofuse.data.store import Store, open_store
 from eofuse.data.targets import make_target
+from eofuse.devices import find_device
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.acquisition import METHODS
 from eofuse.files import replacing
@@ -74,7 +74,7 @@ def suggest(
         by: `uncertainty`, `diversity`, `mix` of both, or `random` (see `eofuse.evaluation.acquisition`).
         output: folder for `suggestions.csv` and `suggestions.png`.
         seed: of `random`; the other ways draw nothing.
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         progress: called with (patches seen, patches in all).
 
     Raises:
@@ -88,9 +88,7 @@ def suggest(
     own = _own_store(trained, given)
     prepared = prepare(own, trained.options)
     refuse_without_probabilities(by, [task.kind for task in prepared.tasks])
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = trained.model().to(device)
+    model = trained.model().to(find_device(device))
     loader = loader_for(model, given)
     wanted, left_out = _candidates(prepared, trained.options, given, usable_patches(model, loader))
     rows = np.flatnonzero(wanted)

@@ -63,7 +63,7 @@ class TrainedRun(Run):
             data: a store, or arrays by modality, with values as the sensor gave them (see `eofuse.inference.arrays`).
             maps: folder for GeoTIFFs of pixels and GeoJSON of boxes, of a store.
             threshold: probability from which one of several classes counts, score from which a box counts.
-            device: `auto`, `cpu` or `cuda`.
+            device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
         Raises:
             UsageError: if maps are wanted of arrays, or the arrays don't fit the model.
@@ -147,7 +147,7 @@ class Study:
             seed: only the runs with this seed.
             maps: folder for GeoTIFFs of pixels and GeoJSON of boxes, of a store.
             threshold: probability from which one of several classes counts, score from which a box counts.
-            device: `auto`, `cpu` or `cuda`.
+            device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         """
         choice = self.choose(variant, seed)
         models = [folder / MODEL_FOLDER for folder in choice.folders]

@@ -280,7 +280,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--pool", choices=("mean", "groups"), default="mean", help="one mean, or one a group of channels")
     add.add_argument("--no-twin", action="store_false", dest="twin", help="leave the random twin out")
     add.add_argument("--seed", type=int, default=0, help="of the twin's weights (default: 0)")
-    add.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs (default: auto)")
+    add.add_argument("--device", default="auto", help="where it runs: auto, cpu, cuda, cuda:1, mps (default: auto)")
     add.add_argument("--threads", type=_positive, default=1, help="of the processor (default: 1)")
     _overwrite(add)
 

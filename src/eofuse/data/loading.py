@@ -1,8 +1,8 @@
 """Batches: which rows, in which order, read how.
 
 The rows of a training step are a pure function of (seed, step), so that an interrupted run goes on with the very batches it would
-have seen. A batch is one gather a modality into a preallocated buffer, in native dtype; the next one is read while the
-current one is used.
+have seen. A batch is one gather a modality into a preallocated buffer, in native dtype; the next one is read, and sent to the device,
+while the current one is used.
 """
 
 import itertools
@@ -19,6 +19,7 @@ from eofuse.data.context import context_of_patches
 from eofuse.data.store import Store, Window
 from eofuse.data.store.arrays import in_order as in_order
 from eofuse.data.targets import Target
+from eofuse.devices import send
 from eofuse.errors import UsageError
 from eofuse.modalities import Modality
 
@@ -64,16 +65,38 @@ class Batch:
     def to(self, device: "torch.device") -> "Batch":
         """The same batch on a device; on its own device, itself."""
         groups = (self.inputs, self.present, self.targets, self.valid)
-        return Batch(
-            self.rows, *({name: t.to(device, non_blocking=True) for name, t in group.items()} for group in groups)
-        )
+        return Batch(self.rows, *({name: send(t, device) for name, t in group.items()} for group in groups))
+
+    def tensors(self) -> "Iterator[Tensor]":
+        """All its tensors."""
+        for group in (self.inputs, self.present, self.targets, self.valid):
+            yield from group.values()
+
+
+class Buffers:
+    """Memory by name that is filled again and again.
+
+    Args:
+        empty: makes an array of a shape and dtype, whatever it holds.
+    """
+
+    def __init__(self, empty: Callable[[tuple[int, ...], npt.DTypeLike], np.ndarray] = np.empty) -> None:
+        self._empty = empty
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
+        """An array of a shape, of the same memory each time unless it was too short."""
+        array = self._arrays.get(name)
+        if array is None or len(array) < shape[0]:
+            array = self._arrays[name] = self._empty(shape, dtype)
+        return array[: shape[0]]
 
 
 class Loader:
     """Reads batches of chosen modalities and targets from a store.
 
     The tensors of a batch are views of buffers that the next `read`, or the batch after the next of `batches`, fills again;
-    use one loader for one loop.
+    use one loader for one loop. On a device they are copies.
 
     Args:
         store: the store.
@@ -118,7 +141,7 @@ class Loader:
         given = {**(present or {}), **nowhere}
         self._present = {name: given[name] if name in given else store.present(name) for name in self.modalities}
         self._beside = {**context_of_patches(store.index, context), **(beside or {})}
-        self._buffers: tuple[dict[str, npt.NDArray[np.generic]], ...] = ({}, {})
+        self._buffers = (Buffers(), Buffers())
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -138,8 +161,8 @@ class Loader:
         """Which patches of the store have an input modality or more, (patches,)."""
         return np.asarray(np.logical_or.reduce(list(self._present.values())))
 
-    def read(self, rows: Rows, buffer: int = 0) -> Batch:
-        """Reads one batch into the first or the second buffer."""
+    def read(self, rows: Rows, buffer: int | Buffers = 0) -> Batch:
+        """Reads one batch into the first or the second buffer, or into those given."""
         import torch
 
         inputs = {name: torch.from_numpy(self.read_array(name, rows, buffer)) for name in self.modalities}
@@ -149,26 +172,25 @@ class Loader:
         valid = {name: torch.from_numpy(target.valid[rows]) for name, target in self.targets.items()}
         return Batch(rows, inputs, present, targets, valid)
 
-    def read_array(self, name: str, rows: Rows, buffer: int = 0) -> np.ndarray:
-        """One input modality of a batch, in the first or the second buffer: as in `Batch.inputs`."""
-        out = self._buffer(name, len(rows), buffer)
+    def read_array(self, name: str, rows: Rows, buffer: int | Buffers = 0) -> np.ndarray:
+        """One input modality of a batch, in the first or the second buffer, or in those given: as in `Batch.inputs`."""
+        modality = self.modalities[name]
+        buffers = self._buffers[buffer] if isinstance(buffer, int) else buffer
+        out = buffers.take(name, (len(rows), *modality.shape(self.patch_size)), modality.dtype)
         if name in self.absent:
             out[...] = 0
             return out
         return self.store.read(name, rows, out, channels=self._channels[name], window=self.window)
 
-    def _buffer(self, name: str, count: int, number: int) -> np.ndarray:
-        buffers = self._buffers[number]
-        buffer = buffers.get(name)
-        if buffer is None or len(buffer) < count:
-            modality = self.modalities[name]
-            shape = modality.shape(self.patch_size)
-            buffer = buffers[name] = np.empty((count, *shape), dtype=modality.dtype)
-        return buffer[:count]
+    def batches(self, batches_of_rows: Iterable[Rows], device: "torch.device | None" = None) -> Iterator[Batch]:
+        """Batches in order, each read while the one before it is used; with a device, each sent there as well."""
+        turns = zip(batches_of_rows, itertools.cycle((0, 1)), strict=False)
+        if device is not None and device.type == "cuda":
+            from eofuse.data.uploading import Uploads
 
-    def batches(self, batches_of_rows: Iterable[Rows]) -> Iterator[Batch]:
-        """Batches in order, each read while the one before it is used."""
-        return read_ahead(lambda turn: self.read(*turn), zip(batches_of_rows, itertools.cycle((0, 1)), strict=False))
+            return Uploads(device).batches(self, turns)
+        read = read_ahead(lambda turn: self.read(*turn), turns)
+        return read if device is None else (batch.to(device) for batch in read)
 
 
 def read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

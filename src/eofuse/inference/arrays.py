@@ -67,7 +67,7 @@ def predict_arrays(
     Args:
         models: a saved model, or several that predict together.
         arrays: patches (see the module).
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Raises:
         UsageError: if an input is missing, unknown, of another shape, or scaled.
@@ -95,7 +95,7 @@ def predict_table(
         models: as for `predict_arrays`.
         arrays: patches (see the module).
         threshold: as for `predict_store`.
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Raises:
         UsageError, DataError: as `predict_arrays`.

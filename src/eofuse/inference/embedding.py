@@ -84,7 +84,7 @@ def embed(
         pool: `mean` for the mean of all tokens, `groups` for one mean a group of channels.
         twin: whether the vectors of the network with random weights are written beside it, as `NAME_random`: the control.
         seed: of the random weights.
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: of the processor; their number can change last digits.
         overwrite: replace a store of other content.
         progress: called with (samples done, samples in all).

@@ -17,6 +17,7 @@ from eofuse import __version__
 from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.data.store import Store
 from eofuse.data.store.gaps import presence
+from eofuse.devices import find_device
 from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing, sha256, write_text
 from eofuse.inference.ensemble import AnyPath, Ensemble, load_ensemble
@@ -52,7 +53,7 @@ def predict_store(
         store: a store with the model's modalities, or one of them for a model with `missing: token`; channels are matched by name.
         maps: folder for predictions of pixels: GeoTIFFs, and boxes as GeoJSON (see `eofuse.inference.maps`).
         threshold: probability from which a class of a multi-label target counts as present; score from which a box counts.
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         source: what predicts, in words, for the table and the maps; the folders of the models by default.
         progress: called with (patches done, patches in all).
 
@@ -162,8 +163,12 @@ class Columns:
 
 
 def torch_device(name: str) -> str:
-    """A device by name, where `auto` is a GPU if there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    """A device by name, where `auto` is a GPU if there is one.
+
+    Raises:
+        UsageError: if there is no such device.
+    """
+    return str(find_device(name))
 
 
 def batch_size_of(heads: Mapping[str, HeadSpec]) -> int:

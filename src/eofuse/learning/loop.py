@@ -11,18 +11,20 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
 from eofuse.config import Options
 from eofuse.data.loading import Loader, Rows
-from eofuse.errors import DataError, UsageError
+from eofuse.devices import check_name, find_device
+from eofuse.errors import DataError
 from eofuse.files import replacing
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
+from eofuse.models.model import Model
 from eofuse.progress import Progress
 from eofuse.tasks.objective import Objective
 
@@ -58,7 +60,7 @@ class TrainOptions(Options):
         evaluations: how often the validation patches are looked at, evenly over the budget.
         patience: stop after so many evaluations without a better score; None for never.
         precision: `auto` is bfloat16 where the device has it and float32 elsewhere.
-        device: `auto` takes a CUDA device if there is one.
+        device: `auto` takes the first CUDA device if there is one; `cpu`, `cuda`, `cuda:1` (the second of several), `mps`.
         threads: threads of the process; other numbers give other bits.
         checkpoint_minutes: after so many minutes a checkpoint is written between two evaluations, too; changes no number.
     """
@@ -76,7 +78,7 @@ class TrainOptions(Options):
     evaluations: int = Field(default=20, ge=1)
     patience: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[str, AfterValidator(check_name)] = "auto"
     threads: int = Field(default=1, ge=1)
     checkpoint_minutes: float = Field(default=5.0, gt=0)
 
@@ -135,21 +137,22 @@ def open_device(options: TrainOptions) -> torch.device:
     """The device of the options, made ready: its threads, and numbers that are the same each time.
 
     Raises:
-        UsageError: if a CUDA device is asked for and there is none.
+        UsageError: if there is no such device.
     """
-    cuda = torch.cuda.is_available()
-    if options.device == "cuda" and not cuda:
-        raise UsageError("there is no CUDA device here", where="train.device", fix="use auto or cpu")
+    device = find_device(options.device, "train.device")
     torch.set_num_threads(options.threads)
-    if not cuda or options.device == "cpu":
-        return torch.device("cpu")
+    if device.type != "cuda":
+        return device
+    torch.cuda.set_device(device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # nothing reads memory that was not written, and to fill it takes a kernel a tensor
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     for enable in (torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.enable_mem_efficient_sdp):
         enable(False)  # with warnings only, faster attention is not deterministic
     torch.backends.cuda.enable_cudnn_sdp(False)
-    return torch.device("cuda", 0)
+    return device
 
 
 def open_fabric(options: TrainOptions) -> "Fabric":
@@ -158,14 +161,25 @@ def open_fabric(options: TrainOptions) -> "Fabric":
     Raises:
         UsageError: as `open_device`.
     """
-    accelerator = open_device(options).type
-    precision = options.precision
-    if precision == "auto":
-        precision = "bfloat16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    device = open_device(options)
     from lightning_fabric import Fabric  # 40 MB that only training needs
 
     names: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-    return Fabric(accelerator=accelerator, devices=1, precision=names[precision])
+    devices: Any = [device.index] if device.type == "cuda" else 1
+    return Fabric(accelerator=device.type, devices=devices, precision=names[precision_on(device, options)])
+
+
+def precision_on(device: torch.device, options: TrainOptions) -> Literal["float32", "bfloat16"]:
+    """The precision of the options on a device."""
+    if options.precision != "auto":
+        return options.precision
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def evaluate_as_trained(model: Model, device: torch.device, options: TrainOptions) -> None:
+    """Lets a model be evaluated in the precision in which it is trained, where the device is no CPU."""
+    if device.type != "cpu" and precision_on(device, options) == "bfloat16":
+        model.autocast_on = device.type
 
 
 @dataclass
@@ -240,10 +254,10 @@ class Training:
         saved = time.perf_counter()
         logged: list[dict[str, Tensor]] = []
         module.train()
-        for batch in self.loader.batches(self.rows_of_step(step) for step in steps):
+        for batch in self.loader.batches((self.rows_of_step(step) for step in steps), self.fabric.device):
             torch.manual_seed(self.seed * 1_000_003 + state.step)
             self._set_rates(optimizer, state.step)
-            loss, logs = self.objective.step(batch.to(self.fabric.device))
+            loss, logs = self.objective.step(batch)
             self.fabric.backward(loss)
             if options.clip_norm is not None:
                 self.fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)

@@ -23,7 +23,7 @@ from eofuse.evaluation.evidence import to_columns
 from eofuse.evaluation.resampling import Predictions
 from eofuse.evaluation.shapley import Subset
 from eofuse.files import file_name, shortened
-from eofuse.learning.loop import open_device
+from eofuse.learning.loop import evaluate_as_trained, open_device
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file, read_predictions
 from eofuse.learning.preparation import Prepared, learned_rows, prepare
@@ -87,6 +87,7 @@ def open_tested(folder: Path) -> Tested:
     prepared = prepare(store, run.options)
     device = open_device(run.options.train)
     model = load_model(folder / MODEL_FOLDER, device)
+    evaluate_as_trained(model, device, run.options.train)
     specs = model.spec.heads
     model.calibrate({})
     return Tested(run, prepared, predict_with(model, device), specs, prepared.loader(run.options))

@@ -46,7 +46,7 @@ from eofuse.learning.facts import (
     write_facts,
 )
 from eofuse.learning.fitting import begin, make_training, refit, supervised
-from eofuse.learning.loop import WITHOUT_EFFECT, Selection, open_device, open_fabric
+from eofuse.learning.loop import WITHOUT_EFFECT, Selection, evaluate_as_trained, open_device, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
@@ -264,6 +264,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
 
     fabric = open_fabric(options.train)
     model, fine_tuning = begin(prepared, options, folder)
+    evaluate_as_trained(model, fabric.device, options.train)
     prepared = with_vectors(prepared, model, options, fabric.device)
     predict = LossKeeper(model, prepared.tasks, fabric.device)
     validation = Validation(prepared, options, predict, model.spec.heads)
@@ -324,6 +325,7 @@ def test_run(folder: Path, progress: Progress | None = None) -> Run:
     device = open_device(run.options.train)
     model = _refitted(run, prepared, device, progress) if run.options.refit else _calibrated(run, prepared, device)
     specs, calibrated = model.spec.heads, model.spec.calibration
+    evaluate_as_trained(model, device, run.options.train)
     model.calibrate({})  # evidence holds what the model says before calibration, and how it is calibrated
     counts = {name: len(rows) for name, rows in prepared.known("test").items()}
     predict, loader = predict_with(model, device), prepared.loader(run.options)
@@ -345,6 +347,7 @@ def _tidy(folder: Path) -> None:
 def _calibrated(run: Run, prepared: Prepared, device: torch.device) -> Model:
     """The model with the best weights by validation, calibrated there."""
     model = load_model(run.folder / MODEL_FOLDER, device)
+    evaluate_as_trained(model, device, run.options.train)
     model.calibrate({})  # an interrupted test may have left it calibrated
     loader = prepared.loader(run.options)
     known, scenes = prepared.known("validation"), prepared.store.index["scene"].to_numpy(dtype=str)

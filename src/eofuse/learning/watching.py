@@ -37,8 +37,7 @@ class LossKeeper:
         self.model = model
         self.tasks = tasks
         self.device = device
-        self._sums = {task.name: 0.0 for task in tasks}
-        self._counts = {task.name: 0 for task in tasks}
+        self._losses: dict[str, list[tuple[torch.Tensor, int]]] = {task.name: [] for task in tasks}
 
     def __call__(self, batch: Batch) -> dict[str, Array]:
         """Predictions by target name, (batch, …)."""
@@ -54,21 +53,21 @@ class LossKeeper:
                     task.kind.is_boxes
                 ):  # boxes are no raw output: a detector computes its losses from features and truth
                     output = model.head(task.name)(features, size, truth)
-                count = int(known.sum())
-                if count:
-                    self._sums[task.name] += float(mean_loss(task, output, counted, truth, known)) * count
-                    self._counts[task.name] += count
+                count = int(batch.valid[task.name].sum())
+                if count:  # numbers are taken off the device at the end: each time, it would wait
+                    self._losses[task.name].append((mean_loss(task, output, counted, truth, known), count))
         return {
             name: values.float().cpu().numpy() for name, values in model.predictions(outputs, moved.present).items()
         }
 
     def take(self) -> dict[str, float]:
         """Mean losses by target since the last time: of batches, weighed by the patches that have the target."""
-        losses = {
-            name: self._sums[name] / count if (count := self._counts[name]) else float("nan") for name in self._sums
-        }
-        self._sums, self._counts = dict.fromkeys(self._sums, 0.0), dict.fromkeys(self._counts, 0)
-        return losses
+        means = {}
+        for name, losses in self._losses.items():
+            total = sum(count for _, count in losses)
+            means[name] = sum(float(loss) * count for loss, count in losses) / total if total else float("nan")
+            losses.clear()
+        return means
 
 
 class Watch:

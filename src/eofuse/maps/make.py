@@ -132,7 +132,7 @@ def map_scenes(
         seed: of a study, only this one.
         workers: threads that predict, one a core by default; the result does not depend on it.
         readers: threads that read; the result does not depend on it.
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         overwrite: whether maps that exist, or unfinished ones, are replaced.
         progress: called with (rows of windows done, rows in all, scene).
 

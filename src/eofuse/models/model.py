@@ -1,7 +1,7 @@
 """`Model`: normalise, fuse, decide; `ModelSpec`: all that is needed to build one; `build_model`: builds it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.config import parse_options
+from eofuse.devices import on_cpu
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality, is_context
 from eofuse.models.encoders import context_of
@@ -99,12 +100,14 @@ class Model(nn.Module):
 
     Attributes:
         history: what it has learned from, as text (see `eofuse.learning.lineage`); empty where that is not recorded.
+        autocast_on: type of the device, such as `cuda`, on which it is evaluated in bfloat16; empty for float32. Not saved.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
         self.history = ""
+        self.autocast_on = ""
         self.normaliser = Normaliser(spec.modalities, spec.statistics, spec.piecewise)
         pixels = any(head.kind.needs_maps for head in spec.heads.values())
         self.fusion: Fusion = build_fusion(self.normaliser.gives, spec.fusion, pixels)
@@ -129,7 +132,7 @@ class Model(nn.Module):
         A modality that a patch lacks counts as its mean (zeros, normalised), or with `missing: token` as a learned value; encoders
         that hide by themselves what is missing (`Encoder.takes_gaps`) hide it.
         """
-        if present is not None and all(bool(present[each.name].all()) for each in self.spec.modalities):
+        if present is not None and all(bool(on_cpu(present[each.name]).all()) for each in self.spec.modalities):
             present = None
         features: list[Features] = self.fusion(self.normalised(inputs, present), present)
         return features
@@ -160,15 +163,19 @@ class Model(nn.Module):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode, without gradients; the modes of the modules are then as they were."""
+        """Evaluation mode, without gradients, in the precision of `autocast_on`; the modes of the modules are then as they were."""
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.precision():
                 yield
         finally:
             for module in training:
                 module.training = True
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The precision of evaluations, see `autocast_on`."""
+        return torch.autocast(self.autocast_on, torch.bfloat16) if self.autocast_on else nullcontext()
 
     def predictions(self, outputs: Mapping[str, Any], present: Present | None = None) -> dict[str, Tensor]:
         """Predictions by target name of what `forward` gave; see `Head.predict`."""

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eofuse.devices import on_cpu
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.piecewise import encode_piecewise, in_pieces
@@ -199,7 +200,7 @@ def hide_absent(
     hidden = dict(normalised)
     for name, values in normalised.items():
         there = present[name]
-        if not bool(there.all()):
+        if not bool(on_cpu(there).all()):
             blank = values.new_full((), math.nan if name in physical else 0.0)
             hidden[name] = values.where(there.view(-1, *(1 for _ in values.shape[1:])), blank)
     return hidden

@@ -21,15 +21,22 @@ COMMAND = [sys.executable, "-m", "eofuse.studies.worker"]
 
 
 class Worker:
-    """One process, given one job at a time (see `eofuse.studies.worker`)."""
+    """One process, given one job at a time (see `eofuse.studies.worker`).
 
-    def __init__(self, threads: int) -> None:
+    Args:
+        threads: of its linear algebra.
+        card: the CUDA device that it sees, as the only one; all of them by default.
+    """
+
+    def __init__(self, threads: int, card: str | None = None) -> None:
+        self.card = card
+        own = {} if card is None else {"CUDA_VISIBLE_DEVICES": card}
         self.process = subprocess.Popen(
             COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **own},
             start_new_session=True,  # Ctrl-C is for the study, which ends its processes
         )
 
@@ -78,9 +85,17 @@ def _cause(code: int) -> str:
 
 
 class Pool:
-    """Processes for the cells of a study; use it in a `with` block, at whose end they end."""
+    """Processes for the cells of a study; use it in a `with` block, at whose end they end.
 
-    def __init__(self, workers: int, threads: int, fingerprint: str) -> None:
+    Args:
+        workers: processes at a time.
+        threads: of each.
+        fingerprint: of the store.
+        cards: CUDA devices that the processes see in turn, one each; all of them by default.
+    """
+
+    def __init__(self, workers: int, threads: int, fingerprint: str, cards: Sequence[str] = ()) -> None:
+        self.cards = list(cards)
         self.threads = threads
         self.fingerprint = fingerprint
         self._workers: list[Worker] = []
@@ -130,5 +145,10 @@ class Pool:
             self._idle.put(self._start() if worker.has_ended and not self._stopping else worker)
 
     def _start(self) -> Worker:
-        self._workers.append(Worker(self.threads))
+        if self.cards:
+            running = [worker.card for worker in self._workers if not worker.has_ended]
+            card = min(self.cards, key=running.count)
+            self._workers.append(Worker(self.threads, card))
+        else:
+            self._workers.append(Worker(self.threads))
         return self._workers[-1]

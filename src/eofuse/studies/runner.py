@@ -29,6 +29,7 @@ from eofuse.locks import remove_locks, writes
 from eofuse.modalities import Kind
 from eofuse.progress import Progress
 from eofuse.records import read_record
+from eofuse.studies.cards import cards_for, workers_on
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
 from eofuse.studies.failures import Failure, describe_failure, diverged_before, forget_failure, note_failure
@@ -63,7 +64,8 @@ def run_study(
         plan: the study, resolved.
         recipe: its recipe as written, kept for the report.
         folder: where it is run; if it holds an interrupted study, that goes on.
-        workers: processes at a time; by default one a core, each with the recipe's number of threads, or one on a GPU.
+        workers: processes at a time; by default one a core, each with the recipe's number of threads, or on CUDA devices, which
+            they take in turn, a few on each (see `eofuse.studies.cards`).
         retry_failed: try runs again whose training diverged; what failed for other reasons is tried again anyway.
         command: what repeats it, for the report.
         progress: called with (runs done, runs in all, a few words).
@@ -106,9 +108,10 @@ def run_study(
     )
     data = " ".join([store.fingerprint, hashlib.sha256(complete.tobytes()).hexdigest(), *annotations])
     threads = plan.options.train.threads
-    count = workers or (1 if _uses_cuda(plan) else max(1, (os.cpu_count() or 1) // threads))
+    cards = cards_for(options.train for options in plan.variants.values())
+    count = workers or (workers_on(cards, threads) if cards else _runs_at_a_time(plan))
     write_text(folder / STUDY_FILE, write_yaml(recipe))
-    with _Cost(folder) as cost, Pool(count, threads, store.fingerprint) as pool:
+    with _Cost(folder) as cost, Pool(count, threads, store.fingerprint, cards) as pool:
         rates = dict.fromkeys(plan.keys, plan.axes.search.learning_rates[0])
         final = final_cells(plan, rates, with_maps)
         planned = len(search_cells(plan, learning_rates=rates)) + len(final)
@@ -177,10 +180,10 @@ def best_learning_rates(searches: Sequence[tuple[Cell, Path]]) -> dict[Key, floa
     return {key: -negative for key, (score, negative) in best.items() if score > -math.inf}
 
 
-def _uses_cuda(plan: StudyPlan) -> bool:
-    import torch
-
-    return plan.options.train.device != "cpu" and torch.cuda.is_available()
+def _runs_at_a_time(plan: StudyPlan) -> int:
+    """As many as there are cores for; one on a device that the recipe names."""
+    options = plan.options.train
+    return max(1, (os.cpu_count() or 1) // options.threads) if options.device in ("auto", "cpu") else 1
 
 
 AnyCell = TypeVar("AnyCell", Cell, Pretraining)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
@@ -99,6 +100,7 @@ class Task(ABC):
         self.network = options.network or (self.networks[0] if self.networks else "")
         self.constant: Array = np.zeros(0)
         self.class_weights: Tensor | None = None
+        self._sent: tuple[Tensor, Tensor] | None = None  # class weights, and their copy on a device
         self._check("metric", self.metric, tuple(metric.name for metric in main if metric.best != "zero"))
         self._check("balance", options.balance, self.balances)
         for name in self.loss_names:
@@ -130,6 +132,14 @@ class Task(ABC):
     def known(self, rows: Rows) -> Rows:
         """Those of the rows that have the target."""
         return rows[self.target.valid[rows]]
+
+    def weights_on(self, device: torch.device) -> Tensor | None:
+        """The class weights on a device, sent there once."""
+        if self.class_weights is None or self.class_weights.device == device:
+            return self.class_weights
+        if self._sent is None or self._sent[0] is not self.class_weights or self._sent[1].device != device:
+            self._sent = self.class_weights, self.class_weights.to(device)
+        return self._sent[1]
 
     @abstractmethod
     def fit(self, rows: Rows, window: Window | None) -> None:

@@ -29,6 +29,6 @@ class MultiLabel(Classification):
         """Binary cross-entropy, averaged over heads, classes and labelled patches."""
         labelled = known.to(output.dtype)
         wanted = truth.to(output.dtype).expand(output.shape)
-        weights = None if self.class_weights is None else self.class_weights.to(output.device)
+        weights = self.weights_on(output.device)
         losses = functional.binary_cross_entropy_with_logits(output, wanted, pos_weight=weights, reduction="none")
         return (losses.mean(dim=(0, 2)) * labelled).sum() / labelled.sum().clamp(min=1)

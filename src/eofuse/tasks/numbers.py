@@ -27,6 +27,7 @@ class Numbers(Task):
     def standardise_by(self, mean: Array, std: Array) -> None:
         """Takes mean and deviation of each number over the training patches, (numbers,)."""
         self.mean = mean
+        self._moments: Tensor | None = None  # mean and deviation on the device of the last truth
         self.varies = std > 1e-6 * np.maximum(np.abs(mean), 1e-6)
         self.std = np.where(self.varies, std, 1.0)
 
@@ -53,11 +54,11 @@ class Numbers(Task):
     def standardised(self, truth: Tensor) -> Tensor:
         """The truth of a batch, (batch, numbers, …), standardised."""
         shape = (-1, *(1 for _ in truth.shape[2:]))
-        mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=truth.device).view(shape)
-            for values in (self.mean, self.std)
-        )
-        return (truth.float() - mean) / std
+        if self._moments is None or self._moments.device != truth.device:
+            self._moments = torch.tensor(np.stack([self.mean, self.std]), dtype=torch.float32, device=truth.device)
+        mean, std = (values.view(shape) for values in self._moments)
+        standard: Tensor = (truth.float() - mean) / std
+        return standard
 
     def margins(self, spec: HeadSpec, count: int) -> Array:
         """Half widths of the predictive intervals for so many patches, (count, numbers); NaN without them."""

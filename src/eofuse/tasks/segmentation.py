@@ -56,7 +56,7 @@ class Segmentation(Task):
 
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """The named losses, summed, over labelled pixels."""
-        weights = None if self.class_weights is None else self.class_weights.to(output.device)
+        weights = self.weights_on(output.device)
         return segmentation_loss(self.loss_names, output, truth, known, weights)
 
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:

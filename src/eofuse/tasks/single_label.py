@@ -29,7 +29,7 @@ class SingleLabel(Classification):
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """Cross-entropy, averaged over heads and labelled patches."""
         labelled = known.to(output.dtype)
-        weights = None if self.class_weights is None else self.class_weights.to(output.device)
+        weights = self.weights_on(output.device)
         heads, patches, classes = output.shape
         losses = functional.cross_entropy(
             output.reshape(heads * patches, classes), truth.repeat(heads), weight=weights, reduction="none"

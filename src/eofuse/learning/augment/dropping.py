@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from eofuse.data.targets.box_files import SMALLEST_SHARE
+from eofuse.devices import send
 from eofuse.learning.augment.geometry import drop_boxes
-from eofuse.learning.augment.patches import Patches
+from eofuse.learning.augment.patches import Patches, fill, is_looped
 
 Rectangle = tuple[int, int, int, int]
 
@@ -21,13 +22,14 @@ def cut_out(patches: Patches, largest: float, draw: np.random.Generator) -> None
         return
     areas = draw.uniform(0, largest, len(patches)).tolist()
     rectangles = [rectangle(patches.size, area, draw, largest) for area in areas]
+    inside = None if is_looped(patches.device) else pixels_inside(rectangles, patches.size, patches.device)
     for name, _, _ in patches.rasters():
-        _fill(patches.writable(name), rectangles, patches.blank(name))
+        _hide(patches.writable(name), rectangles, inside, patches.blank(name))
     for name, kind in patches.maps:
-        patches.targets[name] = _fill(patches.targets[name].clone(), rectangles, kind.unlabelled)
+        patches.targets[name] = _hide(patches.targets[name].clone(), rectangles, inside, kind.unlabelled)
         if patches.partners and name in patches.partners:
             partner = patches.partners[name]
-            truth = _fill(partner.truth.clone(), rectangles, kind.unlabelled)
+            truth = _hide(partner.truth.clone(), rectangles, inside, kind.unlabelled)
             patches.partners[name] = partner._replace(truth=truth)
     for name in patches.boxes:
         patches.targets[name] = _hide_boxes(patches.targets[name], rectangles)
@@ -54,14 +56,25 @@ def rectangle(size: tuple[int, int], area: float, draw: np.random.Generator, lar
     return top, top + height, left, left + width
 
 
-def _fill(values: Tensor, rectangles: list[Rectangle], blank: float) -> Tensor:
+def pixels_inside(rectangles: list[Rectangle], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Which pixels a rectangle covers, (patches, height, width) bool."""
+    top, bottom, left, right = send(torch.tensor(rectangles), device)[:, :, None].unbind(1)
+    rows, columns = (torch.arange(side, device=device) for side in size)
+    down, across = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+    return down[:, :, None] & across[:, None, :]
+
+
+def _hide(values: Tensor, rectangles: list[Rectangle], inside: Tensor | None, blank: float) -> Tensor:
+    """Maps (patches, …, height, width) with a value in the rectangles, or, if given, at the pixels inside them."""
+    if inside is not None:
+        return fill(values, inside.view(len(inside), *(1 for _ in values.shape[1:-2]), *inside.shape[1:]), blank)
     for position, (top, bottom, left, right) in enumerate(rectangles):
         values[position, ..., top:bottom, left:right] = blank
     return values
 
 
 def _hide_boxes(boxes: Tensor, rectangles: list[Rectangle]) -> Tensor:
-    top, bottom, left, right = torch.tensor(rectangles, dtype=boxes.dtype, device=boxes.device)[:, :, None].unbind(1)
+    top, bottom, left, right = send(torch.tensor(rectangles, dtype=boxes.dtype), boxes.device)[:, :, None].unbind(1)
     x0, y0, x1, y1, label = boxes.unbind(-1)
     across = (torch.minimum(x1, right) - torch.maximum(x0, left)).clamp(min=0)
     down = (torch.minimum(y1, bottom) - torch.maximum(y0, top)).clamp(min=0)
@@ -75,6 +88,10 @@ def drop_bands(patches: Patches, chance: float, draw: np.random.Generator) -> No
         if modality.is_categorical or len(modality.channels) < 2:
             continue
         dropped = _not_all(draw.random((len(patches), len(modality.channels))) < chance, draw)
+        if not is_looped(patches.device) and dropped.any():
+            where = send(torch.from_numpy(dropped), patches.device)[:, :, None, None]
+            fill(patches.writable(name), where, patches.blank(name))
+            continue
         for position, channel in np.argwhere(dropped).tolist():
             patches.writable(name)[position, channel] = patches.blank(name)
 
@@ -89,8 +106,14 @@ def drop_modalities(patches: Patches, chance: float, draw: np.random.Generator) 
     dropped = _not_all(draw.random(present.shape) < chance, draw, present)
     for column, name in enumerate(names):
         there = patches.present[name]
-        patches.present[name] = there & torch.from_numpy(~dropped[:, column]).to(there.device)
-        for position in np.flatnonzero(dropped[:, column]).tolist():
+        gone = dropped[:, column]
+        patches.present[name] = there & send(torch.from_numpy(~gone), there.device)
+        if not is_looped(patches.device) and gone.any():
+            values = patches.writable(name)
+            where = send(torch.from_numpy(gone), patches.device).view(-1, *(1 for _ in values.shape[1:]))
+            fill(values, where, patches.blank(name))
+            continue
+        for position in np.flatnonzero(gone).tolist():
             patches.writable(name)[position] = patches.blank(name)
 
 

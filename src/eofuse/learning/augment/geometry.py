@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from eofuse.data.targets import IGNORE
 from eofuse.data.targets.box_files import PADDING, SMALLEST_SHARE, SMALLEST_SIDE
-from eofuse.learning.augment.patches import Patches, movable
+from eofuse.devices import send
+from eofuse.learning.augment.patches import Patches, is_looped, movable
 
 FLIP_COLUMNS, FLIP_ROWS, EXCHANGE = 1, 2, 4
 
@@ -31,22 +32,40 @@ def turn_patches(patches: Patches, draw: np.random.Generator, to_numbers: Collec
         return
     square = patches.size[0] == patches.size[1]
     turns = draw.integers(0, 8 if square else EXCHANGE, len(patches)).tolist()
+    places = None if is_looped(patches.device) else turned_places(turns, patches.size, patches.device)
     for name, _, values in patches.rasters():
-        patches.put(name, turn(values, turns, torch.float32 if name in to_numbers else values.dtype))
+        patches.put(name, turn(values, turns, torch.float32 if name in to_numbers else values.dtype, places))
     for name, _ in patches.maps:
-        patches.targets[name] = turn(patches.targets[name], turns)
+        patches.targets[name] = turn(patches.targets[name], turns, places=places)
     for name in patches.boxes:
         patches.targets[name] = turn_boxes(patches.targets[name], turns, patches.size)
 
 
-def turn(values: Tensor, turns: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+def turned_places(turns: Sequence[int], size: tuple[int, int], device: torch.device) -> Tensor:
+    """From which pixel of the patch each pixel of the turned one comes, (patches, height × width)."""
+    height, width = size
+    numbers = send(torch.tensor(turns), device)[:, None, None]
+    rows, columns = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
+    rows = torch.where((numbers & FLIP_ROWS) > 0, height - 1 - rows, rows)
+    columns = torch.where((numbers & FLIP_COLUMNS) > 0, width - 1 - columns, columns)
+    return torch.where((numbers & EXCHANGE) > 0, columns * width + rows, rows * width + columns).flatten(1)
+
+
+def turn(
+    values: Tensor, turns: Sequence[int], dtype: torch.dtype | None = None, places: Tensor | None = None
+) -> Tensor:
     """Turned maps; bytes only move.
 
     Args:
         values: (batch, ..., height, width) of any dtype; square if rows and columns are exchanged.
         turns: one a patch, from 0 to 7.
         dtype: of the result, if another is wanted.
+        places: from where each pixel comes (see `turned_places`); with it, all patches are turned at once.
     """
+    if places is not None:
+        maps = movable(values).reshape(len(values), -1, places.shape[1])
+        found = maps.gather(2, places[:, None].expand(-1, maps.shape[1], -1)).view(values.dtype)
+        return found.view(values.shape).to(dtype or values.dtype)
     source, turned = movable(values), torch.empty(values.shape, dtype=dtype or values.dtype, device=values.device)
     same = turned.dtype == values.dtype
     target = movable(turned) if same else turned
@@ -63,18 +82,14 @@ def turn(values: Tensor, turns: Sequence[int], dtype: torch.dtype | None = None)
 def turn_boxes(boxes: Tensor, turns: Sequence[int], size: tuple[int, int]) -> Tensor:
     """Boxes (batch, most, 5) turned along with maps of a (height, width); padding stays."""
     height, width = size
-    turned = boxes.clone()
-    for position, number in enumerate(turns):
-        real = boxes[position, :, 4] >= 0
-        x0, y0, x1, y1 = boxes[position, real, :4].unbind(1)
-        if number & EXCHANGE:
-            x0, y0, x1, y1 = y0, x0, y1, x1
-        if number & FLIP_COLUMNS:
-            x0, x1 = width - x1, width - x0
-        if number & FLIP_ROWS:
-            y0, y1 = height - y1, height - y0
-        turned[position, real, :4] = torch.stack([x0, y0, x1, y1], 1)
-    return turned
+    numbers = send(torch.tensor(turns), boxes.device)[:, None, None]
+    corners = torch.where((numbers & EXCHANGE) > 0, boxes[..., [1, 0, 3, 2]], boxes[..., :4])
+    x0, y0, x1, y1 = corners.unbind(-1)
+    across, down = (numbers[..., 0] & FLIP_COLUMNS) > 0, (numbers[..., 0] & FLIP_ROWS) > 0
+    x0, x1 = torch.where(across, width - x1, x0), torch.where(across, width - x0, x1)
+    y0, y1 = torch.where(down, height - y1, y0), torch.where(down, height - y0, y1)
+    turned = torch.cat([torch.stack([x0, y0, x1, y1], -1), boxes[..., 4:]], -1)
+    return torch.where(boxes[..., 4:] >= 0, turned, boxes)
 
 
 @dataclass(frozen=True)
@@ -89,11 +104,11 @@ class Windows:
     width: FloatArray
     height: FloatArray
 
-    def places(self, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    def places(self, size: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
         """From where in the patch each column and each row comes, (patches, width) and (patches, height)."""
         columns = self.left[:, None] + (np.arange(size[1]) + 0.5) * self.width[:, None] / size[1]
         rows = self.top[:, None] + (np.arange(size[0]) + 0.5) * self.height[:, None] / size[0]
-        return torch.from_numpy(columns).to(device), torch.from_numpy(rows).to(device)
+        return columns, rows
 
 
 def crops(count: int, size: tuple[int, int], smallest: float, draw: np.random.Generator) -> Windows:
@@ -130,34 +145,37 @@ def resample_patches(patches: Patches, share: float, windows: Windows, draw: np.
     if not len(chosen) or patches.size is None:
         return
     windows = Windows(*(side[chosen] for side in (windows.left, windows.top, windows.width, windows.height)))
+    to = send(torch.from_numpy(chosen), patches.device)
     for name, modality, _ in patches.rasters():
         if modality.is_categorical:
             values = movable(patches.writable(name))
-            values[chosen] = resample_codes(values[chosen], windows, int(patches.blank(name)))
+            values[to] = resample_codes(values[to], windows, int(patches.blank(name)))
         else:
             values = patches.numbers(name)
-            values[chosen] = resample_numbers(values[chosen], windows)
+            values[to] = resample_numbers(values[to], windows)
     for name, kind in patches.maps:
         truth = patches.targets[name] = patches.targets[name].clone()
         if kind.is_numbers:
-            truth[chosen] = resample_numbers(truth[chosen], windows)
+            truth[to] = resample_numbers(truth[to], windows)
         else:
-            truth[chosen] = resample_codes(truth[chosen], windows, IGNORE)
+            truth[to] = resample_codes(truth[to], windows, IGNORE)
     for name in patches.boxes:
         truth = patches.targets[name] = patches.targets[name].clone()
-        truth[chosen] = resample_boxes(truth[chosen], windows, patches.size)
+        truth[to] = resample_boxes(truth[to], windows, patches.size)
 
 
 def resample_codes(values: Tensor, windows: Windows, outside: int) -> Tensor:
     """Maps of codes, (patches, ..., height, width), each value from the nearest pixel."""
     height, width = values.shape[-2:]
-    columns, rows = windows.places((height, width), values.device)
-    across = columns.floor().long().clamp(0, width - 1)
-    down = rows.floor().long().clamp(0, height - 1)
+    columns, rows = windows.places((height, width))
+    across, down = (
+        send(torch.from_numpy(np.floor(places).astype(np.int64).clip(0, side - 1)), values.device)
+        for places, side in ((columns, width), (rows, height))
+    )
     flat = (down[:, :, None] * width + across[:, None, :]).flatten(1)
     maps = values.reshape(len(values), -1, height * width)
     found = maps.gather(2, flat[:, None].expand(-1, maps.shape[1], -1)).reshape(values.shape)
-    beyond = _beyond(columns, rows, (height, width)).reshape(-1, *[1] * (values.ndim - 3), height, width)
+    beyond = _beyond(columns, rows, (height, width), values.device).reshape(-1, *[1] * (values.ndim - 3), height, width)
     return found.masked_fill_(beyond, outside)
 
 
@@ -168,38 +186,43 @@ def resample_numbers(values: Tensor, windows: Windows) -> Tensor:
     half of it, the result is missing (NaN). What comes from outside is missing.
     """
     height, width = values.shape[-2:]
-    columns, rows = windows.places((height, width), values.device)
-    across = (2 * columns / width - 1)[:, None, :].expand(-1, height, -1)
-    down = (2 * rows / height - 1)[:, :, None].expand(-1, -1, width)
-    grid = torch.stack([across, down], 3).float()
-    if torch.isfinite(values.sum()):  # a boolean map of all values takes far longer
+    columns, rows = windows.places((height, width))
+    across, down = (
+        send(torch.from_numpy((2 * places / side - 1).astype(np.float32)), values.device)
+        for places, side in ((columns, width), (rows, height))
+    )
+    grid = torch.stack([across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], 3)
+    asked = is_looped(values.device)  # another device would make us wait for its answer
+    if asked and torch.isfinite(values.sum()):  # a boolean map of all values takes far longer
         found = _interpolate(values, grid)
     else:
         weight = _interpolate(values.isfinite().float(), grid)
         found = _interpolate(values.nan_to_num(0.0, 0.0, 0.0), grid) / weight
         found.masked_fill_(weight < 0.5, float("nan"))
-    beyond = _beyond(columns, rows, (height, width))
-    return found.masked_fill_(beyond[:, None], float("nan")) if beyond.any() else found
+    beyond = _beyond(columns, rows, (height, width), values.device)
+    return found.masked_fill_(beyond[:, None], float("nan")) if not asked or beyond.any() else found
 
 
 def _interpolate(values: Tensor, grid: Tensor) -> Tensor:
     return functional.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _beyond(columns: Tensor, rows: Tensor, size: tuple[int, int]) -> Tensor:
+def _beyond(columns: FloatArray, rows: FloatArray, size: tuple[int, int], device: torch.device) -> Tensor:
     """Which pixels come from outside, (patches, height, width)."""
-    beside = (columns < 0) | (columns >= size[1])
-    above = (rows < 0) | (rows >= size[0])
+    beside, above = (
+        send(torch.from_numpy((places < 0) | (places >= side)), device)
+        for places, side in ((columns, size[1]), (rows, size[0]))
+    )
     return beside[:, None, :] | above[:, :, None]
 
 
 def resample_boxes(boxes: Tensor, windows: Windows, size: tuple[int, int]) -> Tensor:
     """Boxes (patches, most, 5) in the pixels of the stretched parts; those of which too little is left become padding."""
     height, width = size
-    first = torch.from_numpy(np.stack([windows.left, windows.top] * 2, 1)).to(boxes.device)[:, None]
-    factor = torch.from_numpy(np.stack([width / windows.width, height / windows.height] * 2, 1)).to(boxes.device)
+    first = send(torch.from_numpy(np.stack([windows.left, windows.top] * 2, 1)), boxes.device)[:, None]
+    factor = send(torch.from_numpy(np.stack([width / windows.width, height / windows.height] * 2, 1)), boxes.device)
     moved = (boxes[..., :4].double() - first) * factor[:, None]
-    limits = torch.tensor([width, height] * 2, device=boxes.device, dtype=torch.float64)
+    limits = send(torch.tensor([width, height] * 2, dtype=torch.float64), boxes.device)
     cut = moved.clamp(min=torch.zeros_like(limits), max=limits)
     left, before = cut[..., 2:] - cut[..., :2], moved[..., 2:] - moved[..., :2]
     real = boxes[..., 4] >= 0

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eofuse.devices import send
 from eofuse.learning.augment.dropping import rectangle
-from eofuse.learning.augment.patches import Patches, movable
+from eofuse.learning.augment.patches import Patches, fill, movable
 from eofuse.modalities import Kind
 from eofuse.tasks.mixed import Partner
 
@@ -29,7 +30,8 @@ def mix_up(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
         if modality.is_categorical or modality.kind in (Kind.CATEGORY, Kind.SERIES):
             whole = patches.inputs[name]
             mixed = movable(patches.writable(name))
-            mixed[taken] = movable(whole).clone()[(taken + places) % len(patches)]
+            to, of = (send(torch.from_numpy(rows), mixed.device) for rows in (taken, (taken + places) % len(patches)))
+            mixed[to] = movable(whole).clone()[of]
         else:
             patches.put(name, _mean(patches.numbers(name), places, share))
     patches.partners = {
@@ -68,8 +70,8 @@ def cut_mix(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
         if kind is not None and kind.is_map:
             truth = patches.targets[name] = patches.targets[name].clone()
             pasted = truth[area].roll(-places, 0)
-            pasted[~patches.batch.valid[name].roll(-places, 0)] = kind.unlabelled
-            truth[area] = pasted
+            unknown = ~patches.batch.valid[name].roll(-places, 0)
+            truth[area] = fill(pasted, unknown.view(-1, *(1 for _ in pasted.shape[1:])), kind.unlabelled)
         elif kind is not None:
             patches.partners[name] = _partner(patches, name, places, share)
 

@@ -1,5 +1,8 @@
 """`Patches`: a batch on its way through the operations, none of which may write into the tensors of the batch itself.
 
+On the CPU an operation that touches some patches only loops over these; on another device, where a launch costs more than the
+arithmetic, it is one kernel for all. Bytes and masks are the same either way. Presence stays on the CPU until the end.
+
 Rasters stay in native dtype while pixels only move. An operation that changes values takes them as float32 in stored units with
 NaN for what is missing (`Patches.numbers`); models take both. What is missing becomes the channel's mean, or zeros of a
 one-hot encoding, when a model normalises it.
@@ -7,10 +10,12 @@ one-hot encoding, when a model normalises it.
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from eofuse.data.loading import Batch
+from eofuse.devices import on_cpu, send
 from eofuse.kinds import TaskKind
 from eofuse.modalities import Kind, Modality
 from eofuse.tasks.mixed import MixedBatch, Partner
@@ -27,7 +32,8 @@ class Patches:
         self.modalities = modalities
         self.kinds = kinds
         self.inputs = dict(batch.inputs)
-        self.present = dict(batch.present)
+        self.device = next(iter(batch.inputs.values())).device
+        self.present = {name: on_cpu(mask) for name, mask in batch.present.items()}
         self.targets = dict(batch.targets)
         self.partners: dict[str, Partner] | None = None
         self._own: set[str] = set()
@@ -77,7 +83,9 @@ class Patches:
         if name in self._numbers:
             return values
         numbers = values.to(torch.float32, copy=name not in self._own)
-        if modality.nodata is not None and numbers.numel():
+        if modality.nodata is not None and not is_looped(self.device):
+            numbers.masked_fill_(numbers == modality.nodata, float("nan"))
+        elif modality.nodata is not None and numbers.numel():
             flat = numbers.flatten(1)
             without = flat.amin(1) > modality.nodata
             if not bool(without.all()):
@@ -104,12 +112,34 @@ class Patches:
     def result(self) -> Batch:
         """The changed batch; patches to which mixing left no modality count as without targets."""
         batch = self.batch
+        present = {name: send(mask, self.device) for name, mask in self.present.items()}
         if self.partners is None:
-            return Batch(batch.rows, self.inputs, self.present, self.targets, batch.valid)
-        there = torch.stack([self.present[name] for name in self.modalities]).any(0)
+            return Batch(batch.rows, self.inputs, present, self.targets, batch.valid)
+        there = send(torch.stack([self.present[name] for name in self.modalities]).any(0), self.device)
         known = {name: values & there for name, values in batch.valid.items()}
         partners = {name: each._replace(valid=each.valid & there) for name, each in self.partners.items()}
-        return MixedBatch(batch.rows, self.inputs, self.present, self.targets, known, partners)
+        return MixedBatch(batch.rows, self.inputs, present, self.targets, known, partners)
+
+
+def is_looped(device: torch.device) -> bool:
+    """Whether an operation loops over patches."""
+    return device.type == "cpu"
+
+
+def fill(values: Tensor, where: Tensor, blank: float) -> Tensor:
+    """Writes one value into a tensor of any dtype, and gives it back.
+
+    Args:
+        values: (patches, …), changed.
+        where: bool on its device, of a shape that broadcasts to theirs.
+        blank: the value.
+    """
+    moved = movable(values)
+    if moved is not values:
+        kind = str(values.dtype).removeprefix("torch.")
+        blank = int(np.array(blank).astype(kind).view(kind.removeprefix("u")))
+    moved.masked_fill_(where, blank)
+    return values
 
 
 def movable(values: Tensor) -> Tensor:

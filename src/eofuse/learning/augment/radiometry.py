@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eofuse.devices import send
 from eofuse.learning.augment.patches import Patches
 from eofuse.modalities import Channel, Kind, Modality
 
@@ -66,12 +67,12 @@ def add_speckle(patches: Patches, looks: float, draw: np.random.Generator) -> No
     Speckle is gamma-distributed with mean 1 and variance 1 / looks (Goodman 1976). It comes from a fixed pool of 262,144 draws with a
     mean of exactly 1: each channel of each patch takes a stretch that begins at random (see `_noise`).
     """
-    _add(patches, "dB", _speckle_pool(looks), draw)
+    _add(patches, "dB", _speckle_pool(looks, patches.device), draw)
 
 
 def add_height_noise(patches: Patches, deviation_m: float, draw: np.random.Generator) -> None:
     """Adds noise with this standard deviation to heights in metres: one number for each patch, and one for each pixel."""
-    _add(patches, "m", _normal_pool() * deviation_m, draw, shift=deviation_m)
+    _add(patches, "m", _normal_pool(patches.device) * deviation_m, draw, shift=deviation_m)
 
 
 def _add(patches: Patches, unit: str, pool: Tensor, draw: np.random.Generator, shift: float = 0.0) -> None:
@@ -84,7 +85,7 @@ def _add(patches: Patches, unit: str, pool: Tensor, draw: np.random.Generator, s
         height, width = values.shape[-2:]
         shifts = _planes(draw.normal(0, 1, (len(patches), 1)) * shift / modality.scale, values)
         for channel in chosen.tolist():
-            noise = _noise(pool.to(values.device), len(patches), height * width, draw)
+            noise = _noise(pool, len(patches), height * width, draw)
             values[:, channel].add_(noise.view(-1, height, width), alpha=1 / modality.scale)
             if shift:
                 values[:, channel].add_(shifts[:, 0])
@@ -94,29 +95,29 @@ def _noise(pool: Tensor, count: int, length: int, draw: np.random.Generator) -> 
     """Noise (count, length): stretches of the pool that begin at random; that two can overlap, shifted, is no matter for pictures."""
     pieces = math.ceil(length / STRETCH)
     long = min(length, STRETCH)
-    begins = torch.from_numpy(draw.integers(0, POOL, count * pieces)).to(pool.device)
+    begins = send(torch.from_numpy(draw.integers(0, POOL, count * pieces)), pool.device)
     return pool.unfold(0, long, 1)[begins].view(count, pieces * long)[:, :length]
 
 
 @lru_cache(maxsize=8)
-def _speckle_pool(looks: float) -> Tensor:
+def _speckle_pool(looks: float, device: torch.device) -> Tensor:
     """Speckle in decibels; its first values come again at the end, so that a stretch may begin anywhere."""
     power = np.random.default_rng(0).gamma(looks, size=POOL)
-    return _ring(10 * np.log10(power / power.mean()))
+    return _ring(10 * np.log10(power / power.mean()), device)
 
 
-@lru_cache(maxsize=1)
-def _normal_pool() -> Tensor:
-    return _ring(np.random.default_rng(1).standard_normal(POOL))
+@lru_cache(maxsize=4)
+def _normal_pool(device: torch.device) -> Tensor:
+    return _ring(np.random.default_rng(1).standard_normal(POOL), device)
 
 
-def _ring(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.concatenate([values, values[: STRETCH - 1]]).astype(np.float32))
+def _ring(values: np.ndarray, device: torch.device) -> Tensor:
+    return send(torch.from_numpy(np.concatenate([values, values[: STRETCH - 1]]).astype(np.float32)), device)
 
 
 def _planes(values: np.ndarray, like: Tensor) -> Tensor:
     """(patches, channels) numbers to be broadcast over pixels."""
-    return torch.from_numpy(values[:, :, None, None].astype(np.float32)).to(like.device)
+    return send(torch.from_numpy(values[:, :, None, None].astype(np.float32)), like.device)
 
 
 def _channels(modality: Modality, unit: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from eofuse.data.loading import Batch
+from eofuse.devices import send
 from eofuse.errors import DataError
 from eofuse.learning.pretraining.base import Method
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions, PretrainOptions
@@ -60,7 +61,7 @@ class Clusters(Method):
         """The cross-entropy, and the share of patches whose region is right; patches without a place do not count."""
         inputs = self.view(batch).inputs
         logits = self.module(inputs)
-        regions = self.regions[torch.from_numpy(batch.rows)].to(logits.device)
+        regions = send(self.regions[torch.from_numpy(batch.rows)], logits.device)
         known = regions >= 0
         losses = [F.cross_entropy(each, regions.clamp(min=0), reduction="none") for each in logits]
         loss = (torch.stack(losses).mean(0) * known).sum() / known.sum().clamp(min=1)

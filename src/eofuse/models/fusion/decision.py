@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from eofuse.devices import on_cpu, send
 from eofuse.modalities import Modality
 from eofuse.models.features import Features
 from eofuse.models.fusion.base import FUSIONS, FusionOptions
@@ -32,6 +33,7 @@ class Decision(PerModality):
         """Which modalities decide on which patches, (modalities, B) bool: those that are present; all where none is."""
         if present is None:
             return None
-        decide = torch.stack(list(self.by_encoder(present).values()))
+        device = next(iter(present.values())).device
+        decide = torch.stack(list(self.by_encoder({name: on_cpu(mask) for name, mask in present.items()}).values()))
         counted = decide | ~decide.any(0)
-        return None if bool(counted.all()) else counted
+        return None if bool(counted.all()) else send(counted, device)

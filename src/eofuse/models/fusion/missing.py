@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from eofuse.devices import on_cpu, send
 from eofuse.modalities import Kind, is_context
 from eofuse.models.encoders import Encoder
 from eofuse.models.features import Features, FeatureSizes
@@ -51,7 +52,7 @@ class Tokens(nn.Module):
             present: (B,) bool.
             size: height and width of the padded rasters, None to leave out the maps.
         """
-        rows = present.nonzero()[:, 0]
+        rows = rows_of(present)
         encoded = None
         if len(rows):
             encoded = encode(slice(None) if len(rows) == len(present) else _pair(rows))
@@ -113,7 +114,7 @@ def encode_present(
         return encode(slice(None))
     raster = next((modality.name for modality in encoder.modalities if modality.kind is Kind.RASTER), None)
     size = padded_size(inputs[raster], encoder.pad_to) if pixels and encoder.sizes.maps and raster else None
-    any_present = torch.stack([present[name] for name in encoder.names]).any(0)
+    any_present = send(torch.stack([on_cpu(present[name]) for name in encoder.names]).any(0), _device_of(present))
     return tokens.encode("+".join(encoder.names), encode, any_present, size)
 
 
@@ -128,6 +129,15 @@ def presence(present: Present | None, names: Sequence[str], like: Tensor) -> Ten
     if present is None:
         return like.new_ones(len(like), len(names))
     return torch.stack([present[name] for name in names], 1).to(like)
+
+
+def rows_of(mask: Tensor) -> Tensor:
+    """Positions at which a mask (B,) is true, on its device."""
+    return send(on_cpu(mask).nonzero()[:, 0], mask.device)
+
+
+def _device_of(present: Present) -> torch.device:
+    return next(iter(present.values())).device
 
 
 def _pair(rows: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from eofuse.models.encoders import RasterEncoder, build_encoders, prepare_raster
 from eofuse.models.encoders.raster import raster_part
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.fusion.base import ConditionMaps, Fusion, FusionOptions, common_levels, split_kinds
-from eofuse.models.fusion.missing import Present, Rows, Tokens, encode_present, padded_size
+from eofuse.models.fusion.missing import Present, Rows, Tokens, encode_present, padded_size, rows_of
 from eofuse.models.parts import Part, columns_of, tensors_of
 
 
@@ -187,7 +187,7 @@ class SharedTrunk(nn.Module):
         self, inputs: Mapping[str, Tensor], present: Present, tokens: Tokens, pixels: bool
     ) -> dict[str, Features]:
         """Features of each raster where it is present, tokens elsewhere."""
-        rows = {name: present[name].nonzero()[:, 0] for name in self.stems}
+        rows = {name: rows_of(present[name]) for name in self.stems}
         chosen = {name: inputs[name][found] for name, found in rows.items() if len(found)}
         if sum(map(len, chosen.values())) == 1:
             chosen = {name: values.repeat(2, 1, 1, 1) for name, values in chosen.items()}

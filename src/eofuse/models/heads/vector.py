@@ -20,7 +20,11 @@ class VectorHead(Head):
     def forward(self, features: Sequence[Features], size: tuple[int, int], truth: Tensor | None = None) -> Tensor:
         """Logits (heads, B, K) or standardised numbers (heads, B, D), one head a set of features."""
         pairs = zip(self.layers, features, strict=True)
-        return torch.stack([layer(self.dropout(feature.vector)) for layer, feature in pairs])
+        if self.training:
+            return torch.stack([layer(self.dropout(feature.vector)) for layer, feature in pairs])
+        device, dtype = features[0].vector.device.type, next(self.parameters()).dtype
+        with torch.autocast(device, enabled=False):  # bfloat16 has too few digits to rank patches by
+            return torch.stack([layer(feature.vector.to(dtype)) for layer, feature in pairs])
 
 
 @HEADS.register("classification")
