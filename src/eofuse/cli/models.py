@@ -111,9 +111,8 @@ def run_embed(arguments: argparse.Namespace) -> None:
     if arguments.list_models:
         _list_foundations()
         return
-    for name in ("store", "model", "weights", "to"):
+    for name, words in {"store": "STORE", "model": "--with MODEL", "to": "-o STORE"}.items():
         if getattr(arguments, name) is None:
-            words = {"store": "STORE", "model": "--with MODEL", "weights": "--weights FILE|DIR", "to": "-o STORE"}[name]
             raise UsageError(
                 f"{words} is missing", where="embed", fix="see eofuse embed --help, and eofuse embed --list"
             )
@@ -132,8 +131,11 @@ def run_embed(arguments: argparse.Namespace) -> None:
         show(f"not used: {', '.join(facts['not_used'])}")
     for warning in facts["warnings"]:
         show(f"note: {warning}")
-    show(f"weights: {facts['weights']['file']}, licence {facts['weights']['licence']}; {facts['weights']['paper']}")
-    show("note: it is not known which places and labels the weights have seen")
+    weights = facts["weights"]
+    where = [weights["file"], *([f"licence {weights['licence']}"] if weights["licence"] else []), weights["paper"]]
+    show(f"weights: {', '.join(filter(None, where))}")
+    if "history" not in store.provenance[EMBEDDINGS][made[0]]:
+        show("note: it is not known which places and labels the weights have seen")
     numbers = ", ".join(f"{name} ({len(store.modalities[name].channels)} numbers)" for name in made)
     show(f"{arguments.to}: {len(store)} samples in {took:.0f} s ({len(store) / took:.1f} a second); new: {numbers}")
 
@@ -156,6 +158,10 @@ def _list_foundations() -> None:
             units.setdefault(channel.unit, []).append(channel.name)
         for unit, names in units.items():
             show(f"    {', '.join(names)} in {unit}")
+    show("RUN: the folder of a run or pretraining of eofuse, or of a saved model; takes its own inputs")
+    show(
+        "timm:NAME, torchgeo:NAME: networks of images, by the names of their weights; take the raster that has their bands"
+    )
 
 
 def run_predict(arguments: argparse.Namespace) -> None:

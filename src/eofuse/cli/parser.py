@@ -254,12 +254,16 @@ def make_parser() -> argparse.ArgumentParser:
     add = command(
         "embed",
         models.run_embed,
-        "add the vectors of a pretrained foundation model to a store, and those of its twin with random weights",
+        "add the vectors of a pretrained network to a store, and those of its twin with random weights",
     )
     add.add_argument("store", metavar="STORE", type=Path, nargs="?")
     add.add_argument("--list", action="store_true", dest="list_models", help="the models and what they take")
-    add.add_argument("--with", metavar="MODEL", dest="model", help="name and size, such as galileo:nano or presto")
-    add.add_argument("--weights", metavar="FILE|DIR", type=Path, help="of the model, as its authors publish them")
+    add.add_argument(
+        "--with", metavar="MODEL", dest="model", help="galileo:nano, presto, a run folder, timm:NAME …: see --list"
+    )
+    add.add_argument(
+        "--weights", metavar="FILE|DIR", type=Path, help="of the model, as its authors publish them; a run has its own"
+    )
     add.add_argument("-o", "--output", metavar="STORE", type=Path, dest="to", help="the store to be made")
     add.add_argument("--name", help="of the modality (default: the model's)")
     add.add_argument(
@@ -276,7 +280,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--place", action="store_true", help="let the model see longitude and latitude: it may recognise sites"
     )
-    add.add_argument("--patch", type=_positive, default=8, metavar="PIXELS", help="side of a token (default: 8)")
+    add.add_argument("--patch", type=_positive, metavar="PIXELS", help="side of a token (default: 8)")
     add.add_argument("--pool", choices=("mean", "groups"), default="mean", help="one mean, or one a group of channels")
     add.add_argument("--no-twin", action="store_false", dest="twin", help="leave the random twin out")
     add.add_argument("--seed", type=int, default=0, help="of the twin's weights (default: 0)")

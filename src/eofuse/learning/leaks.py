@@ -76,7 +76,7 @@ def _seen_by(embedding: Mapping[str, Any], target: Target) -> str | None:
             return f"'{source}'"
     if embedding.get("place") and target.name in ("lon", "lat"):
         return "the place"
-    if SEASON.name in (target.name, *target.sources):
+    if embedding.get("month", "told") is not None and SEASON.name in (target.name, *target.sources):
         return "the month"
     return None
 

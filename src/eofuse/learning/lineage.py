@@ -8,9 +8,10 @@ patches: what they learned from is not known.
 import base64
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ class History:
             for each in self.trainings
         ]
         return History((*older, among_all(training, patches.ids)), {**self.patches, training.store: merged})
+
+    def joined(self, other: "History") -> "History":
+        """The history with the trainings of another one after its own."""
+        whole = self
+        for each in other.trainings:
+            known = each.is_known
+            whole = (
+                whole.then(each, other.patches[each.store])
+                if known
+                else replace(whole, trainings=(*whole.trainings, each))
+            )
+        return whole
 
     def to_text(self) -> str:
         """JSON, the inverse of `from_text`; of more patches than fit, it says no more than that they are not known."""
@@ -224,6 +237,17 @@ def _pack(array: npt.NDArray[Any]) -> str:
 
 def _unpack(text: str, kind: type[np.generic]) -> npt.NDArray[Any]:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=kind)
+
+
+def history_of_vectors(store: Store, inputs: Iterable[str]) -> dict[str, History]:
+    """By input, what the network has learned from whose vectors it holds; of inputs whose vectors a run of eofuse gave."""
+    found: dict[str, History] = {}
+    for name in inputs:
+        texts = [facts["history"] for facts in store.embeddings(name) if "history" in facts]
+        histories = [History.from_text(text, name) for text in dict.fromkeys(texts)]
+        if histories:
+            found[name] = reduce(History.joined, histories)
+    return found
 
 
 def matches(of: Digests, among: Digests, roles: Roles) -> tuple[Rows, Roles]:

@@ -27,10 +27,10 @@ from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.foundations import foundation_warnings, hiding_inputs, input_context, with_pixel_size
 from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.leaks import copied_patches, near_copies, refuse_leaking_inputs, refuse_one_target_twice
-from eofuse.learning.lineage import History, Role, Training, used_patches
+from eofuse.learning.lineage import History, Role, Training, history_of_vectors, used_patches
 from eofuse.learning.loop import open_device
 from eofuse.learning.options import RunOptions
-from eofuse.learning.seen import refuse_seen
+from eofuse.learning.seen import refuse_seen, refuse_seen_vectors
 from eofuse.learning.semi_supervised import make_views, refuse_other_tasks
 from eofuse.learning.split_table import split_table
 from eofuse.learning.transfer import StartOptions, history_of, start_from
@@ -242,6 +242,7 @@ def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepar
     if not blind:
         found += foundation_warnings(store, options, there, learned)
         found += copied_patches(store, options.inputs, learned, parts["test"])
+        found += refuse_seen_vectors(store, options.inputs, parts, unlabelled, [task.target for task in tasks])
     if may_lack:
         with_tokens = {name: mask for name, mask in there.items() if name not in hiding_inputs(store, options)}
         found += missing_warnings(there, learned, parts["test"], with_tokens, dropped=options.drops_modalities)
@@ -348,7 +349,9 @@ def inherited(prepared: Prepared, start: StartOptions, run: Path | None = None) 
 
 
 def with_training(history: History, prepared: Prepared, options: RunOptions) -> History:
-    """A history with a run's own training."""
+    """A history with a run's own training, and those of runs whose vectors it takes."""
+    for vectors in history_of_vectors(prepared.store, options.inputs).values():
+        history = history.joined(vectors)
     store, loader = prepared.store, prepared.loader(options)
     labelled = prepared.with_validation() if options.refit else prepared
     rows = {

@@ -1,10 +1,11 @@
-"""Whether weights have seen what a run is tested on: `refuse_seen`.
+"""Whether weights have seen what a run is tested on: `refuse_seen`; and weights whose vectors it takes: `refuse_seen_vectors`.
 
 Test patches from which the weights learned, in whichever store and under whichever id, are refused, and so is a target that derives
 from what they saw. What can't be decided, or spoils other numbers than those of the test, is said in words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +16,38 @@ from eofuse.data.store import Store
 from eofuse.data.targets import Target
 from eofuse.errors import UsageError
 from eofuse.learning.leaks import gives_away
-from eofuse.learning.lineage import History, Role, Roles, Training, matches
+from eofuse.learning.lineage import History, Role, Roles, Training, history_of_vectors, matches
 
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a run uses trained weights, in the words of its messages.
+
+    Attributes:
+        words: follow the name of the training.
+        where: the key of the recipe that names them.
+        otherwise: what else a user can do.
+    """
+
+    words: str
+    where: str
+    otherwise: str
+
+
+START = Use("where this run starts", "start.from", "start from other weights")
 
 HOW = {Role.LABELS: "with their labels", Role.VALIDATION: "for validation", Role.INPUTS: "without labels"}
 
 
 def refuse_seen(
-    history: History, store: Store, rows: Mapping[str, Rows], unlabelled: Rows, targets: Sequence[Target]
+    history: History,
+    store: Store,
+    rows: Mapping[str, Rows],
+    unlabelled: Rows,
+    targets: Sequence[Target],
+    use: Use = START,
 ) -> list[str]:
     """Raises a `UsageError` if weights have seen test patches of a run, or inputs from which its targets derive.
 
@@ -33,6 +57,7 @@ def refuse_seen(
         rows: rows of its train, validation and test patches.
         unlabelled: rows of its other training patches, whose labels are hidden or not known.
         targets: what it learns.
+        use: how the run uses the weights.
 
     Returns:
         What a reader of its results must know of the weights.
@@ -41,25 +66,36 @@ def refuse_seen(
     for training in history.trainings:
         if not training.is_known:
             notes.append(
-                f"From which patches '{training.name}', where this run starts, has learned is not known: "
+                f"From which patches '{training.name}', {use.words}, has learned is not known: "
                 "test patches may be among them, and scores too good."
             )
             continue
-        _refuse_inputs(training, store, targets)
+        _refuse_inputs(training, store, targets, use)
         used = training.roles > 0
         seen = _Seen(history.patches[training.store].take(used), training.roles[used], store, training)
-        notes += _compare(seen, training, rows, unlabelled, targets)
+        notes += _compare(seen, training, rows, unlabelled, targets, use)
     return list(dict.fromkeys(notes))
 
 
-def _refuse_inputs(training: Training, store: Store, targets: Sequence[Target]) -> None:
+def refuse_seen_vectors(
+    store: Store, inputs: Iterable[str], rows: Mapping[str, Rows], unlabelled: Rows, targets: Sequence[Target]
+) -> list[str]:
+    """As `refuse_seen`, of the runs whose vectors are among the inputs (see `eofuse.inference.embedding`)."""
+    notes: list[str] = []
+    for name, history in history_of_vectors(store, inputs).items():
+        use = Use(f"of which '{name}' holds the vectors", "inputs", f"leave out '{name}'")
+        notes += refuse_seen(history, store, rows, unlabelled, targets, use)
+    return notes
+
+
+def _refuse_inputs(training: Training, store: Store, targets: Sequence[Target], use: Use) -> None:
     for target in targets:
         for source in target.sources:
             channels = training.inputs.get(source)
             if channels is not None and (not channels or gives_away(target, _own(store, source, channels))):
                 what = f"the {training.kind} '{training.name}' saw '{source}', from which the target derives"
-                fix = f"start from weights that were trained without '{source}'"
-                raise UsageError(what, where="start.from", fix=fix)
+                fix = f"use weights that were trained without '{source}'"
+                raise UsageError(what, where=use.where, fix=fix)
 
 
 def _own(store: Store, source: str, channels: Sequence[str]) -> list[str]:
@@ -126,9 +162,14 @@ class _Seen:
 
 
 def _compare(
-    seen: _Seen, training: Training, rows: Mapping[str, Rows], unlabelled: Rows, targets: Sequence[Target]
+    seen: _Seen,
+    training: Training,
+    rows: Mapping[str, Rows],
+    unlabelled: Rows,
+    targets: Sequence[Target],
+    use: Use,
 ) -> list[str]:
-    whose = f"the {training.kind} '{training.name}', where this run starts"
+    whose = f"the {training.kind} '{training.name}', {use.words}"
     test, learned = rows["test"], np.union1d(rows["train"], unlabelled)
     roles, doubtful = seen.roles_of(test)
     by_id = matches(seen.own.ids[test], seen.seen.ids, seen.roles)[0] >= 0
@@ -139,7 +180,7 @@ def _compare(
         counts = {words: int((roles == role).sum()) for role, words in HOW.items()}
         how = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
         what = f"{int((roles > 0).sum())} of {len(test)} test patches were seen in the {training.kind} '{training.name}' ({how})"
-        raise UsageError(what, where="start.from", fix="give both recipes the same split, or start from other weights")
+        raise UsageError(what, where=use.where, fix=f"give both recipes the same split, or {use.otherwise}")
     notes = []
     if copies.any():
         notes.append(

@@ -21,6 +21,7 @@ from eofuse.files import is_empty, remove_temporaries, write_text
 from eofuse.learning.annotation import order_file, refuse_without_probabilities
 from eofuse.learning.facts import RESULT_FILE, TEST_FILE
 from eofuse.learning.leaks import refuse_one_target_twice
+from eofuse.learning.lineage import history_of_vectors
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare, rehearse
 from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
@@ -139,11 +140,12 @@ def run_study(
 
 
 def _refuse_seen_in_folds(store: Store, plan: StudyPlan, options: RunOptions) -> None:
-    """Raises a `UsageError` if the weights from which a variant starts have seen the test patches of a later fold."""
-    if options.start is not None:
+    """Raises a `UsageError` if the weights of a variant have seen the test patches of a later fold."""
+    if options.start is not None or history_of_vectors(store, options.inputs):
         for fold in plan.folds[1:]:
-            there = at(options, fold, options.seed, options.labels.amount)
-            inherited(prepare(store, there), options.start)
+            prepared = prepare(store, at(options, fold, options.seed, options.labels.amount))
+            if options.start is not None:
+                inherited(prepared, options.start)
 
 
 def _refuse_pixels(prepared: Prepared, options: RunOptions) -> None:
