@@ -48,6 +48,7 @@ ALLOWED = {
     "reports": {"studies", "evaluation", "data", "modalities", "config", "errors", "files"},
     "areas": {"reports", "data", "modalities", "config", "errors", "files", "records", "locks"},
     "inference": {"tasks", "models", "data", "modalities", "config", "errors", "files", "locks"},
+    "embedding": {"inference", "learning", "models", "data", "modalities", "errors", "files", "locks"},
     "maps": {"studies", "inference", "learning", "tasks", "models", "data", "modalities", "errors", "files", "locks"}
     | {"processes"},
     "trained": {"studies", "reports", "inference", "learning", "evaluation", "data", "errors"},
@@ -65,6 +66,7 @@ ALLOWED = {
         "studies",
         "reports",
         "inference",
+        "embedding",
         "maps",
         "areas",
         "learning",

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from eofuse.data.store.pack import pack as pack
     from eofuse.data.store.subset import subset as subset
     from eofuse.data.store.write import write_store as write_store
-    from eofuse.inference.embedding import embed as embed
+    from eofuse.embedding.make import embed as embed
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.augment.examples import augment_patch as augment_patch
@@ -83,7 +83,7 @@ _ROOMS = {
     "data_card": "eofuse.reports.data_card",
     "describe_store": "eofuse.data.card.describe",
     "download": "eofuse.data.download",
-    "embed": "eofuse.inference.embedding",
+    "embed": "eofuse.embedding.make",
     "estimate_area": "eofuse.areas.estimate",
     "evaluate": "eofuse.learning.evaluate",
     "map_scenes": "eofuse.maps.make",

@@ -106,7 +106,7 @@ def run_embed(arguments: argparse.Namespace) -> None:
     import time
 
     from eofuse.data.store import EMBEDDINGS
-    from eofuse.inference.embedding import embed
+    from eofuse.embedding.make import embed
 
     if arguments.list_models:
         _list_foundations()

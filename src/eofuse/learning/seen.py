@@ -80,7 +80,7 @@ def refuse_seen(
 def refuse_seen_vectors(
     store: Store, inputs: Iterable[str], rows: Mapping[str, Rows], unlabelled: Rows, targets: Sequence[Target]
 ) -> list[str]:
-    """As `refuse_seen`, of the runs whose vectors are among the inputs (see `eofuse.inference.embedding`)."""
+    """As `refuse_seen`, of the runs whose vectors are among the inputs (see `eofuse.embedding`)."""
     notes: list[str] = []
     for name, history in history_of_vectors(store, inputs).items():
         use = Use(f"of which '{name}' holds the vectors", "inputs", f"leave out '{name}'")

@@ -20,12 +20,16 @@ from eofuse.data.sources.stores import Part, StoredPatches
 from eofuse.data.specs.layers import LayerSpec, check_names
 from eofuse.data.store import EMBEDDINGS, SAMPLE_KEYS, STORE_FILE, Store, open_store
 from eofuse.data.store.pack import pack_source
-from eofuse.errors import EofuseError, UsageError
+from eofuse.embedding.base import BATCH, Embedder, EmbedOptions, Numbers, Pool
+from eofuse.embedding.foundation import FoundationEmbedder
+from eofuse.embedding.own import embedder_of_run, embedder_of_weights
+from eofuse.errors import EofuseError, UsageError, did_you_mean
 from eofuse.files import read_json, replacing, write_text
-from eofuse.inference.embedders import BATCH, Embedder, EmbedOptions, Numbers, Pool, open_embedder
 from eofuse.inference.predict import torch_device
 from eofuse.locks import reading, writes
 from eofuse.modalities import Channel, Kind, Modality
+from eofuse.models.foundation import FOUNDATIONS
+from eofuse.models.pretrained import is_path
 from eofuse.progress import Progress
 
 PORTION = 64
@@ -100,7 +104,7 @@ def embed(
     )
     with reading(Path(store)):
         source = open_store(store)
-        embedder = open_embedder(source, wanted)
+        embedder = _open_embedder(source, wanted)
         names = _names(source, embedder.name if name is None else name, twin)
         facts = {"of": source.fingerprint, **embedder.facts}
         own, *others = names
@@ -243,3 +247,30 @@ def _begin(folder: Path, plan: Mapping[str, Any]) -> None:
             shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, words)
+
+
+def _open_embedder(store: Store, options: EmbedOptions) -> Embedder:
+    """What computes the vectors of a store's samples.
+
+    Raises:
+        UsageError: if there is no such model, or an option is not for it.
+        DataError: if its weights are damaged, or the store does not fit.
+    """
+    named = options.model.partition(":")[0]
+    if named in FOUNDATIONS:
+        return FoundationEmbedder(store, options)
+    if not is_path(options.model):
+        _refuse(options, ("units", "month", "place", "patch", "pool"), f"is no option of {options.model}")
+        return embedder_of_weights(store, options)
+    folder = Path(options.model)
+    if not folder.exists():
+        fix = f"{did_you_mean(named, FOUNDATIONS)} — or a run folder, timm:NAME, torchgeo:NAME"
+        raise UsageError(f"no foundation model or run '{options.model}'", where="--with", fix=fix)
+    _refuse(options, ("weights", "inputs", "units", "month", "place", "patch", "pool"), "is said by the run itself")
+    return embedder_of_run(store, folder, options.seed)
+
+
+def _refuse(options: EmbedOptions, names: Sequence[str], why: str) -> None:
+    for name in names:
+        if getattr(options, name) != getattr(EmbedOptions(options.model), name):
+            raise UsageError(why, where=f"--{name.removesuffix('s') if name == 'units' else name}", fix="leave it out")

@@ -10,9 +10,10 @@ from eofuse.cli import main
 from eofuse.data.store import EMBEDDINGS
 from eofuse.data.store.write import write_store
 from eofuse.data.targets import make_target
+from eofuse.embedding import foundation
+from eofuse.embedding import make as embedding
+from eofuse.embedding.make import embed
 from eofuse.errors import DataError, UsageError
-from eofuse.inference import embedders, embedding
-from eofuse.inference.embedding import embed
 from eofuse.learning.leaks import refuse_leaking_inputs
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, Channel, Kind, Modality
 from eofuse.models.foundation import Sample, build_foundation
@@ -233,7 +234,7 @@ def test_samples_without_a_date_need_a_month(tmp_path, weights):
 def test_the_month_is_that_of_any_year(tmp_path):
     given = [{"id": f"{n}", "time": time, "v": np.float32([n])} for n, time in enumerate(("1500-06-30", "2020-12-01"))]
     store = write_store(given, [Modality("v", Kind.VECTOR, (Channel("a"),))], tmp_path / "old.store", name="old")
-    assert embedders._months(store, None).tolist() == [5, 11]
+    assert foundation._months(store, None).tolist() == [5, 11]
 
 
 def test_weights_of_another_network_are_refused(store, weights, tmp_path):
