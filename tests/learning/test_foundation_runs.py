@@ -27,7 +27,7 @@ def samples(count=36):
             "scene": f"s{number // 3}",
             "time": f"2020-{1 + number % 7:02d}-10",
             "lon": 9.0 + number / 10,
-            "lat": 47.0,
+            "lat": 47.0 + number % 2,
             "s2": (SPECTRUM * slope + random.normal(0, 300, (10, 8, 8))).clip(1).astype(np.uint16),
             **({"s1": random.normal(-12, 4, (2, 8, 8)).astype(np.float32)} if number % 5 else {}),
             "label": "ab"[number % 2],
@@ -116,3 +116,27 @@ def test_a_unit_that_can_not_be_is_refused(store, shared, tmp_path):
     fusion = {**recipe(store, shared)["fusion"], "foundation": {"units": {"s2": "DN"}}}
     with pytest.raises(DataError, match=r"'DN' can't be the unit; say the unit: fusion.foundation.units.s2="):
         eofuse.train(recipe(store, shared, fusion=fusion), to=tmp_path / "run")
+
+
+@pytest.mark.parametrize("head", ["linear", "nearest_mean", "neighbours"])
+def test_heads_are_fitted_on_frozen_vectors(store, shared, tmp_path, head):
+    run = eofuse.train(recipe(store, shared, task={"target": "label", "head": head}), to=tmp_path / "run")
+    assert run.test["label"]["accuracy"] > 0.8
+    assert run.model().spec.heads["label"].fitted == head
+    known = run.predict(store)
+    again = load_model(run.folder / MODEL_FOLDER)
+    assert known["predicted"].all()
+    assert again.spec.heads["label"].temperature > 0
+
+
+def test_a_fitted_head_is_fitted_once_more_on_validation_too(store, shared, tmp_path):
+    run = eofuse.train(recipe(store, shared, task={"target": "lat", "head": "linear"}, refit=True), to=tmp_path / "run")
+    assert run.result["refit"]["patches"] > 20
+
+
+def test_a_fitted_head_needs_encoders_that_stay_as_they_are(store, shared, tmp_path):
+    start = {**recipe(store, shared)["start"], "mode": "full"}
+    with pytest.raises(UsageError, match=r"fitted on features that stay as they are.*mode: linear_probe"):
+        eofuse.train(
+            recipe(store, shared, start=start, task={"target": "label", "head": "linear"}), to=tmp_path / "run"
+        )

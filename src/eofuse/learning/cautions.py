@@ -37,7 +37,7 @@ def run_cautions(
 
     `result` is its `result.json`, `test` its scores on the test patches by target, if they were looked at.
     """
-    if result.get("diverged") or not (folder / EVALUATIONS_FILE).is_file():
+    if result.get("diverged") or result.get("fitted") or not (folder / EVALUATIONS_FILE).is_file():
         return []
     metric, steps = result["metric"], result["steps"]
     curve = read_curve(folder / EVALUATIONS_FILE, metric)

@@ -7,6 +7,7 @@ from typing import Any
 from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
+from eofuse.learning.fitted import check_fitted_heads, has_fitted_heads, refit_heads
 from eofuse.learning.lineage import History
 from eofuse.learning.loop import RowsOfStep, Selection, Training, open_fabric
 from eofuse.learning.options import RunOptions
@@ -27,10 +28,13 @@ def begin(prepared: Prepared, options: RunOptions, folder: Path) -> tuple[Model,
     model = build_model(model_spec(prepared, options), seed=options.seed)
     if options.start is None:
         model.history = with_training(History(), prepared, options).to_text()
+        check_fitted_heads(model, options)
         return model, None
     model, table = start_once(model, options.start, folder)
     model.history = with_training(history_of(options.start, folder), prepared, options).to_text()
-    return model, FineTuning(model, options.start, table, options.seed)
+    fine_tuning = FineTuning(model, options.start, table, options.seed)
+    check_fitted_heads(model, options)
+    return model, fine_tuning
 
 
 def supervised(model: Model, prepared: Prepared, options: RunOptions) -> Supervised:
@@ -121,6 +125,10 @@ def refit(
         done.calibrate(calibrated)  # not before: pseudo-labels are what the model says uncalibrated
         save_model(done, to)
 
+    if has_fitted_heads(options):
+        seconds = refit_heads(model, everything, options, until, fabric.device)
+        save()
+        return seconds
     objective = supervised(model, everything, options)
     more: dict[str, Any] = {
         "steps": steps,

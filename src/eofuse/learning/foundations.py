@@ -106,9 +106,13 @@ def foundation_warnings(
     context = context_of(modalities, fusion)
     unknown = int((months_of(store.index)[rows] < 0).sum()) if MONTH in context else 0
     if unknown:
-        found.append(
-            f"{unknown:,} of {len(rows):,} training patches have no date: of their month, {', '.join(groups)} is told nothing."
+        month = fusion.foundation.month
+        what = (
+            f"of their month, {', '.join(groups)} is told nothing"
+            if month is None
+            else f"they count as of month {month}"
         )
+        found.append(f"{unknown:,} of {len(rows):,} training patches have no date: {what}.")
     if PLACE in context:
         found.append(
             f"{', '.join(groups)} sees longitude and latitude, which can tell it the site: test on other sites than those of training."

@@ -24,6 +24,7 @@ from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.cautions import missing_warnings
 from eofuse.learning.fine_tuning import FineTuning
+from eofuse.learning.fitted import check_fitted_heads
 from eofuse.learning.foundations import foundation_warnings, hiding_inputs, input_context, with_pixel_size
 from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.leaks import copied_patches, near_copies, refuse_leaking_inputs, refuse_one_target_twice
@@ -378,6 +379,7 @@ def rehearse(prepared: Prepared, options: RunOptions) -> None:
     if options.start is not None:
         inherited(prepared, options.start)
         FineTuning(model, options.start, start_from(model, options.start), seed=0)
+    check_fitted_heads(model, options)
 
 
 def model_spec(prepared: Prepared, options: RunOptions) -> ModelSpec:

@@ -45,6 +45,7 @@ from eofuse.learning.facts import (
     read_result,
     write_facts,
 )
+from eofuse.learning.fitted import fit_heads, has_fitted_heads
 from eofuse.learning.fitting import begin, make_training, refit, supervised
 from eofuse.learning.loop import WITHOUT_EFFECT, Selection, evaluate_as_trained, open_device, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
@@ -269,24 +270,29 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     predict = LossKeeper(model, prepared.tasks, fabric.device)
     validation = Validation(prepared, options, predict, model.spec.heads)
     curves = Curves(folder, tensorboard)
-    training = make_training(
-        supervised(model, prepared, options),
-        prepared,
-        options,
-        folder,
-        Selection(
-            lambda: save_model(merged(model), folder / MODEL_FOLDER),
-            validation.evaluate,
-            validation.metric,
-            validation.lower_is_better,
-            Watch(prepared, options, predict, model.spec.heads).evaluate,
-        ),
-        fabric=fabric,
-        curves=curves,
-        fine_tuning=fine_tuning,
-        progress=progress,
+    selection = Selection(
+        lambda: save_model(merged(model), folder / MODEL_FOLDER),
+        validation.evaluate,
+        validation.metric,
+        validation.lower_is_better,
+        Watch(prepared, options, predict, model.spec.heads).evaluate,
     )
-    state = training.run()
+    if has_fitted_heads(options):
+        state = fit_heads(model, prepared, options, selection, curves, fabric.device, progress)
+        budget = state.step
+    else:
+        training = make_training(
+            supervised(model, prepared, options),
+            prepared,
+            options,
+            folder,
+            selection,
+            fabric=fabric,
+            curves=curves,
+            fine_tuning=fine_tuning,
+            progress=progress,
+        )
+        state, budget = training.run(), training.steps
     curves.close()
     best = next(row for row in state.evaluations if row["step"] == state.best_step)
     result = {
@@ -294,11 +300,12 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         "metric": validation.metric,
         "score": state.best_score,
         "steps": state.step,
-        "budget": training.steps,
+        "budget": budget,
         "best_step": state.best_step,
         "stopped_early": state.stopped,
         "seconds": state.seconds,
         "parameters": count_parameters(model),
+        **({"fitted": True} if has_fitted_heads(options) else {}),
     }
     write_facts(folder, RESULT_FILE, result)
     if not options.refit:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from eofuse.data.splits.subsets import Amount
 from eofuse.learning.augment import AugmentOptions
+from eofuse.learning.fitted import has_fitted_heads
 from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import RunOptions
 from eofuse.studies.picking import drawn
@@ -115,7 +116,7 @@ def search_cells(
         for name, options in plan.variants.items()
         for fold in plan.folds
         for amount in amounts or plan.amounts
-        for learning_rate in plan.axes.search.learning_rates
+        for learning_rate in plan.axes.search.learning_rates[: 1 if has_fitted_heads(options) else None]
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from torch import Tensor
 
 from eofuse.data.loading import Rows
@@ -26,7 +26,7 @@ from eofuse.evaluation.coverage import conformal_margin
 from eofuse.evaluation.metrics import Metric, class_metrics_of, class_scores, lower_is_better, metrics_of, scores
 from eofuse.evaluation.weighting import Totals
 from eofuse.kinds import TaskKind
-from eofuse.models.heads.base import HeadSpec
+from eofuse.models.heads import FITTED_HEADS, NETWORK, HeadSpec
 from eofuse.registry import Registry
 from eofuse.tasks.drawing import Draw
 
@@ -47,6 +47,9 @@ class TaskOptions(TargetOptions):
         network: decoder (`unet`, `fpn`, `deeplabv3plus`) or detector (`fcos`, `retinanet`, `faster_rcnn`) of kinds with pixels.
         weight: of this task's loss among several.
         metric: the one metric that ranks, selects checkpoints and stops; the kind's default if not given.
+        head: `network` learns step by step; others are fitted in one go on encoders that stay as they are, of classes and numbers of
+            patches: `linear` (logistic or ridge regression), `nearest_mean` (of the classes), `neighbours`. Validation chooses how
+            strong.
     """
 
     balance: Literal["none", "class_weights", "sampling"] = "none"
@@ -54,6 +57,13 @@ class TaskOptions(TargetOptions):
     network: str | None = None
     weight: float = Field(default=1.0, gt=0)
     metric: str | None = None
+    head: str = NETWORK
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_chosen(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes without `head` have the identity that they had before there was this option."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if (name, value) != ("head", NETWORK)}
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -107,6 +117,7 @@ class Task(ABC):
             self._check("loss", name, self.losses)
         if self.network:
             self._check("network", self.network, self.networks)
+        self._check("head", options.head, (NETWORK, *(n for n, each in FITTED_HEADS.items() if each.is_for(self.kind))))
 
     def _check(self, option: str, value: str, valid: tuple[str, ...]) -> None:
         if value not in valid:
@@ -128,6 +139,11 @@ class Task(ABC):
     def lower_is_better(self) -> bool:
         """Whether the ranking metric is better when smaller."""
         return lower_is_better(self.metric)
+
+    @property
+    def fitted(self) -> str:
+        """How its head is fitted in one go, empty where it learns step by step."""
+        return "" if self.options.head == NETWORK else self.options.head
 
     def known(self, rows: Rows) -> Rows:
         """Those of the rows that have the target."""
@@ -172,6 +188,7 @@ class Task(ABC):
             network=self.network,
             codes=tuple(category.code for category in legend),
             colours=tuple(category.colour for category in legend),
+            fitted=self.fitted,
         )
 
     @abstractmethod

@@ -49,6 +49,7 @@ class Numbers(Task):
             composition=self.target.composition,
             network=self.network,
             unit=self.target.unit,
+            fitted=self.fitted,
         )
 
     def standardised(self, truth: Tensor) -> Tensor:

@@ -117,6 +117,8 @@ class FoundationEncoder(Encoder):
             each.channel.name: each.converted(inputs[each.modality.name][:, each.position]) for each in self.taken
         }
         months = inputs.get(MONTH, first.new_full((len(first),), -1, dtype=torch.long))
+        if self.options.month is not None:
+            months = months.where(months >= 0, self.options.month - 1)
         places = inputs.get(PLACE) if self.options.place else None
         found = self.network.embed(Sample(values, months, places, self.pixel_m), self.options.patch)
         vectors, known = self._pooled(found)

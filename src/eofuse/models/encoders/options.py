@@ -16,6 +16,7 @@ class FoundationOptions(Options):
     Attributes:
         patch: side of a token in pixels.
         pool: `mean` of all tokens, or one mean a group of channels (`groups`).
+        month: 1 to 12, of patches without a date; hidden by default.
         place: whether they see longitude and latitude, by which they can recognise a site.
         units: of a modality (`s2`) or one of its channels (`s2.B04`), where the data name none or the wrong one.
         pixel_m: side of a pixel in metres; that of the data by default.
@@ -23,6 +24,7 @@ class FoundationOptions(Options):
 
     patch: int = Field(default=8, ge=1)
     pool: Literal["mean", "groups"] = "mean"
+    month: int | None = Field(default=None, ge=1, le=12)
     place: bool = False
     units: dict[str, str] = Field(default_factory=dict)
     pixel_m: float | None = Field(default=None, gt=0)

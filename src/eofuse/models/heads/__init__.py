@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from eofuse.models.features import FeatureSizes
 from eofuse.models.heads.base import HEADS, Head, HeadSpec
+from eofuse.models.heads.fitted import FITTED_HEADS, NETWORK
 
-__all__ = ["HEADS", "Head", "HeadSpec", "build_head"]
+__all__ = ["FITTED_HEADS", "HEADS", "NETWORK", "Head", "HeadSpec", "build_head"]
 
 
 def build_head(spec: HeadSpec, sizes: Sequence[FeatureSizes], dropout: float = 0.0) -> Head:
@@ -19,4 +20,5 @@ def build_head(spec: HeadSpec, sizes: Sequence[FeatureSizes], dropout: float = 0
     Raises:
         UsageError: if the head does not fit the features.
     """
-    return HEADS[spec.kind.head](spec, sizes, dropout)
+    own = FITTED_HEADS[spec.fitted].head if spec.fitted else ""
+    return HEADS[own or spec.kind.head](spec, sizes, dropout)

@@ -28,6 +28,7 @@ class HeadSpec:
         margin: half width of the predictive interval of each predicted number, empty without one.
         codes: of the classes in the class map from which they were learned, empty where they have none.
         colours: of the classes (#rrggbb), empty where they have none.
+        fitted: how it was fitted in one go, a name of `eofuse.models.heads.fitted.FITTED_HEADS`; empty where it learned step by step.
     """
 
     kind: TaskKind
@@ -41,10 +42,12 @@ class HeadSpec:
     margin: tuple[float, ...] = ()
     codes: tuple[int, ...] = field(default=(), compare=False)
     colours: tuple[str, ...] = field(default=(), compare=False)
+    fitted: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description, the inverse of `from_dict`."""
         values = {each.name: getattr(self, each.name) for each in fields(self)} | {"kind": self.kind.name}
+        values = {name: value for name, value in values.items() if (name, value) != ("fitted", "")}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod

@@ -33,12 +33,7 @@ class ClassificationHead(VectorHead):
 
     def predict(self, output: Tensor, counted: Tensor | None = None) -> Tensor:
         """Probabilities (B, K): the mean over the heads of their softmax or sigmoid, at the head's temperature."""
-        if not self.spec.kind.has_several:
-            return at_temperature(mean_of_heads(output.float().softmax(-1), counted), self.spec.temperature)
-        probabilities = mean_of_heads(output.float().sigmoid(), counted)
-        if self.spec.temperature != 1:
-            return (probabilities.logit(eps=1e-7) / self.spec.temperature).sigmoid()
-        return probabilities
+        return predict_classes(self.spec, output, counted)
 
 
 @HEADS.register("regression")
@@ -55,3 +50,21 @@ class RegressionHead(VectorHead):
         if self.spec.composition:
             return mean_of_heads(output.float().softmax(-1), counted)
         return mean_of_heads(output.float(), counted) * self.get_buffer("std") + self.get_buffer("mean")
+
+
+def predict_classes(spec: HeadSpec, output: Tensor, counted: Tensor | None) -> Tensor:
+    """Probabilities (B, K) of logits (heads, B, K), as `ClassificationHead.predict` gives them."""
+    if not spec.kind.has_several:
+        return at_temperature(mean_of_heads(output.float().softmax(-1), counted), spec.temperature)
+    probabilities = mean_of_heads(output.float().sigmoid(), counted)
+    if spec.temperature != 1:
+        return (probabilities.logit(eps=1e-7) / spec.temperature).sigmoid()
+    return probabilities
+
+
+def predict_numbers(spec: HeadSpec, output: Tensor, counted: Tensor | None) -> Tensor:
+    """Numbers (B, D) in their unit of standardised ones (heads, B, D), as `RegressionHead.predict` gives them."""
+    if spec.composition:
+        return mean_of_heads(output.float().softmax(-1), counted)
+    mean, std = (output.new_tensor(each, dtype=torch.float32) for each in (spec.mean, spec.std))
+    return mean_of_heads(output.float(), counted) * std + mean
