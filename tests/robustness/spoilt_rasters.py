@@ -99,8 +99,8 @@ def spoil_table(path: Path, source: random.Random) -> str:
         value = source.choice([each for each in HOSTILE if not isinstance(each, dict)])
         if what in ("cell", "column"):
             cells = table[name].astype(object).tolist()
-            chosen = range(len(cells)) if what == "column" else [source.randrange(len(cells))]
-            for row in chosen if cells else ():
+            chosen = range(len(cells)) if what == "column" or not cells else [source.randrange(len(cells))]
+            for row in chosen:
                 cells[row] = value
             table[name] = pd.Series(cells, dtype=object)
         elif what == "name":

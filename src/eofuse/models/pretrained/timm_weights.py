@@ -40,7 +40,7 @@ def timm_source(name: str, options: WeightOptions) -> Source:
         with torch.random.fork_rng(devices=[]):
             network: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # the hub's client and damaged files raise many kinds
-        fix = "give a file of these weights as start.file"
+        fix = "give a file of these weights as start.file, or to embed as --weights"
         raise DataError(f"can't be loaded: {error}", where=f"timm:{name}", fix=fix) from error
     channels = int(network.pretrained_cfg["input_size"][0])
     bands = options.channels(RGB if channels == len(RGB) else None, f"timm:{name}")

@@ -58,7 +58,7 @@ def torchgeo_source(name: str, options: WeightOptions) -> Source:
         try:
             weights = weight.get_state_dict(progress=False, map_location="cpu", weights_only=True)
         except Exception as error:  # downloads and damaged files raise many kinds
-            fix = "give a file of these weights as start.file"
+            fix = "give a file of these weights as start.file, or to embed as --weights"
             raise DataError(f"can't be loaded: {error}", where=title, fix=fix) from error
     return network_source(title, str(weight.meta["model"]), weights, bands, pairs, options.prefix, notes)
 
