@@ -27,6 +27,7 @@ from eofuse.learning.options import RunOptions
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.models.encoders import ENCODERS
 from eofuse.models.fusion import FUSIONS
+from eofuse.models.temporal import TEMPORAL
 from eofuse.registry import Registry
 from eofuse.studies.axes import AxesOptions
 from eofuse.tasks import TASKS, TaskOptions
@@ -235,6 +236,9 @@ def names() -> str:
                 "For `fusion.series` and `fusion.encoders`. `fusion.encoder` and `fusion.encoders` take any timm name too "
                 "that gives a pyramid of maps or is a vision transformer.",
                 *entries({name: summary(thing) for name, thing in ENCODERS.items()}),
+                "## Temporal encoders",
+                "For `fusion.temporal`: what joins the dates of series of images.",
+                *entries({name: summary(thing) for name, thing in TEMPORAL.items()}),
                 "## Pretraining methods",
                 "For `pretrain.method`.",
                 *entries({name: summary(thing) for name, thing in METHODS.items()}),

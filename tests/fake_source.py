@@ -14,6 +14,11 @@ MODALITIES = (SENTINEL2, SENTINEL1, ELEVATION, SEASON, CLIMATE_ZONE)
 GREENNESS = Modality("greenness", Kind.SERIES, (Channel("ndvi"), Channel("ndwi")), "Greenness", steps=6, dated=True)
 """Every patch has three to six steps some days apart, and some gaps."""
 
+SCENES = Modality(
+    "scenes", Kind.IMAGE_SERIES, (Channel("red"), Channel("nir")), "Scenes", "uint16", 1e-4, steps=5, dated=True
+)
+"""Every patch has one to five dates of a year; no value stands for nothing, so that zeros are data."""
+
 
 @dataclass
 class FakeSource(Samples):
@@ -37,7 +42,7 @@ class FakeSource(Samples):
     simulated: bool = True
 
     def __post_init__(self) -> None:
-        rasters = any(modality.kind is Kind.RASTER for modality in self.modalities)
+        rasters = any(modality.has_pixels for modality in self.modalities)
         self.patch_size = (self.size, self.size) if rasters else (0, 0)
         self.fingerprint = f"{self.patches}-{self.seed}-{self.size}-{sorted(self.bad)}-{self.absent}"
         generator = np.random.default_rng(self.seed)
@@ -68,6 +73,9 @@ class FakeSource(Samples):
         for modality in self.modalities:
             lacking = list(self.absent.get(modality.name, ()))
             self.index[f"has_{modality.name}"] = ~np.isin(np.arange(count), lacking)
+            if modality.kind is Kind.IMAGE_SERIES:
+                days = [[] if row in lacking else self.days(modality, row) for row in range(count)]
+                self.index[f"times.{modality.name}"] = days
         self.plant()
 
     def plant(self) -> None:
@@ -81,14 +89,22 @@ class FakeSource(Samples):
         for modality in self.modalities:
             if modality.kind is Kind.SERIES and row not in self.absent.get(modality.name, ()):
                 values[modality.name] = self.signal(modality, row, _series(modality, generator)).astype(np.float32)
-            if modality.kind is Kind.RASTER:
+            if modality.has_pixels:
                 shape = (len(modality.channels), self.size, self.size)
+                if modality.kind is Kind.IMAGE_SERIES:
+                    shape = (len(self.days(modality, row)), *shape)
                 raster = (
                     generator.normal(-12, 3, shape) if modality.name == "s1" else generator.uniform(100, 3000, shape)
                 )
                 if row not in self.absent.get(modality.name, ()):
                     values[modality.name] = self.signal(modality, row, raster).astype(modality.dtype)
         return values
+
+    def days(self, modality: Modality, row: int) -> list[float]:
+        """Days of the dates of a patch in an image series."""
+        generator = np.random.default_rng([self.seed, row, 3])
+        count = int(generator.integers(1, (modality.steps or 1) + 1))
+        return (17_000.25 + np.sort(generator.choice(365, count, replace=False))).tolist()
 
     def signal(self, modality: Modality, row: int, raster: np.ndarray) -> np.ndarray:
         """The raster or series of a patch with what is hidden in it; this source hides nothing."""
@@ -120,6 +136,19 @@ class RisingSource(FakeSource):
             exists = np.isfinite(raster[:, 0])
             slope = np.linspace(-3, 3, exists.sum()) * (1 if self.index["label"].iloc[row] else -1)
             raster[exists, 1:] += slope[:, None]
+        return raster
+
+
+class SeasonalSource(FakeSource):
+    """One class shines in spring and the other in autumn, all else being alike: only dates with their days tell which is which."""
+
+    def days(self, modality: Modality, row: int) -> list[float]:
+        generator = np.random.default_rng([self.seed, row, 3])
+        return (17_000 + 60 * np.arange(modality.steps or 1) + generator.uniform(0, 20, modality.steps)).tolist()
+
+    def signal(self, modality: Modality, row: int, raster: np.ndarray) -> np.ndarray:
+        if modality.kind is Kind.IMAGE_SERIES:
+            raster[3 if self.index["label"].iloc[row] else 1] += 6000
         return raster
 
 

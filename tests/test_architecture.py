@@ -167,7 +167,7 @@ def test_libraries_that_once_executed_what_they_loaded_are_allowed_from_their_cu
 REGISTRIES = ("eofuse.models.fusion:FUSIONS", "eofuse.models.encoders:ENCODERS", "eofuse.learning.pretraining:METHODS")
 
 
-@pytest.mark.parametrize("registry", REGISTRIES)
+@pytest.mark.parametrize("registry", [*REGISTRIES, "eofuse.models.temporal:TEMPORAL"])
 def test_everything_that_can_be_chosen_is_documented(registry):
     text = (SOURCE.parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
     module, _, name = registry.partition(":")

@@ -4,7 +4,8 @@ A new sensor is a `Modality` with named channels. Names, never positions, match 
 scene files. The store keeps the native values; `scale` and `offset` turn them into physical units.
 
 Kinds: a *raster* has channels over a patch's pixels (a categorical one has `categories` and holds their codes), a *vector* has
-numbers per patch, a *series* has numbers per step of time, a *category* has one code per patch.
+numbers per patch, a *series* has numbers per step of time, an *image series* has a raster per date, a *category* has one code
+per patch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,8 @@ PLACE = "@place"
 
 CONTEXT = (MONTH, PLACE)
 """What some models take beside modalities, whose names can't begin so."""
+TIMES = ".times"
+"""Ends the key of the times of an image series in samples and batches."""
 
 VECTORS = "@vectors:"
 """Begins the name under which a batch has vectors that a frozen encoder gave before, (B, width); its modalities follow, with `+`."""
@@ -33,16 +36,20 @@ def is_context(name: str) -> bool:
 
 
 class Kind(StrEnum):
-    """How the values of a modality are laid out: (C, H, W), (C,), (T, 1 + C) or one code.
+    """How the values of a modality are laid out: (C, H, W), (C,), (T, 1 + C), (T, C, H, W) or one code.
 
     Of a series, the first column is the time of each step, and the others are its channels. A channel without a number (NaN) is a
     gap; a step without a time does not exist, and fills up series that are shorter than others.
+
+    The times of an image series stand beside it (`Modality.times_key`). A date without a time (NaN) does not exist and fills up
+    series that are shorter than others, whatever its pixels hold; a date with a time does, even if all of its pixels are 0.
     """
 
     RASTER = "raster"
     VECTOR = "vector"
     SERIES = "series"
     CATEGORY = "category"
+    IMAGE_SERIES = "image_series"
 
 
 @dataclass(frozen=True)
@@ -100,11 +107,11 @@ class Modality:
         valid_range: smallest and largest physical value that makes sense.
         nodata: stored value that means "nothing here".
         categories: classes of a categorical modality, in the order of the one-hot encoding.
-        steps: most steps that a patch has, for series.
+        steps: most steps that a patch has, for series; most dates, for image series.
         dated: whether the time of a step is a day since 1970-01-01, with fractions; else it is the step's number, from 0.
 
     Raises:
-        UsageError: if a series has no number of steps, or is not of float32.
+        UsageError: if a series has no number of steps, or is not of float32; or an image series has none, or holds codes.
     """
 
     name: str
@@ -124,6 +131,12 @@ class Modality:
         if self.kind is Kind.SERIES and not (self.steps and self.steps > 0 and self.dtype == "float32"):
             fix = "give both" if self.dtype == "float32" else f"store float32, not {self.dtype}"
             raise UsageError("a series needs a number of steps, and float32", where=self.name, fix=fix)
+        if self.kind is Kind.IMAGE_SERIES and not (self.steps and self.steps > 0):
+            fix = "give the most dates that a patch has as `steps`"
+            raise UsageError("a series of images needs a number of dates", where=self.name, fix=fix)
+        if self.kind is Kind.IMAGE_SERIES and self.categories:
+            fix = "make it a raster of one date, or numbers"
+            raise UsageError("a series of images can't hold codes of categories", where=self.name, fix=fix)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -139,10 +152,13 @@ class Modality:
     def width(self) -> int:
         """Number of channels that a model sees: one per channel, or one per category (one-hot).
 
-        Of each step of a series it sees what tells the time, the channels, and whether each is known.
+        Of each step of a series it sees what tells the time, the channels, and whether each is known; of each date of an image series
+        the channels, and whether the pixel is known.
         """
         if self.kind is Kind.SERIES:
             return self.time_width + 2 * len(self.channels)
+        if self.kind is Kind.IMAGE_SERIES:
+            return len(self.channels) + 1
         return len(self.categories) if self.categories else len(self.channels)
 
     @property
@@ -152,11 +168,28 @@ class Modality:
 
     @property
     def is_array(self) -> bool:
-        """Whether each patch has an array of its own (raster, series), where others are columns of a table."""
-        return self.kind in (Kind.RASTER, Kind.SERIES)
+        """Whether each patch has an array of its own (raster, series, image series), where others are columns of a table."""
+        return self.kind in (Kind.RASTER, Kind.SERIES, Kind.IMAGE_SERIES)
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether it has a value at each pixel: a raster, or a raster per date."""
+        return self.kind in (Kind.RASTER, Kind.IMAGE_SERIES)
+
+    @property
+    def times_key(self) -> str:
+        """Key of the times of an image series beside it in samples and batches: (T,), NaN where a date does not exist."""
+        return f"{self.name}{TIMES}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Under which its values stand in samples and batches: its name; of an image series, also that of the times."""
+        return (self.name, self.times_key) if self.kind is Kind.IMAGE_SERIES else (self.name,)
 
     def shape(self, patch_size: tuple[int, int], channels: int | None = None) -> tuple[int, ...]:
-        """Shape of one patch in native dtype: (C, H, W), (C,), (T, 1 + C), or () of a category.
+        """Shape of one patch in native dtype: (C, H, W), (C,), (T, 1 + C), (T, C, H, W), or () of a category.
+
+        A patch may have fewer dates than an image series has at most.
 
         Args:
             patch_size: height and width of rasters.
@@ -167,6 +200,8 @@ class Modality:
             return (count, *patch_size)
         if self.kind is Kind.SERIES:
             return (self.steps or 0, 1 + count)
+        if self.kind is Kind.IMAGE_SERIES:
+            return (self.steps or 0, count, *patch_size)
         return (count,) if self.kind is Kind.VECTOR else ()
 
     def channel_index(self, name: str) -> int:
@@ -203,7 +238,8 @@ class Modality:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description, the inverse of `from_dict`; what only series have is left out of others."""
         values = asdict(self)
-        return values if self.kind is Kind.SERIES else {k: v for k, v in values.items() if k not in ("steps", "dated")}
+        has_steps = self.kind in (Kind.SERIES, Kind.IMAGE_SERIES)
+        return values if has_steps else {k: v for k, v in values.items() if k not in ("steps", "dated")}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Modality":

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from fake_series import random_series
+from fake_series import random_series, random_times
 from torch import Tensor
 
 from eofuse.kinds import MULTI_LABEL, SINGLE_LABEL
@@ -52,6 +52,8 @@ def make_inputs() -> Callable[..., dict[str, Tensor]]:
             if modality.kind is Kind.SERIES:
                 inputs[modality.name] = random_series(modality, batch_size, generator)
                 continue
+            if modality.kind is Kind.IMAGE_SERIES:
+                inputs[modality.times_key] = random_times(modality, batch_size, generator)
             if modality.is_categorical:
                 codes = torch.tensor(CODES[modality.name], dtype=torch.uint8)
                 values = codes[torch.randint(len(codes), shape, generator=generator)]

@@ -14,3 +14,10 @@ def random_series(modality: Modality, batch_size: int, generator: torch.Generato
     steps = torch.randint(1, values.shape[1] + 1, (batch_size, 1), generator=generator)
     values[torch.arange(values.shape[1]) >= steps] = torch.nan
     return values
+
+
+def random_times(modality: Modality, batch_size: int, generator: torch.Generator) -> Tensor:
+    """Times (B, T) of image series of one date and more, NaN where there is none."""
+    times = 17_000 + 60 * torch.rand(batch_size, modality.steps or 1, generator=generator).add(0.1).cumsum(1)
+    dates = torch.randint(1, times.shape[1] + 1, (batch_size, 1), generator=generator)
+    return times.where(torch.arange(times.shape[1]) < dates, torch.nan)

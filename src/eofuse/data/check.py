@@ -12,7 +12,7 @@ from eofuse.data.problems import Problem, errors_first
 from eofuse.data.sources.base import OpenOptions, Samples
 from eofuse.data.store.arrays import in_order, require_array
 from eofuse.data.store.gaps import FIX_EMPTY, empty_channels, may_have_empty_bands
-from eofuse.data.store.index import complete_index
+from eofuse.data.store.index import complete_index, require_as_many
 from eofuse.errors import DataError
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, Kind, Modality
 from eofuse.processes import in_processes, usable_cores
@@ -72,6 +72,8 @@ def check_sample(samples: Samples, row: int) -> list[Problem]:
         for modality in samples.modalities:
             if modality.name in arrays:
                 require_array(modality, arrays[modality.name], samples.patch_size, "")
+            if modality.name in arrays and modality.kind is Kind.IMAGE_SERIES:
+                require_as_many(samples.index, row, modality.name, arrays[modality.name], "")
     except DataError as error:
         return [Problem.from_error(error, sample_id)]
     return odd_values(samples, sample_id, arrays)
@@ -112,6 +114,8 @@ def _value_warnings(modality: Modality, values: Array, warn: Callable[..., Probl
         found.append(warn("holds no value", f"{modality.name}, band {', '.join(bands)}", FIX_EMPTY))
     if modality.kind is Kind.SERIES:
         return found
+    if modality.kind is Kind.IMAGE_SERIES:
+        values = values.swapaxes(0, 1)
     for channel, pixels, nothing in zip(modality.channels, values, empty, strict=True):
         if nothing:
             continue

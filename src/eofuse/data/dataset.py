@@ -1,7 +1,8 @@
 """A store as PyTorch sees it: `PatchDataset`, samples and batches for a training loop of one's own.
 
 A sample is a flat mapping: an array for each modality in its native dtype, `present` (by modality, whether the patch has it: of one
-that it lacks, the array holds zeros, of a series NaN), `patch_id`, `scene`, `lon` and `lat` (NaN where not known), `row`, and with a
+that it lacks, the array holds zeros, of a series NaN), `<modality>.times` of an image series (NaN where a patch has fewer dates than
+the longest of its batch), `patch_id`, `scene`, `lon` and `lat` (NaN where not known), `row`, and with a
 target `target`. Physical values are `array * modality.scale + modality.offset`, and `modality.nodata` marks pixels without a value.
 """
 
@@ -20,6 +21,7 @@ from eofuse.data.store import Rows, Store
 from eofuse.data.targets import make_target
 from eofuse.data.targets.base import TargetOptions
 from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.modalities import Kind
 
 Inputs = Sequence[str] | Mapping[str, Sequence[str] | None]
 Sample = dict[str, Any]
@@ -112,6 +114,10 @@ class PatchDataset(Dataset[Sample]):
             name: torch.from_numpy(self.store.read(name, rows, channels=channels))
             for name, channels in self._channels.items()
         }
+        for name in self._channels:
+            modality = self.store.modality(name)
+            if modality.kind is Kind.IMAGE_SERIES:
+                batch[modality.times_key] = torch.from_numpy(self.store.times(name, rows))
         batch["present"] = {name: torch.from_numpy(self.store.present(name)[rows]) for name in self._channels}
         index = self.store.index
         batch |= {name: index[name].to_numpy()[rows].tolist() for name in ("patch_id", "scene")}

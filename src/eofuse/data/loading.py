@@ -21,7 +21,7 @@ from eofuse.data.store.arrays import in_order as in_order
 from eofuse.data.targets import Target
 from eofuse.devices import send
 from eofuse.errors import UsageError
-from eofuse.modalities import Modality
+from eofuse.modalities import Kind, Modality
 
 if TYPE_CHECKING:  # what only counts and describes needs no torch
     import torch
@@ -39,7 +39,9 @@ class Batch:
     Attributes:
         rows: their rows in the store, (batch,).
         inputs: by modality, native dtype: (batch, channels, height, width), (batch, channels), (batch, steps, 1 + channels) with
-            the time first, or (batch,) codes; and what stands beside them (`eofuse.modalities.is_context`).
+            the time first, or (batch,) codes; of an image series (batch, dates, channels, height, width), as many dates as the
+            longest has, with their times, (batch, dates), under `<modality>.times`: NaN where a patch has fewer. And what stands
+            beside modalities (`eofuse.modalities.is_context`).
         present: by modality, which patches have it, (batch,).
         targets: by target, the truth: (batch,) class numbers; (batch, classes) indicators 0 and 1; (batch, numbers) in their
             unit; (batch, height, width) class numbers of pixels, 255 where there is no label; (batch, numbers, height,
@@ -167,6 +169,9 @@ class Loader:
 
         inputs = {name: torch.from_numpy(self.read_array(name, rows, buffer)) for name in self.modalities}
         inputs |= {name: torch.from_numpy(values[rows]) for name, values in self._beside.items()}
+        for name, modality in self.modalities.items():
+            if modality.kind is Kind.IMAGE_SERIES:
+                inputs[modality.times_key] = torch.from_numpy(self.read_times(name, rows))
         present = {name: torch.from_numpy(self._present[name][rows]) for name in self.modalities}
         targets = {name: torch.from_numpy(target.read(rows, self.window)) for name, target in self.targets.items()}
         valid = {name: torch.from_numpy(target.valid[rows]) for name, target in self.targets.items()}
@@ -176,7 +181,13 @@ class Loader:
         """One input modality of a batch, in the first or the second buffer, or in those given: as in `Batch.inputs`."""
         modality = self.modalities[name]
         buffers = self._buffers[buffer] if isinstance(buffer, int) else buffer
-        out = buffers.take(name, (len(rows), *modality.shape(self.patch_size)), modality.dtype)
+        shape = modality.shape(self.patch_size)
+        if modality.kind is Kind.IMAGE_SERIES:  # as many dates as these patches have
+            longest = 1 if name in self.absent else self.store.dates(name).longest(rows)
+            out = buffers.take(name, (len(rows) * longest, *shape[1:]), modality.dtype)
+            out = out.reshape(len(rows), longest, *shape[1:])
+        else:
+            out = buffers.take(name, (len(rows), *shape), modality.dtype)
         if name in self.absent:
             out[...] = 0
             return out
@@ -191,6 +202,14 @@ class Loader:
             return Uploads(device).batches(self, turns)
         read = read_ahead(lambda turn: self.read(*turn), turns)
         return read if device is None else (batch.to(device) for batch in read)
+
+    def read_times(self, name: str, rows: Rows) -> npt.NDArray[np.float32]:
+        """Times of an image series of a batch: as in `Batch.inputs`."""
+        if name in self.absent:
+            return np.full((len(rows), 1), np.nan, dtype=np.float32)
+        times = self.store.times(name, rows)
+        times[~self._present[name][rows]] = np.nan
+        return times
 
 
 def read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

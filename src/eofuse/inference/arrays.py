@@ -1,9 +1,10 @@
 """Predictions for patches that lie in memory: `predict_arrays`, `predict_table`.
 
 Patches come as a mapping from modality names to arrays with a leading axis of patches, as `PatchDataset` batches them: values as the
-sensor or the store has them, never scaled, channels in the model's order. Optional are `present` (by modality, which patches have it,
-(patches,) bool) and `patch_id`; `scene`, `lon`, `lat`, `row` and `target` may stand beside them, and for a model that is told it, the
-`month` (1 to 12, 0 where it is not known).
+sensor or the store has them, never scaled, channels in the model's order. An image series is (patches, dates, channels, height,
+width), with the times of the dates (patches, dates) under `<modality>.times`, NaN where a patch has fewer. Optional are `present` (by
+modality, which patches have it, (patches,) bool) and `patch_id`; `scene`, `lon`, `lat`, `row` and `target` may stand beside them, and
+for a model that is told it, the `month` (1 to 12, 0 where it is not known).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,8 +120,9 @@ class _Patches:
     def __init__(self, model: Ensemble, arrays: Mapping[str, Any]) -> None:
         self.model = model
         self.modalities = {modality.name: modality for modality in model.spec.modalities}
-        known = (*SAMPLE_KEYS, *(["month"] if MONTH in model.spec.context else []))
-        unknown = [name for name in arrays if name not in self.modalities and name not in known]
+        keys = [key for modality in self.modalities.values() for key in modality.keys]
+        known = (*keys, *SAMPLE_KEYS, *(["month"] if MONTH in model.spec.context else []))
+        unknown = [name for name in arrays if name not in known]
         if unknown:
             fix = did_you_mean(unknown[0], self.modalities)
             raise UsageError(f"the model has no input '{unknown[0]}'", where="arrays", fix=fix)
@@ -135,9 +137,15 @@ class _Patches:
             if len(values[name]) != self.count:
                 found = f"has {len(values[name])} patches where {given[0]} has {self.count}"
                 raise UsageError(found, where=f"arrays, {name}", fix="give every input of the same patches")
+        for modality in self.modalities.values():
+            if modality.kind is Kind.IMAGE_SERIES and modality.name in given:
+                values[modality.times_key] = _times(modality, arrays, values[modality.name].shape[:2])
         self.present = self._presence(values, arrays.get("present") or {})
         for name in lacking:
             shape = self.modalities[name].shape(model.spec.patch_size)
+            if self.modalities[name].kind is Kind.IMAGE_SERIES:
+                shape = (1, *shape[1:])
+                values[self.modalities[name].times_key] = np.full((self.count, 1), np.nan, dtype=np.float32)
             values[name] = np.broadcast_to(np.zeros(1, self.modalities[name].dtype), (self.count, *shape))
         self.values = values
         self.context = self._context(arrays)
@@ -154,7 +162,7 @@ class _Patches:
             if name in values and name in given:
                 there &= np.asarray(given[name], dtype=bool)
             if name in values and self.model.spec.empty_bands == "absent" and may_have_empty_bands(modality):
-                there &= ~empty_channels(modality, values[name]).any(axis=1)
+                there &= ~_empty(modality, values).any(axis=1)
             found[name] = there
         return found
 
@@ -176,11 +184,34 @@ class _Patches:
 
     def _batch(self, rows: Rows) -> Batch:
         inputs, present = (
-            {name: torch.from_numpy(values[name][rows]) for name in self.modalities}
+            {name: torch.from_numpy(each[rows]) for name, each in values.items()}
             for values in (self.values, self.present)
         )
         inputs |= {name: torch.from_numpy(values[rows]) for name, values in self.context.items()}
         return Batch(rows, inputs, present, {}, {})
+
+
+def _times(modality: Modality, arrays: Mapping[str, Any], expected: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """The times of an image series, (patches, dates)."""
+    where = f"arrays, {modality.times_key}"
+    if modality.times_key not in arrays:
+        fix = "add the time of each date: days since 1970-01-01" if modality.dated else "add the number of each date"
+        raise UsageError(f"the model needs the times of '{modality.name}'", where=where, fix=fix)
+    times = np.asarray(arrays[modality.times_key])
+    if times.dtype.kind == "M":
+        times = (times - np.datetime64("1970-01-01")) / np.timedelta64(1, "D")
+    if times.shape != expected or times.dtype.kind not in "fiu":
+        what = f"has the shape {times.shape} of {times.dtype} where numbers of {expected} are expected"
+        raise UsageError(what, where=where, fix="give each date its time, NaN where a patch has fewer dates")
+    return times.astype(np.float32)
+
+
+def _empty(modality: Modality, values: Mapping[str, Array]) -> npt.NDArray[np.bool_]:
+    """Which channels hold no value, (patches, channels), of an image series in the dates that exist."""
+    if modality.kind is not Kind.IMAGE_SERIES:
+        return empty_channels(modality, values[modality.name])
+    patches = zip(values[modality.name], np.isfinite(values[modality.times_key]), strict=True)
+    return np.concatenate([empty_channels(modality, dates[exists][None]) for dates, exists in patches])
 
 
 def _native(modality: Modality, given: Any, spec: ModelSpec) -> Array:
@@ -203,7 +234,8 @@ def _native(modality: Modality, given: Any, spec: ModelSpec) -> Array:
                 found = f"goes from {values.min()} to {values.max()}, which {wanted} can't hold"
                 raise UsageError(found, where=where, fix="give values as the sensor gave them")
         values = values.astype(wanted)
-    if modality.kind is Kind.RASTER and values.ndim == 4 and values.shape[-2:] != spec.patch_size:
+    axes = {Kind.RASTER: 4, Kind.IMAGE_SERIES: 5}.get(modality.kind)
+    if axes == values.ndim and values.shape[-2:] != spec.patch_size:
         size = min(spec.patch_size)
         try:
             window = Window.centred(size, (values.shape[-2], values.shape[-1]))

@@ -114,15 +114,21 @@ def predict_store(
 
 
 def pixels_with_data(modalities: Mapping[str, Modality], batch: Batch) -> npt.NDArray[np.bool_] | None:
-    """Pixels at which any raster among the inputs has a value, (batch, height, width); None where there is no raster."""
+    """Pixels at which any raster among the inputs has a value, (batch, height, width); None where there is no raster.
+
+    Of an image series, one of the dates must show the pixel.
+    """
     found: npt.NDArray[np.bool_] | None = None
     for name, modality in modalities.items():
-        if modality.kind is not Kind.RASTER:
+        if not modality.has_pixels:
             continue
         values = batch.inputs[name].numpy()
-        present = np.isfinite(values) & batch.present[name].numpy()[:, None, None, None]
+        present = np.isfinite(values) & batch.present[name].numpy().reshape(-1, *(1,) * (values.ndim - 1))
         if modality.nodata is not None:
             present &= values != modality.nodata
+        if modality.kind is Kind.IMAGE_SERIES:
+            exists = np.isfinite(batch.inputs[modality.times_key].numpy())
+            present = (present & exists[:, :, None, None, None]).any(axis=1)
         found = present.any(axis=1) if found is None else found | present.any(axis=1)
     return found
 

@@ -212,18 +212,19 @@ class _Input:
         loader = Loader(tested.prepared.store, {self.modality: channels}, crop=options.data.crop)
 
         def predict(batch: Batch) -> Mapping[str, Array]:
-            values = loader.read(givers[batch.rows]).inputs[self.modality]
+            given = loader.read(givers[batch.rows]).inputs
             if self.channel is not None:
                 swapped = batch.inputs[self.modality].clone()
-                swapped[:, tested.loader.modalities[self.modality].channel_index(self.channel)] = values[:, 0]
-                values = swapped
-            return tested.predict(replace(batch, inputs={**batch.inputs, self.modality: values}))
+                place = tested.loader.modalities[self.modality].channel_index(self.channel)
+                swapped[:, place] = given[self.modality][:, 0]
+                given = {self.modality: swapped}
+            return tested.predict(replace(batch, inputs={**batch.inputs, **given}))
 
         return predict
 
 
 def _inputs(tested: Tested) -> Iterator[_Input]:
-    """What can be permuted: scalars and series as a whole, rasters by band."""
+    """What can be permuted: scalars and series, also those of images, as a whole, rasters by band."""
     modalities = tested.loader.modalities.values()
     yield from (_Input("permutation", modality.name) for modality in modalities if modality.kind is not Kind.RASTER)
     for modality in modalities:
@@ -274,7 +275,7 @@ def _warnings(tested: Tested, shown: Mapping[str, str], scenes: int) -> list[str
         found.append(never + " Train it with `augment: {drop_modalities: 0.3}` and `fusion.missing: token`.")
     train = tested.prepared.rows["train"]
     for modality in tested.loader.modalities.values():
-        if modality.kind is Kind.RASTER:
+        if modality.has_pixels:
             continue
         rows = train[tested.prepared.present[modality.name][train]][:MOST_ROWS]
         values = Loader(store, {modality.name: options.inputs[modality.name]}).read(rows).inputs[modality.name].numpy()

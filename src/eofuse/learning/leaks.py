@@ -171,7 +171,7 @@ def _comparisons(
     known = np.flatnonzero(target.valid)
     for name, channels in inputs.items():
         modality = store.modality(name)
-        if modality.kind is Kind.RASTER:
+        if modality.has_pixels:
             continue
         rows = known[store.present(name)[known]][:MOST]
         truths = _truths(target, rows)

@@ -6,6 +6,7 @@ learns from both. Other than there, weak views are judged in evaluation mode, by
 it is not sure do not pass again: where it is never sure, this is supervised training to the bit.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from eofuse.data.loading import Batch, Rows, shuffled_rows
 from eofuse.errors import UsageError
 from eofuse.learning.augment import Augmentation, AugmentOptions, make_augmentation
 from eofuse.learning.augment.patches import Patches, movable
-from eofuse.modalities import Modality, is_context
+from eofuse.modalities import Kind, Modality, is_context
 from eofuse.models.heads.base import mean_of_heads
 from eofuse.models.model import Model
 from eofuse.tasks.base import Task
@@ -125,24 +126,37 @@ class FixMatch(Supervised):
             labelled = self.augment(labelled)
         partners = labelled.partners if isinstance(labelled, MixedBatch) else {}
         strong = self.strong(_select(others, chosen), generator)
-        both = {name: self._join(name, labelled, strong) for name in self.modalities}
-        both |= {
+        both = {
             name: torch.cat([labelled.inputs[name], strong.inputs[name]])
             for name in labelled.inputs
             if is_context(name)
         }
+        for name, modality in self.modalities.items():
+            values = self._join(name, labelled, strong)
+            both |= dict(zip(modality.keys, values, strict=True))
         present = {name: torch.cat([labelled.present[name], strong.present[name]]) for name in self.modalities}
         truth = (labelled.targets, labelled.known, partners)
         loss, pseudo = self.module(both, present, *truth, (labels[chosen], sure[chosen]))
         pseudo = pseudo / len(others)
         return loss + self.options.weight * pseudo, {"sure": share, "pseudo_loss": pseudo.detach()}
 
-    def _join(self, name: str, labelled: Batch, strong: Batch) -> Tensor:
-        """The values of a modality for both, in a form that both can have."""
+    def _join(self, name: str, labelled: Batch, strong: Batch) -> list[Tensor]:
+        """What both have under the keys of a modality, in a form that both can have."""
         parts = [labelled.inputs[name], strong.inputs[name]]
         if parts[0].dtype != parts[1].dtype:
             parts = [Patches(each, self.modalities, {}).numbers(name) for each in (labelled, strong)]
-        return torch.cat([movable(values) for values in parts]).view(parts[0].dtype)
+        dtype, moved = parts[0].dtype, [movable(values) for values in parts]
+        if self.modalities[name].kind is not Kind.IMAGE_SERIES:
+            return [torch.cat(moved).view(dtype)]
+        key, dates = self.modalities[name].times_key, max(values.shape[1] for values in parts)
+        times = [_with_dates(each.inputs[key], dates, math.nan) for each in (labelled, strong)]
+        return [torch.cat([_with_dates(values, dates, 0) for values in moved]).view(dtype), torch.cat(times)]
+
+
+def _with_dates(values: Tensor, dates: int, filler: float) -> Tensor:
+    """Values (B, T, …) filled up to so many dates."""
+    more = values.new_full((len(values), dates - values.shape[1], *values.shape[2:]), filler)
+    return torch.cat([values, more], 1)
 
 
 class PseudoLearner(Learner):

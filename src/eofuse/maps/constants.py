@@ -55,7 +55,7 @@ def given_constant(given: Value, modality: Modality) -> npt.NDArray[Any]:
         UsageError: if it does not fit the modality.
     """
     where = f"value of {modality.name}"
-    if modality.kind is Kind.SERIES:
+    if modality.kind in (Kind.SERIES, Kind.IMAGE_SERIES):
         raise UsageError("a series can't be given so", where=where, fix="name its table in a spec of scenes")
     if modality.kind is Kind.CATEGORY:
         names = [category.name for category in modality.categories]

@@ -258,6 +258,10 @@ def _inputs(model: ModelSpec) -> dict[str, Modality]:
         UsageError: if none has pixels.
     """
     inputs = {each.name: each for each in model.modalities}
+    for each in model.modalities:
+        if each.kind is Kind.IMAGE_SERIES:
+            fix = "cut the scenes into a store (eofuse cut), then predict its patches with --maps: eofuse predict"
+            raise UsageError(f"maps of scenes take no series of images, which '{each.name}' is", fix=fix)
     if not any(each.kind is Kind.RASTER for each in inputs.values()):
         fix = "train on rasters, or predict a store: eofuse predict"
         raise UsageError(f"the model sees no pixels, only {listed(list(inputs))}", fix=fix)

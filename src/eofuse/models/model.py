@@ -146,7 +146,7 @@ class Model(nn.Module):
 
     def size(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
         """Height and width of the rasters of a batch; of the patches for which the model is meant where it sees none."""
-        rasters = (inputs[modality.name] for modality in self.spec.modalities if modality.kind is Kind.RASTER)
+        rasters = (inputs[modality.name] for modality in self.spec.modalities if modality.has_pixels)
         return next(((int(raster.shape[-2]), int(raster.shape[-1])) for raster in rasters), self.spec.patch_size)
 
     def head(self, name: str) -> Head:
@@ -266,8 +266,12 @@ def _check_patch_size(model: Model) -> None:
 def example_inputs(
     modalities: Sequence[Modality], patch_size: tuple[int, int], batch_size: int = 1
 ) -> dict[str, Tensor]:
-    """A batch of zeros in native dtype."""
-    return {
-        modality.name: torch.zeros((batch_size, *modality.shape(patch_size)), dtype=getattr(torch, modality.dtype))
-        for modality in modalities
-    }
+    """A batch of zeros in native dtype; image series have two dates, the days 0 and 1, or one."""
+    inputs = {}
+    for modality in modalities:
+        shape = modality.shape(patch_size)
+        if modality.kind is Kind.IMAGE_SERIES:
+            shape = (min(shape[0], 2), *shape[1:])
+            inputs[modality.times_key] = torch.arange(shape[0], dtype=torch.float32).expand(batch_size, -1)
+        inputs[modality.name] = torch.zeros((batch_size, *shape), dtype=getattr(torch, modality.dtype))
+    return inputs

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eofuse.devices import on_cpu
 from eofuse.errors import UsageError
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import TIMES, Kind, Modality
 from eofuse.models.piecewise import encode_piecewise, in_pieces
 
 DAYS_A_YEAR = 365.2425
@@ -50,7 +50,9 @@ class Normaliser(nn.Module):
     Scale, offset, mean and deviation make one multiplication and addition a channel. A missing value (the modality's
     nodata value, NaN or infinity) becomes the channel's mean, and a code that is no category becomes zeros. Steps of a series
     get their time in front (sine and cosine of the season, and years since the first step; or the step's number, the last being
-    1) and behind them a flag a channel, 1 where its number is known; a step that doesn't exist is zeros throughout.
+    1) and behind them a flag a channel, 1 where its number is known; a step that doesn't exist is zeros throughout. Dates of an
+    image series get one more plane behind their channels, 1 where a channel of the pixel is known; a date that doesn't exist is zeros
+    throughout. Their times, as those of steps, stand beside them.
 
     Args:
         modalities: what comes in, with only those channels that do.
@@ -91,11 +93,12 @@ class Normaliser(nn.Module):
 
         Args:
             inputs: by modality name, in native dtype: (B, C, H, W) for rasters, (B, C) for vectors, (B, T, 1 + C) for series,
-                (B,) for codes. Modalities that the model does not use are left out.
+                (B,) for codes, (B, T, C, H, W) for image series, with their times (B, T) under `Modality.times_key`. Modalities that
+                the model does not use are left out.
 
         Returns:
             float32 of the same shapes, with as many channels as the modality in `gives` is wide; one-hot (B, K, H, W) and (B, K)
-            for codes. Those in `physical` are not standardised.
+            for codes; features of the times of image series (B, T, `time_width`). Those in `physical` are not standardised.
 
         Raises:
             UsageError: if a modality is missing or has another shape, or rasters differ in size.
@@ -107,7 +110,7 @@ class Normaliser(nn.Module):
             if values is None:
                 raise UsageError("the model needs this input", where=modality.name, fix="add it to the batch")
             _check_shape(modality, values)
-            if modality.kind is Kind.RASTER:
+            if modality.has_pixels:
                 if first is not None:
                     _check_same_size(modality, values, first, normalised[first.name])
                 first = first or modality
@@ -117,6 +120,8 @@ class Normaliser(nn.Module):
                 normalised[modality.name] = self._one_hot(modality, values)
             elif modality.kind is Kind.SERIES:
                 normalised[modality.name] = self._series(modality, values)
+            elif modality.kind is Kind.IMAGE_SERIES:
+                normalised |= self._image_series(modality, values, _times(modality, values, inputs))
             elif modality.kind is Kind.VECTOR:
                 normalised[modality.name] = self._numbers(modality, values)
             else:
@@ -124,7 +129,7 @@ class Normaliser(nn.Module):
         return normalised
 
     def valid(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Which normalised values of a batch stand for data, by the name of each modality that lacks some; series are left out.
+        """Which normalised values of a batch stand for data, by the name of each modality that lacks some; of series none is named.
 
         Args:
             inputs: as in `forward`.
@@ -135,7 +140,7 @@ class Normaliser(nn.Module):
         """
         found: dict[str, Tensor] = {}
         for modality, given in zip(self.modalities, self.gives, strict=True):
-            if modality.kind is Kind.SERIES:
+            if modality.kind in (Kind.SERIES, Kind.IMAGE_SERIES):
                 continue
             values = inputs[modality.name]
             if modality.is_categorical:
@@ -168,6 +173,17 @@ class Normaliser(nn.Module):
         numbers = self._numbers(modality, steps).view(*values.shape[:2], -1)
         return torch.cat([_time_features(modality, time, exists), numbers, known.float()], -1)
 
+    def _image_series(self, modality: Modality, values: Tensor, times: Tensor) -> dict[str, Tensor]:
+        exists = times.isfinite()
+        numbers = self._standardise(modality, values.flatten(0, 1)).view(values.shape)
+        known = exists[:, :, None, None, None].expand(-1, -1, 1, *values.shape[-2:])
+        if values.is_floating_point() or modality.nodata is not None:
+            known = known & _is_data(modality, values.float()).any(2, keepdim=True)
+        if not bool(exists.all()):
+            numbers = numbers.where(exists[:, :, None, None, None], numbers.new_zeros(()))
+        features = _time_features(modality, times[..., None].float(), exists[..., None])
+        return {modality.name: torch.cat([numbers, known.to(numbers)], 2), modality.times_key: features}
+
     def _standardise(self, modality: Modality, values: Tensor) -> Tensor:
         mean, std = self.get_buffer(f"{modality.name}_mean"), self.get_buffer(f"{modality.name}_std")
         shape = (1, -1) + (1,) * (values.ndim - 2)
@@ -193,13 +209,13 @@ def hide_absent(
     """Normalised values with zeros, which is the mean, where a patch lacks the modality, whatever the batch holds there.
 
     Args:
-        normalised: by modality name, (B, …).
+        normalised: by modality name, (B, …); times by their key.
         present: by modality name, (B,) bool.
         physical: names of those that get NaN in place of zeros (see `Normaliser`).
     """
     hidden = dict(normalised)
     for name, values in normalised.items():
-        there = present[name]
+        there = present[name.removesuffix(TIMES)]
         if not bool(on_cpu(there).all()):
             blank = values.new_full((), math.nan if name in physical else 0.0)
             hidden[name] = values.where(there.view(-1, *(1 for _ in values.shape[1:])), blank)
@@ -215,6 +231,21 @@ def _physical(modality: Modality, values: Tensor) -> Tensor:
 def _is_data(modality: Modality, numbers: Tensor) -> Tensor:
     """Which numbers are finite and not the modality's nodata value, bool."""
     return numbers.isfinite() if modality.nodata is None else numbers.isfinite() & (numbers != modality.nodata)
+
+
+def _times(modality: Modality, values: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The times (B, T) of an image series.
+
+    Raises:
+        UsageError: if they are missing or not as many as its dates.
+    """
+    times = inputs.get(modality.times_key)
+    if times is None or times.shape != values.shape[:2]:
+        found = "are missing" if times is None else f"have the shape {tuple(times.shape)}"
+        what = f"its times {found} where {tuple(values.shape[:2])} are expected"
+        fix = "give each date its time, NaN where a patch has fewer dates"
+        raise UsageError(what, where=modality.times_key, fix=fix)
+    return times
 
 
 def _time_features(modality: Modality, time: Tensor, exists: Tensor) -> Tensor:
@@ -276,6 +307,7 @@ def _check_shape(modality: Modality, values: Tensor) -> None:
         Kind.VECTOR: ((channels,), f"(B, {channels})"),
         Kind.SERIES: ((steps, 1 + channels), f"(B, {steps}, 1 + {channels})"),
         Kind.RASTER: ((channels, *values.shape[-2:]), f"(B, {channels}, H, W)"),
+        Kind.IMAGE_SERIES: ((*values.shape[1:2], channels, *values.shape[-2:]), f"(B, T, {channels}, H, W)"),
     }[modality.kind]
     if values.ndim != len(sides) + 1 or values.shape[1:] != sides:
         names = ", ".join(modality.channel_names)

@@ -99,7 +99,7 @@ def tensors_of(module: nn.Module, path: str, within: str = "") -> dict[str, str]
 
 def channels_of(modality: Modality) -> list[Column]:
     """The channels of a modality, one by one."""
-    fills = modality.kind is Kind.RASTER
+    fills = modality.has_pixels
     return [Column(modality.name, channel, fills) for channel in modality.channels]
 
 

@@ -27,7 +27,6 @@ from eofuse.learning.preparation import Prepared, annotation_digests, inherited,
 from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writes
-from eofuse.modalities import Kind
 from eofuse.progress import Progress
 from eofuse.records import read_record
 from eofuse.studies.cards import cards_for, workers_on
@@ -93,7 +92,7 @@ def run_study(
             _refuse_seen_in_folds(store, plan, options)
         else:
             rehearse_start(store, prepared, options, plan.pretraining[start])
-        rasters = any(store.modality(modality).kind is Kind.RASTER for modality in options.inputs)
+        rasters = any(store.modality(modality).has_pixels for modality in options.inputs)
         if rasters and any(task.kind.is_map for task in prepared.tasks):
             with_maps.append(name)
         if name in plan.axes.trees:
@@ -150,7 +149,7 @@ def _refuse_seen_in_folds(store: Store, plan: StudyPlan, options: RunOptions) ->
 
 def _refuse_pixels(prepared: Prepared, options: RunOptions) -> None:
     """Raises a `UsageError` if trees can't learn a variant's targets from its inputs."""
-    rasters = [name for name in options.inputs if prepared.store.modality(name).kind is Kind.RASTER]
+    rasters = [name for name in options.inputs if prepared.store.modality(name).has_pixels]
     if rasters:
         found = f"trees learn from columns, and {options.name} has inputs with pixels: {', '.join(rasters)}"
         raise UsageError(found, where="study.trees", fix="name variants without them")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eofuse.data.store import Store, open_store, partial
+from eofuse.data.store import Store, open_store, partial, placing
 from eofuse.data.store import pack as packing
 from eofuse.data.store.combine import append, merge
 from eofuse.data.store.pack import pack_source
@@ -287,11 +287,11 @@ class Killed(BaseException):
 @pytest.mark.parametrize("step", ["append", "finish", "move_into_place", "clear_up"])
 def test_a_kill_leaves_the_old_or_the_new_store(tmp_path, monkeypatch, step):
     first, second = packed(tmp_path, "a"), packed(tmp_path, "b", seed=1)
-    owner = {"move_into_place": packing, "clear_up": partial}.get(step, partial.PartialStore)
+    owner = {"move_into_place": packing, "clear_up": placing}.get(step, partial.PartialStore)
     original = getattr(owner, step)
 
     def kill(*args):
-        if step != "clear_up" or (args[0] / partial.JOURNAL_FILE).exists():  # the new store has its name
+        if step != "clear_up" or (args[0] / placing.JOURNAL_FILE).exists():  # the new store has its name
             raise Killed
         original(*args)
 
@@ -311,7 +311,7 @@ def test_a_kill_leaves_the_old_or_the_new_store(tmp_path, monkeypatch, step):
 
 
 def test_where_the_system_swaps_no_folders_a_store_is_replaced_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(partial, "exchange", lambda first, second: False)
+    monkeypatch.setattr(placing, "exchange", lambda first, second: False)
     first, second = packed(tmp_path, "a"), packed(tmp_path, "b", seed=1)
     assert len(append(first.path, [second.path])) == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

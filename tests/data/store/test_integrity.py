@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eofuse.cli import main
 from eofuse.config import write_yaml
-from eofuse.data.store import INDEX_FILE, STORE_FILE, integrity, open_store, open_to_check, partial, store
+from eofuse.data.store import INDEX_FILE, STORE_FILE, integrity, open_store, open_to_check, opening, partial
 from eofuse.data.store.combine import merge
 from eofuse.data.store.integrity import PATCH_DIGESTS_FILE, patch_digest
 from eofuse.data.store.pack import pack_source
@@ -56,8 +56,8 @@ def remembers(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(integrity, "YOUNG_NS", -(10**12))
     compared = []
-    original = store.verify
-    monkeypatch.setattr(store, "verify", lambda *args: compared.append(sorted(args[1])) or original(*args))
+    original = opening.verify
+    monkeypatch.setattr(opening, "verify", lambda *args: compared.append(sorted(args[1])) or original(*args))
     return compared
 
 

@@ -243,7 +243,7 @@ def test_too_little_space_is_said_before_anything_is_read(tmp_path, monkeypatch)
 
 def test_a_removal_that_fails_leaves_the_journal_so_that_the_same_command_goes_on(tmp_path, monkeypatch):
     source = FakeSource(patches=20, bad={0})
-    monkeypatch.setattr("eofuse.data.store.partial.shutil.rmtree", lambda *a, **k: None)  # no more files can be opened
+    monkeypatch.setattr("eofuse.data.store.placing.shutil.rmtree", lambda *a, **k: None)  # no more files can be opened
     for _ in range(2):
         with pytest.raises(DataError, match="is truncated"):
             pack_source(source, tmp_path / "out.store", workers=1)

@@ -57,6 +57,11 @@ def channel_moments(loader: Loader, rows: Rows) -> dict[str, ChannelMoments]:
     gathered: dict[str, list[npt.NDArray[np.float64]]] = {modality.name: [] for modality in numeric}
     for batch in in_order(rows, BATCH):
         for modality in numeric:
+            if modality.kind is Kind.IMAGE_SERIES:
+                for row in batch[loader.present(modality.name)[batch]]:  # one by one, so that no date fills up others
+                    values = by_channel(modality, loader.read_array(modality.name, np.array([row])))
+                    gathered[modality.name].append(_of_patches(values, modality))
+                continue
             values = loader.read_array(modality.name, batch)[loader.present(modality.name)[batch]]
             if len(values):
                 gathered[modality.name].append(_of_patches(by_channel(modality, values), modality))
@@ -166,11 +171,13 @@ def scan_store(store: Store, rows: Rows, seed: int = 0, progress: Progress | Non
     for batch in in_order(rows, BATCH):
         for modality in numeric:
             present = batch[store.present(modality.name)[batch]]
-            if len(present):
-                seen[modality.name].append(present)
-                gathered[modality.name].append(
-                    _look(modality, store.read(modality.name, present), pixels[modality.name])
-                )
+            if not len(present):
+                continue
+            seen[modality.name].append(present)
+            one_by_one = modality.kind is Kind.IMAGE_SERIES  # so that no date fills up others
+            for part in present[:, None] if one_by_one else [present]:
+                values = store.read(modality.name, part)
+                gathered[modality.name].append(_look(modality, values, pixels[modality.name]))
         if progress:
             progress(int(np.searchsorted(rows, batch[-1])) + 1, len(rows))
     scans = {}
@@ -186,7 +193,12 @@ def scan_store(store: Store, rows: Rows, seed: int = 0, progress: Progress | Non
 def _chosen_pixels(store: Store, modality: Modality, seed: int) -> npt.NDArray[np.int64]:
     """Positions of the values that are kept of each channel."""
     shape = store.shape(modality.name)
-    count = {Kind.RASTER: int(np.prod(shape[1:])), Kind.SERIES: shape[0]}.get(modality.kind, 1)
+    counts = {
+        Kind.RASTER: int(np.prod(shape[1:])),
+        Kind.SERIES: shape[0] if shape else 1,
+        Kind.IMAGE_SERIES: int(np.prod(shape[2:])) * (modality.steps or 1),
+    }
+    count = counts.get(modality.kind, 1)
     generator = np.random.default_rng([seed, 13])
     return np.sort(generator.choice(count, size=min(count, VALUES), replace=False))
 
@@ -206,6 +218,9 @@ def _look(
     with np.errstate(invalid="ignore"):
         even = numbers.max(axis=2) == numbers.min(axis=2)
     constant = np.asarray(known.all(axis=2) & even & (flat.shape[2] > 1) & ~empty)
+    if modality.kind is Kind.IMAGE_SERIES:  # the same pixels of the dates that there are
+        dates, size = stored.shape[1], int(np.prod(stored.shape[3:]))
+        pixels = pixels // size * dates // (modality.steps or 1) * size + pixels % size
     cells = np.zeros((len(stored), 0), dtype=np.float32)
     if modality.kind is Kind.RASTER:
         cells = _pool(numbers.reshape(stored.shape), known.reshape(stored.shape))

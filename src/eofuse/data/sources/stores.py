@@ -58,8 +58,8 @@ class StoredPatches(Samples):
                 if wanted and part.store.present(modality.name)[part.rows].any():
                     found.setdefault(modality.name, modality)
         self.modalities = tuple(found.values())
-        sizes = [p.store.patch_size for p in parts if any(m.kind is Kind.RASTER for m in p.store.modalities.values())]
-        has_rasters = any(modality.kind is Kind.RASTER for modality in self.modalities)
+        sizes = [p.store.patch_size for p in parts if any(m.has_pixels for m in p.store.modalities.values())]
+        has_rasters = any(modality.has_pixels for modality in self.modalities)
         self.patch_size = sizes[0] if has_rasters else NO_PIXELS
         indices = []
         for part in parts:
@@ -84,7 +84,7 @@ class StoredPatches(Samples):
         return digest.hexdigest()
 
     def read(self, row: int) -> Arrays:
-        """The rasters and series of a patch, as they are stored."""
+        """The rasters, series and image series of a patch, as they are stored."""
         store, at = self._stores[self._store[row]], [int(self._row[row])]
         values = {name: store.read(name, at)[0] for name in self._arrays if self._present[name][row]}
         require_undamaged(store, at[0], values)
@@ -120,7 +120,7 @@ class StoreFolder(Source):
 
 def belongs_to(column: str, modalities: Mapping[str, Any]) -> str | None:
     """The modality of which a column of the index tells presence, values or missing data, if it does."""
-    for start in ("has_", "nodata.", "empty_bands."):
+    for start in ("has_", "nodata.", "empty_bands.", "times."):
         if column.startswith(start) and column.removeprefix(start) in modalities:
             return column.removeprefix(start)
     first, dot, _ = column.partition(".")
@@ -197,7 +197,7 @@ def _places(store: Store) -> Iterator[Problem]:
     """Warnings of patches that lie nowhere, or elsewhere than they say."""
     yield from misplaced(store.index, store.name)
     count = int((~has_grid(store.index)).sum())
-    if count and any(modality.kind is Kind.RASTER for modality in store.modalities.values()):
+    if count and any(modality.has_pixels for modality in store.modalities.values()):
         fix = "georeference the rasters; a store of an older version did not keep the size of pixels: pack it again"
         yield Problem(
             "warning", f"{unplaced(count, len(store))}: maps of them have no georeference", store.name, fix=fix

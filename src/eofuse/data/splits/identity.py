@@ -9,7 +9,7 @@ a hint only, which tells patches apart, but recognises none.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -126,12 +126,14 @@ def _value_digests(store: Store, name: str, rows: Rows) -> tuple[Digests, Mask]:
     return found, identifies
 
 
-def _looked_at(store: Store, modality: Modality, rows: Rows) -> npt.NDArray[np.generic]:
-    if modality.kind is not Kind.RASTER:
-        return store.read(modality.name, rows)
+def _looked_at(store: Store, modality: Modality, rows: Rows) -> Sequence[npt.NDArray[np.generic]]:
+    if not modality.has_pixels:
+        return list(store.read(modality.name, rows))
     height, width = store.patch_size
     window = Window(max(0, (height - STRIP) // 2), 0, min(STRIP, height), width)
-    return store.read(modality.name, rows, channels=[0], window=window)
+    if modality.kind is Kind.IMAGE_SERIES:  # one by one, so that no date fills up others
+        return [store.read(modality.name, [row], channels=[0], window=window)[0] for row in rows]
+    return list(store.read(modality.name, rows, channels=[0], window=window))
 
 
 def _digest(content: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """Arrays of samples, as a store holds them.
 
 `in_order` makes batches of rows, `require_array` checks an array, `Chunk` holds those of some samples side by side, and `known_values`
-reads series, which are (steps, 1 + channels) with the time first.
+reads series, which are (steps, 1 + channels) with the time first. Image series are (dates, channels, height, width), as many dates as
+a sample has; `require_times` checks the times beside them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ def in_order(rows: Rows, batch_size: int) -> list[Rows]:
 
 
 def require_array(modality: Modality, values: Array, patch_size: Size, where: str) -> None:
-    """Raises a `DataError` unless values are those of a raster or series.
+    """Raises a `DataError` unless values are those of a raster, series or image series.
 
     Args:
         modality: what they should be.
@@ -39,6 +40,10 @@ def require_array(modality: Modality, values: Array, patch_size: Size, where: st
     expected = modality.shape(patch_size)
     if modality.kind is Kind.SERIES and values.dtype.kind == "f":
         require_series(modality, values, where)  # type: ignore[arg-type]  # of floating point, as the line above sees
+    elif modality.kind is Kind.IMAGE_SERIES:
+        if values.shape[1:] != expected[1:] or not 0 < len(values) <= expected[0]:
+            found = f"has the shape {values.shape} where {expected} is expected"
+            raise DataError(found, where=place, fix=f"give 1 to {expected[0]} dates, each (channels, height, width)")
     elif values.shape != expected:
         raise DataError(f"has the shape {values.shape} where {expected} is expected", where=place)
     if values.dtype != modality.dtype:
@@ -74,6 +79,29 @@ def require_series(modality: Modality, values: Values, where: str) -> None:
         raise DataError(what, where=where, fix="sort by time")
 
 
+def require_times(modality: Modality, times: Sequence[float], where: str) -> None:
+    """Raises a `DataError` unless these are the times of an image series of one patch.
+
+    Args:
+        modality: whose they are.
+        times: of its dates.
+        where: which patch it is of, "" where that is said elsewhere.
+    """
+    where = f"{where}, {modality.name}" if where else modality.name
+    numbers = np.asarray(times, dtype=np.float64)
+    most = modality.steps or 0
+    if numbers.ndim != 1 or not 0 < len(numbers) <= most:
+        found = f"has times of the shape {numbers.shape} where 1 to {most} are expected"
+        raise DataError(found, where=where, fix="give a time for each date that the patch has, and no others")
+    if not np.isfinite(numbers).all():
+        number = int(np.flatnonzero(~np.isfinite(numbers))[0]) + 1
+        raise DataError(f"date {number} of {len(numbers)} has no time", where=where, fix="leave the date out")
+    if (rise := np.diff(numbers) <= 0).any():
+        number = int(np.flatnonzero(rise)[0]) + 2
+        what = f"the time of date {number} is not after that of date {number - 1}"
+        raise DataError(what, where=where, fix="sort by time, and give each time once")
+
+
 def known_values(values: Values) -> Values:
     """The channels of series, NaN in steps that don't exist: (patches, steps, channels) of (patches, steps, 1 + channels)."""
     found: Values = np.where(np.isfinite(values[..., :1]), values[..., 1:], np.nan).astype(np.float32)
@@ -81,10 +109,15 @@ def known_values(values: Values) -> Values:
 
 
 def by_channel(modality: Modality, values: np.ndarray) -> np.ndarray:
-    """Numbers of patches as (patches, channels, n), n being pixels, steps or 1; NaN in steps that don't exist."""
+    """Numbers of patches as (patches, channels, n), n being pixels, steps or 1; NaN in steps that don't exist.
+
+    Of an image series, n counts the pixels of all dates; every date that comes must exist.
+    """
     if modality.kind is Kind.SERIES:
         values = known_values(values).swapaxes(1, 2)
-    return values.reshape(len(values), len(modality.channels), -1)
+    elif modality.kind is Kind.IMAGE_SERIES:
+        values = values.swapaxes(1, 2)
+    return values.reshape(len(values), len(modality.channels), int(np.prod(values.shape[2:])))
 
 
 def is_value(modality: Modality, values: Array) -> npt.NDArray[np.bool_]:
@@ -95,17 +128,21 @@ def is_value(modality: Modality, values: Array) -> npt.NDArray[np.bool_]:
 
 @dataclass
 class Chunk:
-    """The arrays of some samples: zeros, or NaN in series, where one is absent.
+    """The arrays of some samples: zeros, or NaN in series, where one is absent; of an absent image series no date.
 
     Attributes:
         rows: of the samples that it holds.
-        arrays: by modality, (rows, …).
+        arrays: by modality, (rows, …); of image series the dates of all samples, one after another, once it is finished.
+        dates: by image series, the arrays of each sample, until it is finished.
+        counts: by image series, the dates of each sample.
         digests: of each sample in each array, (rows, arrays, `DIGEST_BYTES`).
         bad: ids of samples that could not be read, with the reasons.
     """
 
     rows: list[int] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    dates: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    counts: dict[str, list[int]] = field(default_factory=dict)
     digests: Digests = field(default_factory=lambda: np.empty((0, 0, DIGEST_BYTES), dtype=np.uint8))
     bad: list[tuple[str, str]] = field(default_factory=list)
 
@@ -114,31 +151,42 @@ class Chunk:
         """Room for samples.
 
         Args:
-            modalities: rasters and series; others are left out.
+            modalities: rasters, series and image series; others are left out.
             patch_size: (height, width) of rasters.
             length: most samples that it takes.
         """
-        arrays = {
-            modality.name: np.full(
-                (length, *modality.shape(patch_size)),
-                np.nan if modality.kind is Kind.SERIES else 0,
-                dtype=modality.dtype,
-            )
-            for modality in modalities
-            if modality.is_array
-        }
-        return cls(arrays=arrays)
+        arrays: dict[str, np.ndarray] = {}
+        dates: dict[str, list[np.ndarray]] = {}
+        for modality in modalities:
+            shape = (length, *modality.shape(patch_size))
+            if modality.kind is Kind.IMAGE_SERIES:
+                dates[modality.name] = []
+                arrays[modality.name] = np.empty((0, *shape[2:]), dtype=modality.dtype)
+            elif modality.is_array:
+                nothing = np.nan if modality.kind is Kind.SERIES else 0
+                arrays[modality.name] = np.full(shape, nothing, dtype=modality.dtype)
+        return cls(arrays=arrays, dates=dates)
 
     def add(self, row: int, arrays: Mapping[str, Any]) -> None:
         """Adds a sample; the modalities that it lacks are absent."""
         for name, values in arrays.items():
-            self.arrays[name][len(self.rows)] = values
+            if name not in self.dates:
+                self.arrays[name][len(self.rows)] = values
+        for name, found in self.dates.items():
+            found.append(np.asarray(arrays.get(name, self.arrays[name]), dtype=self.arrays[name].dtype))
         self.rows.append(row)
 
     def finish(self) -> "Chunk":
         """Cuts off the room that is left, and computes the digests."""
-        self.arrays = {name: buffer[: len(self.rows)] for name, buffer in self.arrays.items()}
-        if self.arrays and self.rows:
-            samples = zip(*self.arrays.values(), strict=True)
+        arrays = {name: self.dates.get(name, buffer[: len(self.rows)]) for name, buffer in self.arrays.items()}
+        if arrays and self.rows:
+            samples = zip(*arrays.values(), strict=True)
             self.digests = np.array([[patch_digest(values) for values in sample] for sample in samples])
+        self.counts = {name: list(map(len, found)) for name, found in self.dates.items()}
+        empty = {name: self.arrays[name] for name in self.dates}
+        self.arrays = {
+            name: np.concatenate([empty[name], *values]) if name in empty else np.asarray(values)
+            for name, values in arrays.items()
+        }
+        self.dates = {}
         return self

@@ -19,10 +19,10 @@ import pandas as pd
 from eofuse.data.sources.stores import Part, StoredPatches
 from eofuse.data.store import Store, open_to_check
 from eofuse.data.store.pack import pack_source
-from eofuse.data.store.partial import clear_up
+from eofuse.data.store.placing import clear_up
 from eofuse.errors import DataError, UsageError
 from eofuse.locks import reading, writes
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import Modality
 from eofuse.progress import Progress
 
 FOR_PEOPLE = ("title", "valid_range")
@@ -156,7 +156,7 @@ def _require_one_sort(stores: Sequence[Store], with_simulated: bool) -> None:
 def _require_alike(first: Store, other: Store) -> None:
     """Raises a `DataError` that says what differs if two stores can't be one."""
     both = f"{first.path} and {other.path}"
-    has_rasters = [any(m.kind is Kind.RASTER for m in store.modalities.values()) for store in (first, other)]
+    has_rasters = [any(m.has_pixels for m in store.modalities.values()) for store in (first, other)]
     if all(has_rasters) and first.patch_size != other.patch_size:
         sizes = " and ".join(f"{height} × {width}" for height, width in (first.patch_size, other.patch_size))
         raise DataError(f"their patches differ in size: {sizes} pixels", where=both, fix="cut or pack one of them anew")

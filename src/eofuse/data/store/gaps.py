@@ -1,6 +1,6 @@
 """Bands without any value, and which patches have which inputs when such bands count as gaps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, unquote
@@ -11,7 +11,7 @@ import pandas as pd
 
 from eofuse.data.store import Store
 from eofuse.data.store.arrays import by_channel, in_order, is_value
-from eofuse.modalities import Modality
+from eofuse.modalities import Kind, Modality
 
 EmptyBands = Literal["keep", "absent"]
 """What a band without any value makes of its modality in that patch: nothing, or a modality that the patch lacks."""
@@ -32,7 +32,7 @@ def empty_channels(modality: Modality, values: npt.NDArray[np.generic]) -> npt.N
 
     Args:
         modality: what the values are; a raster or series without categories.
-        values: in native dtype, (n, channels, height, width) or (n, steps, 1 + channels).
+        values: in native dtype, (n, channels, height, width), (n, steps, 1 + channels) or (n, dates, channels, height, width).
 
     Returns:
         (n, channels).
@@ -55,26 +55,21 @@ def _hold_nothing(modality: Modality, flat: npt.NDArray[np.generic]) -> npt.NDAr
 
 
 def may_have_empty_bands(modality: Modality) -> bool:
-    """Whether bands of a modality are looked at: those of rasters and series of numbers."""
+    """Whether bands of a modality are looked at: those of rasters, series and image series of numbers."""
     return modality.is_array and not modality.is_categorical
 
 
 def empty_bands_column(
-    modality: Modality, shards: Sequence[npt.NDArray[np.generic]], present: npt.NDArray[np.bool_]
+    modality: Modality, portions: Iterable[npt.NDArray[np.generic]], present: npt.NDArray[np.bool_]
 ) -> pd.Series:
     """A column of the index: names of the channels that hold no value, of each patch that has the modality.
 
     Args:
-        modality: a raster or series.
-        shards: its values in the order of the patches.
+        modality: a raster, series or image series.
+        portions: its values in the order of the patches, some patches at a time; of an image series one.
         present: which patches have it, (patches,).
     """
-    parts = [
-        empty_channels(modality, shard[start : start + AT_ONCE])
-        for shard in shards
-        for start in range(0, len(shard), AT_ONCE)
-    ]
-    empty = np.concatenate(parts) & present[:, None]
+    empty = np.concatenate([empty_channels(modality, portion) for portion in portions]) & present[:, None]
     names = np.array(modality.channel_names, dtype=object)
     return pd.Series([names[found].tolist() for found in empty], dtype=object)
 
@@ -91,7 +86,8 @@ def empty_bands(store: Store, name: str) -> npt.NDArray[np.bool_]:
         return empty
     listed = store.index.get(f"empty_bands.{name}")
     if listed is None:
-        for part in in_order(np.flatnonzero(store.present(name)), AT_ONCE):
+        at_once = 1 if modality.kind is Kind.IMAGE_SERIES else AT_ONCE
+        for part in in_order(np.flatnonzero(store.present(name)), at_once):
             empty[part] = empty_channels(modality, store.read(name, part))
         return empty
     for row in np.flatnonzero(listed.map(np.size)):

@@ -3,14 +3,16 @@
 `complete_index` checks what a source gives and adds what it leaves out, so that everything that reads an index finds every column.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from eofuse.data.scenes import GIVEN, PLACE, SCENE_KIND
+from eofuse.data.store.arrays import require_times
 from eofuse.data.store.georeference import GRID_COLUMNS
 from eofuse.errors import DataError
 from eofuse.modalities import Kind, Modality
@@ -91,6 +93,8 @@ def complete_index(index: pd.DataFrame, modalities: Sequence[Modality], where: o
     if SCENE_KIND in added and "scene" in index.columns:
         added[SCENE_KIND] = pd.Series(GIVEN, index=index.index, dtype=object).where(index["scene"].notna(), None)
     for modality in modalities:
+        if modality.kind is Kind.IMAGE_SERIES:
+            _check_times(index, modality, where)
         if not modality.is_array:
             _require(index, [f"{modality.name}.{channel}" for channel in modality.channel_names], where)
         present = f"has_{modality.name}"
@@ -99,6 +103,49 @@ def complete_index(index: pd.DataFrame, modalities: Sequence[Modality], where: o
         elif index[present].isna().any() or not pd.api.types.is_bool_dtype(index[present]):
             raise DataError(f"column '{present}' holds something else than true and false", where=where)
     return index.assign(**added) if added else index  # type: ignore[arg-type]  # columns and single values
+
+
+def times_column(name: str) -> str:
+    """Column of the index with the times of an image series: a list a sample, empty or None where it lacks the series."""
+    return f"times.{name}"
+
+
+def counts_of(index: pd.DataFrame, name: str) -> npt.NDArray[np.int64]:
+    """Number of dates of an image series in each sample, (samples,)."""
+    return np.fromiter(map(np.size, _lists(index[times_column(name)])), dtype=np.int64, count=len(index))
+
+
+def require_as_many(index: pd.DataFrame, row: int, name: str, values: npt.NDArray[np.generic], where: str) -> None:
+    """Raises a `DataError` unless an image series of a sample has as many dates as its row of the index has times."""
+    times = np.size(index[times_column(name)].iloc[row])
+    if times != len(values):
+        found = f"has {len(values)} dates where the index has {times} times"
+        raise DataError(found, where=f"{where}, {name}", fix="give each date its time")
+
+
+def flat_times(index: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    """Times of an image series, those of all samples one after another."""
+    return np.concatenate(
+        [np.empty(0), *(np.asarray(times, np.float64) for times in _lists(index[times_column(name)]))]
+    )
+
+
+def _lists(column: pd.Series) -> Iterator[Any]:
+    """The lists of a column; an empty one where there is none."""
+    return (() if cell is None or np.ndim(cell) == 0 else cell for cell in column)
+
+
+def _check_times(index: pd.DataFrame, modality: Modality, where: object) -> None:
+    """Raises a `DataError` unless each sample has the times of its dates, or none where it lacks the series."""
+    _require(index, [times_column(modality.name)], where)
+    present = index.get(f"has_{modality.name}", pd.Series(True, index.index))
+    cells = zip(index["patch_id"], _lists(index[times_column(modality.name)]), present, strict=True)
+    for patch_id, times, has in cells:
+        if has:
+            require_times(modality, times, f"{where}, sample {patch_id}")
+        elif np.size(times):
+            found = f"has {np.size(times)} times and lacks the modality"
+            raise DataError(found, where=f"{where}, sample {patch_id}, {modality.name}", fix="give neither or both")
 
 
 def _require(index: pd.DataFrame, names: Iterable[str], where: object) -> None:

@@ -20,7 +20,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -126,19 +126,27 @@ def wrong_array(path: Path, shape: tuple[int, ...], dtype: str) -> str:
     return ""
 
 
-def damaged_rows(path: Path, digests: Digests, row_bytes: int, whole: Any = None) -> list[int]:
+def damaged_rows(path: Path, digests: Digests, row_bytes: int | Sequence[int], whole: Any = None) -> list[int]:
     """Rows of an array's file whose bytes are not those of their digests, read in one pass.
 
     Args:
         path: the file.
         digests: of its rows, (rows, `DIGEST_BYTES`).
-        row_bytes: bytes of a row.
+        row_bytes: bytes of a row, or of each.
         whole: a hash that is updated with all bytes behind the head.
     """
     found = []
-    at_once = max(1, BLOCK_BYTES // row_bytes)
     with path.open("rb") as file:
         file.seek(HEADER_BYTES)
+        if not isinstance(row_bytes, int):
+            for row, (digest, size) in enumerate(zip(digests, row_bytes, strict=True)):
+                content = file.read(size)
+                if whole is not None:
+                    whole.update(content)
+                if _short(content) != digest.tobytes():
+                    found.append(row)
+            return found
+        at_once = max(1, BLOCK_BYTES // row_bytes)
         for start in range(0, len(digests), at_once):
             expected = digests[start : start + at_once]
             block = memoryview(file.read(len(expected) * row_bytes))
@@ -234,12 +242,11 @@ def _with_patches(store: "Store", problem: Problem) -> Problem:
         shards = store.shards(modality)
         if problem.where not in shards or store.digests is None:
             continue
-        rows, *shape = shards[problem.where]
-        start = list(shards).index(problem.where) * store.rows_per_shard[modality.name]
-        digests = store.digests[start : start + rows, position]
-        row_bytes = math.prod(shape) * np.dtype(modality.dtype).itemsize
+        per_shard = store.rows_per_shard[modality.name]
+        start = list(shards).index(problem.where) * per_shard
+        digests = store.digests[start : start + per_shard, position]
         try:
-            damaged = damaged_rows(store.path / problem.where, digests, row_bytes)
+            damaged = damaged_rows(store.path / problem.where, digests, store.row_bytes(modality, start))
         except OSError:
             return problem
         names = store.index["patch_id"].iloc[[start + row for row in damaged]].astype(str)

@@ -16,8 +16,9 @@ from eofuse.data.doors import find_source
 from eofuse.data.sources import OpenOptions, Samples
 from eofuse.data.store import SCHEMA_VERSION, STORE_FILE, Store, open_store, read_description
 from eofuse.data.store.arrays import Chunk, in_order, require_array
-from eofuse.data.store.index import complete_index
-from eofuse.data.store.partial import PartialStore, clear_up, move_into_place, remove_partial
+from eofuse.data.store.index import complete_index, require_as_many
+from eofuse.data.store.partial import PartialStore
+from eofuse.data.store.placing import clear_up, move_into_place, remove_partial
 from eofuse.errors import DataError, UsageError
 from eofuse.locks import HeldError, writes, writing
 from eofuse.modalities import Kind
@@ -26,6 +27,7 @@ from eofuse.progress import Progress
 
 CHUNK = 16
 CHUNK_WITHOUT_RASTERS = 1024
+CHUNK_OF_IMAGE_SERIES = 4
 
 
 def pack(
@@ -163,7 +165,10 @@ def _job(source: Samples) -> str:
 
 def _chunk_size(source: Samples) -> int:
     """Patches that are read at a time: many where they are small."""
-    return CHUNK if any(modality.kind is Kind.RASTER for modality in source.modalities) else CHUNK_WITHOUT_RASTERS
+    kinds = {modality.kind for modality in source.modalities}
+    if Kind.IMAGE_SERIES in kinds:
+        return CHUNK_OF_IMAGE_SERIES
+    return CHUNK if Kind.RASTER in kinds else CHUNK_WITHOUT_RASTERS
 
 
 def _is_done(store: Path, job: str, skip_bad: bool) -> bool:
@@ -199,7 +204,10 @@ def _read_chunk(shared: tuple[Samples, bool], rows: Sequence[int]) -> Chunk:
         try:
             arrays = samples.read(row)
             for name, values in arrays.items():
-                require_array(modalities[name], values, samples.patch_size, f"patch {patch_ids.iloc[row]}")
+                where = f"patch {patch_ids.iloc[row]}"
+                require_array(modalities[name], values, samples.patch_size, where)
+                if modalities[name].kind is Kind.IMAGE_SERIES:
+                    require_as_many(samples.index, row, name, values, where)
         except DataError as error:
             if not skip_bad:
                 raise

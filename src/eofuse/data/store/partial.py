@@ -1,4 +1,4 @@
-"""A store that is being written: `PartialStore` takes patches chunk by chunk, `move_into_place` gives the whole store its name.
+"""A store that is being written: `PartialStore` takes patches chunk by chunk; `eofuse.data.store.placing` gives it its name.
 
 Chunks are appended in order to the shards of `STORE.partial`, with the digests of their patches, and after each chunk a small
 journal is replaced. Who goes on after a kill or a power cut begins at the journal, or at the first patch that the disk does not give
@@ -6,7 +6,6 @@ back as it was read at its source. The same is compared once more before the sto
 a damaged write.
 """
 
-import contextlib
 import io
 import json
 import math
@@ -14,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from hashlib import sha256 as sha256_of
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ import pandas as pd
 
 from eofuse import __version__
 from eofuse.data.sources import Samples
-from eofuse.data.store import INDEX_FILE, SCHEMA_VERSION, STORE_FILE
+from eofuse.data.store import IMAGE_SERIES_VERSION, INDEX_FILE, SCHEMA_VERSION, STORE_FILE
 from eofuse.data.store.arrays import Chunk
-from eofuse.data.store.gaps import empty_bands_column, may_have_empty_bands
+from eofuse.data.store.gaps import AT_ONCE, empty_bands_column, may_have_empty_bands
+from eofuse.data.store.index import counts_of
 from eofuse.data.store.integrity import (
     DIGEST_BYTES,
     HEADER_BYTES,
@@ -33,15 +34,14 @@ from eofuse.data.store.integrity import (
     damaged_rows,
     side_by_side,
 )
+from eofuse.data.store.placing import JOURNAL_FILE, read_journal, remove_partial
 from eofuse.errors import DataError, UsageError
-from eofuse.files import exchange, read_json, remove_temporaries, synchronise, write_text
-from eofuse.modalities import Modality
-from eofuse.records import SEAL, seal_is_whole, sealed
+from eofuse.files import remove_temporaries, synchronise, write_text
+from eofuse.modalities import Kind, Modality
+from eofuse.records import sealed
 
 SHARD_BYTES = 2 * 1024**3
-JOURNAL_FILE = "journal.json"
 SET_ASIDE_FILE = "set_aside.csv"
-REPLACED_FOLDER = "replaced"
 
 
 class PartialStore:
@@ -62,6 +62,7 @@ class PartialStore:
         self.chunks = chunks
         self.modalities = [modality for modality in source.modalities if modality.is_array]
         self.journal = journal or {}
+        self.counts: dict[str, list[int]] = {m.name: [] for m in self.modalities if m.kind is Kind.IMAGE_SERIES}
 
     @classmethod
     def open(
@@ -73,11 +74,13 @@ class PartialStore:
             UsageError: if the folder holds patches of another job, or set bad ones aside that may not be skipped, unless it
                 may be discarded.
         """
-        journal = _read_journal(folder)
+        journal = read_journal(folder)
         writer = cls(folder, source, chunks, journal)
         ours = journal.get("job") == job and (skip_bad or not journal["bad"])
         if not ours and not discard and (journal.get("rows_done") or journal.get("bad")):
             raise _in_the_way(folder, journal, job)
+        if ours:
+            writer._count_dates()
         if ours and writer._cut_to_journal():
             writer._forget_damaged()
             return writer
@@ -86,6 +89,7 @@ class PartialStore:
             raise UsageError("is in the way of the packing", where=folder, fix="move or remove it")
         remove_partial(folder)
         writer.journal = {"job": job, "chunks_done": 0, "rows_done": 0, "bad": []}
+        writer.counts = {name: [] for name in writer.counts}
         writer._save_journal()
         for modality in writer.modalities:
             (folder / modality.name).mkdir()
@@ -103,22 +107,39 @@ class PartialStore:
         return modality.shape(self.source.patch_size)
 
     def _row_bytes(self, modality: Modality) -> int:
+        """Bytes of a row, of an image series the most."""
         return math.prod(self._row_shape(modality)) * np.dtype(modality.dtype).itemsize
+
+    def _count_dates(self) -> None:
+        """Counts the dates of image series in the rows that the journal holds, as the source has them."""
+        bad = {patch_id for patch_id, _ in self.journal["bad"]}
+        patch_ids = self.source.index["patch_id"].tolist()
+        chunks = self.chunks[: self.journal["chunks_done"]]
+        rows = [row for chunk in chunks for row in chunk if patch_ids[row] not in bad]
+        for name in self.counts:
+            self.counts[name] = counts_of(self.source.index, name)[rows].tolist()
+
+    def _shape(self, modality: Modality, start: int, rows: int) -> tuple[int, ...]:
+        """Shape of the array of some rows, from the row `start` on."""
+        shape = self._row_shape(modality)
+        if modality.name not in self.counts:
+            return (rows, *shape)
+        return (sum(self.counts[modality.name][start : start + rows]), *shape[1:])
 
     def _rows_per_shard(self, modality: Modality) -> int:
         return max(1, (SHARD_BYTES - HEADER_BYTES) // self._row_bytes(modality))
 
-    def _shards(self, modality: Modality) -> Iterator[tuple[Path, int]]:
-        """Path and number of rows of each shard, for the rows that the journal holds."""
+    def _shards(self, modality: Modality) -> Iterator[tuple[Path, int, int]]:
+        """Path, first row and number of rows of each shard, for the rows that the journal holds."""
         rows, per_shard = self.journal["rows_done"], self._rows_per_shard(modality)
         for number, start in enumerate(range(0, rows, per_shard)):
-            yield self.folder / modality.name / f"{number:05d}.npy", min(per_shard, rows - start)
+            yield self.folder / modality.name / f"{number:05d}.npy", start, min(per_shard, rows - start)
 
     def _arrays(self) -> Iterator[tuple[Path, tuple[int, ...], str]]:
         """Path, shape and dtype of each array, for the rows that the journal holds."""
         for modality in self.modalities:
-            for path, rows in self._shards(modality):
-                yield path, (rows, *self._row_shape(modality)), modality.dtype
+            for path, start, rows in self._shards(modality):
+                yield path, self._shape(modality, start, rows), modality.dtype
         if self.modalities and self.journal["rows_done"]:
             shape = (self.journal["rows_done"], len(self.modalities), DIGEST_BYTES)
             yield self.folder / PATCH_DIGESTS_FILE, shape, "uint8"
@@ -149,16 +170,20 @@ class PartialStore:
 
         def read(shard: tuple[int, Modality, int, Path, int]) -> tuple[str, str, int | None]:
             position, modality, start, path, rows = shard
-            whole = sha256_of(array_header((rows, *self._row_shape(modality)), modality.dtype))
+            whole = sha256_of(array_header(self._shape(modality, start, rows), modality.dtype))
             expected = digests[start : start + rows, position]
-            damaged = damaged_rows(path, expected, self._row_bytes(modality), whole)
+            row_bytes: int | list[int] = self._row_bytes(modality)
+            if modality.name in self.counts:
+                date_bytes = self._row_bytes(modality) // (modality.steps or 1)
+                row_bytes = [count * date_bytes for count in self.counts[modality.name][start : start + rows]]
+            damaged = damaged_rows(path, expected, row_bytes, whole)
             name = path.relative_to(self.folder).as_posix()
             return name, whole.hexdigest(), start + damaged[0] if damaged else None
 
         shards = [
-            (position, modality, number * self._rows_per_shard(modality), path, rows)
+            (position, modality, start, path, rows)
             for position, modality in enumerate(self.modalities)
-            for number, (path, rows) in enumerate(self._shards(modality))
+            for path, start, rows in self._shards(modality)
         ]
         found = list(side_by_side(read, shards))
         checksums = {name: checksum for name, checksum, _ in found}
@@ -183,11 +208,18 @@ class PartialStore:
         still_bad = [entry for entry in self.journal["bad"] if entry[0] in kept]
         self.journal |= {"chunks_done": chunks_done, "rows_done": rows_done, "bad": still_bad}
         self._save_journal()
+        self._count_dates()
         self._cut_to_journal()
 
     def require_space(self, patches: int) -> None:
         """Raises a `DataError` if what is still to be written can't fit on the disk."""
-        needed = patches * sum(self._row_bytes(modality) for modality in self.modalities)
+        needed = patches * sum(
+            self._row_bytes(modality) for modality in self.modalities if modality.name not in self.counts
+        )
+        for modality in self.modalities:
+            if modality.name in self.counts:
+                dates = int(counts_of(self.source.index, modality.name).sum()) - sum(self.counts[modality.name])
+                needed += dates * self._row_bytes(modality) // (modality.steps or 1)
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             found = f"packing needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free"
@@ -198,13 +230,17 @@ class PartialStore:
         start = self.journal["rows_done"]
         for modality in self.modalities:
             per_shard = self._rows_per_shard(modality)
-            values = chunk.arrays[modality.name]
-            written = 0
-            while written < len(values):
+            values, written = chunk.arrays[modality.name], 0
+            counts = chunk.counts.get(modality.name)
+            edges = np.arange(len(values) + 1) if counts is None else np.cumsum([0, *counts])
+            while written < len(chunk.rows):
                 number, row = divmod(start + written, per_shard)
-                count = min(per_shard - row, len(values) - written)
-                _extend(self.folder / modality.name / f"{number:05d}.npy", row, values[written : written + count])
+                count = min(per_shard - row, len(chunk.rows) - written)
+                portion = values[edges[written] : edges[written + count]]
+                _extend(self.folder / modality.name / f"{number:05d}.npy", row, portion)
                 written += count
+            if counts is not None:
+                self.counts[modality.name] += counts
         if self.modalities and chunk.rows:
             _extend(self.folder / PATCH_DIGESTS_FILE, start, chunk.digests)
         self.journal["rows_done"] += len(chunk.rows)
@@ -242,7 +278,7 @@ class PartialStore:
         content = json.dumps([values, modalities], sort_keys=True)  # as before stores had digests of patches
         description = {
             "format": "eofuse-store",
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": IMAGE_SERIES_VERSION if self.counts else SCHEMA_VERSION,
             "name": source.name,
             "simulated": source.simulated,
             "patches": len(rows),
@@ -291,10 +327,19 @@ class PartialStore:
         found = {}
         for modality in self.modalities:
             if may_have_empty_bands(modality):
-                shards = [np.load(path, mmap_mode="r", allow_pickle=False) for path, _ in self._shards(modality)]
                 present = index[f"has_{modality.name}"].to_numpy(dtype=bool)
-                found[f"empty_bands.{modality.name}"] = empty_bands_column(modality, shards, present)
+                found[f"empty_bands.{modality.name}"] = empty_bands_column(modality, self._portions(modality), present)
         return index.assign(**found)
+
+    def _portions(self, modality: Modality) -> Iterator[np.ndarray]:
+        """What is written of a modality, some rows at a time; of an image series one."""
+        for path, start, rows in self._shards(modality):
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+            if modality.name not in self.counts:
+                yield from (values[first : first + AT_ONCE] for first in range(0, rows, AT_ONCE))
+                continue
+            edges = np.cumsum([0, *self.counts[modality.name][start : start + rows]])
+            yield from (values[None, first:last] for first, last in pairwise(edges))
 
 
 def _in_the_way(folder: Path, journal: dict[str, Any], job: str) -> UsageError:
@@ -319,57 +364,9 @@ def _not_given_back(folder: Path, what: str) -> DataError:
     return DataError(f"{what} was written, and other bytes were read back", where=folder, fix=fix)
 
 
-def remove_partial_of(folder: Path, job: str) -> None:
-    """Removes a partial store of a job that can't go on where it stopped."""
-    if _read_journal(folder).get("job") == job:
-        remove_partial(folder)
-
-
-def _read_journal(folder: Path) -> dict[str, Any]:
-    """The journal of a partial store, empty if there is none or it is damaged."""
-    with contextlib.suppress(OSError, ValueError, DataError):
-        journal = read_json(folder / JOURNAL_FILE)
-        if isinstance(journal, dict) and seal_is_whole(journal, ()):
-            return {key: value for key, value in journal.items() if key != SEAL}
-    return {}
-
-
 def _extend(path: Path, rows: int, values: np.ndarray) -> None:
     """Appends values to an array of so many rows; room for its head is left at its beginning."""
     with path.open("ab") as file:
         if rows == 0:
             file.write(bytes(HEADER_BYTES))
         file.write(np.ascontiguousarray(values).data)
-
-
-def move_into_place(partial: Path, store: Path) -> None:
-    """Gives a finished store its name, in one step where the system can; another store of that name is removed only then."""
-    if not store.exists():
-        partial.rename(store)
-    elif not exchange(partial, store):
-        store.rename(partial / REPLACED_FOLDER)
-        partial.rename(store)
-    synchronise(store.parent)
-    clear_up(store)
-
-
-def clear_up(store: Path) -> None:
-    """Removes what only the packing needed, and the store that was replaced; a finished store with a journal has just got its name."""
-    partial = store.with_name(f"{store.name}.partial")
-    if (store / JOURNAL_FILE).exists():
-        remove_partial(partial)
-        if not partial.exists():  # else the next command tries again
-            (store / JOURNAL_FILE).unlink()
-    shutil.rmtree(store / REPLACED_FOLDER, ignore_errors=True)
-
-
-def remove_partial(folder: Path) -> None:
-    """Removes a partial store as far as the system allows, its journal last: what an interruption leaves still says what it is."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != JOURNAL_FILE:
-            with contextlib.suppress(OSError):
-                path.unlink()
-    if folder.is_dir() and all(path.name == JOURNAL_FILE for path in folder.iterdir()):
-        shutil.rmtree(folder, ignore_errors=True)

@@ -6,23 +6,25 @@
     index.parquet              a row a patch: id, scene, place, times, published split, presence, scalars, labels
     patch_digests.npy          a digest of each patch in each raster and series (see `eofuse.data.store.integrity`)
     <modality>/00000.npy …     one array a shard, native dtype, at most 2 GB: rasters (patches, channels, height, width),
-                               series (patches, steps, 1 + channels)
+                               series (patches, steps, 1 + channels), image series (dates, channels, height, width)
 
 Row *i* of the index is row *i* of every raster and series (all shards but the last hold `rows_per_shard` rows); a patch without
 a modality has zeros there (of a series, NaN) and `has_<modality>` false in the index. Column 0 of a series is the time of the
 step: days since 1970-01-01 if the modality is `dated`, else the step's number; NaN there is a step that does not exist, and NaN
 in a channel is a gap. Vectors and categories are columns `<modality>.<channel>`.
 
+Of an image series, a patch has as many dates as the list `times.<modality>` in its row of the index, in the unit of the times of
+series; a shard holds the dates of `rows_per_shard` patches one after another, nothing between. A pixel without a value is NaN or the
+modality's nodata; every other value is data, 0 too.
+
 Index columns: `patch_id`, `patch_id_s1`, `scene` (null: unknown), `scene_kind` (see `eofuse.data.scenes`), `tile`, `column`, `row`
 (−1: unknown), `lon`, `lat`, `crs`, `ulx`, `uly`, `grid_a`, `grid_b`, `grid_d`, `grid_e`, `grid_width`, `grid_height` (the pixel grid:
 see `eofuse.data.store.georeference`), `time_s2`, `time_s1`, `split` (published: train, validation, test), `has_<modality>`,
-`empty_bands.<modality>` (names of the channels of a raster or series that hold no value), `worldcover_fraction.<class>`, `labels_43`,
-`labels_19`.
+`empty_bands.<modality>` (names of the channels of a raster, series or image series that hold no value), `times.<modality>` (of image
+series), `worldcover_fraction.<class>`, `labels_43`, `labels_19`.
 """
 
-import hashlib
-import io
-import os
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,16 +35,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eofuse.data.doors import wrong_door
 from eofuse.data.problems import Problem
-from eofuse.data.scenes import with_kinds
-from eofuse.data.store.georeference import recovered
-from eofuse.data.store.integrity import FIX, PATCH_DIGESTS_FILE, Digests, skipped, verify, verify_once, wrong_arrays
+from eofuse.data.store.dates import DateTable
+from eofuse.data.store.integrity import PATCH_DIGESTS_FILE, Digests, verify
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.files import read_json
 from eofuse.modalities import Kind, Modality, find_modality
 from eofuse.progress import Progress
-from eofuse.records import SEAL, seal_is_whole
 
 if TYPE_CHECKING:
     from eofuse.data.dataset import PatchDataset
@@ -50,18 +48,15 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 3
 """The schema that is written: 2 and 1 (without series) kept a corner of each patch, not its pixel grid, and are read."""
 
+IMAGE_SERIES_VERSION = 4
+"""The schema of stores with image series, which older versions can't read; it is otherwise the one before."""
+
 STORE_FILE = "store.json"
 
 EMBEDDINGS = "embeddings"
 """Key of the provenance under which stands how vectors of foundation models were computed."""
 
 INDEX_FILE = "index.parquet"
-
-UNSEALED = (
-    "format", "schema_version", "name", "simulated", "patches", "patch_size", "modalities", "rows_per_shard",
-    "files", "fingerprint", "provenance",
-)  # fmt: skip
-"""Keys of a `store.json` that holds no digest of itself: an older version wrote it."""
 
 SAMPLE_KEYS = ("present", "patch_id", "scene", "lon", "lat", "row", "target")
 """Keys of a sample beside its modalities (see `eofuse.data.dataset`)."""
@@ -78,6 +73,11 @@ class Window:
     height: int
     width: int
 
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
     @classmethod
     def centred(cls, size: int, patch_size: tuple[int, int]) -> "Window":
         """The square of `size` pixels in the middle of a patch.
@@ -92,7 +92,7 @@ class Window:
 
 
 class Store:
-    """A packed store, open for reading; see `open_store`.
+    """A packed store, open for reading; see `eofuse.data.store.opening`.
 
     Attributes:
         path: its folder.
@@ -120,6 +120,7 @@ class Store:
         self.rows_per_shard: dict[str, int] = description["rows_per_shard"]
         self._maps: dict[str, list[np.ndarray]] = {}
         self._scalars: dict[str, np.ndarray] = {}
+        self._dates: dict[str, DateTable] = {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -140,6 +141,7 @@ class Store:
         place = self.index.iloc[row]
         return {
             **{name: self.read(name, [row])[0] for name in self.modalities},
+            **{m.times_key: self.times(m.name, [row])[0] for m in self.modalities.values() if len(m.keys) > 1},
             "present": {name: bool(self.present(name)[row]) for name in self.modalities},
             **{name: place[name] for name in ("patch_id", "scene")},
             **{name: float(place[name]) for name in ("lon", "lat")},
@@ -188,7 +190,10 @@ class Store:
         return row
 
     def shape(self, name: str, channels: Sequence[int] | None = None, window: Window | None = None) -> tuple[int, ...]:
-        """Shape of one patch of a modality: (channels, height, width), (channels,), (steps, 1 + channels) or ()."""
+        """Shape of one patch of a modality: (channels, height, width), (channels,), (steps, 1 + channels) or ().
+
+        Of an image series it is (most dates, channels, height, width).
+        """
         size = (window.height, window.width) if window else self.patch_size
         return self.modality(name).shape(size, None if channels is None else len(channels))
 
@@ -212,7 +217,8 @@ class Store:
 
         Returns:
             (batch, channels, height, width) for a raster, (batch, channels) for a vector, (batch, steps, 1 + channels) for a
-            series, (batch,) codes for a category.
+            series, (batch,) codes for a category. Of an image series (batch, dates, channels, height, width), as many dates as the
+            longest of the batch has, or `out` has room for; zeros fill up the shorter ones (see `times`).
         """
         modality = self.modality(name)
         rows = np.asarray(rows, dtype=np.int64)
@@ -224,11 +230,13 @@ class Store:
                 return values
             out[...] = values
             return out
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise UsageError(f"rows go from 0 to {len(self) - 1}", where=self.path)
+        if modality.kind is Kind.IMAGE_SERIES:
+            return self._read_dates(modality, rows, out, channels, window)
         if out is None:
             out = np.empty((len(rows), *self.shape(name, channels, window)), dtype=modality.dtype)
         shards = self._open_shards(modality)
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise UsageError(f"rows go from 0 to {len(self) - 1}", where=self.path)
         if len(shards) == 1 and channels is None and (window is None or modality.kind is Kind.SERIES):
             return np.take(shards[0], rows, axis=0, out=out, mode="clip")
         rows_per_shard = self.rows_per_shard[name]
@@ -238,9 +246,7 @@ class Store:
                 places = np.flatnonzero(rows // rows_per_shard == number)
                 out[places] = shards[number][rows[places] % rows_per_shard][:, :, columns]
             return out
-        area = (slice(None), slice(None))
-        if window:
-            area = (slice(window.top, window.top + window.height), slice(window.left, window.left + window.width))
+        area = window.area if window else (slice(None), slice(None))
         for position, row in enumerate(rows.tolist()):
             patch = shards[row // rows_per_shard][row % rows_per_shard]
             if channels is None:
@@ -249,6 +255,34 @@ class Store:
                 for target, channel in enumerate(channels):
                     out[position, target] = patch[channel, area[0], area[1]]
         return out
+
+    def _read_dates(
+        self,
+        modality: Modality,
+        rows: Rows,
+        out: np.ndarray | None,
+        channels: Sequence[int] | None,
+        window: Window | None,
+    ) -> np.ndarray:
+        table, shards = self.dates(modality.name), self._open_shards(modality)
+        longest = table.longest(rows)
+        if out is None:
+            _, *shape = self.shape(modality.name, channels, window)
+            out = np.empty((len(rows), longest, *shape), dtype=modality.dtype)
+        elif out.shape[1] < longest:
+            raise UsageError(f"has room for {out.shape[1]} dates of {longest}", where=modality.name)
+        area = window.area if window else None
+        return table.gather(shards, self.rows_per_shard[modality.name], rows, out, channels, area)
+
+    def times(self, name: str, rows: Rows | Sequence[int]) -> npt.NDArray[np.float32]:
+        """Times of an image series, (batch, dates): as many as `read` gives, NaN where a patch has fewer dates."""
+        return self.dates(name).times(np.asarray(rows, dtype=np.int64))
+
+    def dates(self, name: str) -> DateTable:
+        """Which dates of an image series belong to which patch."""
+        if name not in self._dates:
+            self._dates[name] = DateTable(self.index, name)
+        return self._dates[name]
 
     def _read_scalars(self, modality: Modality) -> np.ndarray:
         if modality.name not in self._scalars:
@@ -262,13 +296,21 @@ class Store:
         return self._scalars[modality.name]
 
     def shards(self, modality: Modality) -> dict[str, tuple[int, ...]]:
-        """The files of a raster or series, in order, with the shapes of their arrays."""
+        """The files of a raster, series or image series, in order, with the shapes of their arrays."""
         per_shard, shape = self.rows_per_shard[modality.name], modality.shape(self.patch_size)
-        starts = range(0, len(self), per_shard)
-        return {
-            f"{modality.name}/{number:05d}.npy": (min(per_shard, len(self) - start), *shape)
-            for number, start in enumerate(starts)
-        }
+        edges = np.append(np.arange(0, len(self), per_shard), len(self))
+        if modality.kind is Kind.IMAGE_SERIES:
+            edges, shape = self.dates(modality.name).offsets[edges], shape[1:]
+        lengths = np.diff(edges).tolist()
+        return {f"{modality.name}/{number:05d}.npy": (length, *shape) for number, length in enumerate(lengths)}
+
+    def row_bytes(self, modality: Modality, start: int) -> int | list[int]:
+        """Bytes of a patch in the files of `shards`; of an image series those of each patch in the file that begins with `start`."""
+        shape, size = modality.shape(self.patch_size), np.dtype(modality.dtype).itemsize
+        if modality.kind is not Kind.IMAGE_SERIES:
+            return math.prod(shape) * size
+        edges = self.dates(modality.name).offsets[start : start + self.rows_per_shard[modality.name] + 1]
+        return (np.diff(edges) * math.prod(shape[1:]) * size).tolist()  # type: ignore[no-any-return]  # whole numbers
 
     def _open_shards(self, modality: Modality) -> list[np.ndarray]:
         if modality.name not in self._maps:
@@ -286,11 +328,13 @@ class Store:
         return {"path": self.path}  # another process opens the maps anew
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        from eofuse.data.store.opening import open_store  # which opens what is defined here
+
         self.__dict__.update(open_store(state["path"], verified=False).__dict__)  # the sender has verified it
 
     @property
     def arrays(self) -> list[Modality]:
-        """The rasters and series, in the order of `digests`."""
+        """The rasters, series and image series, in the order of `digests`."""
         return [modality for modality in self.modalities.values() if modality.is_array]
 
     @cached_property
@@ -312,64 +356,6 @@ class Store:
         return verify(self, self.files, progress)
 
 
-def open_store(path: str | os.PathLike[str], *, verified: bool = True) -> Store:
-    """Opens a packed store, if it is what was written.
-
-    The description, the index and the sizes of all arrays are checked each time. The other files are compared with their checksums
-    when they are opened for the first time, and again after they have changed (see `eofuse.data.store.integrity`).
-
-    Args:
-        path: of its folder.
-        verified: whether files are compared with their checksums; never where the variable `EOFUSE_VERIFY` of the environment is 0.
-
-    Raises:
-        UsageError: if there is no such folder.
-        DataError: if it is no store, damaged, or of a schema that this version doesn't read.
-    """
-    store = open_to_check(path)
-    problems = wrong_arrays(store)
-    if not problems and verified and not skipped():
-        files = {file: checksum for file, checksum in store.files.items() if file != INDEX_FILE}
-        problems = verify_once(store.path, files, lambda due: verify(store, due))
-    if problems:
-        first = problems[0]
-        more = f" (and {len(problems) - 1} more files: see `eofuse check`)" if len(problems) > 1 else ""
-        raise DataError(first.what + more, where=store.path / first.where, fix=first.fix)
-    return store
-
-
-def open_to_check(path: str | os.PathLike[str]) -> Store:
-    """Opens a store of which only description and index are known to be whole; `Store.verify` finds what else is damaged.
-
-    Raises:
-        UsageError: as `open_store`.
-        DataError: if description or index are damaged, or of a schema that this version doesn't read.
-    """
-    folder = Path(path)
-    if not folder.exists():
-        raise UsageError("there is no such store", where=folder, fix="check the path")
-    if not (folder / STORE_FILE).is_file():
-        raise wrong_door(folder, "a store (no store.json)", "pack a folder into one with `eofuse pack DIR STORE`")
-    description = read_description(folder)
-    try:
-        index = _read_index(folder, description["files"][INDEX_FILE])
-        if description["schema_version"] < 3:
-            index = with_kinds(recovered(index, tuple(description["patch_size"])), description["provenance"])
-        store = Store(folder, description, index)
-        if any(rows < 1 for rows in store.rows_per_shard.values()):
-            raise ValueError("no rows in a shard")
-        if len(index) == description["patches"]:
-            wrong_arrays(store)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # what an older version wrote has no digest of its own: any value may be damaged
-        raise DataError(f"can't be read: {error!r}", where=folder / STORE_FILE, fix=FIX) from None
-    if len(index) != description["patches"]:
-        found = f"{INDEX_FILE} has {len(index)} rows where {STORE_FILE} says {description['patches']}"
-        raise DataError(found, where=folder, fix=FIX)
-    return store
-
-
 def _embeddings(provenance: Any, name: str) -> list[dict[str, Any]]:
     """How vectors were computed, from the provenance of a store and of those of which it was made."""
     if isinstance(provenance, list):
@@ -379,39 +365,3 @@ def _embeddings(provenance: Any, name: str) -> list[dict[str, Any]]:
     own = provenance.get(EMBEDDINGS)
     found = [dict(own[name])] if isinstance(own, dict) and isinstance(own.get(name), dict) else []
     return found + _embeddings([value for key, value in provenance.items() if key != EMBEDDINGS], name)
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """The values of a store's `store.json`, as they were written.
-
-    Raises:
-        DataError: if they can't be read or have changed, or are of a schema that this version doesn't read.
-    """
-    file = folder / STORE_FILE
-    try:
-        description = read_json(file)
-        version = description["schema_version"]
-        newer = version > SCHEMA_VERSION
-        readable = 1 <= version <= SCHEMA_VERSION
-        sealed = SEAL in description or PATCH_DIGESTS_FILE not in description["files"]
-        whole = sealed and seal_is_whole(description, UNSEALED)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise DataError(f"can't be read: {error}", where=file, fix=FIX) from None
-    if not readable:
-        found = f"has schema version {version}, this eofuse reads 1 to {SCHEMA_VERSION}"
-        raise DataError(found, where=file, fix="update eofuse" if newer else "pack again")
-    if not whole:
-        raise DataError("has changed since it was written: its digest differs", where=file, fix=FIX)
-    return dict(description)
-
-
-def _read_index(folder: Path, checksum: str) -> pd.DataFrame:
-    """The index, if its bytes are those of the checksum."""
-    file = folder / INDEX_FILE
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"can't be read: {error.strerror}", where=file, fix=FIX) from None
-    if hashlib.sha256(content).hexdigest() != checksum:
-        raise DataError("has changed since it was written: its checksum differs", where=file, fix=FIX)
-    return pd.read_parquet(io.BytesIO(content))

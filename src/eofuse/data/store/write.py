@@ -20,10 +20,11 @@ from eofuse.data.reading.grid import Grid, is_mirrored
 from eofuse.data.reading.matching import fit_values
 from eofuse.data.sources.base import NO_PIXELS, Arrays, Provenance, Samples
 from eofuse.data.store import SCHEMA_VERSION, STORE_FILE, Store, open_store
-from eofuse.data.store.arrays import Chunk, require_array
+from eofuse.data.store.arrays import Chunk, require_array, require_times
 from eofuse.data.store.georeference import centres, set_grids
-from eofuse.data.store.index import COLUMNS, OPTIONAL, category_code, complete_index
-from eofuse.data.store.partial import PartialStore, move_into_place, remove_partial, remove_partial_of
+from eofuse.data.store.index import COLUMNS, OPTIONAL, category_code, complete_index, times_column
+from eofuse.data.store.partial import PartialStore
+from eofuse.data.store.placing import move_into_place, remove_partial, remove_partial_of
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.limits import RASTER
 from eofuse.locks import writes
@@ -56,7 +57,9 @@ def write_store(
     - `id`: its name, unique;
     - a value for each modality that it has, by the modality's name: of a raster an array (channels, height, width), of one size in all
       samples; of a vector (channels,); of a series (steps, 1 + channels) with the time first and no more steps than the modality
-      has; of a category its code or name. Numbers are those of the modality's dtype; NaN, and the modality's nodata, are missing;
+      has; of a category its code or name; of an image series (dates, channels, height, width), with the times of the dates under
+      `<modality>.times`: dates (or ISO 8601 text, or days since 1970) of a `dated` one, else rising numbers, 0, 1, … by default.
+      Numbers are those of the modality's dtype; NaN, and the modality's nodata, are missing;
     - optional: `transform` (affine, from the column and row of a pixel to coordinates) with `crs`; `lon` and `lat` in degrees, by
       default those of the middle of the pixels; `scene`, `tile`, `column`, `row`, `block`, `time` (date, or ISO 8601), `split`
       (`train`, `validation` or `test`);
@@ -137,7 +140,7 @@ class _Given(Samples):
     def add(self, samples: Sequence[Mapping[str, Any]]) -> Chunk:
         """The arrays of some samples, none before the size of rasters is known; what else they hold becomes rows of the index."""
         self._waiting += [self._take(sample) for sample in samples]
-        if self.patch_size == NO_PIXELS and any(modality.kind is Kind.RASTER for modality in self.modalities):
+        if self.patch_size == NO_PIXELS and any(modality.has_pixels for modality in self.modalities):
             return Chunk()
         chunk = Chunk.empty(self.modalities, self.patch_size, len(self._waiting))
         for row, arrays in enumerate(self._waiting, start=len(self.rows) - len(self._waiting)):
@@ -158,10 +161,14 @@ class _Given(Samples):
             row[f"has_{modality.name}"] = value is not None
             if modality.is_array and value is not None:
                 arrays[modality.name] = self._array(modality, value, where)
-            elif not modality.is_array:
-                row |= _scalars(modality, value, where)
+            if modality.kind is Kind.IMAGE_SERIES:
+                times = [] if value is None else _times(modality, sample, len(arrays[modality.name]), where)
+                row[times_column(modality.name)] = times
+            if modality.is_array:
+                continue
+            row |= _scalars(modality, value, where)
         self._grids.append(_grid(sample, where))
-        known = {"id", "transform", "crs", *(modality.name for modality in self.modalities)}
+        known = {"id", "transform", "crs", *(key for modality in self.modalities for key in modality.keys)}
         for key, value in sample.items():
             if key in known:
                 continue
@@ -177,7 +184,7 @@ class _Given(Samples):
         return arrays
 
     def _array(self, modality: Modality, value: Any, where: str) -> np.ndarray:
-        """A raster or series as it is stored."""
+        """A raster, series or image series as it is stored."""
         values = np.asarray(value)
         if values.dtype.kind not in "fiub":
             raise DataError(f"holds {values.dtype}, no numbers", where=f"{where}, {modality.name}")
@@ -188,12 +195,17 @@ class _Given(Samples):
                 values = stored
             require_array(modality, values, NO_PIXELS, where)
             return values
-        if self.patch_size == NO_PIXELS and values.ndim == 3:
-            self.patch_size = (values.shape[1], values.shape[2])
+        images = modality.kind is Kind.IMAGE_SERIES
+        if self.patch_size == NO_PIXELS and values.ndim == (4 if images else 3):
+            self.patch_size = (values.shape[-2], values.shape[-1])
             RASTER.check(values.size * 8, "has patches that take", where)
-        if values.shape != modality.shape(self.patch_size) or not values.size:
-            what = f"has the shape {values.shape} where {modality.shape(self.patch_size)} is expected"
+        expected = modality.shape(self.patch_size)
+        fits = values.shape == expected if not images else values.ndim == 4 and values.shape[1:] == expected[1:]
+        if not fits or not values.size or len(values) > expected[0]:
+            what = f"has the shape {values.shape} where {expected} is expected"
             fix = "rasters are (channels, height, width), of one size"
+            if images:
+                fix = f"give 1 to {expected[0]} dates, each (channels, height, width), of one size"
             raise DataError(what, where=f"{where}, {modality.name}", fix=fix)
         numbers = values.astype(np.float64)
         if modality.nodata is not None:
@@ -262,6 +274,28 @@ def _scalars(modality: Modality, value: Any, where: str) -> dict[str, Any]:
         what = f"has the shape {numbers.shape} of {numbers.dtype} where {len(columns)} numbers are expected"
         raise DataError(what, where=where, fix=f"give a number a channel: {', '.join(modality.channel_names)}")
     return dict(zip(columns, numbers.astype(np.float64).tolist(), strict=True))
+
+
+def _times(modality: Modality, sample: Mapping[str, Any], count: int, where: str) -> list[float]:
+    """Times of the dates of an image series: days since 1970, or numbers."""
+    place = f"{where}, {modality.times_key}"
+    given = sample.get(modality.times_key)
+    if given is None and not modality.dated:
+        given = range(count)
+    if given is None or np.ndim(given) != 1 or len(given) != count:
+        found = "is missing" if given is None else f"has the shape {np.shape(given)}"
+        raise DataError(f"{found} where {count} times are expected", where=place, fix="give a time a date")
+    numbers = np.asarray(given)
+    if numbers.dtype.kind not in "fiu":
+        if not modality.dated:
+            raise DataError("holds dates, and the modality is not dated", where=place, fix="give numbers")
+        texts = [_time(each.item() if isinstance(each, np.datetime64) else each, place) for each in given]
+        if None in texts:
+            raise DataError("holds no date", where=place, fix="leave dates that do not exist out")
+        numbers = np.array(texts, dtype="datetime64[s]").astype(np.float64) / 86_400
+    found_times: list[float] = numbers.astype(np.float64).tolist()
+    require_times(modality, found_times, where)
+    return found_times
 
 
 def _time(value: Any, where: str) -> str | None:

@@ -86,7 +86,7 @@ def _find(store: Store, options: TargetOptions) -> Target:
         return built_in(store, options)
     if modality is not None and modality.kind is Kind.RASTER:
         return raster_target(store, modality, channel)
-    if modality is not None and modality.kind is Kind.SERIES:
+    if modality is not None and modality.kind in (Kind.SERIES, Kind.IMAGE_SERIES):
         fix = "name a column of the index, a vector, a category or a raster"
         raise UsageError(f"the series '{first}' can't be predicted", where="task.target", fix=fix)
     if modality is not None and not channel:

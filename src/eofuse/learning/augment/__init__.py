@@ -1,7 +1,8 @@
 """Augmentation of batches, on their device: `AugmentOptions`, and `make_augmentation`, which gives a function from batch to batch.
 
-In this order: turns; crop, shift and size; radiometry; mixing; cut-out, dropped bands, dropped modalities. Every number that is drawn
-is drawn on the CPU, from one seed that comes from torch's generator, so an augmentation is the same on every device.
+In this order: turns; crop, shift and size; radiometry; mixing; cut-out, dropped bands, dropped and moved dates, dropped modalities.
+Every number that is drawn is drawn on the CPU, from one seed that comes from torch's generator, so an augmentation is the same on
+every device.
 """
 
 from collections.abc import Mapping
@@ -9,18 +10,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from eofuse.config import Options
 from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
 from eofuse.kinds import TaskKind
-from eofuse.learning.augment.dropping import cut_out, drop_bands, drop_modalities
+from eofuse.learning.augment.dropping import cut_out, drop_bands, drop_dates, drop_modalities, shift_dates
 from eofuse.learning.augment.geometry import Windows, crops, moves, resample_patches, turn_patches
 from eofuse.learning.augment.mixing import cut_mix, mix_up
 from eofuse.learning.augment.patches import Patches
 from eofuse.learning.augment.radiometry import add_height_noise, add_speckle, change_reflectance
-from eofuse.modalities import Modality
+from eofuse.modalities import Kind, Modality
 
 Preset = Literal["none", "light", "strong"]
 
@@ -63,6 +64,8 @@ class AugmentOptions(Options):
         cut_out: largest share of the area that is hidden.
         drop_bands: chance of each band to be missing.
         drop_modalities: chance of each modality to be missing.
+        drop_dates: chance of each date of an image series to be missing; one stays.
+        shift_dates: days by which all dates of the image series of a patch are moved at most, earlier or later.
         mixup: alpha of MixUp, 0 for none.
         cutmix: alpha of CutMix, 0 for none; with both, each batch gets one of them.
     """
@@ -80,6 +83,8 @@ class AugmentOptions(Options):
     cut_out: float = Field(default=0.0, ge=0, lt=1)
     drop_bands: float = Field(default=0.0, ge=0, lt=1)
     drop_modalities: float = Field(default=0.0, ge=0, lt=1)
+    drop_dates: float = Field(default=0.0, ge=0, lt=1)
+    shift_dates: float = Field(default=0.0, ge=0, le=183)
     mixup: float = Field(default=0.0, ge=0)
     cutmix: float = Field(default=0.0, ge=0)
 
@@ -91,6 +96,12 @@ class AugmentOptions(Options):
         if not isinstance(value, dict):
             return value
         return {**PRESETS.get(str(value.get("preset", "none")), {}), **value}
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_chosen(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes that leave dates as they are have the identity that they had before there were these options."""
+        values: dict[str, Any] = handler(self)
+        return {key: value for key, value in values.items() if value or key not in ("drop_dates", "shift_dates")}
 
     @property
     def mixes(self) -> bool:
@@ -111,12 +122,17 @@ def make_augmentation(
     Raises:
         UsageError: if patches are to be mixed, and a target does not permit it.
     """
+    preset = PRESETS[options.preset]
     if options.mixes and (not targets or any(kind.is_boxes for kind in targets.values())):
-        preset = PRESETS[options.preset]
         if (options.mixup, options.cutmix) != (preset.get("mixup", 0.0), preset.get("cutmix", 0.0)):
             found = "boxes of two patches can't be mixed" if targets else "without targets there is nothing to be mixed"
             raise UsageError(found, where="augment", fix="leave out mixup and cutmix")
         options = options.model_copy(update={"mixup": 0.0, "cutmix": 0.0})
+    if options.cutmix and any(modality.kind is Kind.IMAGE_SERIES for modality in modalities.values()):
+        if options.cutmix != preset.get("cutmix", 0.0):
+            found = "a part of a series of images can't be pasted into another, whose dates are other days"
+            raise UsageError(found, where="augment.cutmix", fix="leave it out, or use mixup")
+        options = options.model_copy(update={"cutmix": 0.0})
     return Augmentation(options, modalities, targets)
 
 
@@ -162,6 +178,10 @@ class Augmentation:
             cut_out(patches, o.cut_out, draw)
         if o.drop_bands:
             drop_bands(patches, o.drop_bands, draw)
+        if o.drop_dates:
+            drop_dates(patches, o.drop_dates, draw)
+        if o.shift_dates:
+            shift_dates(patches, o.shift_dates, draw)
         if o.drop_modalities:
             drop_modalities(patches, o.drop_modalities, draw)
         return patches.result()

@@ -1,4 +1,4 @@
-"""Dropping: a rectangle of all rasters, single bands, whole modalities become missing."""
+"""Dropping: a rectangle of all rasters, single bands, dates, whole modalities become missing."""
 
 import numpy as np
 import torch
@@ -83,7 +83,10 @@ def _hide_boxes(boxes: Tensor, rectangles: list[Rectangle]) -> Tensor:
 
 
 def drop_bands(patches: Patches, chance: float, draw: np.random.Generator) -> None:
-    """Makes each channel of each raster without categories missing by a chance, but never all of a raster's."""
+    """Makes each channel of each raster without categories missing by a chance, but never all of a raster's.
+
+    Of an image series, all dates lack the channel.
+    """
     for name, modality, _ in patches.rasters():
         if modality.is_categorical or len(modality.channels) < 2:
             continue
@@ -93,7 +96,25 @@ def drop_bands(patches: Patches, chance: float, draw: np.random.Generator) -> No
             fill(patches.writable(name), where, patches.blank(name))
             continue
         for position, channel in np.argwhere(dropped).tolist():
-            patches.writable(name)[position, channel] = patches.blank(name)
+            patches.writable(name)[position, ..., channel, :, :] = patches.blank(name)
+
+
+def drop_dates(patches: Patches, chance: float, draw: np.random.Generator) -> None:
+    """Takes each date of each image series away by a chance, but never all that a patch has."""
+    for modality in patches.image_series():
+        times = patches.inputs[modality.times_key]
+        exists = times.isfinite().cpu().numpy()
+        dropped = _not_all(draw.random(exists.shape) < chance, draw, exists)
+        patches.inputs[modality.times_key] = times.masked_fill(torch.from_numpy(dropped).to(times.device), float("nan"))
+
+
+def shift_dates(patches: Patches, days: float, draw: np.random.Generator) -> None:
+    """Moves all dates of a patch by up to so many days, as if its season had begun earlier or later; all image series alike."""
+    moved = torch.from_numpy(draw.uniform(-days, days, len(patches)).astype(np.float32))[:, None]
+    for modality in patches.image_series():
+        if modality.dated:
+            times = patches.inputs[modality.times_key]
+            patches.inputs[modality.times_key] = times + moved.to(times.device)
 
 
 def drop_modalities(patches: Patches, chance: float, draw: np.random.Generator) -> None:

@@ -180,11 +180,13 @@ def resample_codes(values: Tensor, windows: Windows, outside: int) -> Tensor:
 
 
 def resample_numbers(values: Tensor, windows: Windows) -> Tensor:
-    """Maps of numbers, (patches, channels, height, width) float32, interpolated between the nearest four pixels.
+    """Maps of numbers, (patches, …, height, width) float32, interpolated between the nearest four pixels.
 
     Pixels that are missing (not finite) count for nothing: the others' weights are scaled to a sum of 1, and where they have less than
     half of it, the result is missing (NaN). What comes from outside is missing.
     """
+    if values.ndim > 4:
+        return resample_numbers(values.flatten(1, -3), windows).view(values.shape)
     height, width = values.shape[-2:]
     columns, rows = windows.places((height, width))
     across, down = (

@@ -18,8 +18,9 @@ from eofuse.tasks.mixed import Partner
 def mix_up(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
     """Makes each patch a weighted mean of itself and its partner; the share of the partner is drawn from Beta(alpha, alpha).
 
-    Numbers are averaged in stored units and are missing where one of the two is. Codes and series with days of their own have no mean:
-    those of the whole patch come from the partner, by a chance of its share. The loss is the mean of the losses with both truths.
+    Numbers are averaged in stored units and are missing where one of the two is. Codes, and series (also of images) with days of their
+    own, have no mean: those of the whole patch come from the partner, by a chance of its share. The loss is the mean of the losses
+    with both truths.
     """
     if len(patches) < 2:
         return
@@ -27,11 +28,15 @@ def mix_up(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
     taken = np.flatnonzero(draw.random(len(patches)) < share)
     for name, modality in patches.modalities.items():
         patches.need_both(name, places)
-        if modality.is_categorical or modality.kind in (Kind.CATEGORY, Kind.SERIES):
-            whole = patches.inputs[name]
-            mixed = movable(patches.writable(name))
-            to, of = (send(torch.from_numpy(rows), mixed.device) for rows in (taken, (taken + places) % len(patches)))
-            mixed[to] = movable(whole).clone()[of]
+        if modality.is_categorical or modality.kind in (Kind.CATEGORY, Kind.SERIES, Kind.IMAGE_SERIES):
+            for key in modality.keys:
+                whole = movable(patches.inputs[key])
+                mixed = whole.clone()
+                to, of = (
+                    send(torch.from_numpy(rows), mixed.device) for rows in (taken, (taken + places) % len(patches))
+                )
+                mixed[to] = whole[of]
+                patches.put(key, mixed.view(patches.inputs[key].dtype))
         else:
             patches.put(name, _mean(patches.numbers(name), places, share))
     patches.partners = {

@@ -48,10 +48,14 @@ class Patches:
         return next(((values.shape[-2], values.shape[-1]) for _, _, values in self.rasters()), None)
 
     def rasters(self) -> Iterator[tuple[str, Modality, Tensor]]:
-        """Name, modality and values (batch, channels, height, width) of each raster."""
+        """Name, modality and values (batch, …, channels, height, width) of each raster and, with an axis of dates, image series."""
         for name, modality in self.modalities.items():
-            if modality.kind is Kind.RASTER:
+            if modality.has_pixels:
                 yield name, modality, self.inputs[name]
+
+    def image_series(self) -> Iterator[Modality]:
+        """The modalities that are image series."""
+        return (modality for modality in self.modalities.values() if modality.kind is Kind.IMAGE_SERIES)
 
     @property
     def maps(self) -> list[tuple[str, TaskKind]]:

@@ -11,7 +11,7 @@ from eofuse.data.targets import IGNORE
 from eofuse.learning.controls.finish import Control, is_done, ranking
 from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, fit_linear
 from eofuse.learning.preparation import Prepared, model_spec
-from eofuse.modalities import Kind
+from eofuse.modalities import Kind, Modality
 from eofuse.models.normalisation import Normaliser, hide_absent
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
@@ -39,17 +39,25 @@ def per_pixel_control(folder: Path) -> None:
     prepared, options = control.prepared, control.options
     spec = model_spec(prepared, options)
     normaliser = Normaliser(spec.modalities, spec.statistics)
-    rasters = [modality.name for modality in spec.modalities if modality.kind is Kind.RASTER]
+    rasters = [modality for modality in spec.modalities if modality.has_pixels]
 
     def channels(batch: Batch) -> list[Array]:
         with torch.inference_mode():
             normalised = hide_absent(normaliser(batch.inputs), batch.present)
-        return [torch.cat([normalised[name] for name in rasters], 1).float().cpu().numpy()]
+        return [torch.cat([_planes(each, normalised[each.name]) for each in rasters], 1).float().cpu().numpy()]
 
     tasks = [task for task in prepared.tasks if task.kind.is_map]
     evidence = {task.name: linear_maps(control, task, channels) for task in tasks}
-    width = sum(modality.width for modality in spec.modalities if modality.kind is Kind.RASTER)
+    width = sum(modality.width - (modality.kind is Kind.IMAGE_SERIES) for modality in rasters)
     control.finish(evidence, sum(len(task.classes) * (width + 1) for task in tasks))
+
+
+def _planes(modality: Modality, normalised: torch.Tensor) -> torch.Tensor:
+    """What is seen of each pixel, (batch, width, height, width); of an image series the mean over the dates that show it."""
+    if modality.kind is not Kind.IMAGE_SERIES:
+        return normalised
+    known = normalised[:, :, -1:]
+    return (normalised[:, :, :-1] * known).sum(1) / known.sum(1).clamp(min=1)
 
 
 def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Evidence:

@@ -20,6 +20,7 @@ from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
 from eofuse.learning.pretraining.projection import ContrastOptions
 from eofuse.learning.pretraining.views import make_view
+from eofuse.modalities import TIMES
 from eofuse.models.fusion.per_modality import PerModality
 from eofuse.models.model import Model
 
@@ -52,7 +53,10 @@ class CrossModal(Method):
         Patches take part in the pairs of which they have both. Logged are the loss of each pair and, as `joined`, the mean of the
         others.
         """
-        inputs = {name: view(batch).inputs[name] for name, view in self.views.items()}
+        inputs: dict[str, Tensor] = {}
+        for name, view in self.views.items():
+            seen = view(batch)
+            inputs |= {key: seen.inputs[key] for key in seen.inputs if key.removesuffix(TIMES) == name}
         present = {name: batch.present[name] for name in self.views}
         projected, joined = self.module(inputs, present)
         present = self.by_encoder(present)

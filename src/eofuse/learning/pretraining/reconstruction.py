@@ -39,7 +39,8 @@ class Reconstruction(nn.Module):
         super().__init__()
         self.model = model
         self.hide = hide
-        self.modalities = [each for each in model.normaliser.gives if each.kind is not Kind.SERIES]
+        series = (Kind.SERIES, Kind.IMAGE_SERIES)
+        self.modalities = [each for each in model.normaliser.gives if each.kind not in series]
         self.rasters = [modality for modality in self.modalities if modality.kind is Kind.RASTER]
         if not self.rasters:
             raise UsageError("there are no pixels to reconstruct", where="inputs", fix="name a raster modality")

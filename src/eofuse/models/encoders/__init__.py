@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.modalities import CONTEXT, Kind, Modality
 from eofuse.models.encoders.base import ENCODERS, Encoder
+from eofuse.models.encoders.image_series import ImageSeriesEncoder, image_of
 from eofuse.models.encoders.options import EncoderOptions
 from eofuse.models.encoders.raster import DEFAULT_ENCODER, RasterEncoder, first_convolution, prepare_rasters
 from eofuse.models.encoders.series import SeriesEncoder
 from eofuse.models.encoders.vector import VectorEncoder
+from eofuse.models.temporal import TEMPORAL
 
 __all__ = [
     "DEFAULT_ENCODER",
     "ENCODERS",
     "Encoder",
     "EncoderOptions",
+    "ImageSeriesEncoder",
     "RasterEncoder",
     "SeriesEncoder",
     "VectorEncoder",
@@ -29,9 +32,14 @@ __all__ = [
 
 
 def encoder_name(modality: Modality, options: EncoderOptions) -> str:
-    """Name of the encoder of a modality."""
-    of_kind = {Kind.RASTER: options.encoder, Kind.SERIES: options.series}
-    return options.encoder_of(modality.name) or of_kind.get(modality.kind, "perceptron")
+    """Name of the encoder of a modality; of an image series, of both of its encoders, as `attention:resnet18`."""
+    of_kind = {Kind.RASTER: options.encoder, Kind.SERIES: options.series, Kind.IMAGE_SERIES: options.temporal}
+    name = options.encoder_of(modality.name) or of_kind.get(modality.kind, "perceptron")
+    if modality.kind is not Kind.IMAGE_SERIES or name.partition(":")[0] in ENCODERS:
+        return name
+    if name in TEMPORAL:
+        return f"{name}:{options.encoder}"
+    return name if ":" in name else f"{options.temporal}:{name}"
 
 
 def encoder_type(name: str) -> type[Encoder] | None:
@@ -86,7 +94,8 @@ def build_encoder(
     """One encoder, untrained.
 
     Args:
-        name: of `ENCODERS`, or for a raster a timm name.
+        name: of `ENCODERS`, or for a raster a timm name; for an image series also the names of a temporal encoder and of one for
+            rasters, with `:` between.
         modalities: one, or several that it accepts together.
         pixels: whether the maps are looked at, as in `Encoder`.
         options: of the encoders of the model.
@@ -94,6 +103,16 @@ def build_encoder(
     Raises:
         UsageError: if there is no such encoder, or it does not accept the modalities.
     """
+    temporal, _, image = name.partition(":")
+    if image and ImageSeriesEncoder.accepts(modalities) and temporal not in ENCODERS:
+        if temporal not in TEMPORAL:
+            what = f"unknown temporal encoder '{temporal}'"
+            raise UsageError(what, where="fusion.encoders", fix=did_you_mean(temporal, TEMPORAL))
+        encoder = build_encoder(image, [image_of(modalities[0])], pixels, options)
+        if encoder.takes_gaps:
+            what = f"the encoder '{image}' can't encode the dates of a series one by one"
+            raise UsageError(what, where=f"fusion.encoders.{modalities[0].name}", fix="choose a timm name")
+        return ImageSeriesEncoder(modalities, temporal, encoder, pixels)
     titles = " and ".join(f"'{modality.name}' ({modality.kind})" for modality in modalities)
     found = encoder_type(name)
     if found is not None:

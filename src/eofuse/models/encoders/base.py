@@ -89,9 +89,9 @@ class Encoder(nn.Module, ABC):
         """Features of its modalities.
 
         Args:
-            inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series;
-                standardised, with 0 where a value is missing (see `physical`; and `takes_gaps`). And what stands beside
-                them (`eofuse.modalities.is_context`).
+            inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series,
+                (B, T, C, H, W) for image series with features of their times under `Modality.times_key`; standardised, with 0 where a
+                value is missing (see `physical`; and `takes_gaps`). And what stands beside them (`eofuse.modalities.is_context`).
             present: by modality name, the patches that have it, (B,) bool, each patch one or more of them; None where all have all.
         """
         (modality,) = self.modalities
@@ -126,6 +126,9 @@ class Encoder(nn.Module, ABC):
             time, count = modality.time_width, len(modality.channels)
             numbers = values[..., time : time + count] * std + mean
             return torch.cat([values[..., :time], numbers, values[..., time + count :]], -1)
+        if modality.kind is Kind.IMAGE_SERIES:
+            numbers = values[:, :, :-1] * std[:, None, None] + mean[:, None, None]
+            return torch.cat([numbers, values[:, :, -1:]], 2)
         shape = (1, -1) + (1,) * (values.ndim - 2)
         return values * std.view(shape) + mean.view(shape)
 

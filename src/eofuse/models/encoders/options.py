@@ -8,6 +8,7 @@ from eofuse.config import Options
 from eofuse.errors import UsageError
 from eofuse.models.encoders.base import ENCODERS
 from eofuse.models.encoders.raster import DEFAULT_ENCODER
+from eofuse.models.temporal import TEMPORAL
 
 
 class FoundationOptions(Options):
@@ -34,9 +35,10 @@ class EncoderOptions(Options):
     """Which encoders a model has.
 
     Attributes:
-        encoder: of rasters: a name of `ENCODERS`, or a timm name.
+        encoder: of rasters, and of each date of image series: a name of `ENCODERS`, or a timm name.
         encoders: by modality, where some have another one; those of modalities that are no inputs have no effect.
         series: of series.
+        temporal: of image series, over what `encoder` gives for each date: a name of `TEMPORAL`.
         numbers: what encoders see of vectors and series: standardised values (`linear`), or these in pieces between quantiles of the
             training patches (`piecewise`, Gorishniy et al. 2022). Planes of early fusion are always linear.
         joint: by encoder, modalities that it takes together: `{galileo:nano: [s2, s1]}`; those that are no inputs have no effect.
@@ -46,6 +48,7 @@ class EncoderOptions(Options):
     encoder: str = DEFAULT_ENCODER
     encoders: dict[str, str] | None = None
     series: Annotated[str, AfterValidator(ENCODERS.check)] = "convolution"
+    temporal: Annotated[str, AfterValidator(TEMPORAL.check)] = "attention"
     numbers: Literal["linear", "piecewise"] = "linear"
     joint: dict[str, list[str]] | None = None
     foundation: FoundationOptions = FoundationOptions()
@@ -78,5 +81,6 @@ class EncoderOptions(Options):
     def _without_what_is_not_chosen(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Recipes without these options have the identity that they had before there were any."""
         values: dict[str, Any] = handler(self)
-        unchosen = {"encoders": None, "joint": None, "foundation": FoundationOptions().model_dump()}
+        foundation = FoundationOptions().model_dump()
+        unchosen = {"encoders": None, "temporal": "attention", "joint": None, "foundation": foundation}
         return {name: value for name, value in values.items() if name not in unchosen or value != unchosen[name]}

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from eofuse.errors import UsageError
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import Modality
+from eofuse.models.encoders import encoder_name
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions
 from eofuse.models.fusion.missing import Present
 
@@ -29,14 +30,14 @@ def build_fusion(modalities: Sequence[Modality], options: FusionOptions, pixels:
     ):  # else what is absent would be a silent zero
         what = f"{options.strategy} fusion has nothing that stands for missing modalities"
         raise UsageError(what, where="fusion.missing", fix="use missing: exclude, or another strategy")
-    has_rasters = any(modality.kind is Kind.RASTER for modality in modalities)
+    has_rasters = any(modality.has_pixels for modality in modalities)
     if pixels and has_rasters and not any(sizes.maps for sizes in fusion.sizes):
         what = f"{options.strategy} fusion makes no maps, and the target is of pixels"
         raise UsageError(what, where="fusion.strategy", fix="use another strategy or encoder")
     found = {name: encoder.name for encoder in fusion.encoders_inside().values() for name in encoder.names}
     for modality in modalities:
-        wanted = options.encoder_of(modality.name)
-        if wanted is not None and found.get(modality.name) != wanted:
+        chosen = options.encoder_of(modality.name) is not None
+        if chosen and found.get(modality.name) != encoder_name(modality, options):
             what = f"{options.strategy} fusion has no own encoder for '{modality.name}'"
             is_own = modality.name in (options.encoders or {})
             fix = "a strategy with an encoder for each modality, such as late"

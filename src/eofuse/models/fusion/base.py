@@ -87,8 +87,9 @@ class Fusion(nn.Module, ABC):
         """Features of normalised modalities.
 
         Args:
-            inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series; and
-                what stands beside modalities (`eofuse.modalities.is_context`).
+            inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series,
+                (B, T, C, H, W) for image series with features of their times beside them; and what stands beside modalities
+                (`eofuse.modalities.is_context`).
             present: by modality name, the patches that have it, (B,) bool; None where all have all. Only looked at with
                 `missing: token`.
         """
@@ -147,6 +148,21 @@ def split_kinds(modalities: Sequence[Modality]) -> tuple[list[Modality], list[Mo
     """The modalities with pixels, and those without."""
     rasters = [modality for modality in modalities if modality.kind is Kind.RASTER]
     return rasters, [modality for modality in modalities if modality.kind is not Kind.RASTER]
+
+
+def refuse_image_series(modalities: Sequence[Modality], strategy: str, why: str) -> None:
+    """Raises a `UsageError` if one of the modalities is an image series.
+
+    Args:
+        modalities: what is to be fused.
+        strategy: by its name.
+        why: the strategy can't take them.
+    """
+    for modality in modalities:
+        if modality.kind is Kind.IMAGE_SERIES:
+            what = f"{strategy} fusion can't take a series of images ({why})"
+            fix = "use a strategy with an encoder for each modality, such as late"
+            raise UsageError(what, where=modality.name, fix=fix)
 
 
 class JoinVectors(nn.Module):

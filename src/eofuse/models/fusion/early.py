@@ -9,7 +9,7 @@ from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders import Encoder, build_encoder, encoder_type
 from eofuse.models.features import Features
-from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions, split_kinds
+from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions, refuse_image_series, split_kinds
 from eofuse.models.fusion.missing import Present, presence
 from eofuse.models.parts import Column, columns_of, presence_columns
 
@@ -23,11 +23,13 @@ class Early(Fusion):
     value a channel, and one more plane for each modality says where it is present.
 
     Raises:
-        UsageError: if the encoder takes physical units, which planes have not.
+        UsageError: if the encoder takes physical units, which planes have not; or for an image series, which has no planes.
     """
 
     def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
         super().__init__(modalities, options, pixels)
+        why = "patches have other numbers of dates at other times, and it has one plane for each channel"
+        refuse_image_series(modalities, "early", why)
         rasters, scalars = split_kinds(modalities)
         self.rasters = [modality.name for modality in rasters]
         self.scalars = [modality.name for modality in scalars]

@@ -12,7 +12,15 @@ from eofuse.modalities import Modality
 from eofuse.models.encoders import Encoder, RasterEncoder, build_encoders, first_convolution, prepare_rasters
 from eofuse.models.encoders.raster import raster_part
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.base import FUSIONS, ConditionMaps, Fusion, FusionOptions, JoinByName, split_kinds
+from eofuse.models.fusion.base import (
+    FUSIONS,
+    ConditionMaps,
+    Fusion,
+    FusionOptions,
+    JoinByName,
+    refuse_image_series,
+    split_kinds,
+)
 from eofuse.models.fusion.missing import Present, Rows, Tokens, encode_present, padded_size, presence
 from eofuse.models.parts import Part, columns_of, numbered_columns, tensors_of
 
@@ -24,11 +32,12 @@ class Middle(Fusion):
     A single raster has the whole encoder to itself. Where a head looks at pixels, numbers and categories condition the maps.
 
     Raises:
-        UsageError: if the encoder has no such stage below its last, or can't be cut.
+        UsageError: if the encoder has no such stage below its last, or can't be cut; or for an image series.
     """
 
     def __init__(self, modalities: Sequence[Modality], options: FusionOptions, pixels: bool = False) -> None:
         super().__init__(modalities, options, pixels)
+        refuse_image_series(modalities, "middle", "it joins maps inside an encoder, where each date has its own")
         rasters, scalars = split_kinds(modalities)
         several = len(rasters) > 1
         self.pyramid = JoinedPyramid(rasters, options.encoder, options.stage, pixels) if several else None

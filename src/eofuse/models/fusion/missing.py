@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.devices import on_cpu, send
-from eofuse.modalities import Kind, is_context
+from eofuse.modalities import is_context
 from eofuse.models.encoders import Encoder
 from eofuse.models.features import Features, FeatureSizes
 
@@ -84,7 +84,7 @@ class Tokens(nn.Module):
 
 def encode_rows(encoder: Encoder, inputs: Mapping[str, Tensor], present: Present | None, rows: Rows) -> Features:
     """Features of some patches of a batch; `present` as in `Encoder.features`, for all of the batch."""
-    chosen = {name: inputs[name][rows] for name in encoder.names}
+    chosen = {key: inputs[key][rows] for modality in encoder.modalities for key in modality.keys}
     chosen |= {name: values[rows] for name, values in inputs.items() if is_context(name)}
     if present is None or len(encoder.names) == 1:
         return encoder.features(chosen)
@@ -112,7 +112,7 @@ def encode_present(
     encode = encode or partial(encode_rows, encoder, inputs, present if tokens is not None else None)
     if present is None or tokens is None:
         return encode(slice(None))
-    raster = next((modality.name for modality in encoder.modalities if modality.kind is Kind.RASTER), None)
+    raster = next((modality.name for modality in encoder.modalities if modality.has_pixels), None)
     size = padded_size(inputs[raster], encoder.pad_to) if pixels and encoder.sizes.maps and raster else None
     any_present = send(torch.stack([on_cpu(present[name]) for name in encoder.names]).any(0), _device_of(present))
     return tokens.encode("+".join(encoder.names), encode, any_present, size)
