@@ -179,7 +179,7 @@ class _Patches:
 
     def predicted(self, device: str) -> Iterator[tuple[Batch, dict[str, torch.Tensor]]]:
         """Batches of the usable patches on the CPU, with what is predicted of them."""
-        chosen = in_order(self.rows, batch_size_of(self.model.spec.heads))
+        chosen = in_order(self.rows, batch_size_of(self.model.spec.heads, device))
         return predict_batches(self.model, map(self._batch, chosen), torch.device(device))
 
     def _batch(self, rows: Rows) -> Batch:

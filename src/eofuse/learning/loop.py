@@ -5,6 +5,7 @@ checkpoint holds the rest (weights, optimiser, losses so far, best score), is wr
 was killed at any moment goes on to the same numbers as one that was not.
 """
 
+import logging
 import math
 import os
 import time
@@ -163,6 +164,8 @@ def open_fabric(options: TrainOptions) -> "Fabric":
     """
     device = open_device(options)
     from lightning_fabric import Fabric  # 40 MB that only training needs
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # precision and device stand in the run's folder
 
     names: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
     devices: Any = [device.index] if device.type == "cuda" else 1

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from eofuse.config import Options
 from eofuse.data.loading import Batch, Rows, shuffled_rows
+from eofuse.devices import on_cpu, send
 from eofuse.errors import UsageError
 from eofuse.learning.augment import Augmentation, AugmentOptions, make_augmentation
 from eofuse.learning.augment.patches import Patches, movable
@@ -183,7 +184,7 @@ class PseudoLearner(Learner):
         counted = self.model.fusion.counted(present)
         first, rest = (None, None) if counted is None else (counted[:, :count], counted[:, count:])
         loss = mixed_loss(task, output[:, :count], first, truth, known[task.name], partners.get(task.name))
-        loss = self.weighting({task.name: loss}, list(self.model.fusion.parameters()))
+        loss = self.weighting({task.name: loss})  # of one task, whatever the way
         return loss, mean_of_heads(pseudo_losses(output[:, count:], *pseudo), rest).sum()
 
 
@@ -218,8 +219,14 @@ def pseudo_losses(output: Tensor, labels: Tensor, sure: Tensor) -> Tensor:
 def _select(batch: Batch, chosen: slice | Tensor) -> Batch:
     """Some patches of a batch."""
     groups = [
-        {name: movable(values)[chosen].view(values.dtype) for name, values in group.items()}
+        {name: _some(values, chosen) for name, values in group.items()}
         for group in (batch.inputs, batch.present, batch.targets, batch.valid)
     ]
     rows = batch.rows[chosen if isinstance(chosen, slice) else chosen.cpu().numpy()]
     return Batch(rows, *groups)
+
+
+def _some(values: Tensor, chosen: slice | Tensor) -> Tensor:
+    if isinstance(chosen, slice) and values.dtype == torch.bool:
+        return send(on_cpu(values)[chosen], values.device)
+    return movable(values)[chosen].view(values.dtype)

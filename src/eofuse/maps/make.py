@@ -130,7 +130,7 @@ def map_scenes(
         options: windows and what is written.
         variant: of a study, in place of the best.
         seed: of a study, only this one.
-        workers: threads that predict, one a core by default; the result does not depend on it.
+        workers: threads that predict, one a core by default, or two on another device; the result does not depend on it.
         readers: threads that read; the result does not depend on it.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         overwrite: whether maps that exist, or unfinished ones, are replaced.
@@ -184,7 +184,9 @@ class Mapper:
         self.predictor = predictor
         self.model: Ensemble = predictor.model
         self.options = options
-        self.workers = workers or (usable_cores() if predictor.device == "cpu" else 1)
+        self.workers = workers or (
+            usable_cores() if predictor.device == "cpu" else 2
+        )  # one prepares while one computes
         self.readers = readers
         self.progress = progress
         heads = self.model.spec.heads

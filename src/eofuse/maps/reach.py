@@ -1,6 +1,7 @@
 """How far a network looks: the pixels that a prediction depends on, by which windows overlap."""
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -47,13 +48,18 @@ def reach_of(model: Ensemble, size: int) -> Reach:
     """The farthest reach of some models, measured in windows of a size by the gradient of the pixels in the middle.
 
     Args:
-        model: with targets of pixels.
+        model: with targets of pixels. It is measured on the CPU wherever it is, so that windows are the same on every device.
         size: side of a window.
     """
-    found = [_reach(each, size) for each in model.models]
+    found = [_reach(_on_cpu(each), size) for each in model.models]
     radii = [each.radius for each in found]
     radius = None if None in radii else max(each for each in radii if each is not None)
     return Reach(radius, max(each.effective for each in found), max(each.stride for each in found))
+
+
+def _on_cpu(model: Model) -> Model:
+    is_there = all(tensor.device.type == "cpu" for tensor in (*model.parameters(), *model.buffers()))
+    return model if is_there else deepcopy(model).cpu()
 
 
 def _reach(model: Model, size: int) -> Reach:

@@ -30,6 +30,9 @@ from eofuse.tasks.detection import boxes_that_count
 PIXELS_A_BATCH = 2**16
 """Pixels of the windows that are predicted at once."""
 
+PIXELS_ON_A_DEVICE = 2**19
+"""The same on a device other than the CPU, which is idle between small batches."""
+
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Given = TypeVar("Given")
@@ -176,7 +179,8 @@ class Pass:
             if not items:
                 row.valid[:, slice(*self.windows.columns.cells(column))] &= isinstance(self.windows.columns, Axis)
         for (height, width), items in groups.items():
-            size = max(1, PIXELS_A_BATCH // (max(height, self.pad) * max(width, self.pad)))
+            pixels = PIXELS_A_BATCH if self.device.type == "cpu" else PIXELS_ON_A_DEVICE
+            size = max(1, pixels // (max(height, self.pad) * max(width, self.pad)))
             row.batches += [items[start : start + size] for start in range(0, len(items), size)]
         return row
 

@@ -98,7 +98,7 @@ class Learner(nn.Module):
             truth = targets[task.name]
             output = self.model.head(task.name)(features, self.model.size(inputs), truth)
             losses[task.name] = mixed_loss(task, output, counted, truth, known[task.name], partners.get(task.name))
-        loss = self.weighting(losses, list(self.model.fusion.parameters()))
+        loss = self.weighting(losses, list(self.model.fusion.parameters()) if self.weighting.needs_shared else ())
         if len(self.tasks) == 1:
             return loss, {}
         weights = zip(losses, self.weighting.weights(), strict=True)

@@ -7,6 +7,7 @@ it moves neither a variance nor a norm.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ class Weighting(nn.Module, ABC):
     """
 
     hand: Tensor
+    needs_shared: ClassVar[bool] = False
+    """Whether it looks at the parameters that the tasks share; to list them takes long."""
 
     def __init__(self, names: Sequence[str], weights: Mapping[str, float] | None = None) -> None:
         super().__init__()
@@ -131,6 +134,7 @@ class GradientNorm(Weighting):
     """
 
     norms: Tensor
+    needs_shared = True
 
     def __init__(self, names: Sequence[str], weights: Mapping[str, float] | None = None) -> None:
         super().__init__(names, weights)
