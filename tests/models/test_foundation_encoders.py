@@ -139,3 +139,29 @@ def test_every_foundation_model_is_an_encoder():
     assert {"galileo", "presto"} <= set(ENCODERS)
     example = example_inputs([OPTICAL], (16, 16))
     assert model_of([OPTICAL], joint={"presto": ["s2"]}).features(example)[0].vector.shape == (1, 128)
+
+
+def test_maps_come_from_four_depths_and_serve_heads_of_pixels():
+    heads = {"cover": HeadSpec(KINDS["segmentation"], ("a", "b"), network="unet")}
+    model = model_of([OPTICAL, SENTINEL1], "late", (20, 20), heads=heads, foundation={"patch": 4})
+    inputs = {
+        "s2": torch.randint(500, 4000, (2, 10, 20, 20)).to(torch.uint16),
+        "s1": torch.randn(2, 2, 20, 20) * 4 - 12,
+    }
+    inputs["s2"][0, :, :4, :4], inputs["s1"][0, :, :4, :4] = 0, torch.nan
+    with torch.no_grad():
+        features = model.features(inputs)[0]
+        assert [level.shape for level in features.maps] == [(2, 128, 5, 5)] * 4
+        assert all(level[0, :, 0, 0].eq(0).all() and level[1, :, 0, 0].ne(0).any() for level in features.maps)
+        assert model(inputs)["cover"].shape == (1, 2, 2, 20, 20)
+
+
+def test_the_last_map_is_the_mean_of_the_tokens_of_the_original(weights):
+    known = load_file(weights / "galileo_eurosat.safetensors")
+    model = model_of(
+        [OPTICAL], size=(64, 64), heads={"cover": HeadSpec(KINDS["segmentation"], ("a", "b"), network="unet")}
+    )
+    start_from(model, StartOptions(**{"from": str(weights / "galileo_nano_encoder.safetensors")}))
+    with torch.no_grad():
+        found = model.eval().features({"s2": known["s2_dn"].round().to(torch.uint16), MONTH: known["months"][:, 0]})[0]
+    torch.testing.assert_close(found.maps[-1].mean((2, 3)), known["vector_p8"], atol=1e-5, rtol=0)

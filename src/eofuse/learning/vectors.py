@@ -44,7 +44,11 @@ def with_vectors(prepared: Prepared, model: Model, options: RunOptions, device: 
     loader, found = prepared.loader(options), {}
     some = prepared.training[np.unique(np.linspace(0, len(prepared.training) - 1, STANDARDISED).astype(np.int64))]
     for encoder in encoders:
-        is_frozen = is_static and not any(each.requires_grad for each in encoder.network.parameters())
+        is_frozen = (
+            is_static
+            and not encoder.sizes.maps
+            and not any(each.requires_grad for each in encoder.network.parameters())
+        )
         rows = np.union1d(prepared.rows["train"], prepared.rows["validation"]) if is_frozen else some[:0]
         to_standardise = some if encoder.is_raw else some[:0]
         vectors = vectors_of(model, encoder, loader, np.union1d(rows, to_standardise), device)

@@ -4,11 +4,13 @@ Every model of `FOUNDATIONS` is an encoder by its name and size, as `galileo:nan
 own, and hides by itself what is missing: a token with a missing pixel, a modality that a patch lacks, a place that is not known.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import ClassVar, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from eofuse.errors import UsageError, did_you_mean
@@ -25,7 +27,7 @@ class FoundationEncoder(Encoder):
 
     Args:
         modalities: rasters and vectors of which it knows a channel each, by name, in units that can be converted.
-        pixels: has no influence yet, as there are no maps.
+        pixels: whether its maps are looked at, from four depths where the model has maps.
         options: how it is used.
 
     Attributes:
@@ -56,7 +58,9 @@ class FoundationEncoder(Encoder):
         )
         self.groups = self._groups()
         width = self.network.width * (len(self.groups) if options.pool == "groups" else 1)
-        self.sizes = FeatureSizes(vector=width)
+        maps = self.foundation.maps if pixels and any(each.modality.kind is Kind.RASTER for each in self.taken) else 0
+        self.sizes = FeatureSizes(width, [self.network.width] * maps, [options.patch] * maps)
+        self.pad_to = options.patch if maps else 1
         self.register_buffer("vector_mean", torch.zeros(width))
         self.register_buffer("vector_std", torch.ones(width))
 
@@ -100,10 +104,15 @@ class FoundationEncoder(Encoder):
 
         What is missing, and modalities that a patch lacks, are NaN: `present` says nothing new.
         """
+        maps: list[Tensor] = []
         vectors = inputs.get(self.key)
-        vectors = self.vectors(inputs) if vectors is None else vectors
+        if self.sizes.maps:
+            means, maps = self.network.pyramid(self._sample(inputs), self.options.patch)
+            vectors = self._pooled(means)
+        elif vectors is None:
+            vectors = self.vectors(inputs)
         standard = (vectors - self.get_buffer("vector_mean")) / self.get_buffer("vector_std")
-        return Features(standard.where(vectors != 0, standard.new_zeros(())))
+        return Features(standard.where(vectors != 0, standard.new_zeros(())), maps, list(self.sizes.strides))
 
     @property
     def key(self) -> str:
@@ -112,6 +121,10 @@ class FoundationEncoder(Encoder):
 
     def vectors(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Vectors (B, width) before they are standardised, 0 where there is no token; `inputs` as for `features`."""
+        return self._pooled(self.network.embed(self._sample(inputs), self.options.patch))
+
+    def _sample(self, inputs: Mapping[str, Tensor]) -> Sample:
+        """A batch as the model takes it; where maps are looked at, with missing pixels up to whole tokens."""
         first = inputs[self.modalities[0].name]
         values = {
             each.channel.name: each.converted(inputs[each.modality.name][:, each.position]) for each in self.taken
@@ -120,9 +133,9 @@ class FoundationEncoder(Encoder):
         if self.options.month is not None:
             months = months.where(months >= 0, self.options.month - 1)
         places = inputs.get(PLACE) if self.options.place else None
-        found = self.network.embed(Sample(values, months, places, self.pixel_m), self.options.patch)
-        vectors, known = self._pooled(found)
-        return vectors.where(known, vectors.new_zeros(()))
+        if self.sizes.maps:
+            values = {name: _padded(each, self.pad_to) if each.ndim == 3 else each for name, each in values.items()}
+        return Sample(values, months, places, self.pixel_m)
 
     @property
     def is_raw(self) -> bool:
@@ -160,12 +173,12 @@ class FoundationEncoder(Encoder):
         last = max(numbers.values()) + 1
         return numbers | {name: last for name in numbers if name.startswith("network.encoder.norm.")}
 
-    def _pooled(self, found: GroupMeans) -> tuple[Tensor, Tensor]:
-        """Vectors (B, width), and which of their numbers stand for tokens."""
+    def _pooled(self, found: GroupMeans) -> Tensor:
+        """Vectors (B, width), 0 where there is no token."""
         if self.options.pool == "mean":
-            return found.pooled, (found.tokens.sum(dim=1, keepdim=True) > 0).expand_as(found.pooled)
+            return found.pooled.where(found.tokens.sum(dim=1, keepdim=True) > 0, found.pooled.new_zeros(()))
         means, tokens = found.means[:, self.groups], found.tokens[:, self.groups]
-        return means.flatten(1), (tokens > 0)[..., None].expand_as(means).flatten(1)
+        return means.where((tokens > 0)[..., None], means.new_zeros(())).flatten(1)
 
     def _groups(self) -> list[int]:
         """Places of the groups that can have tokens, among those of the model."""
@@ -179,6 +192,12 @@ class FoundationEncoder(Encoder):
             found = self.network.embed(Sample(ones, torch.zeros(1, dtype=torch.long), places, self.pixel_m), side)
         groups: list[int] = (found.tokens[0] > 0).nonzero()[:, 0].tolist()
         return groups
+
+
+def _padded(raster: Tensor, multiple: int) -> Tensor:
+    """A channel (B, H, W) with missing pixels below and at the right until both sides are multiples."""
+    height, width = raster.shape[-2:]
+    return F.pad(raster, (0, -width % multiple, 0, -height % multiple), value=math.nan)
 
 
 def channels_taken(

@@ -108,6 +108,7 @@ class FoundationModel(nn.Module, ABC):
         sizes: in which it exists, the smallest first.
         channels: that it knows.
         groups: of channels, each of which gets a mean.
+        maps: that `pyramid` gives, each with a cell a token; 0 where it gives none.
         width: numbers of a mean.
         name: by which it was chosen, with the size.
     """
@@ -118,6 +119,7 @@ class FoundationModel(nn.Module, ABC):
     sizes: ClassVar[tuple[str, ...]]
     channels: ClassVar[tuple[InputChannel, ...]]
     groups: ClassVar[tuple[str, ...]]
+    maps: ClassVar[int] = 0
     width: int
     name: str
 
@@ -141,6 +143,13 @@ class FoundationModel(nn.Module, ABC):
     @abstractmethod
     def embed(self, batch: Sample, patch: int) -> GroupMeans:
         """What it makes of a batch, with tokens of `patch` × `patch` pixels."""
+
+    def pyramid(self, batch: Sample, patch: int) -> tuple[GroupMeans, list[Tensor]]:
+        """What it makes of a batch whose sides are multiples of `patch`, and maps (B, width, h, w) from as many depths as `maps` says.
+
+        A cell of a map is the mean of the tokens there, over dates and groups; 0 where there are none.
+        """
+        return self.embed(batch, patch), []
 
     def load(self, path: Path) -> Path:
         """Takes the weights of a file, or of a folder that holds one, and gives the file.

@@ -126,7 +126,19 @@ class GalileoEncoder(nn.Module):
         patch: int,
         resolution: float = RESOLUTION_M,
     ) -> dict[str, Tensor]:
-        """The tokens of normalised inputs.
+        """The tokens of normalised inputs; see `at_depths`."""
+        return self.at_depths(values, visible, months, patch, resolution, [len(self.blocks)])[0]
+
+    def at_depths(
+        self,
+        values: Mapping[str, Tensor],
+        visible: Mapping[str, Tensor],
+        months: Tensor,
+        patch: int,
+        resolution: float,
+        depths: Sequence[int],
+    ) -> list[dict[str, Tensor]]:
+        """The tokens of normalised inputs after some of the blocks.
 
         Args:
             values: `space_time` (B, H, W, T, 13), `space` (B, H, W, 16), `time` (B, T, 6) and `static` (B, 18), channels in the order
@@ -135,9 +147,10 @@ class GalileoEncoder(nn.Module):
             months: (B, T), 0 for January, −1 where it is not known.
             patch: side of a token in pixels, 1 to 8.
             resolution: side of a pixel in metres.
+            depths: numbers of blocks, rising.
 
         Returns:
-            For each sort its tokens, of the shape of `visible` with the width behind; 0 where they did not take part.
+            For each depth and sort its tokens, of the shape of `visible` with the width behind; 0 where they did not take part.
         """
         tokens = {
             "space_time": torch.stack(
@@ -175,12 +188,15 @@ class GalileoEncoder(nn.Module):
         anywhere = seen.any(dim=0)
         found, mask = flat[:, anywhere], seen[:, anywhere]
         attend = None if bool(mask.all()) else (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
-        for block in self.blocks if found.shape[1] else ():
-            found = block(found, attn_mask=attend)
-        whole = flat.new_zeros(flat.shape)
-        whole[:, anywhere] = (self.norm(found) * mask[..., None]).to(whole)
-        parts = torch.split(whole, [each.flatten(1, -2).shape[1] for each in tokens.values()], dim=1)
-        return {name: part.reshape(each.shape) for (name, each), part in zip(tokens.items(), parts, strict=True)}
+        given = []
+        for depth, block in enumerate(self.blocks, 1):
+            found = block(found, attn_mask=attend) if found.shape[1] else found
+            if depth in depths:
+                whole = flat.new_zeros(flat.shape)
+                whole[:, anywhere] = (self.norm(found) * mask[..., None]).to(whole)
+                parts = torch.split(whole, [each.flatten(1, -2).shape[1] for each in tokens.values()], dim=1)
+                given.append({name: p.reshape(tokens[name].shape) for name, p in zip(tokens, parts, strict=True)})
+        return given
 
     def _embeddings(self, name: str) -> list[nn.Module]:
         return list(self.get_submodule(f"{name}_embed").children())
@@ -223,6 +239,7 @@ class Galileo(FoundationModel):
     paper = "Tseng et al. 2025, arXiv 2502.09356"
     sizes = tuple(SIZES)
     groups = tuple(name for groups in ORDERED for name in groups)
+    maps = 4
     channels = (
         *sensor_channels(NORMALISATION, Kind.RASTER),
         InputChannel("elevation", "m", "SRTM", ("dem",), NORMALISATION["elevation"][1], Kind.RASTER),
@@ -271,6 +288,14 @@ class Galileo(FoundationModel):
         Raises:
             UsageError: if the patch is none, or larger than the rasters.
         """
+        return self._embed(batch, patch, [len(self.encoder.blocks)])[0]
+
+    def pyramid(self, batch: Sample, patch: int) -> tuple[GroupMeans, list[Tensor]]:
+        """Means of the tokens of each group, and maps after each quarter of the blocks."""
+        blocks = len(self.encoder.blocks)
+        return self._embed(batch, patch, [blocks * (quarter + 1) // self.maps for quarter in range(self.maps)])
+
+    def _embed(self, batch: Sample, patch: int, depths: Sequence[int]) -> tuple[GroupMeans, list[Tensor]]:
         if not 1 <= patch <= LARGEST_PATCH:
             raise UsageError(f"tokens of {patch} pixels", where="patch", fix=f"choose 1 to {LARGEST_PATCH}")
         known = dict(batch.values)
@@ -317,7 +342,8 @@ class Galileo(FoundationModel):
             values[name], visible[name] = torch.stack(planes, dim=-1), torch.stack(seen, dim=-1)
         for name, axis in (("space_time", 3), ("time", 1)):
             values[name], visible[name] = values[name].unsqueeze(axis), visible[name].unsqueeze(axis)
-        tokens = self.encoder(values, visible, batch.months[:, None], patch, batch.pixel_m)
+        found_at = self.encoder.at_depths(values, visible, batch.months[:, None], patch, batch.pixel_m, depths)
+        tokens = found_at[-1]
         sums = [each.flatten(1, -3).sum(dim=1) for each in tokens.values() if each.ndim > 3] + [tokens["static"]]
         counts = [each.flatten(1, -2).sum(dim=1) for each in visible.values() if each.ndim > 2] + [
             visible["static"].float()
@@ -325,7 +351,10 @@ class Galileo(FoundationModel):
         number = torch.cat(counts, dim=1).float()
         total = torch.cat(sums, dim=1)
         pooled = total.sum(dim=1) / number.sum(dim=1, keepdim=True).clamp(min=1)
-        return GroupMeans(total / number.clamp(min=1)[..., None], number, pooled)
+        there = (visible["space_time"].sum(dim=(3, 4)) + visible["space"].sum(dim=3)).clamp(min=1)[..., None]
+        maps = [(each["space_time"].sum(dim=(3, 4)) + each["space"].sum(dim=3)) / there for each in found_at]
+        means = GroupMeans(total / number.clamp(min=1)[..., None], number, pooled)
+        return means, [each.permute(0, 3, 1, 2) for each in maps]
 
 
 def _normalised(channel: str, values: Tensor) -> Tensor:
