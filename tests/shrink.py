@@ -28,6 +28,9 @@ def shrunk(name: str) -> dict[str, Any]:
         if "label_amounts" in values["study"]:
             values = merge(values, {"study": {"label_amounts": [0.2, 1.0]}})
         values = merge(values, {"study": {"seeds": [0], "replicates": 100, "search": {"learning_rates": [0.001]}}})
+        for variant in values["study"]["variants"].values():
+            if variant and "steps" in variant.get("train", {}):
+                variant["train"] = few["train"]
         if "folds" in values["study"]:
             values = merge(values, {"study": {"folds": 2}})
     return values

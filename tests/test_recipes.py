@@ -20,6 +20,9 @@ STORES = {
     "fuel_moisture.yaml": "fuel_store",
 }
 
+WEIGHTS = {"eurosat_foundation.yaml": "galileo_nano_encoder.safetensors"}
+"""Recipes that start from published weights."""
+
 REPORTS = {"ben_real_40.yaml": "drawn_reports", "fuel_moisture.yaml": "written_reports"}
 """Recipes whose reports are drawn, or written without pictures."""
 
@@ -81,7 +84,8 @@ def test_a_study_recipe_runs_to_its_report(name, request, monkeypatch, tmp_path)
     store = request.getfixturevalue(STORES.get(name, "simulated_store"))
     if name in REPORTS:
         request.getfixturevalue(REPORTS[name])
-    study = eofuse.study(shrunk(name), store=store, to=tmp_path / "study", workers=1)
+    weights = [f"start.from={request.getfixturevalue('shared') / 'weights' / WEIGHTS[name]}"] if name in WEIGHTS else []
+    study = eofuse.study(shrunk(name), store=store, to=tmp_path / "study", overrides=weights, workers=1)
     variants = set(read_yaml(RECIPES / name)["study"]["variants"])
     assert variants <= set(study.leaderboard()["variant"])
     report = (study.folder / "report.html").read_text(encoding="utf-8")

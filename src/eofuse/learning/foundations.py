@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,11 +12,12 @@ from eofuse.data.context import months_of, pixel_m_of
 from eofuse.data.loading import Rows
 from eofuse.data.store import Store
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.learning.options import LearningOptions
+from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.modalities import MONTH, PLACE, Modality
 from eofuse.models.encoders import context_of, encoder_name, encoder_type
 from eofuse.models.encoders.foundation import FoundationEncoder, channels_taken
 from eofuse.models.encoders.options import FoundationOptions
+from eofuse.models.foundation import FoundationModel
 from eofuse.models.foundation.matching import IN_RECIPES, odd_units
 from eofuse.models.fusion import FusionOptions
 
@@ -51,6 +53,44 @@ def joint_modalities(modalities: Sequence[Modality], fusion: FusionOptions) -> d
         encoder = encoder_type(name)
         if encoder is not None and issubclass(encoder, FoundationEncoder):
             found.setdefault(name, []).append(modality)
+    return found
+
+
+def published_models(options: LearningOptions) -> list[type[FoundationModel]]:
+    """The pretrained models of several sensors among the encoders that a recipe names."""
+    fusion = options.fusion
+    named = [fusion.encoder, *(each for name in options.inputs if (each := fusion.encoder_of(name)))]
+    found = (encoder_type(name) for name in dict.fromkeys(named))
+    return [each.foundation for each in found if each is not None and issubclass(each, FoundationEncoder)]
+
+
+def starts_published(options: RunOptions) -> bool:
+    """Whether a run starts from trained weights of such a model, so that its random twin is its control."""
+    return options.start is not None and not options.start.is_random and bool(published_models(options))
+
+
+def provenance_of_weights(store: Store, options: RunOptions, digest: str | None) -> list[dict[str, str]]:
+    """From where the pretrained models of several sensors are that a run uses, live or by their vectors in the store.
+
+    Args:
+        store: with the inputs.
+        options: of the run.
+        digest: SHA-256 of the file from which it starts.
+
+    Returns:
+        For each, `title`, `licence`, `paper`, `file` and `sha256`.
+    """
+    found = []
+    if options.start is not None and starts_published(options):
+        for model in published_models(options):
+            file = {"file": Path(options.start.source).name, "sha256": digest or ""}
+            found.append({"title": model.title, "licence": model.licence, "paper": model.paper, **file})
+    for name in options.inputs:
+        for facts in store.embeddings(name):
+            weights = facts.get("weights") or {}
+            if facts.get("random_weights_seed") is None and weights.get("licence"):
+                words = {key: str(weights.get(key, "")) for key in ("licence", "paper", "file", "sha256")}
+                found.append({"title": str(facts.get("model", name)), **words})
     return found
 
 

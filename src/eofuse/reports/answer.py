@@ -24,6 +24,7 @@ TREES = ("random_forest", "gradient_boosting")
 CONTROL_WORDS = {
     "random_forest": "a random forest",
     "gradient_boosting": "gradient boosting",
+    "random_twin": "the same network with random weights",
     "frozen_random": "a random encoder that is never trained",
     "per_pixel": "a linear model on each pixel's bands alone",
     "constant": "always giving the same answer",
@@ -36,6 +37,7 @@ OWN_TWIN = "its own encoders, frozen at random weights"
 CONTROL_PLURALS = {
     "random_forest": "random forests",
     "gradient_boosting": "models of gradient boosting",
+    "random_twin": "networks with random weights",
     "frozen_random": "random encoders that are never trained",
     "per_pixel": "linear models on each pixel's bands alone",
     "constant": "constant answers",
@@ -210,6 +212,11 @@ def _controls(
             for row in unbeaten
         )
         meaning = ": training its encoder gained nothing here" if own else ""
+        if any(
+            row.role == "random_twin" and top.variant in differences(results, metric.name, row.variant)
+            for row in unbeaten
+        ):
+            meaning = ": its published weights gained nothing here"
         sentences.append(Markup("<strong>The best variant does not beat {}</strong>{}.").format(names, meaning))
     return sentences
 

@@ -1,7 +1,7 @@
 """What fewer labels cost: curves over the number of labels, and how many each method needs to match the baseline that has them all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -75,6 +75,7 @@ class Efficiency:
     rows: tuple[AmountRow, ...]
     grouped: bool
     picks: bool
+    worth: tuple[Markup, ...] = ()
 
 
 def efficiency(results: StudyResults, palette: Sequence[str]) -> Efficiency | None:
@@ -104,6 +105,7 @@ def efficiency(results: StudyResults, palette: Sequence[str]) -> Efficiency | No
         rows=tuple(_amount_rows(results, metric)),
         grouped=bool(results.summary.get("labels_grouped")),
         picks=any(row.picked_by for row in rows),
+        worth=tuple(_worth(each, results.amounts) for each in results.summary.get("worth", ())),
     )
 
 
@@ -179,6 +181,25 @@ def _needed(results: StudyResults, line: dict[Any, Any]) -> NeededRow:
         reached="–" if math.isnan(line["reached"]) else share(line["reached"], 1),
         pretraining=float(before["seconds"].mean()) if start else None,
         seconds=float(own["seconds"].mean()),
+    )
+
+
+def _worth(found: Mapping[str, Any], tried: Sequence[int]) -> Markup:
+    """How many labels published weights are worth, in a sentence."""
+    twin = Markup("the same network with random weights and {} labels").format(count(found["with"]))
+    if found["needed"] is None:
+        return Markup(
+            "<strong>{}</strong> does not reach {} with any amount tried: its weights are worth no label."
+        ).format(found["variant"], twin)
+    needed, low, high = (math.inf if found[name] is None else float(found[name]) for name in ("needed", "low", "high"))
+    saved = found["with"] - needed
+    worth = Markup("its weights are worth <strong>{}{} labels</strong>").format(
+        "at least " if needed <= tried[0] else "", count(round(saved))
+    )
+    if saved < 1:
+        worth = Markup("its weights are worth no label")
+    return Markup("<strong>{}</strong> matches {} with {} labels (95 % interval: {}): {}.").format(
+        found["variant"], twin, labels_words(needed, tried), interval_words(low, high, tried), worth
     )
 
 

@@ -60,6 +60,7 @@ ROLES = {
     "constant": "control: always the same answer",
     "random_forest": "control: a random forest on the same inputs, no network",
     "gradient_boosting": "control: gradient boosting of trees on the same inputs, no network",
+    "random_twin": "control: the same network, trained alike from random weights in place of the published ones",
     "frozen_random": "control: random encoder, never trained; only heads on its features learn",
     "per_pixel": "control: a linear model on each pixel's bands alone",
 }

@@ -9,13 +9,20 @@ from typing import Any, Literal
 from eofuse.data.splits.subsets import Amount
 from eofuse.learning.augment import AugmentOptions
 from eofuse.learning.fitted import has_fitted_heads
+from eofuse.learning.foundations import starts_published
 from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import RunOptions
+from eofuse.learning.transfer import RANDOM
 from eofuse.studies.picking import drawn
 from eofuse.studies.plan import Key, StudyPlan, at
 from eofuse.studies.pretraining import Pretraining, pretraining_name
 
-Role = Literal["search", "variant", "random_forest", "gradient_boosting", "frozen_random", "per_pixel", "constant"]
+Role = Literal[
+    "search", "variant", "random_twin", "random_forest", "gradient_boosting", "frozen_random", "per_pixel", "constant"
+]
+
+TRAINED: tuple[Role, ...] = ("search", "variant", "random_twin")
+"""Roles of cells that are trained as their recipe says."""
 
 TREES: dict[Role, str] = {"random_forest": "random forest", "gradient_boosting": "gradient boosting"}
 """Controls that learn from columns, in words."""
@@ -68,7 +75,7 @@ class Cell:
         """
         left_out: dict[str, Any] = {"name": True, "data": {"store", "require"}, "train": {"device", *WITHOUT_EFFECT}}
         kind = "trained"
-        if self.role not in ("search", "variant"):
+        if self.role not in TRAINED:
             kind, left_out["weighting"] = self.role, True
             if self.role != "frozen_random" or not any(task.has_boxes() for task in self.options.targets):
                 left_out["train"] = True  # only a detector's head is trained by the loop
@@ -163,7 +170,11 @@ def _cells_at(
         rate = learning_rates[name, fold, str(amount)]
         here = _with_train(at(options, fold, seed, amount), {"learning_rate": rate})
         cells.append(_cell(plan, name, "variant", here, learning_rates))
-        if plan.axes.controls:
+        if plan.axes.controls and starts_published(options):
+            assert here.start is not None
+            start = here.start.model_copy(update={"source": RANDOM, "file": None})
+            cells.append(Cell(twin_name(name), "random_twin", drawn(here.model_copy(update={"start": start}))))
+        elif plan.axes.controls:
             cells.append(Cell(frozen_name(name), "frozen_random", drawn(here.model_copy(update=UNTRAINED))))
     for name in plan.axes.trees:
         options = drawn(at(plan.variants[name], fold, seed, amount).model_copy(update=UNTRAINED))
@@ -192,6 +203,11 @@ def _words(inputs: Mapping[str, Sequence[str] | None]) -> str:
 def frozen_name(variant: str) -> str:
     """What the control with a variant's frozen random encoders is called."""
     return f"{variant} (frozen random)"
+
+
+def twin_name(variant: str) -> str:
+    """What the control is called that is trained as a variant is, from random weights in place of published ones."""
+    return f"{variant} (random weights)"
 
 
 def trees_name(variant: str, role: Role) -> str:

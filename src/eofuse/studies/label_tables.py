@@ -47,10 +47,15 @@ def compared_rows(
     return [{**named, "metric": metric, **found.columns()} for metric, found in resampling.compare(*sides).items()]
 
 
-def labels_needed(groups: Groups, baseline: str, metric: str, resampling: Resampling) -> pd.DataFrame:
-    """How many labels every variant and control needs to be as good as the baseline with the most (see `labels_to_match`)."""
+def labels_needed(
+    groups: Groups, baseline: str, metric: str, resampling: Resampling, of_role: str = "variant"
+) -> pd.DataFrame:
+    """How many labels every variant and control needs to be as good as the baseline with the most (see `labels_to_match`).
+
+    The baseline is a variant, or a control of the role that is named.
+    """
     amounts = _amounts(groups)
-    full = groups.get((baseline, "variant", amounts[-1])) if len(amounts) > 1 else None
+    full = groups.get((baseline, of_role, amounts[-1])) if len(amounts) > 1 else None
     rows = []
     for variant, role in dict.fromkeys((variant, role) for variant, role, _ in groups):
         if full is None or role == "constant":
@@ -69,6 +74,33 @@ def labels_needed(groups: Groups, baseline: str, metric: str, resampling: Resamp
         values = {"needed": found.labels, "low": found.low, "high": found.high, "reached": found.reached}
         rows.append({"variant": variant, "role": role, "metric": metric, **values})
     return pd.DataFrame(rows, columns=list(EFFICIENCY))
+
+
+def worth_of_weights(
+    groups: Groups, twins: Mapping[str, str], metric: str, resampling: Resampling
+) -> list[dict[str, Any]]:
+    """How many labels variants need to be as good as their random twins with the most labels, JSON-ready; none of those without.
+
+    Args:
+        groups: the runs.
+        twins: names of the controls with random weights by those of the variants.
+        metric: that ranks.
+        resampling: of the test scenes.
+
+    Returns:
+        `variant`, `twin`, `with` (labels of the twin), and `needed`, `low`, `high`; None where it is not reached with any amount.
+    """
+    found = []
+    for variant, twin in twins.items():
+        own = {key: runs for key, runs in groups.items() if key[:2] in ((variant, "variant"), (twin, "random_twin"))}
+        if not own or not any(role == "random_twin" for _, role, _ in own):
+            continue
+        table = labels_needed(own, twin, metric, resampling, "random_twin")
+        for row in table[table["role"] == "variant"].to_dict("records"):
+            if not np.isnan(row["needed"]):
+                ends = {name: row[name] if np.isfinite(row[name]) else None for name in ("needed", "low", "high")}
+                found.append({"variant": variant, "twin": twin, "with": _amounts(own)[-1], **ends})
+    return found
 
 
 def _amounts(groups: Groups) -> Sequence[int]:

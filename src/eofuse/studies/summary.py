@@ -6,7 +6,8 @@ from typing import Any
 
 from eofuse.data.splits.comparison import protocol_leakage
 from eofuse.learning.environment import describe_environment
-from eofuse.learning.facts import ENVIRONMENT_FILE, read_facts
+from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, read_facts
+from eofuse.learning.foundations import provenance_of_weights
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared
 from eofuse.learning.run import Run
@@ -15,6 +16,9 @@ from eofuse.studies.grid import Cell
 from eofuse.studies.labels import LabelCount
 from eofuse.studies.plan import StudyPlan
 from eofuse.studies.pretraining import pretraining_name
+
+NETWORKS = ("variant", "random_twin", "frozen_random")
+"""Roles of cells with a network."""
 
 
 def summarise_study(
@@ -31,20 +35,25 @@ def summarise_study(
     facts["warnings"] = list(warnings)
     leakage = protocol_leakage(first.store.index, baseline.split, first.usable, refit=baseline.refit)
     facts["leakage"] = [{"protocol": protocol, **asdict(found)} for protocol, found in leakage.items()]
-    variants = []
+    variants: list[dict[str, Any]] = []
+    weights: dict[str, dict[str, str]] = {}
     finals = {(cell.variant, cell.role): (cell, run) for cell, run in reversed(runs) if cell.role != "search"}
     for (variant, role), (cell, run) in reversed(finals.items()):
         options = cell.options
+        if role == "variant":
+            digest = read_facts(run.folder, DATA_FILE).get("weights")
+            for entry in provenance_of_weights(first.store, options, digest):
+                weights.setdefault(f"{entry['title']} {entry['sha256']}", entry)
         variants.append(
             {
                 "name": variant,
                 "role": role,
                 "strategy": _strategy(cell),
                 "inputs": [] if role == "constant" else list(options.inputs),
-                "encoder": options.fusion.encoder_words if role in ("variant", "frozen_random") else "",
+                "encoder": options.fusion.encoder_words if role in NETWORKS else "",
                 "targets": run.targets,
                 "parameters": run.result["parameters"],
-                "start": _start_words(options) if role == "variant" else "",
+                "start": _start_words(options) if role in ("variant", "random_twin") else "",
                 "pretraining": pretraining_name(options) if role == "variant" else None,
                 "picked_by": plan.variants[variant].labels.picked_by if role == "variant" else None,
                 "learning_rate": _learning_rate(plan, variant, runs) if role == "variant" else None,
@@ -75,6 +84,7 @@ def summarise_study(
         "budget": {"steps": steps, "batch_size": baseline.train.batch_size},
         "environment": describe_environment(),
         "variants": variants,
+        "weights": list(weights.values()),
         "pretraining": [
             {"name": name, "method": options.pretrain.method, "inputs": list(options.inputs)}
             for name, options in plan.pretraining.items()
@@ -112,7 +122,7 @@ def control_warnings(runs: Sequence[tuple[Cell, Run]]) -> list[str]:
 
 
 def _strategy(cell: Cell) -> str:
-    if cell.role not in ("variant", "frozen_random"):
+    if cell.role not in NETWORKS:
         return cell.role.replace("_", " ")
     fusion = cell.options.fusion
     return FUSIONS[fusion.strategy].title(fusion)
