@@ -1,5 +1,6 @@
 """Runs whose encoder is a pretrained model of several sensors: from its file to predictions, in every mode."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -69,6 +70,16 @@ def test_attribution_and_predictions_without_an_input_walk(run, store):
     table = eofuse.attribute(run.folder, repeats=1).table
     assert set(table["name"]) >= {"s2", "s1"}
     assert run.predict(store)["predicted"].all()
+
+
+def test_patches_in_memory_are_predicted_with_their_month(run, store):
+    arrays = {name: store.read(name, range(8)) for name in ("s2", "s1")}
+    arrays["present"] = {name: store.present(name)[:8] for name in ("s2", "s1")}
+    months = [int(each[5:7]) for each in store.index["time"][:8].astype(str)]
+    told = run.predict_arrays({**arrays, "month": months})["label"].values
+    table = run.predict(store)
+    np.testing.assert_allclose(told, table[["label.p.a", "label.p.b"]].to_numpy()[:8], atol=1e-5)
+    assert not np.allclose(told, run.predict_arrays(arrays)["label"].values, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["full", "layer_decay", "unfreeze", "lora"])

@@ -9,9 +9,11 @@ import torch
 from maps_scenes import NDVI, WEATHER, ZONE, make_model, optical, write
 
 from eofuse.cli import main
+from eofuse.data.reading.grid import Grid
 from eofuse.errors import DataError, UsageError
-from eofuse.maps.constants import given_constant
+from eofuse.maps.constants import given_constant, given_month
 from eofuse.maps.make import MapOptions, map_scenes
+from eofuse.maps.scene import MapScene
 from eofuse.models.artifact import load_model
 
 INPUTS = ("optical", "weather", "zone", "ndvi")
@@ -170,3 +172,13 @@ def test_values_belong_to_layers(models, scenes, tmp_path, capsys):
 def test_a_class_is_given_by_name_or_code(given):
     found = given_constant(given, ZONE)
     assert (found.tolist(), found.dtype) == (1, np.uint8)
+
+
+def test_the_month_of_a_scene_is_that_of_its_name_or_the_given_one():
+    grid = Grid(None, rasterio.Affine.identity(), 8, 8)
+    assert MapScene("T32_20200715T101031", grid, {}).month == 7
+    assert MapScene("T32_20200715T101031", grid, {}, given_month=2).month == 2
+    assert MapScene("nowhere", grid, {}).month is None
+    assert given_month("11") == 11
+    with pytest.raises(UsageError, match="there is no month '13'"):
+        given_month("13")

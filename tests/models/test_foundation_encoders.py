@@ -4,12 +4,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eofuse.errors import UsageError
+from eofuse.errors import DataError, UsageError
 from eofuse.kinds import KINDS
+from eofuse.learning.fine_tuning import FineTuning
+from eofuse.learning.pretraining.reconstruction import Reconstruction
 from eofuse.learning.transfer import StartOptions, start_from
 from eofuse.modalities import ELEVATION, MONTH, PLACE, SENTINEL1, SENTINEL2, WORLDCOVER
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.encoders import ENCODERS
+from eofuse.models.foundation import Sample, build_foundation
 from eofuse.models.fusion import FUSIONS, FusionOptions
 from eofuse.models.heads import HeadSpec
 from eofuse.models.model import ModelSpec, build_model, example_inputs
@@ -128,8 +131,6 @@ def test_a_saved_model_is_the_same(tmp_path):
 
 
 def test_weights_of_another_size_are_refused(weights):
-    from eofuse.errors import DataError
-
     model = model_of([OPTICAL], joint={"galileo:tiny": ["s2"]})
     with pytest.raises(DataError, match="does not hold the tensors of galileo:tiny"):
         start_from(model, StartOptions(**{"from": str(weights / "galileo_nano_encoder.safetensors")}))
@@ -165,3 +166,38 @@ def test_the_last_map_is_the_mean_of_the_tokens_of_the_original(weights):
     with torch.no_grad():
         found = model.eval().features({"s2": known["s2_dn"].round().to(torch.uint16), MONTH: known["months"][:, 0]})[0]
     torch.testing.assert_close(found.maps[-1].mean((2, 3)), known["vector_p8"], atol=1e-5, rtol=0)
+
+
+def test_presto_sees_of_stored_values_what_it_sees_of_its_own_units(weights):
+    inputs = {name: values()[name] for name in ("s2", "s1", "elevation", MONTH)}
+    model = model_of([OPTICAL, SENTINEL1, ELEVATION], joint={"presto": ["s2", "s1", "elevation"]})
+    start_from(model, StartOptions(**{"from": str(weights / "presto_default_model.safetensors")}))
+    names = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
+    own = dict(zip(names, inputs["s2"].float().unbind(1), strict=True))
+    own |= {"VV": inputs["s1"][:, 0], "VH": inputs["s1"][:, 1], "elevation": inputs["elevation"][:, 0].float()}
+    network = build_foundation("presto")
+    network.load(weights)
+    with torch.no_grad():
+        expected = network.embed(Sample(own, inputs[MONTH]), 1).pooled
+        found = model.features(inputs)[0].vector
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_low_rank_changes_reach_every_layer_of_the_attention():
+    model = model_of([OPTICAL])
+    FineTuning(
+        model,
+        StartOptions(**{"from": "random", "mode": "lora"}),
+        start_from(model, StartOptions(**{"from": "random"})),
+        seed=0,
+    )
+    learning = {
+        name.partition(".parametrizations")[0] for name, p in model.fusion.named_parameters() if p.requires_grad
+    }
+    layers = {f"encoder.network.encoder.blocks.{block}.attn.{layer}" for block in range(4) for layer in ("qkv", "proj")}
+    assert learning == layers
+
+
+def test_masked_pretraining_of_what_takes_physical_units_is_refused():
+    with pytest.raises(UsageError, match="of which nothing can be hidden and reconstructed"):
+        Reconstruction(model_of([OPTICAL], heads={}), lambda normalised, valid: {})

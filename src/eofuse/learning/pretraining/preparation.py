@@ -12,6 +12,7 @@ from eofuse.data.splits import buffer_words, make_split
 from eofuse.data.store import Store
 from eofuse.data.store.gaps import has_required, presence
 from eofuse.errors import DataError
+from eofuse.learning.foundations import input_context
 from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.lineage import History, Role, Training, used_patches
 from eofuse.learning.preparation import describe_parts, flagged_patches
@@ -48,7 +49,8 @@ class Unlabelled:
 
     def loader(self, options: PretrainingOptions) -> Loader:
         """A loader of the inputs."""
-        return Loader(self.store, options.inputs, crop=options.data.crop, present=self.present)
+        context = input_context(self.store, options)
+        return Loader(self.store, options.inputs, crop=options.data.crop, present=self.present, context=context)
 
     def history(self, options: PretrainingOptions) -> History:
         """What the weights have learned from."""
