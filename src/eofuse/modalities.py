@@ -109,6 +109,9 @@ class Modality:
         categories: classes of a categorical modality, in the order of the one-hot encoding.
         steps: most steps that a patch has, for series; most dates, for image series.
         dated: whether the time of a step is a day since 1970-01-01, with fractions; else it is the step's number, from 0.
+        embedding: name of the embedding whose coordinates the channels are, "" for none: they are normalised together, by one
+            deviation, so that directions stay.
+        attribution: what the licence of the values wants said of them.
 
     Raises:
         UsageError: if a series has no number of steps, or is not of float32; or an image series has none, or holds codes.
@@ -126,6 +129,8 @@ class Modality:
     categories: tuple[Category, ...] = ()
     steps: int | None = None
     dated: bool = False
+    embedding: str = ""
+    attribution: str = ""
 
     def __post_init__(self) -> None:
         if self.kind is Kind.SERIES and not (self.steps and self.steps > 0 and self.dtype == "float32"):
@@ -236,10 +241,12 @@ class Modality:
         return replace(self, channels=tuple(self.channels[self.channel_index(name)] for name in names))
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description, the inverse of `from_dict`; what only series have is left out of others."""
+        """A JSON-ready description, the inverse of `from_dict`; what only series or embeddings have is left out of others."""
         values = asdict(self)
         has_steps = self.kind in (Kind.SERIES, Kind.IMAGE_SERIES)
-        return values if has_steps else {k: v for k, v in values.items() if k not in ("steps", "dated")}
+        unsaid = {name for name in ("embedding", "attribution") if not values[name]}
+        unsaid |= set() if has_steps else {"steps", "dated"}
+        return {name: value for name, value in values.items() if name not in unsaid}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Modality":
@@ -392,3 +399,26 @@ CLIMATE_ZONE = Modality(
 
 BEN_GE_MODALITIES = (SENTINEL2, SENTINEL1, ELEVATION, WORLDCOVER, WEATHER, CLIMATE_ZONE, SEASON)
 """Every modality of the ben-ge family."""
+
+ALPHAEARTH = Modality(
+    name="alphaearth",
+    kind=Kind.RASTER,
+    title="AlphaEarth Foundations",
+    channels=tuple(Channel(f"A{number:02d}", resolution_m=10) for number in range(64)),
+    valid_range=(-1.0, 1.0),
+    embedding="alphaearth",
+    attribution="The AlphaEarth Foundations Satellite Embedding dataset is produced by Google and Google DeepMind (CC BY 4.0).",
+)
+"""Yearly embeddings of the Earth's surface, vectors of length 1 (Brown et al. 2025, arXiv 2507.22291)."""
+
+TESSERA = Modality(
+    name="tessera",
+    kind=Kind.RASTER,
+    title="Tessera",
+    channels=tuple(Channel(f"T{number:03d}", resolution_m=10) for number in range(128)),
+    embedding="tessera",
+)
+"""Yearly embeddings of series of Sentinel-1 and Sentinel-2, as numbers (Feng et al. 2025, arXiv 2506.20380)."""
+
+KNOWN_MODALITIES = (*BEN_GE_MODALITIES, ALPHAEARTH, TESSERA)
+"""Those that a spec can name, or be `like`."""

@@ -133,12 +133,15 @@ def description_tables(store: Store, description: Description) -> Iterator[Table
 
 
 def provenance_lines(store: Store) -> Iterator[str]:
-    """What was done to the data of a table or of scenes when they were packed."""
+    """What was done to the data of a table or of scenes when they were packed, and what their licences want said."""
     provenance = Provenance.of(store.provenance)
     yield from provenance.warped
     scenes = provenance.facts.get("scenes", "")
     if isinstance(scenes, str) and scenes and "itself" not in scenes:  # as older versions said
         yield f"scenes are {scenes}"
+    for modality in store.modalities.values():
+        if modality.attribution:
+            yield f"{modality.name}: {modality.attribution}"
 
 
 def transfer_table(summary: pd.DataFrame) -> Table:

@@ -15,7 +15,7 @@ from eofuse.models.normalisation import ChannelStatistics
 def training_statistics(loader: Loader, rows: Rows, options: EncoderOptions) -> ChannelStatistics:
     """Statistics of what a loader reads, over the training patches; quantiles where encoders need them.
 
-    What no training patch has gets neutral statistics.
+    What no training patch has gets neutral statistics. The channels of an embedding have one deviation, that from 0.
 
     Raises:
         DataError: if a channel has no value in any training patch that has its modality.
@@ -29,6 +29,10 @@ def training_statistics(loader: Loader, rows: Rows, options: EncoderOptions) -> 
                 raise DataError(what, where=loader.store.path, fix="leave the channel out of the inputs")
     means = {name: found.mean.tolist() for name, found in moments.items()}
     stds = {name: found.std.tolist() for name, found in moments.items()}
+    for name, found in moments.items():
+        if loader.modalities[name].embedding:
+            together = float(np.sqrt(np.mean(found.std**2 + found.mean**2)))
+            means[name], stds[name] = [0.0] * len(found.mean), [together] * len(found.std)
     quantiles = channel_quantiles(loader, rows) if options.numbers == "piecewise" else {}
     neutral = neutral_statistics(loader.modalities[name] for name in unknown)
     return ChannelStatistics(

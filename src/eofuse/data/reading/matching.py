@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.data.problems import Problem
+from eofuse.data.reading.decoding import DECODERS
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.rasters import BandHeader, PlacedRaster, RasterFile
 from eofuse.data.reading.resampling import Method, Values, choose_method
@@ -88,6 +89,7 @@ def place_files(
         DataError: if bands and channels don't match, or a file declares other physical values than the spec.
     """
     codes = {category.code for category in modality.categories}
+    decoder = DECODERS.get(modality.embedding)
     found = []
     for number, file in enumerate(files):
         place = f"{where}, {file.path}"
@@ -111,7 +113,8 @@ def place_files(
         method, begins = None, place_of(file) if place_of else file.grid.place_on(grid)
         if begins is None:
             method = choose_method(file.grid, grid, categorical=modality.is_categorical, wanted=resampling)
-        found.append(PlacedRaster(file, bands, missing, begins, method))
+        name = modality.embedding if decoder is not None and decoder.dtype == file.dtype else ""
+        found.append(PlacedRaster(file, bands, missing, begins, method, name))
     return tuple(found)
 
 

@@ -24,6 +24,7 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from eofuse.data.reading.decoding import DECODERS
 from eofuse.data.reading.grid import Grid, is_mirrored, parse_crs
 from eofuse.data.reading.resampling import Method, Values, file_parts, file_window, resample
 from eofuse.errors import DataError
@@ -141,6 +142,7 @@ class PlacedRaster:
         nodata: of each of these bands, the value that means "nothing here", besides NaN and infinity.
         place: column and row of the grid at which the file begins, if their pixels are the same ones.
         method: by which the file is brought to the grid if they are not.
+        decoder: name of what turns its codes into values, in `eofuse.data.reading.decoding`; "" for none.
     """
 
     file: RasterFile
@@ -148,6 +150,7 @@ class PlacedRaster:
     nodata: tuple[float | None, ...]
     place: tuple[int, int] | None
     method: Method | None
+    decoder: str = ""
 
     @property
     def shows_colours(self) -> bool:
@@ -347,7 +350,7 @@ def _native(raster: PlacedRaster, dataset: Any, window: Window, dtype: npt.DType
                 band[dataset.read_masks(number, window=window) == 0] = np.nan
     if read.dtype.kind == "f":
         values[~np.isfinite(values)] = np.nan
-    return values
+    return DECODERS[raster.decoder].decode(values) if raster.decoder else values
 
 
 def _colours(raster: PlacedRaster, dataset: Any, window: Window) -> Values:

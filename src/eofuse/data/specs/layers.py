@@ -18,7 +18,7 @@ from eofuse.data.reading.resampling import METHODS_FOR_CLASSES, Method, Values
 from eofuse.data.store.index import RESERVED_NAMES
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.modalities import (
-    BEN_GE_MODALITIES,
+    KNOWN_MODALITIES,
     SENTINEL2,
     Category,
     Channel,
@@ -89,6 +89,8 @@ class LayerSpec(Options):
         kind: files with pixels (`raster`), numbers, numbers by time step, or codes; follows from the other keys by default.
         title: name for people.
         unit: of the physical values; one for all, or one for each band or channel.
+        embedding: name of the embedding whose coordinates the bands or channels are: they are normalised together, by one deviation.
+        attribution: what the licence of the values wants said of them.
         like: a modality that eofuse knows; its scale, offset, nodata and dtype, and units by band name, hold where nothing else
             is said. Of scenes, the one of the same name by default.
         optional: whether rows or scenes may lack it; otherwise a missing file or cell is an error.
@@ -117,6 +119,8 @@ class LayerSpec(Options):
     kind: Literal["raster", "vector", "series", "category"] | None = None
     title: str = ""
     unit: str | dict[str, str] = ""
+    embedding: str = ""
+    attribution: str = ""
     like: str | None = None
     optional: bool = False
     scale: float | None = Field(default=None, gt=0)
@@ -204,10 +208,10 @@ def known_modality(name: str, layer: LayerSpec) -> Modality | None:
     Raises:
         UsageError: if it is known as something that a raster can't be, or a channel is unknown.
     """
-    known = next((modality for modality in BEN_GE_MODALITIES if modality.name == name), None)
+    known = next((modality for modality in KNOWN_MODALITIES if modality.name == name), None)
     where = f"modalities.{name}"
     if layer.like is not None:
-        known = replace(find_modality(layer.like, BEN_GE_MODALITIES), name=name, title=name)
+        known = replace(find_modality(layer.like, KNOWN_MODALITIES), name=name, title=name)
     elif known is None and layer.safe is not None:
         known = replace(SENTINEL2, name=name, title=name)
     if known is None:
@@ -259,6 +263,8 @@ def describe_layer(
         "dtype": layer.dtype or modality.dtype,
         "scale": modality.scale if layer.scale is None else layer.scale,
         "offset": modality.offset if layer.offset is None else layer.offset,
+        "embedding": layer.embedding or modality.embedding,
+        "attribution": layer.attribution or modality.attribution,
     }
     if modality.nodata is None:
         changes["nodata"] = _finite(declared_nodata) if layer.nodata is None else layer.nodata
@@ -312,7 +318,7 @@ def _describe_classes(
     if len(channels) != 1:
         raise UsageError(f"a map of classes has one band, not {len(channels)}", where=where)
     if known is not None:
-        return replace(known, title=layer.title or known.title)
+        return replace(known, title=layer.title or known.title, attribution=layer.attribution or known.attribution)
     if not layer.categories:
         fix = "add categories, like {1: water, 2: forest}"
         raise UsageError("a map of classes needs the names of its codes", where=where, fix=fix)
@@ -331,4 +337,5 @@ def _describe_classes(
         "uint8",
         nodata=free[0] if free else None,
         categories=categories,
+        attribution=layer.attribution,
     )

@@ -28,7 +28,7 @@ from eofuse.data.store.placing import move_into_place, remove_partial, remove_pa
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.limits import RASTER
 from eofuse.locks import writes
-from eofuse.modalities import BEN_GE_MODALITIES, Kind, Modality, find_modality
+from eofuse.modalities import KNOWN_MODALITIES, Kind, Modality, find_modality
 from eofuse.progress import Progress
 
 AT_ONCE = 16
@@ -91,7 +91,7 @@ def write_store(
         if kind not in ("class", "list", "number"):
             raise UsageError(f"'{kind}' is no kind of label", where=column, fix="choose class, list or number")
     given = _Given(
-        name, [each if isinstance(each, Modality) else find_modality(each, BEN_GE_MODALITIES) for each in modalities]
+        name, [each if isinstance(each, Modality) else find_modality(each, KNOWN_MODALITIES) for each in modalities]
     )
     given.simulated, given.provenance = simulated, Provenance(labels=labels or {})
     folder = store.with_name(f"{store.name}.partial")

@@ -27,7 +27,7 @@ from eofuse.data.sources.table.values import describe_numbers
 from eofuse.data.specs.layers import STORED_TYPE, LayerSpec, describe_layer
 from eofuse.errors import DataError, UsageError
 from eofuse.limits import RASTER
-from eofuse.modalities import BEN_GE_MODALITIES, Kind, Modality, find_modality
+from eofuse.modalities import KNOWN_MODALITIES, Kind, Modality, find_modality
 
 Raster = npt.NDArray[np.generic]
 Paths = tuple[str, ...]
@@ -195,13 +195,13 @@ def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) 
         UsageError: if the spec contradicts itself or the files.
     """
     where = f"modalities.{name}"
-    named = next((modality for modality in BEN_GE_MODALITIES if modality.name in (spec.like, name)), None)
+    named = next((modality for modality in KNOWN_MODALITIES if modality.name in (spec.like, name)), None)
     if spec.like is not None:
-        named = find_modality(spec.like, BEN_GE_MODALITIES)
+        named = find_modality(spec.like, KNOWN_MODALITIES)
         if named.kind is not Kind.RASTER:
             raise UsageError(f"'{spec.like}' has no pixels", where=f"{where}.like", fix="name a raster, such as s2")
     if spec.categories or (named and named.is_categorical):
-        of_classes = {key: getattr(spec, key) for key in ("title", "nodata", "resampling", "categories")}
+        of_classes = {key: getattr(spec, key) for key in ("title", "attribution", "nodata", "resampling", "categories")}
         layer = LayerSpec(files="classes", kind="category", **of_classes)
         known_name = named.name if named and named.is_categorical else f"_{name}"
         return replace(
@@ -226,7 +226,7 @@ def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | N
     key = f"modalities.{name}.files"
     fields = pattern_fields(modality.files or "")
     rows.require(list(modality.placeholders), key)
-    bands = modality.bands or (find_modality(modality.like, BEN_GE_MODALITIES).channel_names if modality.like else None)
+    bands = modality.bands or (find_modality(modality.like, KNOWN_MODALITIES).channel_names if modality.like else None)
     if "band" in fields and bands is None:
         raise UsageError("the pattern has {band}", where=key, fix="list the bands")
     each_band = bands if bands and "band" in fields else ("",)

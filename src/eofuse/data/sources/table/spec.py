@@ -21,10 +21,10 @@ SPLIT_WORDS = {
 }
 """Part of a split → words for it, in small letters."""
 
-COMMON_KEYS = ("kind", "title", "unit", "like", "optional", "scale", "offset", "nodata")
+COMMON_KEYS = ("kind", "title", "attribution", "unit", "like", "optional", "scale", "offset", "nodata")
 KEYS_OF_KIND = {
-    "raster": ("files", "bands", "dtype", "resampling", "categories", "add", "clip"),
-    "vector": ("columns",),
+    "raster": ("files", "bands", "dtype", "resampling", "categories", "add", "clip", "embedding"),
+    "vector": ("columns", "embedding"),
     "series": ("columns", "dates", "date_columns"),
     "category": ("column", "categories"),
 }

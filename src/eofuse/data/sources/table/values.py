@@ -13,7 +13,7 @@ from eofuse.data.sources.table.columns import Rows, to_times
 from eofuse.data.sources.table.spec import MOST_CATEGORIES, ModalitySpec
 from eofuse.data.specs.layers import list_categories
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.modalities import BEN_GE_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
+from eofuse.modalities import KNOWN_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def describe_numbers(
         UsageError: if a unit is given to a channel that is not there, or there is no modality to be like.
     """
     where = f"modalities.{name}"
-    like = None if spec.like is None else find_modality(spec.like, BEN_GE_MODALITIES)
+    like = None if spec.like is None else find_modality(spec.like, KNOWN_MODALITIES)
     if like is not None and like.is_categorical and spec.kind != "raster":
         raise UsageError(f"'{spec.like}' has categories, no numbers", where=f"{where}.like", fix="leave it out")
     unit_of = spec.unit if isinstance(spec.unit, dict) else dict.fromkeys(channels, spec.unit)
@@ -100,6 +100,8 @@ def describe_numbers(
         nodata=(base.nodata if spec.nodata is None else spec.nodata) if kind is Kind.RASTER else None,
         steps=steps,
         dated=dated,
+        embedding=spec.embedding or base.embedding,
+        attribution=spec.attribution or base.attribution,
     )
 
 
@@ -114,6 +116,8 @@ def _vector(name: str, spec: ModalitySpec, rows: Rows) -> Values:
     if isinstance(spec.columns, dict):
         raise UsageError("columns of a vector are names or a pattern", where=key)
     rows.require(columns, key)
+    if len(columns) == 1 and _holds_lists(rows.table[columns[0]]):
+        return _vector_of_lists(name, spec, rows, columns[0])
     for position, channel in enumerate(channels):
         if channel in channels[:position]:
             other, column = columns[channels.index(channel)], columns[position]
@@ -128,6 +132,40 @@ def _vector(name: str, spec: ModalitySpec, rows: Rows) -> Values:
     index = pd.DataFrame({f"{name}.{channel}": values[:, position] for position, channel in enumerate(channels)})
     modality = describe_numbers(name, spec, channels)
     return Values(modality, present, tuple(columns), index)
+
+
+def _holds_lists(cells: pd.Series) -> bool:
+    first = next((cell for cell in cells if isinstance(cell, list | tuple | np.ndarray)), None)
+    return first is not None
+
+
+def _vector_of_lists(name: str, spec: ModalitySpec, rows: Rows, column: str) -> Values:
+    """A vector whose numbers stand in one cell as a list, as tables of embeddings have them."""
+    cells = rows.table[column].tolist()
+    width = max(len(cell) for cell in cells if isinstance(cell, list | tuple | np.ndarray))
+    values = np.full((len(cells), max(width, 1)), np.nan)
+    for row, cell in enumerate(cells):
+        if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
+            continue
+        try:
+            numbers = np.asarray(cell, dtype=np.float64)
+        except (TypeError, ValueError):
+            rows.wrong(row, f"column '{column}' holds something else than a list of numbers", "correct the cell")
+            continue
+        if numbers.shape != (width,):
+            what = f"column '{column}' holds a list of shape {numbers.shape}, others have {width} numbers"
+            rows.wrong(row, what, "correct the cell")
+            continue
+        values[row] = numbers
+    if spec.nodata is not None:
+        values[values == spec.nodata] = np.nan
+    missing = np.asarray(np.isnan(values).any(axis=1))
+    if not spec.optional:
+        for row in rows.sound(missing):
+            _absent(rows, row, name, f"column '{column}' is empty, or lacks a number")
+    channels = [f"{column}_{number:03d}" for number in range(values.shape[1])]
+    index = pd.DataFrame(dict(zip((f"{name}.{channel}" for channel in channels), values.T, strict=True)))
+    return Values(describe_numbers(name, spec, channels), ~missing, (column,), index)
 
 
 def _absent(rows: Rows, row: int, name: str, what: str) -> None:
@@ -160,6 +198,7 @@ def _category(name: str, spec: ModalitySpec, rows: Rows) -> Values:
         title=spec.title or name,
         dtype="uint8",
         categories=categories,
+        attribution=spec.attribution,
     )
     filled = codes.fillna(-1).to_numpy(dtype=np.int16)
     return Values(modality, filled >= 0, (column,), pd.DataFrame({f"{name}.{column}": filled}))
