@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from fake_batch import KINDS, MODALITIES, fake_batch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options, read_yaml
@@ -14,7 +16,7 @@ from eofuse.errors import UsageError
 from eofuse.learning.augment import PRESETS, AugmentOptions, dropping, geometry, make_augmentation, patches
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare, rehearse
-from fake_source import MappedSource
+from fake_source import SCENES, MappedSource
 
 
 def tensors(batch) -> dict[str, torch.Tensor]:
@@ -167,19 +169,52 @@ def test_every_kind_of_task_trains_with_strong(kind, mapped_store, tmp_path):
     assert run.result["steps"] == 3
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    """A function after which operations are one kernel for all patches, as on a device."""
+
+    def change() -> None:
+        for module in (patches, geometry, dropping):
+            monkeypatch.setattr(module, "is_looped", lambda device: False)
+
+    return change
+
+
 @pytest.mark.parametrize("preset", ["light", "strong"])
 @pytest.mark.parametrize("seed", range(4))
-def test_one_kernel_for_all_patches_does_what_a_loop_over_them_does(monkeypatch, preset, seed):
-    """As on a device, but for resampled numbers, which are normalised by their weights always there."""
+def test_one_kernel_for_all_patches_does_what_a_loop_over_them_does(at_once, preset, seed):
+    """But for resampled numbers, which are always divided by their weights there."""
     batch = fake_batch(8, 16)
     batch.inputs["s2"][3, :, 2:5] = 0
-    augment = make_augmentation(AugmentOptions(preset=preset), MODALITIES, KINDS)
+    batch.inputs["scenes"] = torch.from_numpy(
+        np.random.default_rng(seed).integers(1, 900, (8, 5, 2, 16, 16), np.uint16)
+    )
+    batch.inputs[SCENES.times_key] = torch.arange(5.0).repeat(8, 1)
+    batch.present["scenes"] = batch.present["s2"]
+    augment = make_augmentation(AugmentOptions(preset=preset), {**MODALITIES, "scenes": SCENES}, KINDS)
     looped = augment(batch, torch.manual_seed(seed))
-    for module in (patches, geometry, dropping):
-        monkeypatch.setattr(module, "is_looped", lambda device: False)
-    at_once = augment(batch, torch.manual_seed(seed))
-    for one, other in zip(at_once.tensors(), looped.tensors(), strict=True):
+    at_once()
+    for one, other in zip(augment(batch, torch.manual_seed(seed)).tensors(), looped.tensors(), strict=True):
         if one.dtype == torch.float32 and preset == "strong":
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3, equal_nan=True)
         else:
             assert one.numpy().tobytes() == other.numpy().tobytes()
+
+
+class Launches(TorchDispatchMode):
+    """Counts operations, most of which would be a kernel each."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("preset", "most"), [("light", 150), ("strong", 700)])
+def test_a_device_gets_no_more_kernels_of_more_patches(at_once, preset, most):
+    at_once()
+    augment = make_augmentation(AugmentOptions(preset=preset), MODALITIES, KINDS)
+    with Launches() as launches:
+        augment(fake_batch(64, 8), torch.manual_seed(0))
+    assert launches.count < most

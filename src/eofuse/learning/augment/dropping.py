@@ -92,8 +92,9 @@ def drop_bands(patches: Patches, chance: float, draw: np.random.Generator) -> No
             continue
         dropped = _not_all(draw.random((len(patches), len(modality.channels))) < chance, draw)
         if not is_looped(patches.device) and dropped.any():
-            where = send(torch.from_numpy(dropped), patches.device)[:, :, None, None]
-            fill(patches.writable(name), where, patches.blank(name))
+            values = patches.writable(name)
+            sides = (len(patches), *(1 for _ in values.shape[1:-3]), dropped.shape[1], 1, 1)
+            fill(values, send(torch.from_numpy(dropped), patches.device).view(sides), patches.blank(name))
             continue
         for position, channel in np.argwhere(dropped).tolist():
             patches.writable(name)[position, ..., channel, :, :] = patches.blank(name)
