@@ -7,9 +7,9 @@ from typing import Any
 from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
-from eofuse.learning.fitted import check_fitted_heads, has_fitted_heads, refit_heads
+from eofuse.learning.fitted import check_fitted_heads, fit_heads, has_fitted_heads, refit_heads
 from eofuse.learning.lineage import History
-from eofuse.learning.loop import RowsOfStep, Selection, Training, open_fabric
+from eofuse.learning.loop import RowsOfStep, Selection, State, Training, open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, model_spec, with_training
 from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
@@ -57,6 +57,18 @@ def rows_of_step(prepared: Prepared, options: RunOptions) -> RowsOfStep:
     if options.unlabelled is None or not len(prepared.unlabelled):
         return labelled
     return with_unlabelled(labelled, prepared.unlabelled, options.unlabelled, options.train.batch_size, options.seed)
+
+
+def learn(
+    model: Model, prepared: Prepared, options: RunOptions, folder: Path, selection: Selection, **more: Any
+) -> tuple[State, int]:
+    """Trains a model, or fits its heads; gives the state at the end, and the budget of steps. `more` is what `make_training` takes."""
+    if has_fitted_heads(options):
+        device, curves = more["fabric"].device, more["curves"]
+        state = fit_heads(model, prepared, options, selection, curves, device, more["progress"])
+        return state, state.step
+    training = make_training(supervised(model, prepared, options), prepared, options, folder, selection, **more)
+    return training.run(), training.steps
 
 
 def make_training(

@@ -101,16 +101,8 @@ class Prepared:
     def loader(self, options: RunOptions) -> Loader:
         """A loader of the run's inputs and targets."""
         targets = {task.name: task.target for task in self.tasks}
-        context = input_context(self.store, options)
-        return Loader(
-            self.store,
-            options.inputs,
-            targets,
-            options.data.crop,
-            present=self.present,
-            context=context,
-            beside=self.vectors,
-        )
+        more: dict[str, Any] = {"context": input_context(self.store, options), "beside": self.vectors}
+        return Loader(self.store, options.inputs, targets, options.data.crop, present=self.present, **more)
 
     def augmentation(self, options: RunOptions) -> Augmentation:
         """What is done to a batch in training.

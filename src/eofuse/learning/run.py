@@ -45,8 +45,8 @@ from eofuse.learning.facts import (
     read_result,
     write_facts,
 )
-from eofuse.learning.fitted import fit_heads, has_fitted_heads
-from eofuse.learning.fitting import begin, make_training, refit, supervised
+from eofuse.learning.fitted import has_fitted_heads
+from eofuse.learning.fitting import begin, learn, refit
 from eofuse.learning.loop import WITHOUT_EFFECT, Selection, evaluate_as_trained, open_device, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
@@ -277,22 +277,8 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         validation.lower_is_better,
         Watch(prepared, options, predict, model.spec.heads).evaluate,
     )
-    if has_fitted_heads(options):
-        state = fit_heads(model, prepared, options, selection, curves, fabric.device, progress)
-        budget = state.step
-    else:
-        training = make_training(
-            supervised(model, prepared, options),
-            prepared,
-            options,
-            folder,
-            selection,
-            fabric=fabric,
-            curves=curves,
-            fine_tuning=fine_tuning,
-            progress=progress,
-        )
-        state, budget = training.run(), training.steps
+    more = {"fabric": fabric, "curves": curves, "fine_tuning": fine_tuning, "progress": progress}
+    state, budget = learn(model, prepared, options, folder, selection, **more)
     curves.close()
     best = next(row for row in state.evaluations if row["step"] == state.best_step)
     result = {

@@ -32,7 +32,7 @@ from eofuse.learning.split_table import SPLIT_FILE, write_split
 from eofuse.records import sealed, write_table
 from eofuse.studies.failures import complete_seeds, failure_warnings
 from eofuse.studies.families import BASELINE, CONTROLS, TWINS, corrected
-from eofuse.studies.grid import TREES, Cell, frozen_name, twin_name
+from eofuse.studies.grid import OWN_CONTROLS, TREES, Cell
 from eofuse.studies.label_tables import COMPARED, Groups, compared_rows, labels_needed, to_full, worth_of_weights
 from eofuse.studies.labels import LabelCount
 from eofuse.studies.missing import missing_tables
@@ -184,10 +184,7 @@ class _Chapter:
             "known_scenes": {part: asdict(found) for part, found in scenes.items()},
             "calibration": calibration,
         }
-        names = [name for name, role, _ in self.groups if role == "variant"]
-        worth = worth_of_weights(self.groups, {n: twin_name(n) for n in names}, task.metric, self.resampling)
-        if worth:
-            facts["worth"] = worth
+        facts |= worth_of_weights(self.groups, task.metric, self.resampling)
         if task.kind.has_labels:
             facts["class_counts"] = {part: task.target.counts(found).tolist() for part, found in rows.items()}
         return facts
@@ -244,10 +241,8 @@ class _Chapter:
         pairs = [(BASELINE, name, baseline, "variant") for name in others]
         for other, role in groups:
             controlled = variants if role != "variant" else []
-            if role == "random_twin":
-                controlled = [name for name in variants if other == twin_name(name)]
-            elif role == "frozen_random":
-                controlled = [name for name in variants if other == frozen_name(name)]
+            if role in OWN_CONTROLS:
+                controlled = [name for name in variants if other == OWN_CONTROLS[role](name)]
             elif role in TREES:
                 controlled = [name for name in variants if self._inputs[name] == self._inputs[other]]
             pairs += [(CONTROLS, name, other, role) for name in controlled]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -208,6 +208,10 @@ def frozen_name(variant: str) -> str:
 def twin_name(variant: str) -> str:
     """What the control is called that is trained as a variant is, from random weights in place of published ones."""
     return f"{variant} (random weights)"
+
+
+OWN_CONTROLS: dict[str, Callable[[str], str]] = {"random_twin": twin_name, "frozen_random": frozen_name}
+"""What the controls that a variant has for itself are called, by role."""
 
 
 def trees_name(variant: str, role: Role) -> str:

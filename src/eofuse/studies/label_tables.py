@@ -13,6 +13,7 @@ from eofuse.evaluation.label_curve import labels_to_match
 from eofuse.evaluation.metrics import lower_is_better
 from eofuse.evaluation.resampling import Predictions, Resampling
 from eofuse.studies.families import corrected
+from eofuse.studies.grid import twin_name
 
 Groups = dict[tuple[str, str, int], list[Predictions]]
 """Runs by variant, role and number of labels."""
@@ -76,31 +77,23 @@ def labels_needed(
     return pd.DataFrame(rows, columns=list(EFFICIENCY))
 
 
-def worth_of_weights(
-    groups: Groups, twins: Mapping[str, str], metric: str, resampling: Resampling
-) -> list[dict[str, Any]]:
-    """How many labels variants need to be as good as their random twins with the most labels, JSON-ready; none of those without.
-
-    Args:
-        groups: the runs.
-        twins: names of the controls with random weights by those of the variants.
-        metric: that ranks.
-        resampling: of the test scenes.
+def worth_of_weights(groups: Groups, metric: str, resampling: Resampling) -> dict[str, list[dict[str, Any]]]:
+    """How many labels variants need to be as good as their random twins with the most labels.
 
     Returns:
-        `variant`, `twin`, `with` (labels of the twin), and `needed`, `low`, `high`; None where it is not reached with any amount.
+        JSON-ready under `worth`, for each variant that has a twin: `variant`, `twin`, `with` (labels of the twin), and `needed`,
+        `low`, `high`, which are None where it is not reached with any amount. Nothing where there is no twin, or one amount.
     """
     found = []
-    for variant, twin in twins.items():
-        own = {key: runs for key, runs in groups.items() if key[:2] in ((variant, "variant"), (twin, "random_twin"))}
-        if not own or not any(role == "random_twin" for _, role, _ in own):
-            continue
-        table = labels_needed(own, twin, metric, resampling, "random_twin")
+    for variant in dict.fromkeys(name for name, role, _ in groups if role == "variant"):
+        sides = ((variant, "variant"), (twin_name(variant), "random_twin"))
+        own = {key: runs for key, runs in groups.items() if key[:2] in sides}
+        table = labels_needed(own, twin_name(variant), metric, resampling, "random_twin")
         for row in table[table["role"] == "variant"].to_dict("records"):
             if not np.isnan(row["needed"]):
                 ends = {name: row[name] if np.isfinite(row[name]) else None for name in ("needed", "low", "high")}
-                found.append({"variant": variant, "twin": twin, "with": _amounts(own)[-1], **ends})
-    return found
+                found.append({"variant": variant, "twin": twin_name(variant), "with": _amounts(own)[-1], **ends})
+    return {"worth": found} if found else {}
 
 
 def _amounts(groups: Groups) -> Sequence[int]:
