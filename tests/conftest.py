@@ -47,7 +47,8 @@ class InThisProcess:
 
     one = Lock()  # random numbers of torch belong to the process
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, card: str | None = None) -> None:
+        self.card = card
         self.process = SimpleNamespace(kill=lambda: None, wait=lambda: None, stdin=None, stdout=None)
 
     has_ended = False

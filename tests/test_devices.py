@@ -6,6 +6,7 @@ import torch
 from eofuse.config import parse_options
 from eofuse.devices import find_device
 from eofuse.errors import UsageError
+from eofuse.learning.environment import describe_environment
 from eofuse.learning.loop import TrainOptions
 
 
@@ -50,3 +51,8 @@ def test_a_recipe_with_an_unknown_device_is_refused():
     assert parse_options(TrainOptions, {"device": "cuda:3"}).device == "cuda:3"
     with pytest.raises(UsageError, match="'gpu' is no device"):
         parse_options(TrainOptions, {"device": "gpu"})
+
+
+def test_a_run_on_the_processor_does_not_name_the_card(two_cards, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"card {number}")
+    assert [describe_environment(name)["device"] for name in ("auto", "cuda:1", "cpu")] == ["card 0", "card 1", "CPU"]

@@ -261,7 +261,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     notes = inherited(prepared, options.start, folder)[1] if options.start is not None else []
     weights = _began_with(folder) or (weights_digest(options.start) if options.start is not None else None)
     write_facts(folder, DATA_FILE, {**prepared.summary(), "weights": weights, "start": notes})
-    write_facts(folder, ENVIRONMENT_FILE, describe_environment())
+    write_facts(folder, ENVIRONMENT_FILE, describe_environment(options.train.device))
 
     fabric = open_fabric(options.train)
     model, fine_tuning = begin(prepared, options, folder)

@@ -82,7 +82,7 @@ def summarise_study(
             "runs": sum(cell.role == "search" for cell, _ in runs),
         },
         "budget": {"steps": steps, "batch_size": baseline.train.batch_size},
-        "environment": describe_environment(),
+        "environment": describe_environment(baseline.train.device),
         "variants": variants,
         "weights": list(weights.values()),
         "pretraining": [

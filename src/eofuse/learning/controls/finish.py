@@ -53,7 +53,7 @@ class Control:
         """Writes result and test files."""
         seconds = time.perf_counter() - self.started
         result = {**UNTRAINED, "seconds": seconds, "parameters": parameters, "warnings": self.warnings}
-        write_facts(self.folder, ENVIRONMENT_FILE, describe_environment())
+        write_facts(self.folder, ENVIRONMENT_FILE, describe_environment(self.options.train.device))
         write_split(self.prepared.split_table(), self.folder)
         write_facts(self.folder, RESULT_FILE, result)
         write_test(self.folder, self.prepared, test)

@@ -134,7 +134,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     data = prepare_unlabelled(store, options)
     write_split(data.split_table(), folder)
     write_facts(folder, DATA_FILE, data.summary())
-    write_facts(folder, ENVIRONMENT_FILE, describe_environment())
+    write_facts(folder, ENVIRONMENT_FILE, describe_environment(options.train.device))
     write_table(data.patches(), folder / PATCHES_FILE)
 
     fabric = open_fabric(options.train)
