@@ -53,3 +53,7 @@ def test_a_near_name_is_found_among_very_many_without_comparing_them_all(monkeyp
     )
     assert did_you_mean(wrong, names).startswith("did you mean 'S2A_2017")
     assert compared[0] <= 400
+
+
+def test_names_without_letters_are_none_to_choose():
+    assert did_you_mean("crop", ["", " "]) == "there are no valid names here"

@@ -67,7 +67,7 @@ class DataError(EofuseError):
 
 def did_you_mean(name: object, valid: Iterable[str]) -> str:
     """Gives `did you mean 'x'?` for the nearest valid name, else the list of valid ones; of any number in well under a second."""
-    names, text = list(valid), str(name)
+    names, text = [each for each in valid if str(each).strip()], str(name)
     near = difflib.get_close_matches(text, _likely(text, names), n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"

@@ -129,6 +129,13 @@ def test_a_file_without_a_reference_system_says_so(tmp_path):
         read_vectors(tmp_path / "a.shp")
 
 
+def test_a_damaged_reference_system_says_so(tmp_path):
+    text = write(tmp_path / "a.shp").with_suffix(".prj").read_bytes()
+    (tmp_path / "a.prj").write_bytes(text[:28] + b"\xff" + text[28:])
+    with pytest.raises(DataError, match="its coordinate reference system is damaged"):
+        read_vectors(tmp_path / "a.shp")
+
+
 def test_a_large_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("EOFUSE_MAX_VECTOR_MB", "0.001")
     with pytest.raises(DataError, match="raise EOFUSE_MAX_VECTOR_MB"):

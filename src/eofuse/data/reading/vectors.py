@@ -142,6 +142,9 @@ def _read_binary(path: Path, suffix: str) -> Vectors:
                 found = f"has {len(layers)} layers of shapes{': ' * bool(layers)}{', '.join(layers)}"
                 raise DataError(found, where=path, fix="write the one that is meant into a file of its own")
             meta, _, geometries, columns = pyogrio.raw.read(path, layer=layers[0], force_2d=True)
+    except UnboundLocalError:  # pyogrio's, of a reference system that GDAL can't write
+        fix = "give it another one (ogr2ogr -a_srs)"
+        raise DataError("its coordinate reference system is damaged", where=path, fix=fix) from None
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, RuntimeError) as error:
         raise DataError(f"not a readable {FORMATS} file ({error})", where=path, fix=FIX) from None
     if meta["crs"] is None:
