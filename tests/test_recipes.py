@@ -18,6 +18,7 @@ STORES = {
     "eurosat_labels.yaml": "eurosat_store",
     "eurosat_foundation.yaml": "foundation_store",
     "fuel_moisture.yaml": "fuel_store",
+    "phenology.yaml": "season_store",
 }
 
 WEIGHTS = {"eurosat_foundation.yaml": "galileo_nano_encoder.safetensors"}
@@ -28,9 +29,18 @@ REPORTS = {"ben_real_40.yaml": "drawn_reports", "fuel_moisture.yaml": "written_r
 
 
 @pytest.fixture(scope="module")
-def simulated_store(tmp_path_factory):
-    folder = eofuse.simulate(tmp_path_factory.mktemp("recipes") / "simulated", patches=60, workers=1)
-    return eofuse.pack(folder, folder.with_suffix(".store"), workers=1)
+def simulated(tmp_path_factory):
+    return eofuse.simulate(tmp_path_factory.mktemp("recipes") / "simulated", patches=60, workers=1, season=3)
+
+
+@pytest.fixture(scope="module")
+def simulated_store(simulated):
+    return eofuse.pack(simulated, simulated.with_suffix(".store"), workers=1)
+
+
+@pytest.fixture(scope="module")
+def season_store(simulated):
+    return eofuse.pack(simulated / "season.yaml", simulated.with_name("season.store"), workers=1)
 
 
 @pytest.fixture(scope="module")

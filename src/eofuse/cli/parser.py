@@ -67,6 +67,8 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--patches", type=int, default=800, help="number of patches (default: 800)")
     add.add_argument("--scenes", type=int, help="number of scenes they come from (default: one for every 16 patches)")
     add.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
+    text = "dates of a season of Sentinel-2 that stands beside, packed by DIR/season.yaml (default: none)"
+    add.add_argument("--season", type=int, default=0, metavar="DATES", help=text)
     _workers(add)
 
     add = command("download", data.run_download, "fetch a published dataset: resumable, checked, safely unpacked")

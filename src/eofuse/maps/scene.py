@@ -18,13 +18,13 @@ from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on, reading_environment
 from eofuse.data.reading.resampling import Values
-from eofuse.data.sources.scenes.dates import day_within
 from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes
 from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.data.sources.scenes.safe import Product
 from eofuse.data.sources.scenes.source import read_spec
 from eofuse.data.sources.scenes.spec import SceneSpec
 from eofuse.data.sources.scenes.values import read_scene_values
+from eofuse.data.specs.dates import day_within
 from eofuse.data.specs.layers import LayerSpec
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.maps.channels import channel_positions, check_same

@@ -25,6 +25,9 @@ What each modality knows about each target, because of that construction:
 - Season. Alone nothing about any target; it turns weather and greenness into climate, and says how to read Sentinel-2.
 - Climate zone. It is the climate target. Land cover and labels: a little (olives, bogs, sea only).
 
+With `season`, a series of Sentinel-2 stands beside, over fields whose crops only the season tells apart: see
+`eofuse.simulation.season`.
+
 No target is a function of one modality: the map has shifted edges and mistaken parcels, labels are dropped and
 confused, climate has anomalies per scene that no modality shows. As in ben-ge, season and almost all of the weather are
 constant within a scene, so they identify it; the split lists are random by patch and therefore leak scenes, as a random

@@ -24,6 +24,7 @@ from eofuse.simulation.landscape import Landscape, make_landscape
 from eofuse.simulation.noise import smooth_noise
 from eofuse.simulation.places import to_lonlat, zone_of
 from eofuse.simulation.scenes import PATCH_M, Block, Scene, plan_scenes
+from eofuse.simulation.season import FOLDERS, season_dates, write_season, write_season_table
 from eofuse.simulation.sensors import NATIVE_FACTOR, backscatter, reflectance, scene_gain
 from eofuse.simulation.sky import season, surface_state, weather
 
@@ -40,6 +41,9 @@ _WATER_ONLY = 0
 
 SIMULATION_FILE = "simulation.json"
 
+MOST_DATES = 60
+"""Dates of a season."""
+
 Row = dict[str, Any]
 
 
@@ -50,6 +54,7 @@ def simulate(
     workers: int | None = None,
     progress: Progress | None = None,
     scenes: int | None = None,
+    season: int = 0,
 ) -> Path:
     """Writes a simulated ben-ge; see `eofuse.simulation` for what it is and what it is not for.
 
@@ -64,6 +69,7 @@ def simulate(
         workers: number of processes; default: one for each core that this process may use.
         progress: called with the numbers of patches written and of all patches, after each scene.
         scenes: number of scenes; by default one for every 16 patches, and at least 6.
+        season: dates of a season of Sentinel-2 that stands beside (see `eofuse.simulation.season`); none by default.
 
     Returns:
         The folder.
@@ -80,8 +86,11 @@ def simulate(
         raise UsageError(f"can't work with {workers} workers", fix="ask for 1 or more")
     if scenes is not None and not 1 <= scenes <= patches:
         raise UsageError(f"can't simulate {patches} patches of {scenes} scenes", fix=f"ask for 1 to {patches} scenes")
+    if not 0 <= season <= MOST_DATES:
+        raise UsageError(f"can't simulate a season of {season} dates", fix=f"ask for 0 to {MOST_DATES}")
     plan = plan_scenes(patches, seed, scenes)
     facts = {"simulated": True, "seed": seed, "patches": patches, "scenes": len(plan), "eofuse": __version__}
+    facts |= {"season": season} if season else {}
     if not _holds(folder, facts):  # it has its name when it is whole, so that others may read it
         _write(folder, plan, facts, workers or usable_cores(), progress)
     return folder
@@ -98,14 +107,17 @@ def _write(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
-        for name in _FOLDERS:
+        season = facts.get("season", 0)
+        for name in (*_FOLDERS, *(FOLDERS if season else ())):
             (partial / name).mkdir(parents=True)
         rows: list[Row] = []
-        for scene_rows in in_processes(_write_scene, (partial, facts["seed"]), plan, workers, where=folder):
+        for scene_rows in in_processes(_write_scene, (partial, facts["seed"], season), plan, workers, where=folder):
             rows += scene_rows
             if progress is not None:
                 progress(len(rows), facts["patches"])
         _write_tables(partial, folder.name, rows, facts["seed"])
+        if season:
+            write_season_table(partial, folder.name, rows)
         (partial / SIMULATION_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         partial.rename(folder)
     except BaseException:
@@ -124,17 +136,25 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _write_scene(shared: tuple[Path, int], scene: Scene) -> list[Row]:
+def _write_scene(shared: tuple[Path, int, int], scene: Scene) -> list[Row]:
     """Makes and writes the patches of a scene; random numbers depend on seed, scene, block and patch alone."""
-    folder, seed = shared
+    folder, seed, season = shared
     rows = []
+    dates = season_dates(scene, season, _generator(seed, 6, scene.number)) if season else []
     gain = scene_gain(_generator(seed, 1, scene.number))
     for number, block in enumerate(scene.blocks):
         rng = _generator(seed, 2, scene.number, number)
         landscape = make_landscape(scene, (block.shape[0] * SIZE, block.shape[1] * SIZE), rng)
         traits = rng.standard_normal((int(landscape.parcel.max()) + 1, 4), np.float32)
         for down, across in np.ndindex(block.shape):
-            rows.append(_write_patch(scene, block, (down, across), landscape, traits, gain, folder, seed))
+            row = _write_patch(scene, block, (down, across), landscape, traits, gain, folder, seed)
+            if dates:
+                place = block.column + across, block.row + down
+                window = (slice(down * SIZE, (down + 1) * SIZE), slice(across * SIZE, (across + 1) * SIZE))
+                ground = landscape.surface[window], landscape.parcel[window], traits
+                own = _generator(seed, 7, scene.number, *place)
+                row |= write_season(folder, scene, dates, row["patch_id"], scene.corner(*place), *ground, own) or {}
+            rows.append(row)
     return rows
 
 

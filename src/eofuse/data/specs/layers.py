@@ -86,7 +86,8 @@ class LayerSpec(Options):
     """One modality: where its values are and what they are.
 
     Attributes:
-        kind: files with pixels (`raster`), numbers, numbers by time step, or codes; follows from the other keys by default.
+        kind: files with pixels (`raster`), numbers, numbers by time step, codes, or files with pixels by date (`image_series`);
+            follows from the other keys by default.
         title: name for people.
         unit: of the physical values; one for all, or one for each band or channel.
         embedding: name of the embedding whose coordinates the bands or channels are: they are normalised together, by one deviation.
@@ -101,7 +102,9 @@ class LayerSpec(Options):
         clip: smallest and largest value that is stored; what lies beyond is set to them. Without it, that is an error.
         nodata: value that means "nothing here", in files or cells, in place of what files declare; masks of files count besides.
         files: path of a raster file, with `{band}` if each band has its own; of a table with `{column}` for what a column holds, of
-            scenes with `{scene}`.
+            scenes with `{scene}`; with `{date}` where there are files of several dates.
+        date: of files with `{date}` in their path: `all` dates as a series of images; of scenes also one of them: `first`, `last`,
+            `nearest` to that of the reference, or nearest to a day, such as 2023-07-15.
         safe: of scenes: path of a Sentinel-2 product folder with `{scene}`, in place of files.
         mask: of a product: classes of its scene classification, by code or name, whose pixels are missing.
         polygons: of scenes: polygons with a class, in place of files.
@@ -116,7 +119,7 @@ class LayerSpec(Options):
         date_columns: of a series: the columns with the date of each step, or a pattern with `{step}`.
     """
 
-    kind: Literal["raster", "vector", "series", "category"] | None = None
+    kind: Literal["raster", "vector", "series", "category", "image_series"] | None = None
     title: str = ""
     unit: str | dict[str, str] = ""
     embedding: str = ""
@@ -129,6 +132,7 @@ class LayerSpec(Options):
     clip: tuple[float, float] | None = None
     nodata: float | None = Field(default=None, allow_inf_nan=False)
     files: Name | None = None
+    date: Date | None = None
     safe: Name | None = None
     mask: tuple[int | Name, ...] | None = Field(default=None, min_length=1)
     polygons: PolygonSpec | None = None

@@ -9,7 +9,7 @@ from affine import Affine
 
 import eofuse
 from eofuse.config import write_yaml
-from eofuse.data.sources.scenes.dates import choose_date, day_of, day_within
+from eofuse.data.specs.dates import choose_date, day_of, day_within
 from eofuse.errors import DataError, UsageError
 
 DATES = {"20230601": 1, "2023-07-14": 2, "20230716T104031": 3, "20230930": 4}

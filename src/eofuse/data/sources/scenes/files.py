@@ -10,10 +10,10 @@ from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import band_names, finest, place_files
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
 from eofuse.data.reading.resampling import Method
-from eofuse.data.sources.scenes.dates import MARK, WRITTEN, choose_date, day_within, wildcard
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
 from eofuse.data.sources.scenes.safe import Product, band_files, read_product
 from eofuse.data.sources.scenes.spec import SceneLayer, SceneSpec
+from eofuse.data.specs.dates import MARK, WRITTEN, choose_date, day_within, wildcard
 from eofuse.data.specs.layers import describe_layer, known_modality
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Modality

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eofuse.config import Options
-from eofuse.data.sources.scenes.dates import MARK, RULES, WRITTEN, day_of
 from eofuse.data.sources.scenes.safe import masked_codes
 from eofuse.data.sources.table.spec import ModalitySpec
-from eofuse.data.specs.layers import OLD_KEYS, Date, LayerSpec, Name, check_names
+from eofuse.data.specs.dates import MARK, RULES, WRITTEN, day_of
+from eofuse.data.specs.layers import OLD_KEYS, LayerSpec, Name, check_names
 from eofuse.errors import did_you_mean
 
 BAND_MARKS = ("{band}", "{channel}")
@@ -22,12 +22,9 @@ class SceneLayer(LayerSpec):
     Attributes:
         table: of values without pixels: path of a table with a column `scene`, whose row of a scene all of its patches share.
         decimal: decimal separator of the numbers of a CSV.
-        date: of files with `{date}` in their path: which of several dates a scene takes; `first`, `last`, `nearest` to that of the
-            reference, or nearest to a day, such as 2023-07-15.
     """
 
     table: Name | None = None
-    date: Date | None = None
     decimal: Literal[".", ","] = "."
 
     @model_validator(mode="after")

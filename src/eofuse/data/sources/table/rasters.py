@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from eofuse.data.reading.resampling import Method, Values
 from eofuse.data.sources.table.columns import Rows, texts
 from eofuse.data.sources.table.spec import ModalitySpec, TableSpec, pattern_fields
 from eofuse.data.sources.table.values import describe_numbers
+from eofuse.data.specs.dates import MARK, dates_of, days_since_1970
 from eofuse.data.specs.layers import STORED_TYPE, LayerSpec, describe_layer
 from eofuse.errors import DataError, UsageError
 from eofuse.limits import RASTER
@@ -31,6 +33,7 @@ from eofuse.modalities import KNOWN_MODALITIES, Kind, Modality, find_modality
 
 Raster = npt.NDArray[np.generic]
 Paths = tuple[str, ...]
+File = TypeVar("File", RasterFile, PlacedRaster)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class RowRasters:
 
     Attributes:
         modalities: by name, as stored.
-        paths: by modality, the files of each row; None where the row lacks it.
+        paths: by modality, the files of each row, of an image series those of one date after another; None where the row lacks it.
+        times: by image series, days of the dates of each row.
         size: (height, width) of every patch.
         reference: the grid of the first patch.
     """
@@ -69,18 +73,37 @@ class RowRasters:
         for name in spec.raster_names:
             spec.modalities[name].require_scenes(name, {scene for scene in self._scenes if scene is not None})
         self._where = [f"{rows.where(row)} ({name})" for row, name in enumerate(rows.ids)]
-        self.paths = {name: _paths(name, spec, root, rows) for name in spec.raster_names}
+        self.times: dict[str, list[list[float]]] = {}
+        self.paths = {name: self._find(name, root, rows) for name in spec.raster_names}
         self.modalities: dict[str, Modality] = {}
         first: dict[str, RasterFile] = {}
         for name in spec.raster_names:
-            found = _first_files(name, self.paths[name], self._where)
-            self.modalities[name] = describe_raster(name, spec.modalities[name], found)
+            found = _first_files(name, [self._of_first_date(name, row) for row in range(len(rows.ids))], self._where)
+            dates = max(map(len, self.times[name])) if name in self.times else None
+            self.modalities[name] = describe_raster(name, spec.modalities[name], found, dates)
             first[name] = finest(found)
         self.reference = first[str(spec.reference_name)].grid
         side = spec.size
         self.size = (side, side) if side else (self.reference.height, self.reference.width)
         most = max(len(modality.channels) for modality in self.modalities.values())
         RASTER.check(self.size[0] * self.size[1] * most * 8, "has patches that take", rows.path)
+
+    def _find(self, name: str, root: Path, rows: Rows) -> list[Paths | None]:
+        found = _paths(name, self._spec, root, rows)
+        if self._spec.modalities[name].kind == "image_series":
+            self.times[name] = [[] if each is None else [day for day, _ in each] for each in found]
+        return [None if each is None else tuple(path for _, paths in each for path in paths) for each in found]
+
+    def _of_first_date(self, name: str, row: int) -> Paths | None:
+        """The files of a row, of an image series those of its first date."""
+        paths = self.paths[name][row]
+        return paths if paths is None or name not in self.times else paths[: len(paths) // len(self.times[name][row])]
+
+    def _dates(self, name: str, row: int, files: Sequence[File]) -> list[Sequence[File]]:
+        """The files of each date of a row; of a raster all of them."""
+        count = len(self.times[name][row]) if name in self.times else 1
+        each = len(files) // count
+        return [files[date * each : (date + 1) * each] for date in range(count)]
 
     def describe(self) -> str:
         """Everything that decides, besides the files, how they are placed."""
@@ -105,11 +128,16 @@ class RowRasters:
         height, width = self.size
         left, top = _offset((base.grid.width, base.grid.height), (width, height))
         grid = base.grid.window(-left, -top, width, height)
-        placed = {name: self._place(row, name, found, base, grid) for name, found in files.items()}
+        placed = {
+            name: tuple(
+                raster for date in self._dates(name, row, found) for raster in self._place(row, name, date, base, grid)
+            )
+            for name, found in files.items()
+        }
         return Resolved(grid, placed)
 
     def read(self, row: int) -> dict[str, Raster]:
-        """Pixels of a row, (channels, height, width) as stored, by modality.
+        """Pixels of a row, (channels, height, width) as stored, by modality; of an image series (dates, channels, height, width).
 
         Raises:
             DataError: naming row and file, if one is missing, damaged or not what it should be.
@@ -117,12 +145,16 @@ class RowRasters:
         resolved = self.resolve(row)
         rasters = {}
         for name, files in resolved.files.items():
-            modality = self.modalities[name]
-            where = f"{self._where[row]}, {name}, {files[0].file.path}"
-            values = np.concatenate([self._read(file, resolved.grid, name, row) for file in files])
-            warped = any(file.place is None for file in files)
-            rasters[name] = self._spec.modalities[name].stored(values, modality, self._scenes[row], warped, where)
+            dates = [self._stored(date, resolved.grid, name, row) for date in self._dates(name, row, files)]
+            rasters[name] = np.stack(dates) if name in self.times else dates[0]
         return rasters
+
+    def _stored(self, files: Sequence[PlacedRaster], grid: Grid, name: str, row: int) -> Raster:
+        """Pixels of the files of a raster, or of a date, (channels, height, width) as stored."""
+        where = f"{self._where[row]}, {name}, {files[0].file.path}"
+        values = np.concatenate([self._read(file, grid, name, row) for file in files])
+        warped = any(file.place is None for file in files)
+        return self._spec.modalities[name].stored(values, self.modalities[name], self._scenes[row], warped, where)
 
     def _base(self, row: int, files: dict[str, list[RasterFile]]) -> RasterFile:
         """The file whose grid the row has: of the reference, else of another modality, with pixels like the reference's."""
@@ -188,8 +220,8 @@ def _offset(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
     return -((size[0] - wanted[0]) // 2), -((size[1] - wanted[1]) // 2)
 
 
-def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) -> Modality:
-    """The modality as stored, from the spec and its first files.
+def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile], dates: int | None = None) -> Modality:
+    """The modality as stored, from the spec and its first files; `dates` is the most that a row has of an image series.
 
     Raises:
         UsageError: if the spec contradicts itself or the files.
@@ -200,6 +232,9 @@ def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) 
         named = find_modality(spec.like, KNOWN_MODALITIES)
         if named.kind is not Kind.RASTER:
             raise UsageError(f"'{spec.like}' has no pixels", where=f"{where}.like", fix="name a raster, such as s2")
+    if named and named.is_categorical and dates is not None:
+        fix = "give the modality another name, or leave `like` out"
+        raise UsageError(f"'{named.name}' has classes, and a series of images numbers", where=where, fix=fix)
     if spec.categories or (named and named.is_categorical):
         of_classes = {key: getattr(spec, key) for key in ("title", "attribution", "nodata", "resampling", "categories")}
         layer = LayerSpec(files="classes", kind="category", **of_classes)
@@ -214,14 +249,15 @@ def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile]) 
     if channels is None:
         fits = named and len(files[0].names) == len(named.channels) and not all(files[0].names)
         channels = named.channel_names if named and fits else band_names(files[0])
-    modality = describe_numbers(name, spec, channels, STORED_TYPE.get(files[0].dtype, "float32"))
+    dtype = STORED_TYPE.get(files[0].dtype, "float32")
+    modality = describe_numbers(name, spec, channels, dtype, dates, dated=dates is not None)
     if modality.nodata is None and files[0].nodata is not None and np.isfinite(files[0].nodata):
         modality = replace(modality, nodata=files[0].nodata)
     return modality
 
 
-def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | None]:
-    """The files of each row; rows whose file is missing lack an optional modality, else that is an error."""
+def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[list[tuple[float, Paths]] | None]:
+    """Days and files of each row, of a raster one day without meaning; rows whose file is missing lack an optional modality."""
     modality = spec.modalities[name]
     key = f"modalities.{name}.files"
     fields = pattern_fields(modality.files or "")
@@ -233,7 +269,7 @@ def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | N
     templates = [str(modality.files).replace("{band}", band) for band in each_band]
     cells = [_filled(rows.table[field]) for field in modality.placeholders]
     base = os.path.abspath(root)  # noqa: PTH100 (does not follow links)
-    found: list[Paths | None] = []
+    found: list[list[tuple[float, Paths]] | None] = []
     first_missing = ""
     for row in range(len(rows.ids)):
         values = {field: column[row] for field, column in zip(modality.placeholders, cells, strict=True)}
@@ -245,15 +281,27 @@ def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[Paths | N
             found.append(None)
             continue
         paths = tuple(_path(base, template, values, spec.outside, rows.where(row)) for template in templates)
-        missing = next((path for path in paths if not os.path.isfile(path)), None)  # noqa: PTH113 (a str, for speed)
+        dated = [(0.0, paths)]
+        if modality.kind == "image_series":
+            dated = _dated(base, paths)
+            missing = None if dated else paths[0]
+        else:
+            missing = next((path for path in paths if not os.path.isfile(path)), None)  # noqa: PTH113 (a str, for speed)
         if missing is not None and not modality.optional:
             fix = f"add the file, correct {key}, or set modalities.{name}.optional: true"
             rows.wrong(row, "file missing", fix, f"{name}, {missing}")
         first_missing = first_missing or missing or ""
-        found.append(None if missing is not None else paths)
+        found.append(None if missing is not None else dated)
     if first_missing and not any(found):
         raise DataError(f"no row has a file; there is no {first_missing}", where=key, fix="correct the path, or `root`")
     return found
+
+
+def _dated(base: str, patterns: Paths) -> list[tuple[float, Paths]]:
+    """Days and files of every date for which all files are there."""
+    relative = [os.path.relpath(path, base) for path in patterns]
+    dates = dates_of(Path(base), relative)
+    return [(days_since_1970(day), tuple(path.replace(MARK, text) for path in patterns)) for day, text in dates.items()]
 
 
 def _filled(cells: pd.Series) -> npt.NDArray[np.object_]:

@@ -29,6 +29,7 @@ from eofuse.data.sources.table.spec import INDEX_KEYS, TableSpec
 from eofuse.data.sources.table.survey import Survey, survey
 from eofuse.data.sources.table.values import Values, read_values
 from eofuse.data.store.georeference import centres, misplaced, set_grids
+from eofuse.data.store.index import times_column
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Modality
 from eofuse.progress import Progress
@@ -59,7 +60,7 @@ class TableSamples(Samples):
         self._rasters = rasters
 
     def read(self, row: int) -> Arrays:
-        """Rasters (channels, height, width) and series (steps, 1 + channels) of a row, by modality; see `Samples.read`."""
+        """Rasters, series and image series of a row, by modality; see `Samples.read`."""
         found: Arrays = {}
         if self._rasters is not None:
             with reading_environment():
@@ -129,7 +130,7 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None, 
     if rasters is not None:
         found = survey(rasters, rows.ids, rows.bad_ids(), workers, progress)
         _place(found, rasters, index, rows)
-    values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if each.kind != "raster"}
+    values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if not each.has_pixels}
     _require_unknown_labels(spec, values)
     described = {name: each.modality for name, each in values.items()} | (rasters.modalities if rasters else {})
     modalities = [described[name] for name in spec.modalities]
@@ -144,6 +145,8 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None, 
             fix = "check its columns, or take it out"
             raise DataError(f"no row has this modality{why}", where=modality.name, fix=fix)
         index[f"has_{modality.name}"] = present[modality.name]
+        if rasters is not None and modality.name in rasters.times:
+            index[times_column(modality.name)] = rasters.times[modality.name]
     index = pd.concat([index, *(each.index for each in values.values())], axis=1)
     fact_columns = (spec.id, *(spec.column_of(key) for key in INDEX_KEYS))
     used = {column for each in values.values() for column in each.columns} | {*filter(None, fact_columns)}

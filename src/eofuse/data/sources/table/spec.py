@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from eofuse.config import Options
+from eofuse.data.specs.dates import ALL, MARK
 from eofuse.data.specs.layers import LayerSpec, Name, check_names
 from eofuse.errors import did_you_mean
 
@@ -27,6 +28,7 @@ KEYS_OF_KIND = {
     "vector": ("columns", "embedding"),
     "series": ("columns", "dates", "date_columns"),
     "category": ("column", "categories"),
+    "image_series": ("files", "date", "bands", "dtype", "resampling", "add", "clip"),
 }
 """Keys of a modality that have a meaning for its kind, besides the common ones."""
 
@@ -115,7 +117,8 @@ class ModalitySpec(LayerSpec):
         if values.get("kind") is not None:
             return values
         is_series = "dates" in values or "date_columns" in values or "{step}" in str(values.get("columns"))
-        of_key = {"files": "raster", "column": "category", "columns": "series" if is_series else "vector"}
+        files = "image_series" if "date" in values else "raster"
+        of_key = {"files": files, "column": "category", "columns": "series" if is_series else "vector"}
         kind = next((kind for key, kind in of_key.items() if key in values), None)
         return {**values, "kind": kind} if kind else values
 
@@ -137,10 +140,15 @@ class ModalitySpec(LayerSpec):
             raise ValueError(f"codes of a category go up to {MOST_CATEGORIES - 1}")
         if isinstance(self.categories, tuple) and len(self.categories) > MOST_CATEGORIES:
             raise ValueError(f"there are {len(self.categories)} categories, {MOST_CATEGORIES} at most can be stored")
-        pattern_fields(self.files or "")
+        self._check_dates()
         if self.kind == "series":
             self._check_series()
         return self
+
+    def _check_dates(self) -> None:
+        has_dates = "date" in pattern_fields(self.files or "")
+        if self.kind == "image_series" and (self.date != ALL or not has_dates):
+            raise ValueError(f"a series of images has files with {MARK} in their path, and date: {ALL}")
 
     def _check_series(self) -> None:
         if self.dates is not None and self.date_columns is not None:
@@ -153,9 +161,15 @@ class ModalitySpec(LayerSpec):
             raise ValueError("every channel needs a column for each step")
 
     @property
+    def has_pixels(self) -> bool:
+        """Whether it has files of pixels."""
+        return self.kind in ("raster", "image_series")
+
+    @property
     def placeholders(self) -> tuple[str, ...]:
-        """What stands in braces in `files`, besides `{band}`."""
-        return tuple(name for name in pattern_fields(self.files or "") if name != "band")
+        """What stands in braces in `files`, besides `{band}` and, of a series of images, `{date}`."""
+        others = ("band", "date") if self.kind == "image_series" else ("band",)
+        return tuple(name for name in pattern_fields(self.files or "") if name not in others)
 
 
 class TableSpec(Options):
@@ -224,7 +238,7 @@ class TableSpec(Options):
     @property
     def raster_names(self) -> list[str]:
         """Names of the modalities with files."""
-        return [name for name, modality in self.modalities.items() if modality.kind == "raster"]
+        return [name for name, modality in self.modalities.items() if modality.has_pixels]
 
     @property
     def reference_name(self) -> str | None:

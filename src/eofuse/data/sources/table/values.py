@@ -64,15 +64,15 @@ def describe_numbers(
         spec: what the spec says.
         channels: names of its channels.
         dtype: of a raster that is like none.
-        steps: of a series.
-        dated: whether the steps of a series have dates.
+        steps: of a series, or dates of an image series.
+        dated: whether they have dates.
 
     Raises:
         UsageError: if a unit is given to a channel that is not there, or there is no modality to be like.
     """
     where = f"modalities.{name}"
     like = None if spec.like is None else find_modality(spec.like, KNOWN_MODALITIES)
-    if like is not None and like.is_categorical and spec.kind != "raster":
+    if like is not None and like.is_categorical and not spec.has_pixels:
         raise UsageError(f"'{spec.like}' has categories, no numbers", where=f"{where}.like", fix="leave it out")
     unit_of = spec.unit if isinstance(spec.unit, dict) else dict.fromkeys(channels, spec.unit)
     for channel in unit_of:
@@ -93,11 +93,11 @@ def describe_numbers(
         kind,
         tuple(found),
         title=spec.title or name,  # a product like another one need not be of its level
-        dtype=spec.dtype or base.dtype if kind is Kind.RASTER else "float32",
+        dtype=spec.dtype or base.dtype if spec.has_pixels else "float32",
         scale=base.scale if spec.scale is None else spec.scale,
         offset=base.offset if spec.offset is None else spec.offset,
         valid_range=base.valid_range,
-        nodata=(base.nodata if spec.nodata is None else spec.nodata) if kind is Kind.RASTER else None,
+        nodata=(base.nodata if spec.nodata is None else spec.nodata) if spec.has_pixels else None,
         steps=steps,
         dated=dated,
         embedding=spec.embedding or base.embedding,
