@@ -21,6 +21,9 @@ from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.foundation import FOUNDATIONS, PIXEL_M, FoundationModel, GroupMeans, Sample
 from eofuse.models.foundation.matching import IN_RECIPES, Taken, known_channels, match_channels
 
+CONSTANT = 1e-5
+"""Largest deviation of a number that counts as constant, beside 1 and its mean."""
+
 
 class FoundationEncoder(Encoder):
     """A pretrained model of several sensors, with random weights until it starts from a file of its own.
@@ -148,9 +151,10 @@ class FoundationEncoder(Encoder):
         known = vectors != 0
         count = known.sum(0).clamp(min=1)
         mean = vectors.sum(0) / count
-        variance = ((vectors - mean).square() * known).sum(0) / count
+        std = (((vectors - mean).square() * known).sum(0) / count).sqrt()
+        varies = std > CONSTANT * (1 + mean.abs())  # else rounding would be blown up
         self.get_buffer("vector_mean").copy_(mean)
-        self.get_buffer("vector_std").copy_(torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance)))
+        self.get_buffer("vector_std").copy_(std.where(varies, torch.ones_like(std)))
 
     def tensors_from(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those of the published weights.
