@@ -201,3 +201,12 @@ def test_low_rank_changes_reach_every_layer_of_the_attention():
 def test_masked_pretraining_of_what_takes_physical_units_is_refused():
     with pytest.raises(UsageError, match="of which nothing can be hidden and reconstructed"):
         Reconstruction(model_of([OPTICAL], heads={}), lambda normalised, valid: {})
+
+
+def test_the_network_goes_to_a_model_of_other_modalities(tmp_path):
+    save_model(model_of([OPTICAL, SENTINEL1], "late", seed=1), tmp_path)
+    model = model_of([OPTICAL])
+    table = start_from(model, StartOptions(**{"from": str(tmp_path)})).set_index("tensor")
+    network = table.index.str.startswith("fusion.encoder.network")
+    assert set(table.loc[network, "status"]) == {"loaded"}
+    assert table.loc["fusion.encoder.vector_mean", "status"] == "fresh"

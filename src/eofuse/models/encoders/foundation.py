@@ -6,6 +6,7 @@ own, and hides by itself what is missing: a token with a missing pixel, a modali
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import ClassVar, cast
 
@@ -20,6 +21,7 @@ from eofuse.models.encoders.options import EncoderOptions, FoundationOptions
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.foundation import FOUNDATIONS, PIXEL_M, FoundationModel, GroupMeans, Sample
 from eofuse.models.foundation.matching import IN_RECIPES, Taken, known_channels, match_channels
+from eofuse.models.parts import Part
 
 CONSTANT = 1e-5
 """Largest deviation of a number that counts as constant, beside 1 and its mean."""
@@ -176,6 +178,15 @@ class FoundationEncoder(Encoder):
             numbers[name] = int(block.partition(".")[0]) + 1 if block else 0
         last = max(numbers.values()) + 1
         return numbers | {name: last for name in numbers if name.startswith("network.encoder.norm.")}
+
+    def parts(self, path: str) -> list[Part]:
+        """The network, which is the same whatever modalities it takes, and what standardises its vectors, which is not."""
+        (whole,) = super().parts(path)
+        network = {name: tensor for name, tensor in whole.tensors.items() if name.startswith("network.")}
+        others = {name: tensor for name, tensor in whole.tensors.items() if name not in network}
+        identity = (type(self), self.options.pool, self.options.patch, *self.modalities)
+        standard = Part(f"{path} (standardised)", "vectors", others, identity=identity)
+        return [replace(whole, tensors=network, identity=type(self)), standard]
 
     def _pooled(self, found: GroupMeans) -> Tensor:
         """Vectors (B, width), 0 where there is no token."""
