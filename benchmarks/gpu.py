@@ -1,4 +1,4 @@
-"""What a GPU makes of eofuse: one table, in under ten minutes, on a store that is made for it.
+"""What a GPU makes of eofuse: one table, in about ten minutes, on a store that is made for it.
 
     python benchmarks/gpu.py [--device cuda] [--parts step bits study predict]
     python benchmarks/gpu.py --device cpu --small       # the same walk on a processor, tiny
@@ -10,9 +10,9 @@
 - study: a whole small study with several runs at a time, on the device and on the processor.
 - predict: `predict_store` and a map of a scene beside bare forward passes over as many pixels that lie on the device.
 
-Times are medians, ratios of medians with quartiles over the rounds. The share in which the device computes is the sum of its kernels
-in one profiled stretch over the time that these steps take without a profiler. It is one long file so that it can be carried alone to
-a machine with a GPU.
+Times and ratios are medians over the rounds, ratios with their quartiles. The share in which the device computes is the sum of its
+kernels in one profiled stretch over the time that these steps take without a profiler. It is one long file so that it can be carried
+alone to a machine with a GPU.
 """
 
 import argparse
