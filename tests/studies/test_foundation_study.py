@@ -35,7 +35,7 @@ def done(shared, tmp_path_factory):
 
 def test_the_random_twin_is_a_control_paired_with_its_variant(done):
     board = done.results.leaderboard
-    assert set(board["role"]) == {"variant", "random_twin", "frozen_random", "constant"}
+    assert set(board["role"]) == {"variant", "random_twin", "constant"}
     pairs = done.results.comparisons.query("variant == 'Galileo' and baseline == 'Galileo (random weights)'")
     assert pairs[["difference", "low", "high"]].notna().all(axis=None)
 

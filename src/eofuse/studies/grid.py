@@ -174,7 +174,9 @@ def _cells_at(
             assert here.start is not None
             start = here.start.model_copy(update={"source": RANDOM, "file": None})
             cells.append(Cell(twin_name(name), "random_twin", drawn(here.model_copy(update={"start": start}))))
-        elif plan.axes.controls:
+        elif plan.axes.controls and (
+            here.start is not None or not has_fitted_heads(here)
+        ):  # else it would be the same again
             cells.append(Cell(frozen_name(name), "frozen_random", drawn(here.model_copy(update=UNTRAINED))))
     for name in plan.axes.trees:
         options = drawn(at(plan.variants[name], fold, seed, amount).model_copy(update=UNTRAINED))
