@@ -1,6 +1,7 @@
 """How fast patches come from disk: eofuse beside the alternatives, in one run.
 
     python benchmarks/data_path.py [--patches 512] [--repeats 15]
+    python benchmarks/data_path.py --series [--patches 128]
 
 Reads the Sentinel-2 (12 bands) and Sentinel-1 (2 bands) of random patches of 120 × 120 pixels, warm, in one process and one thread:
 
@@ -9,6 +10,9 @@ Reads the Sentinel-2 (12 bands) and Sentinel-1 (2 bands) of random patches of 12
 - LMDB with a safetensors record a patch
 - a bare gather from the store's memory maps into a preallocated batch: the limit
 - eofuse: `Store.read`, and the `Loader` that training uses (targets and presence included)
+
+With `--series`, series of images instead: 4 to 24 dates of 4 bands of 64 × 64 pixels a patch, padded in each batch. The limit is a
+bare copy of each patch's dates from the memory map into a preallocated batch, with zeros behind them.
 
 The fast ones are interleaved in changing order and the best of several repeats counts, because machines are noisy; what matters
 are the ratios.
@@ -21,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,7 +40,8 @@ from safetensors.numpy import load, save
 from eofuse.data.loading import Loader
 from eofuse.data.store import Store
 from eofuse.data.store.pack import pack
-from eofuse.modalities import SENTINEL1, SENTINEL2
+from eofuse.data.store.write import write_store
+from eofuse.modalities import SENTINEL1, SENTINEL2, Channel, Kind, Modality
 from eofuse.simulation import simulate
 
 SENSORS = ("s2", "s1")
@@ -47,8 +53,12 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
+    parser.add_argument("--series", action="store_true", help="series of images")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.series:
+        compare_series(options.patches, options.repeats, options.batches)
+        return
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -94,6 +104,70 @@ def main() -> None:
         }
         for title, values in ratios.items():
             print(f"{title:>24}" + "".join(f"{value:>12.2f}" for value in values))
+
+
+def compare_series(patches: int, repeats: int, batches: list[int]) -> None:
+    """Prints how fast series of images are gathered beside a bare copy."""
+    modality = Modality(
+        "season",
+        Kind.IMAGE_SERIES,
+        tuple(map(Channel, ("B02", "B03", "B04", "B08"))),
+        dtype="uint16",
+        steps=24,
+        dated=True,
+    )
+    generator = np.random.default_rng(0)
+    samples = (
+        {
+            "id": str(number),
+            "season": generator.integers(1, 3000, (count, 4, 64, 64), dtype=np.uint16),
+            "season.times": np.arange(count) * 10.0,
+        }
+        for number, count in enumerate(generator.integers(4, 25, patches).tolist())
+    )
+    with tempfile.TemporaryDirectory() as name:
+        store = write_store(samples, [modality], Path(name) / "season.store", name="season")
+        print(
+            f"{len(store)} patches, 4 to 24 dates of 4 bands of 64 × 64, one thread; patches a second (best of {repeats})\n"
+        )
+        print(f"{'batch':>24}" + "".join(f"{size:>12}" for size in batches))
+        rows: dict[str, list[float]] = {}
+        for size in batches:
+            loader = Loader(store, {"season": None})
+            gathers = {
+                "bare copy": bare_dates(store, size),
+                "eofuse gather": partial(loader.read_array, "season"),
+                "eofuse Loader": loader.read,
+            }
+            best = dict.fromkeys(gathers, 0.0)
+            for repeat in range(repeats):
+                for title in np.random.default_rng(repeat).permutation(list(gathers)):
+                    best[title] = max(best[title], rate(gathers[title], len(store), size, max(len(store), 2 * size)))
+            for title, value in best.items():
+                rows.setdefault(title, []).append(value)
+        for title, values in rows.items():
+            print(f"{title:>24}" + "".join(f"{value:>12,.0f}" for value in values))
+        ratio = np.array(rows["eofuse gather"]) / np.array(rows["bare copy"])
+        print(f"\n{'eofuse / bare copy':>24}" + "".join(f"{value:>12.2f}" for value in ratio))
+
+
+def bare_dates(store: Store, batch_size: int) -> Gather:
+    """The limit: the dates of each patch into a preallocated batch as long as its longest series, zeros behind them."""
+    values = np.load(store.path / "season" / "00000.npy", mmap_mode="r")
+    edges = np.concatenate([[0], np.cumsum(store.index["times.season"].map(len).to_numpy())]).tolist()
+    room = np.empty(batch_size * 24 * int(np.prod(values.shape[1:])), dtype=values.dtype)
+
+    def gather(rows: np.ndarray) -> np.ndarray:
+        spans = [(edges[row], edges[row + 1]) for row in rows.tolist()]
+        longest = max(last - first for first, last in spans)
+        shape = (len(rows), longest, *values.shape[1:])
+        out = room[: int(np.prod(shape))].reshape(shape)
+        for position, (first, last) in enumerate(spans):
+            out[position, : last - first] = values[first:last]
+            out[position, last - first :] = 0
+        return out
+
+    return gather
 
 
 def rate(gather: Gather, patches: int, batch_size: int, count: int) -> float:

@@ -24,7 +24,7 @@ from eofuse.modalities import (
 )
 from eofuse.reports.figures.patch import patch_facts, patch_panels, show_patch
 from eofuse.reports.figures.rendering import NO_DATA, raster_panels
-from fake_source import GREENNESS, FakeSource
+from fake_source import GREENNESS, SCENES, FakeSource
 
 
 def fake_store(**options: object) -> Store:
@@ -84,6 +84,22 @@ def test_series_are_drawn_channel_by_channel_and_say_when_that_was(tmp_path: Pat
     for words in ("Greenness", "ndvi: ", "ndwi: ", "2016-"):
         assert words in shown
     assert "absent" in texts(show_patch(store, "patch_2"))
+
+
+def test_an_image_series_is_one_picture_of_its_dates_in_the_same_colours(tmp_path: Path) -> None:
+    source = FakeSource(patches=4, modalities=(SCENES,), size=16, absent={"scenes": {2}})
+    store = pack_source(source, tmp_path / "scenes.store", workers=1)
+    counts = store.index["times.scenes"].map(len)
+    row = int(counts.argmax())
+    (panel,) = patch_panels(store, row)
+    assert panel.pixels is not None
+    assert panel.frames == counts[row] > 1
+    across = int(np.ceil(np.sqrt(panel.frames)))
+    assert panel.pixels.shape[1] == across * 17 - 1
+    assert f"{panel.frames} dates, 2016" in panel.caption
+    (absent,) = patch_panels(store, 2)
+    assert absent.pixels is None
+    assert "dates, 2016" in texts(show_patch(store, store.index["patch_id"][row], tmp_path / "patch.png"))
 
 
 def test_an_unknown_patch_names_the_nearest() -> None:

@@ -121,7 +121,7 @@ class _Painter:
 
     def _boxes(self, prediction: pd.Series, inputs: list[Panel]) -> tuple[list[PanelPicture], list[Panel]]:
         """The boxes on the first picture that the patch has, and the other pictures."""
-        ground = next((panel for panel in inputs if panel.pixels is not None), None)
+        ground = next((panel for panel in inputs if panel.pixels is not None and panel.frames == 1), None)
         if ground is None or ground.pixels is None:
             return [], inputs
         truth, boxes, labels, scores = shown_boxes(self.results, prediction, self.threshold)

@@ -223,7 +223,7 @@ def known_modality(name: str, layer: LayerSpec) -> Modality | None:
     if known.kind is not Kind.RASTER:
         raise UsageError("this name stands for values without pixels", where=where, fix="choose another name")
     kind = "category" if known.is_categorical else "raster"
-    if layer.kind not in (None, kind):
+    if layer.kind not in (None, kind, *(["image_series"] if kind == "raster" else [])):
         fix = "leave kind out, or choose another name"
         raise UsageError(f"this name stands for a modality of kind {kind}", where=where, fix=fix)
     if layer.categories is not None:

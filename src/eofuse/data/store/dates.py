@@ -37,10 +37,11 @@ class DateTable:
 
     def times(self, rows: Rows) -> npt.NDArray[np.float32]:
         """Times of some patches, (rows, longest), NaN where a patch has fewer dates."""
-        found = np.full((len(rows), self.longest(rows)), np.nan, dtype=np.float32)
-        for position, row in enumerate(rows.tolist()):
-            first, last = self.offsets[row], self.offsets[row + 1]
-            found[position, : last - first] = self._times[first:last]
+        counts = self.counts(rows)
+        found = np.full((len(rows), counts.max(initial=1)), np.nan, dtype=np.float32)
+        exists = np.arange(found.shape[1]) < counts[:, None]
+        places = self.offsets[rows, None] + np.arange(found.shape[1])
+        found[exists] = self._times[places[exists]]
         return found
 
     def gather(

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from eofuse.data.store import Store, Window
 from eofuse.files import replacing
 from eofuse.modalities import Kind, Modality
+from eofuse.reports.figures.film import film_panels
 from eofuse.reports.figures.rendering import Panel, ramp_colours, raster_panels
 from eofuse.reports.figures.series import SeriesPanel, draw_series, series_panels
 from eofuse.reports.figures.style import INK, QUIET, Picture, frame, styled, write_png
@@ -117,13 +118,17 @@ def _kept(figure: Figure, path: str | Path | None) -> Figure:
 
 
 def patch_panels(store: Store, row: int, window: Window | None = None, without: Collection[str] = ()) -> list[Panel]:
-    """Pictures of the raster modalities of one patch; those that it lacks say so."""
-    panels = []
+    """Pictures of the rasters of one patch, then of its image series; those that it lacks say so."""
+    panels, films = [], []
     for name, modality in store.modalities.items():
-        if modality.kind is Kind.RASTER and name not in without:
-            values = store.read(name, [row], window=window)[0] if store.present(name)[row] else None
+        if not modality.has_pixels or name in without:
+            continue
+        values = store.read(name, [row], window=window)[0] if store.present(name)[row] else None
+        if modality.kind is Kind.IMAGE_SERIES:
+            films.extend(film_panels(modality, values, store.times(name, [row])[0]))
+        else:
             panels.extend(raster_panels(modality, values))
-    return panels
+    return [*panels, *films]
 
 
 def patch_facts(store: Store, row: int) -> list[tuple[str, str]]:

@@ -63,6 +63,7 @@ class Panel:
         caption: how values became colours.
         legend: colour and name of each class that occurs, most frequent first.
         ramp: the colour scale of a continuous map.
+        frames: dates that the picture shows, more than one of an image series (see `eofuse.reports.figures.film`).
     """
 
     title: str
@@ -70,6 +71,7 @@ class Panel:
     caption: str = ""
     legend: tuple[tuple[str, str], ...] = ()
     ramp: Ramp | None = None
+    frames: int = 1
 
 
 def raster_panels(modality: Modality, values: np.ndarray | None) -> list[Panel]:

@@ -19,7 +19,7 @@ def write(path, value, bands=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 500_000, 0, -10, 5_200_000), "width": 16, "height": 16}
     with rasterio.open(path, "w", count=bands, dtype="float32", **place) as file:
-        file.write(np.full((bands, 16, 16), value, dtype=np.float32))
+        file.write(np.full((bands, 16, 16), value, dtype=np.float32))  # a number, or (1, 16, 16)
 
 
 @pytest.fixture
@@ -126,3 +126,27 @@ def test_dates_are_read_in_every_spelling():
     ]
     assert day_within("S2A_MSIL2A_20230715T104031_N0509_R008_T32TMT_20230715T164159.SAFE") == expected
     assert day_within("tile_123456789.tif") is None
+
+
+def test_all_dates_are_a_series_of_images_of_which_a_patch_has_those_that_show_it(folder):
+    values = np.full((2, 16, 16), 5.0, dtype=np.float32)
+    values[:, :, :8] = np.nan
+    for band, each in zip(("VV", "VH"), values, strict=True):
+        write(folder / f"s1/valley_20231010_{band}.tif", each[None])
+    store = eofuse.cut(spec(folder, "all"), folder / "a.store", size=8, workers=1).store
+    radar = store.modality("s1")
+    assert (radar.kind, radar.steps, radar.dated, radar.channel_names) == ("image_series", 5, True, ("VV", "VH"))
+    left, right = store.row_of("valley_0_0"), store.row_of("valley_1_0")
+    assert store[left]["s1"][:, 0, 0, 0].tolist() == [1, 2, 3, 4]
+    assert store[right]["s1"][:, 1, 0, 0].tolist() == [1, 2, 3, 4, 5]
+    days = [str(day) for day in store[right]["s1.times"].astype("datetime64[D]")]
+    assert days == ["2023-06-01", "2023-07-14", "2023-07-16", "2023-09-30", "2023-10-10"]
+    assert store.index["time_s1"].isna().all()
+
+
+def test_the_reference_can_be_a_series_and_a_scene_can_lack_an_optional_one(folder):
+    write(folder / "s2/alp_20230815.tif", 10)
+    write(folder / "s2/valley_20230815.tif", 11)
+    store = eofuse.cut(spec(folder, "all", "all", optional=True), folder / "a.store", size=16, workers=1).store
+    assert store.index.set_index("scene")["times.s2"].map(len).to_dict() == {"alp": 1, "valley": 2}
+    assert store.index.set_index("scene")["has_s1"].to_dict() == {"alp": False, "valley": True}

@@ -1,10 +1,11 @@
 """Which files make up each scene of a spec: found, looked at, matched to channels and placed on the scene's grid."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import band_names, finest, place_files
@@ -13,10 +14,10 @@ from eofuse.data.reading.resampling import Method
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
 from eofuse.data.sources.scenes.safe import Product, band_files, read_product
 from eofuse.data.sources.scenes.spec import SceneLayer, SceneSpec
-from eofuse.data.specs.dates import MARK, WRITTEN, choose_date, day_within, wildcard
+from eofuse.data.specs.dates import MARK, WRITTEN, choose_date, dates_of, day_within, days_since_1970, wildcard
 from eofuse.data.specs.layers import describe_layer, known_modality
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.modalities import Modality
+from eofuse.modalities import Kind, Modality
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Scene:
     Attributes:
         name: of the scene.
         grid: its pixels.
-        content: by modality, its files or polygons.
+        content: by modality, its files or polygons; of an image series the files of one date after another.
         products: by modality, what happens to the values of a Sentinel-2 product.
         dates: by modality, of files that were chosen by date, and of products.
+        times: by image series, days of its dates.
     """
 
     name: str
@@ -36,6 +38,13 @@ class Scene:
     content: dict[str, tuple[PlacedRaster, ...] | Polygons]
     products: dict[str, Product] = field(default_factory=dict)
     dates: dict[str, datetime] = field(default_factory=dict)
+    times: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def by_date(self, name: str) -> list[tuple[PlacedRaster, ...]]:
+        """The files of each date of an image series."""
+        content = self.content[name]
+        assert not isinstance(content, Polygons)
+        return list(_by_date(content, len(self.times.get(name, ()))))
 
 
 def find_scenes(spec: SceneSpec, root: Path) -> list[str]:
@@ -95,15 +104,39 @@ def _files(
     if layer.date is not None:
         chosen = choose_date(root, patterns, layer.date, reference, f"scene {scene}, {name}")
         if chosen is None and not layer.optional:
-            fix = (
-                f"add the files, set modalities.{name}.optional: true, or list the scenes that have them under `scenes`"
-            )
-            raise DataError(f"no date has all files like {patterns[0]}", where=f"scene {scene}, {name}", fix=fix)
+            raise _no_date(name, patterns[0], scene)
         date, day = chosen or (MARK, None)
     paths = [root / each.replace(MARK, date) for each in patterns]
     if layer.optional and not all(path.is_file() for path in paths):
         return [], None
     return [_inspect(path, scene, name) for path in paths], day or day_within(paths[0].name)
+
+
+Raster = TypeVar("Raster", RasterFile, PlacedRaster)
+
+
+def _by_date(files: Sequence[Raster], dates: int) -> Iterator[tuple[Raster, ...]]:
+    """The files of each of so many dates, which stand one after another."""
+    each = len(files) // max(dates, 1)
+    return (tuple(files[date * each : (date + 1) * each]) for date in range(dates))
+
+
+def _files_of_all_dates(
+    name: str, layer: SceneLayer, root: Path, scene: str
+) -> tuple[list[RasterFile], tuple[float, ...]]:
+    """The files of every date of a scene, the earliest first, and their days; none if it lacks an optional modality."""
+    bands = _bands_of_pattern(name, layer) if layer.has_file_per_band else ("",)
+    patterns = [layer.path_of(band).replace("{scene}", scene) for band in bands]
+    dates = dates_of(root, patterns)
+    if not dates and not layer.optional:
+        raise _no_date(name, patterns[0], scene)
+    files = [_inspect(root / each.replace(MARK, text), scene, name) for text in dates.values() for each in patterns]
+    return files, tuple(map(days_since_1970, dates))
+
+
+def _no_date(name: str, pattern: str, scene: str) -> DataError:
+    fix = f"add the files, set modalities.{name}.optional: true, or list the scenes that have them under `scenes`"
+    return DataError(f"no date has all files like {pattern}", where=f"scene {scene}, {name}", fix=fix)
 
 
 def product_folder(layer: SceneLayer, root: Path, scene: str) -> Path:
@@ -139,11 +172,17 @@ def resolve_scenes(
     resampled: dict[str, dict[str, Method]] = {}
     scenes: list[Scene] = []
     shared: dict[str, tuple[list[RasterFile], datetime | None]] = {}
+    most: dict[str, int] = {}
     for scene in names:
         files: dict[str, list[RasterFile]] = {}
         dates: dict[str, datetime] = {}
+        times: dict[str, tuple[float, ...]] = {}
         for name, layer in sorted(spec.with_pixels.items(), key=lambda item: item[0] != spec.reference_name):
             if layer.pattern is None:
+                continue
+            if layer.is_series:
+                files[name], times[name] = _files_of_all_dates(name, layer, root, scene)
+                most[name] = max(most.get(name, 0), len(times[name]))
                 continue
             found = shared.get(name) or _files(name, layer, root, scene, dates.get(spec.reference_name))
             if "{scene}" not in layer.pattern and MARK not in layer.pattern:
@@ -153,7 +192,8 @@ def resolve_scenes(
                 dates[name] = found[1]
         for name, layer in spec.with_pixels.items():
             if name not in modalities and (layer.polygons or files[name]):
-                modalities[name] = _modality(name, layer, files.get(name, []))
+                first = next(_by_date(files[name], len(times[name]))) if name in times else files.get(name, [])
+                modalities[name] = _modality(name, layer, first)
         if not files[spec.reference_name]:
             fix = "list the scenes that have it under `scenes`"
             raise DataError("has no file of the reference", where=f"scene {scene}, {spec.reference_name}", fix=fix)
@@ -167,14 +207,18 @@ def resolve_scenes(
             if not files[name]:
                 content[name] = ()
                 continue
-            placed = place_files(
-                files[name],
-                modalities[name],
-                grid,
-                nodata=layer.nodata,
-                added=layer.added(scene),
-                resampling=layer.resampling,
-                where=f"scene {scene}, {name}",
+            placed = tuple(
+                raster
+                for date in _by_date(files[name], len(times.get(name, (0.0,))))
+                for raster in place_files(
+                    date,
+                    modalities[name],
+                    grid,
+                    nodata=layer.nodata,
+                    added=layer.added(scene),
+                    resampling=layer.resampling,
+                    where=f"scene {scene}, {name}",
+                )
             )
             content[name] = placed
             if layer.safe is not None and placed:
@@ -184,7 +228,7 @@ def resolve_scenes(
                 if raster.method is not None:
                     resampled.setdefault(name, {})[scene] = raster.method
         taken = {name: day for name, day in dates.items() if spec.modalities[name].date or spec.modalities[name].safe}
-        scenes.append(Scene(scene, grid, content, products, taken))
+        scenes.append(Scene(scene, grid, content, products, taken, times))
     for name in spec.with_pixels:
         if name not in modalities:
             fix = f"correct modalities.{name}.files, or take it out"
@@ -193,6 +237,9 @@ def resolve_scenes(
         parts = [scene.content[name] for scene in scenes]
         if layer.polygons and not any(isinstance(part, Polygons) and part.geometries for part in parts):
             raise DataError("no polygon lies in a scene", where=name, fix="check the coordinates of the file")
+    for name, dates_at_most in most.items():
+        kind: dict[str, Any] = {"kind": Kind.IMAGE_SERIES, "steps": dates_at_most, "dated": True}
+        modalities[name] = replace(modalities[name], **kind)
     return scenes, [modalities[name] for name in spec.with_pixels], resampled
 
 

@@ -35,6 +35,7 @@ from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.data.sources.scenes.spec import SceneSpec
 from eofuse.data.sources.scenes.values import SceneValues, read_scene_values
 from eofuse.data.store.georeference import crs_name, named_crs, set_grids
+from eofuse.data.store.index import times_column
 from eofuse.errors import DataError, UsageError
 from eofuse.limits import RASTER
 from eofuse.modalities import Kind, Modality
@@ -52,6 +53,7 @@ MOST_PATCHES = 5_000_000
 """Patches of a scene."""
 
 Raster = npt.NDArray[np.generic]
+_Seen = tuple[npt.NDArray[np.float64], list[dict[str, list[float]]]]
 
 
 @dataclass(frozen=True)
@@ -87,21 +89,23 @@ class SceneSamples(Samples):
         self.name = spec.name
         self.simulated = spec.simulated
         self.modalities = tuple(modalities)
-        self.rasters = tuple(modality for modality in modalities if modality.kind is Kind.RASTER)
+        self.rasters = tuple(modality for modality in modalities if modality.has_pixels)
         self.values = dict(values or {})
         self.patch_size = (size, size)
         self.fingerprint = ""
         self.index = pd.DataFrame()
 
     def read(self, row: int) -> dict[str, Raster]:
-        """The rasters of a patch that hold any data, (channels, height, width), and the series of its scene; see `Samples.read`."""
+        """The rasters and dates of a patch that hold any data, and the series of its scene; see `Samples.read`."""
         tile = self._tiles[row]
         found = self.read_tile(tile)
-        arrays = {
-            modality.name: found[modality.name]
-            for modality in self.rasters
-            if not without_data(found[modality.name], modality).all()
-        }
+        arrays = {}
+        for modality in self.rasters:
+            values = found[modality.name]
+            if modality.kind is Kind.IMAGE_SERIES:
+                values = values[_with_data(values, modality)]
+            if not without_data(values, modality).all():
+                arrays[modality.name] = values
         scene = self._scenes[tile.scene].name
         series = {name: each.of(scene) for name, each in self.values.items() if each.series is not None}
         return arrays | {name: values for name, values in series.items() if values is not None}
@@ -120,8 +124,15 @@ class SceneSamples(Samples):
                 layer = self._spec.modalities[modality.name]
                 if not content:  # the scene lacks it
                     nothing = np.full((len(modality.channels), size, size), np.nan)
+                    if modality.kind is Kind.IMAGE_SERIES:
+                        rasters[modality.name] = np.empty((0, *nothing.shape), dtype=modality.dtype)
+                        continue
                     where = f"modalities.{modality.name}.optional"
                     rasters[modality.name] = fit_values(nothing, modality, warped=False, where=where)
+                    continue
+                if modality.kind is Kind.IMAGE_SERIES:
+                    dates = [self._read_files(modality, date, tile) for date in scene.by_date(modality.name)]
+                    rasters[modality.name] = np.stack(dates)
                     continue
                 parts, product = [], scene.products.get(modality.name)
                 classes = None
@@ -136,6 +147,21 @@ class SceneSamples(Samples):
                     parts.append(layer.stored(values, modality, scene.name, raster.place is None, where))
                 rasters[modality.name] = np.concatenate(parts)
         return rasters
+
+    def _read_files(self, modality: Modality, files: Sequence[PlacedRaster], tile: _Tile) -> Raster:
+        """One date of an image series in a tile, (channels, height, width)."""
+        scene, parts = self._scenes[tile.scene], []
+        for raster in files:
+            where = f"{patch_name(scene.name, tile)}, {modality.name}, {raster.file.path}"
+            values = _read_tile(raster, scene.grid, tile, self.patch_size[0], where)
+            layer = self._spec.modalities[modality.name]
+            parts.append(layer.stored(values, modality, scene.name, raster.place is None, where))
+        return np.concatenate(parts)
+
+
+def _with_data(dates: Raster, modality: Modality) -> npt.NDArray[np.bool_]:
+    """Which dates of a tile hold any data, (dates,)."""
+    return np.asarray(~without_data(dates, modality).all(axis=(1, 2, 3)))
 
 
 def _read_tile(raster: PlacedRaster, grid: Grid, tile: _Tile, size: int, where: str) -> Values:
@@ -202,13 +228,16 @@ def open_scenes(
     RASTER.check(size * size * 8 * max(len(each.channels) for each in rasters), "has patches that take", spec.name)
     tiles, beyond_edge = _tiles(scenes, size, overlap)
     source = SceneSamples(spec, scenes, modalities, tiles, size, values)
-    nodata, lowest = _survey(source, tiles, workers, progress)
+    (nodata, lowest), times = _survey(source, tiles, workers, progress)
     reference = [modality.name for modality in rasters].index(spec.reference_name)
     kept = np.flatnonzero(nodata[:, reference] < 1)
     if not len(kept):
         raise DataError("no patch holds any data", where=spec.reference_name, fix="check nodata in the spec")
     source._tiles = [tiles[number] for number in kept]
     source.index = _index(source, scenes, nodata[kept], size, overlap)
+    for modality in modalities:
+        if modality.kind is Kind.IMAGE_SERIES:
+            source.index[times_column(modality.name)] = [times[number][modality.name] for number in kept]
     for modality in modalities:
         if modality.name in values and not values[modality.name].rows:
             fix = f"fill the table, or take modalities.{modality.name} out"
@@ -257,35 +286,41 @@ def _tiles(scenes: Sequence[Scene], size: int, overlap: int) -> tuple[list[_Tile
     return tiles, beyond
 
 
-def _survey(
-    source: SceneSamples, tiles: Sequence[_Tile], workers: int, progress: Progress | None
-) -> npt.NDArray[np.float64]:
-    """(2, tiles, modalities): share of missing values and smallest value (NaN if all are missing)."""
+def _survey(source: SceneSamples, tiles: Sequence[_Tile], workers: int, progress: Progress | None) -> _Seen:
+    """(2, tiles, modalities): share of missing values and smallest value (NaN if all are missing); and the days of each tile."""
     strips = [
         list(strip) for _, strip in groupby(tiles, key=lambda tile: (tile.scene, tile.row))
     ]  # share blocks of files
     facts: list[npt.NDArray[np.float64]] = []
+    times: list[dict[str, list[float]]] = []
     done = 0
     each = in_processes(_survey_strip, source, strips, workers, where=source.name)
     for strip, found in zip(strips, each, strict=True):
-        facts.append(found)
+        facts.append(found[0])
+        times += found[1]
         done += len(strip)
         if progress:
             progress(done, len(tiles))
-    return np.concatenate(facts, axis=1)
+    return np.concatenate(facts, axis=1), times
 
 
-def _survey_strip(source: SceneSamples, strip: Sequence[_Tile]) -> npt.NDArray[np.float64]:
-    """(2, tiles, modalities): share of missing values and smallest value."""
+def _survey_strip(source: SceneSamples, strip: Sequence[_Tile]) -> _Seen:
+    """(2, tiles, modalities): share of missing values and smallest value; and by image series, the days of the dates with data."""
+    times: list[dict[str, list[float]]] = []
     facts = np.full((2, len(strip), len(source.rasters)), np.nan)
     for number, tile in enumerate(strip):
         rasters = source.read_tile(tile)
+        times.append({})
         for position, modality in enumerate(source.rasters):
             values = rasters[modality.name]
             present = values[~without_data(values, modality)]
-            facts[0, number, position] = 1 - present.size / values.size
+            facts[0, number, position] = 1 - present.size / max(values.size, 1)
             facts[1, number, position] = present.min() if present.size else np.nan
-    return facts
+            if modality.kind is Kind.IMAGE_SERIES:
+                days = source._scenes[tile.scene].times.get(modality.name, ())
+                seen = zip(days, _with_data(values, modality), strict=True)
+                times[-1][modality.name] = [day for day, shown in seen if shown]
+    return facts, times
 
 
 def _block(grid: Grid, pixels: int) -> str:
@@ -300,11 +335,6 @@ def _block(grid: Grid, pixels: int) -> str:
     return f"{system} {grid.pixel_size[0] * pixels:g} {across}_{down}"
 
 
-def _time(scene: Scene, name: str) -> str | None:
-    """When a modality of a scene was taken, if its files say so."""
-    return scene.dates[name].isoformat() if name in scene.dates else None
-
-
 def _index(
     source: SceneSamples, scenes: Sequence[Scene], nodata: npt.NDArray[np.float64], size: int, overlap: int
 ) -> pd.DataFrame:
@@ -314,6 +344,7 @@ def _index(
         scene = scenes[tile.scene]
         grid = scene.grid.window(tile.left, tile.top, size, size)
         grids.append(grid)
+        times = {name: day.isoformat() for name, day in scene.dates.items()}  # as far as files say it
         rows.append(
             {
                 "patch_id": patch_name(scene.name, tile),
@@ -323,12 +354,8 @@ def _index(
                 "tile": None,
                 "column": tile.column,
                 "row": tile.row,
-                **{f"time_{name}": _time(scene, name) for name in ("s2", "s1")},
-                **(
-                    {"time": _time(scene, reference)}
-                    if reference in scene.dates and reference not in ("s2", "s1")
-                    else {}
-                ),
+                **{f"time_{name}": times.get(name) for name in ("s2", "s1")},
+                **({"time": times[reference]} if reference in times and reference not in ("s2", "s1") else {}),
                 "split": None,
                 "block": _block(grid, (size - overlap) * source._spec.block),
             }

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from eofuse.config import Options
 from eofuse.data.sources.scenes.safe import masked_codes
 from eofuse.data.sources.table.spec import ModalitySpec
-from eofuse.data.specs.dates import MARK, RULES, WRITTEN, day_of
+from eofuse.data.specs.dates import ALL, MARK, RULES, WRITTEN, day_of
 from eofuse.data.specs.layers import OLD_KEYS, LayerSpec, Name, check_names
 from eofuse.errors import did_you_mean
 
@@ -39,8 +39,10 @@ class SceneLayer(LayerSpec):
         for key in ("column", "columns", "dates", "date_columns", "decimal"):
             if key in self.model_fields_set:
                 raise ValueError(f"{key} has a meaning for tables only; name one as `table`")
-        if self.kind not in (None, "raster", "category"):
-            raise ValueError(f"scenes have files and polygons, so kind can't be {self.kind} without `table`")
+        kinds = ("image_series",) if self.is_series else ("raster", "category")
+        if self.kind not in (None, *kinds):
+            why = "takes all dates" if self.is_series else "has files and polygons"
+            raise ValueError(f"the modality {why}, so kind can't be {self.kind} without `table`")
         if isinstance(self.categories, tuple):
             raise ValueError("categories of a map of classes are listed by code, like {1: water, 2: forest}")
         if sum(given is not None for given in (self.files, self.safe, self.polygons)) != 1:
@@ -70,12 +72,15 @@ class SceneLayer(LayerSpec):
         has_dates = MARK in str(self.files)
         if self.date is None:
             if has_dates:
-                raise ValueError(f"files have {MARK} in their path; say which by `date`: {', '.join(RULES)}, or a day")
+                rules = ", ".join((*RULES, ALL))
+                raise ValueError(f"files have {MARK} in their path; say which by `date`: {rules}, or a day")
             return
         if not has_dates:
             raise ValueError(f"date chooses among files with {MARK} in their path")
-        if self.date not in RULES and (day_of(self.date) is None or not re.fullmatch(WRITTEN, self.date)):
-            raise ValueError(f"date must be {', '.join(RULES)}, or a day such as 2023-07-15")
+        if self.is_series and self.categories:
+            raise ValueError("a series of images can't hold classes: choose one date")
+        if self.date not in (*RULES, ALL) and (day_of(self.date) is None or not re.fullmatch(WRITTEN, self.date)):
+            raise ValueError(f"date must be {', '.join((*RULES, ALL))}, or a day such as 2023-07-15")
 
     def as_columns(self) -> ModalitySpec:
         """What its columns are, as a spec of a table says it.
@@ -91,6 +96,11 @@ class SceneLayer(LayerSpec):
         if found.kind == "raster":
             raise ValueError("table is of values without pixels; leave it out beside files")
         return found
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it takes every date, as a series of images."""
+        return self.date == ALL
 
     @property
     def pattern(self) -> str | None:
