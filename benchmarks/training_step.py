@@ -4,7 +4,7 @@
 
 Both train the default encoder with early fusion of Sentinel-1 and Sentinel-2 on one thread, and both cast and normalise; with
 `--target worldcover` they have a U-Net for the map. The bare loop has all patches as tensors in memory and nothing around its step.
-After each step of `eofuse.learning.loop.fit` (batch from the store, randomness, schedule, gradient clipping, bookkeeping) comes
+After each step of `eofuse.learning.loop.Training` (batch from the store, randomness, schedule, gradient clipping, bookkeeping) comes
 one of the bare loop, so that noise hits both alike; their order within a pair stays. What matters is the ratio of the medians.
 """
 
@@ -26,8 +26,8 @@ from eofuse.config import parse_options
 from eofuse.data.store.pack import pack
 from eofuse.data.targets import IGNORE
 from eofuse.learning.curves import Curves
-from eofuse.learning.fitting import rows_of_step, supervised
-from eofuse.learning.loop import TrainOptions, fit, make_optimizer, open_fabric
+from eofuse.learning.fitting import make_training, supervised
+from eofuse.learning.loop import Selection, TrainOptions, make_optimizer, open_fabric
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
 from eofuse.models.model import build_model
@@ -80,21 +80,18 @@ def measure(options: RunOptions, store, folder: Path) -> tuple[list[float], list
         bare.append(time.perf_counter() - begin)
         started[0] = time.perf_counter()
 
-    fit(
+    training = make_training(
         supervised(model, prepared, options),
-        prepared.loader(options),
-        rows_of_step(prepared, options),
-        lambda: {"macro_f1": 0.0},
-        metric="macro_f1",
-        options=options.train,
+        prepared,
+        options,
+        folder,
+        Selection(keep=lambda: None, evaluate=lambda: {"macro_f1": 0.0}, metric="macro_f1"),
         steps=options.train.steps,
-        seed=0,
-        folder=folder,
         fabric=fabric,
-        save_best=lambda: None,
         curves=Curves(folder, tensorboard=False),
         progress=after_step,
     )
+    training.run()
     return ours[:-1], bare[:-1]  # the last step writes the checkpoint
 
 

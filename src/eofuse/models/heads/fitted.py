@@ -62,7 +62,9 @@ FITTED_HEADS: Registry[FittedHead] = Registry("fitted head", "eofuse.fitted_head
 
 
 def _of_patches(kind: TaskKind) -> bool:
-    return kind.head in ("classification", "regression")
+    """Whether the head of a kind is a linear layer over vectors; other packages may bring others."""
+    head = HEADS[kind.head]
+    return isinstance(head, type) and issubclass(head, VectorHead)
 
 
 def fit_linear(head: VectorHead, number: int, features: Array, truth: Array, strength: float) -> None:
