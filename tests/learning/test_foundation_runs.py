@@ -6,9 +6,11 @@ import torch
 from safetensors.torch import load_file
 
 import eofuse
+from eofuse.data.store.write import write_store
 from eofuse.errors import DataError, UsageError
 from eofuse.learning import vectors
 from eofuse.learning.run import MODEL_FOLDER
+from eofuse.modalities import Channel, Kind, Modality
 from eofuse.models.artifact import load_model
 from eofuse.models.encoders.foundation import FoundationEncoder
 from foundation_store import small_store
@@ -130,3 +132,31 @@ def test_a_fitted_head_needs_encoders_that_stay_as_they_are(store, shared, tmp_p
         eofuse.train(
             recipe(store, shared, start=start, task={"target": "label", "head": "linear"}), to=tmp_path / "run"
         )
+
+
+def test_series_of_numbers_are_learned_from_with_their_months(tmp_path):
+    radar = Modality("s1", Kind.SERIES, (Channel("VV", unit="dB"), Channel("VH", unit="dB")), steps=3, dated=True)
+    random = np.random.default_rng(0)
+
+    def series():
+        for number in range(24):
+            values = random.normal(-12 - 6 * (number % 2), 2, (3, 2))
+            times = 18_000 + 30 * np.arange(3) + 5 * number
+            yield {
+                "id": str(number),
+                "scene": f"s{number // 2}",
+                "s1": np.column_stack([times, values]).astype(np.float32),
+                "label": "ab"[number % 2],
+            }
+
+    store = write_store(series(), [radar], tmp_path / "a.store", name="a")
+    options = {
+        "data": {"store": str(store.path)},
+        "inputs": ["s1"],
+        "fusion": {"strategy": "single", "joint": {"presto": ["s1"]}},
+        "task": {"target": "label", "head": "nearest_mean"},
+        "start": {"from": "random"},
+    }
+    run = eofuse.train(options, to=tmp_path / "run")
+    assert run.test["label"]["accuracy"] > 0.8
+    assert not any("date" in note for note in run.notes())

@@ -1,5 +1,7 @@
 """Pretrained models of several sensors as encoders: known vectors, units, gaps in their own mask, months and places."""
 
+from datetime import date
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,10 +11,13 @@ from eofuse.kinds import KINDS
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.pretraining.reconstruction import Reconstruction
 from eofuse.learning.transfer import StartOptions, start_from
-from eofuse.modalities import ELEVATION, MONTH, PLACE, SENTINEL1, SENTINEL2, WORLDCOVER
+from eofuse.modalities import ELEVATION, MONTH, PLACE, SENTINEL1, SENTINEL2, WORLDCOVER, Channel, Kind, Modality
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.encoders import ENCODERS
+from eofuse.models.encoders.foundation import months_of_days
 from eofuse.models.foundation import Sample, build_foundation
+from eofuse.models.foundation.derived import unit_sphere
+from eofuse.models.foundation.presto import GROUPS
 from eofuse.models.fusion import FUSIONS, FusionOptions
 from eofuse.models.heads import HeadSpec
 from eofuse.models.model import ModelSpec, build_model, example_inputs
@@ -210,3 +215,57 @@ def test_the_network_goes_to_a_model_of_other_modalities(tmp_path):
     network = table.index.str.startswith("fusion.encoder.network")
     assert set(table.loc[network, "status"]) == {"loaded"}
     assert table.loc["fusion.encoder.vector_mean", "status"] == "fresh"
+
+
+def series_of(name, channels, unit, steps):
+    given = tuple(Channel(each, unit=unit[each] if isinstance(unit, dict) else unit) for each in channels)
+    return Modality(name, Kind.SERIES, given, steps=steps, dated=True)
+
+
+@pytest.mark.parametrize("case", ["no_s1_t12", "gap_t4", "sensors_t3"])
+def test_series_months_and_places_reach_presto_as_in_the_original(weights, case):
+    known = {k.removeprefix(f"{case}."): v for k, v in load_file(weights / "presto_reference.safetensors").items()}
+    x, hidden, count = known["x"], known["mask"] == 1, known["x"].shape[1]
+    x[..., 16] = (x[..., 8] - x[..., 4]) / (x[..., 8] + x[..., 4])  # NDVI of B8 and B4
+    bands = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
+    optical = series_of("s2", bands, "DN", count)
+    radar = series_of("s1", ("VV", "VH"), "dB", count)
+    weather = series_of("weather", ("t2m", "precip"), {"t2m": "K", "precip": "m/day"}, count)
+    terrain = Modality("terrain", Kind.VECTOR, (Channel("elevation", unit="m"), Channel("slope", unit="°")))
+    since = known["start_month"][:, None] + torch.arange(count)
+    days = [[(date(2019 + n // 12, n % 12 + 1, 15) - date(1970, 1, 1)).days for n in row] for row in since.tolist()]
+    times, months = torch.tensor(days)[..., None].float(), since % 12
+    scale = torch.tensor([25.0] * 2 + [1e4] * 10 + [35, 0.03, 2000, 50])
+    shift = torch.tensor([-25.0] * 2 + [0] * 10 + [272.15, 0, 0, 0])
+    physical = (x[..., :16] * scale + shift).masked_fill(hidden[..., :16], torch.nan)
+    parts = {"s1": slice(0, 2), "s2": slice(2, 12), "weather": slice(12, 14)}
+    inputs = {name: torch.cat([times, physical[..., part]], -1) for name, part in parts.items()}
+    inputs |= {"terrain": physical[:, 0, 14:], PLACE: known["latlon"].flip(1)}
+    joint = {"joint": {"presto": [*parts, "terrain"]}, "foundation": {"place": True}}
+    model = model_of([radar, optical, weather, terrain], **joint)
+    start_from(model, StartOptions(**{"from": str(weights / "presto_default_model.safetensors")}))
+    network = model.fusion.encoder.network
+    visible = torch.stack([~each.any(-1) for each in hidden.split([len(group) for group in GROUPS.values()], -1)], -1)
+    with torch.no_grad():
+        tokens, seen = network.encoder(x, visible, months, unit_sphere(known["latlon"].flip(1)))
+        total = sum(each.sum(1) for each in tokens.values())
+        expected = network.encoder.norm(total / sum(each.sum(1) for each in seen.values())[:, None])
+        found = model.features(inputs)[0].vector
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_model_of_pictures_takes_no_series_and_series_have_the_same_steps():
+    with pytest.raises(UsageError, match=r"can't encode 's1' \(series\)"):
+        model_of([series_of("s1", ("VV", "VH"), "dB", 4)], joint={"galileo:nano": ["s1"]})
+    both = [
+        series_of("s1", ("VV", "VH"), "dB", 4),
+        series_of("weather", ("t2m", "precip"), {"t2m": "K", "precip": "m/day"}, 5),
+    ]
+    with pytest.raises(UsageError, match="the series 's1' and 'weather' differ in their steps"):
+        model_of(both, joint={"presto": ["s1", "weather"]})
+
+
+def test_months_of_days():
+    days = [date(1970, 1, 1), date(2000, 2, 29), date(2019, 12, 31), date(2024, 3, 1)]
+    found = months_of_days(torch.tensor([(day - date(1970, 1, 1)).days + 0.5 for day in days] + [torch.nan]))
+    assert found.tolist() == [0, 1, 11, 2, -1]

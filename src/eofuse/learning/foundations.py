@@ -13,7 +13,7 @@ from eofuse.data.loading import Rows
 from eofuse.data.store import Store
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.learning.options import LearningOptions, RunOptions
-from eofuse.modalities import MONTH, PLACE, Modality
+from eofuse.modalities import MONTH, PLACE, Kind, Modality
 from eofuse.models.encoders import context_of, encoder_name, encoder_type
 from eofuse.models.encoders.foundation import FoundationEncoder, channels_taken
 from eofuse.models.encoders.options import FoundationOptions
@@ -144,7 +144,12 @@ def foundation_warnings(
             )
         ]
     context = context_of(modalities, fusion)
-    unknown = int((months_of(store.index)[rows] < 0).sum()) if MONTH in context else 0
+    series = [each for group in groups.values() for each in group if each.kind is Kind.SERIES]
+    if any(not each.dated for each in series):
+        found.append(
+            f"The steps of {series[0].name} have no dates: of their months, {', '.join(groups)} is told nothing."
+        )
+    unknown = int((months_of(store.index)[rows] < 0).sum()) if MONTH in context and not series else 0
     if unknown:
         month = fusion.foundation.month
         what = (

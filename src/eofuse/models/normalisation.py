@@ -62,7 +62,7 @@ class Normaliser(nn.Module):
     Attributes:
         modalities: what comes in.
         gives: the same as it goes out, with a channel for each piece.
-        physical: names of rasters and vectors that go out in physical units, with NaN where a value is missing; none at first.
+        physical: names of rasters, vectors and series that go out in physical units, with NaN where a value is missing; none at first.
 
     Raises:
         UsageError: if statistics are missing or don't fit the channels, or a code is beyond 0 to 255.
@@ -225,6 +225,12 @@ def hide_absent(
 def _physical(modality: Modality, values: Tensor) -> Tensor:
     """Values in physical units, NaN where one is missing."""
     x = values.float()
+    if modality.kind is Kind.SERIES:  # times stay as they are
+        return torch.cat([x[..., :1], _known(modality, x[..., 1:])], -1)
+    return _known(modality, x)
+
+
+def _known(modality: Modality, x: Tensor) -> Tensor:
     return (x * modality.scale + modality.offset).where(_is_data(modality, x), x.new_full((), math.nan))
 
 

@@ -31,7 +31,8 @@ class FoundationEncoder(Encoder):
     """A pretrained model of several sensors, with random weights until it starts from a file of its own.
 
     Args:
-        modalities: rasters and vectors of which it knows a channel each, by name, in units that can be converted.
+        modalities: rasters, vectors or (of models that take them) series, of which it knows a channel each, by name, in units that can
+            be converted. Series have the same steps, of which the first one has the dates.
         pixels: whether its maps are looked at, from four depths where the model has maps.
         options: how it is used.
 
@@ -40,12 +41,13 @@ class FoundationEncoder(Encoder):
         size: of the model.
         network: the model itself.
         taken: the channels that it takes.
+        series: the first series, None where there is none.
 
     Raises:
-        UsageError: if it knows no channel of a modality, or the unit of one is not known.
+        UsageError: if it knows no channel of a modality, the unit of one is not known, or series differ in their steps.
     """
 
-    kinds = (Kind.RASTER, Kind.VECTOR)
+    kinds = (Kind.RASTER, Kind.VECTOR, Kind.SERIES)
     takes_gaps = True
     foundation: ClassVar[type[FoundationModel]]
     size: ClassVar[str]
@@ -56,6 +58,7 @@ class FoundationEncoder(Encoder):
         super().__init__(modalities, pixels)
         self.options = options = options or FoundationOptions()
         self.taken = channels_taken(self.foundation, modalities, options)
+        self.series = next((each.modality for each in self.taken if each.modality.kind is Kind.SERIES), None)
         self.network = self.foundation(self.size)
         self.network.name = f"{self.foundation_name()}:{self.size}"
         self.pixel_m = options.pixel_m or min(
@@ -101,8 +104,8 @@ class FoundationEncoder(Encoder):
 
     @classmethod
     def accepts(cls, modalities: Sequence[Modality]) -> bool:
-        """Any number of rasters and vectors without categories."""
-        return all(each.kind in cls.kinds and not each.is_categorical for each in modalities)
+        """Any number of rasters and vectors without categories, and series where the model takes them."""
+        return all(each.kind in kinds_of(cls.foundation) and not each.is_categorical for each in modalities)
 
     def features(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Features:
         """The mean of its tokens, or one mean a group; standardised by `standardise_by`, 0 where there is no token.
@@ -131,10 +134,11 @@ class FoundationEncoder(Encoder):
     def _sample(self, inputs: Mapping[str, Tensor]) -> Sample:
         """A batch as the model takes it; where maps are looked at, with missing pixels up to whole tokens."""
         first = inputs[self.modalities[0].name]
-        values = {
-            each.channel.name: each.converted(inputs[each.modality.name][:, each.position]) for each in self.taken
-        }
+        values = {each.channel.name: each.of(inputs[each.modality.name]) for each in self.taken}
         months = inputs.get(MONTH, first.new_full((len(first),), -1, dtype=torch.long))
+        if self.series is not None:
+            times = inputs[self.series.name][..., 0]
+            months = months_of_days(times) if self.series.dated else torch.full_like(times, -1, dtype=torch.long)
         if self.options.month is not None:
             months = months.where(months >= 0, self.options.month - 1)
         places = inputs.get(PLACE) if self.options.place else None
@@ -198,10 +202,8 @@ class FoundationEncoder(Encoder):
     def _groups(self) -> list[int]:
         """Places of the groups that can have tokens, among those of the model."""
         side = self.options.patch
-        ones = {
-            each.channel.name: torch.ones((1, side, side) if each.modality.kind is Kind.RASTER else (1,))
-            for each in self.taken
-        }
+        shapes = {Kind.RASTER: (1, side, side), Kind.VECTOR: (1,), Kind.SERIES: (1, 1)}
+        ones = {each.channel.name: torch.ones(shapes[each.modality.kind]) for each in self.taken}
         places = torch.zeros(1, 2) if self.options.place else None
         with torch.no_grad():
             found = self.network.embed(Sample(ones, torch.zeros(1, dtype=torch.long), places, self.pixel_m), side)
@@ -215,6 +217,21 @@ def _padded(raster: Tensor, multiple: int) -> Tensor:
     return F.pad(raster, (0, -width % multiple, 0, -height % multiple), value=math.nan)
 
 
+def months_of_days(days: Tensor) -> Tensor:
+    """Months from 0 of days since 1970-01-01 (Gregorian), −1 of what is no number."""
+    z = days.nan_to_num(0.0).floor().long() + 719_468  # from the first of March of the year 0
+    of_era = z % 146_097
+    year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year + year // 4 - year // 100)
+    months = ((5 * of_year + 2) // 153 + 2) % 12
+    return months.where(days.isfinite(), -1)
+
+
+def kinds_of(model: type[FoundationModel]) -> tuple[Kind, ...]:
+    """Kinds of modalities that a model takes."""
+    return (Kind.RASTER, Kind.VECTOR, Kind.SERIES) if model.series else (Kind.RASTER, Kind.VECTOR)
+
+
 def channels_taken(
     model: type[FoundationModel], modalities: Sequence[Modality], options: FoundationOptions
 ) -> list[Taken]:
@@ -225,7 +242,12 @@ def channels_taken(
     """
     names = {name for each in modalities for name in (each.name, *(f"{each.name}.{c}" for c in each.channel_names))}
     units = {name: unit for name, unit in options.units.items() if name in names}  # others are of other inputs
-    taken = match_channels(model, modalities, units, IN_RECIPES)
+    taken = match_channels(model, modalities, units, IN_RECIPES, kinds_of(model))
+    steps = {(each.steps, each.dated): each.name for each in modalities if each.kind is Kind.SERIES}
+    if len(steps) > 1:
+        first, other, *_ = steps.values()
+        what = f"the series '{first}' and '{other}' differ in their steps, which {model.title} takes together"
+        raise UsageError(what, where=IN_RECIPES.inputs, fix="bring them to the same steps, or leave one out")
     for modality in modalities:
         if all(each.modality.name != modality.name for each in taken):
             what = f"{model.title} takes nothing of '{modality.name}' ({', '.join(modality.channel_names[:8])})"

@@ -68,8 +68,9 @@ class Sample:
     """A batch of samples as a model takes them.
 
     Attributes:
-        values: by the model's names of channels, in its units, NaN where a value is missing: (B, H, W), or (B,) of numbers a sample.
-        months: (B,), 0 for January, −1 where it is not known.
+        values: by the model's names of channels, in its units, NaN where a value is missing: (B, H, W), (B,) of numbers a sample, or
+            (B, T) of series, where the model takes them.
+        months: (B,), 0 for January, −1 where it is not known; of series (B, T).
         places: (B, 2) longitude and latitude in degrees, NaN where it is not known; None where the place is hidden.
         pixel_m: side of a pixel in metres.
     """
@@ -108,6 +109,7 @@ class FoundationModel(nn.Module, ABC):
         sizes: in which it exists, the smallest first.
         channels: that it knows.
         groups: of channels, each of which gets a mean.
+        series: whether it takes series of numbers.
         maps: that `pyramid` gives, each with a cell a token; 0 where it gives none.
         width: numbers of a mean.
         name: by which it was chosen, with the size.
@@ -120,6 +122,7 @@ class FoundationModel(nn.Module, ABC):
     channels: ClassVar[tuple[InputChannel, ...]]
     groups: ClassVar[tuple[str, ...]]
     maps: ClassVar[int] = 0
+    series: ClassVar[bool] = False
     width: int
     name: str
 

@@ -49,11 +49,17 @@ class Taken:
 
     def values(self, stored: npt.NDArray[np.generic]) -> Tensor:
         """Stored values (batch, channels, …) of the modality as the model takes the channel, NaN where one is missing."""
-        plane = torch.from_numpy(stored[:, self.position].astype(np.float32))
+        own = stored[..., 1 + self.position] if self.modality.kind is Kind.SERIES else stored[:, self.position]
+        plane = torch.from_numpy(own.astype(np.float32))
         physical = plane * self.modality.scale + self.modality.offset
         if self.modality.nodata is not None:
             physical[plane == self.modality.nodata] = torch.nan
         return self.converted(physical)
+
+    def of(self, physical: Tensor) -> Tensor:
+        """The channel as the model takes it, of physical values of its modality: (B, C, …), or (B, T, 1 + C) of a series."""
+        is_series = self.modality.kind is Kind.SERIES
+        return self.converted(physical[..., 1 + self.position] if is_series else physical[:, self.position])
 
     def converted(self, physical: Tensor) -> Tensor:
         """Physical values of the channel in the unit of the model."""
@@ -83,19 +89,21 @@ def match_channels(
     modalities: Iterable[Modality],
     units: Mapping[str, str],
     wording: Wording = Wording(),
+    kinds: Sequence[Kind] = (Kind.RASTER, Kind.VECTOR),
 ) -> list[Taken]:
-    """The channels that a model takes of rasters and vectors: groups of which a channel is missing are left out.
+    """The channels that a model takes of rasters, vectors or series: groups of which a channel is missing are left out.
 
     Args:
         model: that takes them.
         modalities: that it may take.
         units: of a modality (`s2`) or one of its channels (`s2.B04`), in place of those that the data name.
         wording: of messages.
+        kinds: of modalities that can be taken.
 
     Raises:
         UsageError: if the model takes none, or it is not clear which or in which unit.
     """
-    candidates = [each for each in modalities if each.kind in (Kind.RASTER, Kind.VECTOR) and not each.is_categorical]
+    candidates = [each for each in modalities if each.kind in kinds and not each.is_categorical]
     names = {name: channel for channel in model.channels for name in (channel.name, *channel.aliases)}
     found: dict[str, Taken] = {}
     places = {name for each in candidates for name in (each.name, *(f"{each.name}.{c}" for c in each.channel_names))}

@@ -11,6 +11,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from eofuse.errors import UsageError
 from eofuse.models.foundation.base import FOUNDATIONS, FoundationModel, GroupMeans, InputChannel, Sample
 from eofuse.models.foundation.derived import month_codes, month_waves, ndvi, slope, unit_sphere
 from eofuse.models.foundation.sensors import SENSORS, sensor_channels
@@ -108,7 +109,10 @@ class PrestoEncoder(nn.Module):
 
 @FOUNDATIONS.register("presto")
 class Presto(FoundationModel):
-    """Presto on one date: rasters enter as the mean of their pixels, as if the sample were one."""
+    """Presto on series, or on one date; rasters enter as the mean of their pixels, as if the sample were one.
+
+    What is no series is the same at all steps.
+    """
 
     title = "Presto"
     licence = "MIT"
@@ -119,11 +123,12 @@ class Presto(FoundationModel):
         *sensor_channels(
             {name: (None, 5.0 if group == "S1" else 1000.0) for group, names in SENSORS.items() for name in names}
         ),
-        InputChannel("temperature_2m", "K", "ERA5", deviation=12.0),
-        InputChannel("total_precipitation", "m/day", "ERA5"),
+        InputChannel("temperature_2m", "K", "ERA5", ("t2m",), 12.0),
+        InputChannel("total_precipitation", "m/day", "ERA5", ("precip",)),
         InputChannel("elevation", "m", "SRTM", ("dem",), 1000.0),
         InputChannel("slope", "°", "SRTM", derived_from="elevation"),
     )
+    series = True
     width = WIDTH
 
     def __init__(self, size: str) -> None:
@@ -139,19 +144,29 @@ class Presto(FoundationModel):
         return {name: tensor for name, tensor in weights.items() if name.startswith("encoder.")}
 
     def embed(self, batch: Sample, patch: int) -> GroupMeans:
-        """Means of the tokens of each group; `patch` has no meaning here."""
+        """Means of the tokens of each group; `patch` has no meaning here.
+
+        Raises:
+            UsageError: if series have too many steps.
+        """
         known = dict(batch.values)
         if "elevation" in known and known["elevation"].ndim == 3:
             known["slope"] = slope(known["elevation"], batch.pixel_m)
         known = {name: each.flatten(1).nanmean(dim=1) if each.ndim == 3 else each for name, each in known.items()}
+        steps = max((each.shape[1] for each in known.values() if each.ndim == 2), default=1)
+        if steps > MOST_STEPS:
+            fix = f"take {MOST_STEPS} at most, such as one a month"
+            raise UsageError(f"Presto takes no series of {steps} steps", where="fusion.joint", fix=fix)
+        known = {name: each if each.ndim == 2 else each[:, None].expand(-1, steps) for name, each in known.items()}
         if "B4" in known and "B8" in known:
             known["NDVI"] = ndvi(known["B8"], known["B4"])
-        nothing = torch.full((len(batch.months),), torch.nan, device=batch.months.device)
+        nothing = torch.full((len(batch.months), steps), torch.nan, device=batch.months.device)
         rows = {name: [_normalised(each, known.get(each, nothing)) for each in group] for name, group in GROUPS.items()}
-        visible = torch.stack([~torch.stack(group).isnan().any(dim=0) for group in rows.values()], dim=1)
-        values = torch.stack([each for group in rows.values() for each in group], dim=1).nan_to_num(0.0)
+        visible = torch.stack([~torch.stack(group).isnan().any(dim=0) for group in rows.values()], dim=2)
+        values = torch.stack([each for group in rows.values() for each in group], dim=2).nan_to_num(0.0)
         places = None if batch.places is None else unit_sphere(batch.places)
-        tokens, seen = self.encoder(values[:, None], visible[:, None], batch.months[:, None], places)
+        months = batch.months if batch.months.ndim == 2 else batch.months[:, None].expand(-1, steps)
+        tokens, seen = self.encoder(values, visible, months, places)
         names = [name for name in self.groups if name in tokens]
         count = torch.stack([seen[name].sum(dim=1) for name in names], dim=1).float()
         means = torch.stack([tokens[name].sum(dim=1) for name in names], dim=1) / count.clamp(min=1)[..., None]
