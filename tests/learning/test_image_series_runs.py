@@ -14,6 +14,7 @@ from eofuse.kinds import SINGLE_LABEL
 from eofuse.learning.attribution import attribute
 from eofuse.learning.augment import AugmentOptions, make_augmentation
 from eofuse.learning.run import open_run
+from eofuse.maps.make import map_scenes
 from eofuse.modalities import SEASON, SENTINEL1
 from fake_source import SCENES, FakeSource, SeasonalSource
 
@@ -66,6 +67,11 @@ def test_arrays_are_predicted_like_the_store(store, folder):
 def test_swapped_series_take_their_times_along(store, folder):
     table = attribute(folder, repeats=2).table.query("kind == 'permutation' and metric == 'macro_f1'").set_index("name")
     assert table.loc["scenes", "value"] > 0.2 > table.loc["season", "value"]
+
+
+def test_maps_of_scenes_take_none_and_say_what_does(folder, tmp_path):
+    with pytest.raises(UsageError, match="take no series of images, which 'scenes' is"):
+        map_scenes(folder / "model", None, tmp_path / "map.tif", layers={"scenes": "scene.tif"})
 
 
 def test_one_geometry_for_all_dates_and_nothing_else_moves(store):

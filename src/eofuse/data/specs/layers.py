@@ -115,7 +115,8 @@ class LayerSpec(Options):
         column: of a category of a table: the column with codes or names.
         columns: of a vector: names, or a pattern with `*` or `{channel}`; of a series: a pattern with `{step}` and, if there are
             several channels, `{channel}`, or the columns of each channel by step.
-        dates: of a series: the date of each step, the same in all rows.
+        dates: of a series, or a stack of images in one file: the date of each step, the same in all rows.
+        date_files: of a stack of images in one file: path of the file with its dates, a JSON list or one a line, as `files`.
         date_columns: of a series: the columns with the date of each step, or a pattern with `{step}`.
     """
 
@@ -145,6 +146,7 @@ class LayerSpec(Options):
     column: Name | None = None
     columns: Name | tuple[Name, ...] | dict[Name, tuple[Name, ...]] | None = Field(default=None, min_length=1)
     dates: tuple[Date, ...] | None = Field(default=None, min_length=1)
+    date_files: Name | None = None
     date_columns: Name | tuple[Name, ...] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="before")

@@ -15,8 +15,8 @@ def looks(monkeypatch, tmp_path):
     monkeypatch.setattr(survey, "FEWEST_REMEMBERED", 1)
     monkeypatch.setattr(survey, "AT_ONCE", 2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    seen, original = [], rasters.inspect_raster
-    monkeypatch.setattr(rasters, "inspect_raster", lambda path, where: seen.append(path) or original(path, where))
+    seen, original = [], rasters.inspect_file
+    monkeypatch.setattr(rasters, "inspect_file", lambda path, where: seen.append(path) or original(path, where))
     return seen
 
 

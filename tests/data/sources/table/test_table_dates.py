@@ -5,7 +5,7 @@ import pytest
 
 from eofuse.data.check import check_path
 from eofuse.data.store.pack import pack
-from eofuse.errors import UsageError
+from eofuse.errors import DataError, UsageError
 from table_folder import TableFolder
 
 DAYS = {"p0": ["2024-03-01", "2024-05-01"], "p1": ["20240310"], "p2": ["2024-04-01", "2024-04-21", "2024-08-01"]}
@@ -69,3 +69,64 @@ def test_a_table_takes_all_dates_of_files_that_name_them(mine, changes, message)
     mine.spec["modalities"]["season"] |= changes
     with pytest.raises(UsageError, match=message):
         pack(mine.save(), mine.path / "mine.store", workers=1)
+
+
+@pytest.fixture
+def stacked(mine) -> TableFolder:
+    """The same season with one file a row."""
+    for number, (name, days) in enumerate(DAYS.items()):
+        values = 10 * number + np.arange(len(days))[:, None, None, None] + np.zeros((1, 2, 8, 8))
+        values[:, 1] += 100
+        np.save(mine.path / f"{name}.npy", values.astype(np.uint16))
+        dates = ", ".join(f'"{day}"' for day in days)
+        (mine.path / f"{name}.json").write_text(f"[{dates}]")
+    mine.spec["modalities"]["season"] = {"files": "{id}.npy", "date_files": "{id}.json", "bands": ["red", "nir"]}
+    return mine
+
+
+@pytest.mark.parametrize("form", ["as it is", "channels last", "GeoTIFF"])
+def test_a_file_of_all_dates_is_packed_with_the_days_of_another_file(stacked, tmp_path, form):
+    for name, days in DAYS.items():
+        values = np.load(stacked.path / f"{name}.npy")
+        if form == "channels last":
+            np.save(stacked.path / f"{name}.npy", np.moveaxis(values, 1, -1))
+        elif form == "GeoTIFF":
+            stacked.write(f"{name}.tif", values.reshape(2 * len(days), 8, 8))
+            stacked.spec["modalities"]["season"]["files"] = "{id}.tif"
+    store = pack(stacked.save(), tmp_path / "mine.store", workers=1)
+    for row, days in enumerate(DAYS.values()):
+        images = store[row]["season"]
+        assert images[:, :, 0, 0].tolist() == [
+            [10 * row + date, 110 + 10 * row + date - 10] for date in range(len(days))
+        ]
+        assert len(store[row]["season.times"]) == len(days)
+
+
+def test_a_stack_can_have_the_same_dates_in_all_rows(stacked, tmp_path):
+    stacked.table = stacked.table[stacked.table["id"] == "p0"]
+    stacked.spec["modalities"]["season"] = {"files": "{id}.npy", "dates": ["2024-03-01", "2024-05-01"]}
+    store = pack(stacked.save(), tmp_path / "mine.store", workers=1)
+    assert store.modality("season").channel_names == ("band_1", "band_2")
+    assert store.read("season", [0]).shape == (1, 2, 2, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('["2024-03-01", "2024-05-01", "2024-06-01"]', "4 bands, which can't be those of 3 dates"),
+        ('["2024-05-01", "2024-03-01"]', "do not rise"),
+        ('["2024-03-01", "soon"]', "'soon' is no date"),
+        ("{}", "is no list of dates"),
+    ],
+)
+def test_dates_that_do_not_fit_a_stack_are_named(stacked, content, message):
+    (stacked.path / "p0.json").write_text(content)
+    with pytest.raises(DataError, match=message) as error:
+        pack(stacked.save(), stacked.path / "mine.store", workers=1)
+    assert "p0" in str(error.value)
+
+
+def test_an_array_that_is_no_stack_is_named(stacked):
+    np.save(stacked.path / "p1.npy", np.zeros(4))
+    with pytest.raises(DataError, match="of the shape"):
+        pack(stacked.save(), stacked.path / "mine.store", workers=1)

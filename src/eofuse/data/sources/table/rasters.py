@@ -20,8 +20,9 @@ from affine import Affine
 
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import band_names, finest, place_files
-from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on
+from eofuse.data.reading.rasters import PlacedRaster, RasterFile, read_on
 from eofuse.data.reading.resampling import Method, Values
+from eofuse.data.reading.stacks import SUFFIX, bands_of_date, days_of, inspect_file, read_dates, read_stack
 from eofuse.data.sources.table.columns import Rows, texts
 from eofuse.data.sources.table.spec import ModalitySpec, TableSpec, pattern_fields
 from eofuse.data.sources.table.values import describe_numbers
@@ -78,7 +79,7 @@ class RowRasters:
         self.modalities: dict[str, Modality] = {}
         first: dict[str, RasterFile] = {}
         for name in spec.raster_names:
-            found = _first_files(name, [self._of_first_date(name, row) for row in range(len(rows.ids))], self._where)
+            found = self._first_files(name)
             dates = max(map(len, self.times[name])) if name in self.times else None
             self.modalities[name] = describe_raster(name, spec.modalities[name], found, dates)
             first[name] = finest(found)
@@ -94,10 +95,27 @@ class RowRasters:
             self.times[name] = [[] if each is None else [day for day, _ in each] for each in found]
         return [None if each is None else tuple(path for _, paths in each for path in paths) for each in found]
 
-    def _of_first_date(self, name: str, row: int) -> Paths | None:
-        """The files of a row, of an image series those of its first date."""
-        paths = self.paths[name][row]
-        return paths if paths is None or name not in self.times else paths[: len(paths) // len(self.times[name][row])]
+    def _first_files(self, name: str) -> list[RasterFile]:
+        """What the files of the first row that has a modality say of themselves, of an image series those of its first date."""
+        first_error: DataError | None = None
+        for row, found in enumerate(self.paths[name]):
+            if found is None:
+                continue
+            try:
+                return list(self._dates(name, row, self._inspect(name, row, found))[0])
+            except DataError as error:
+                first_error = first_error or error
+        fix = "correct the path, or take the modality out of the spec"
+        raise first_error or DataError("no row has a file", where=f"modalities.{name}.files", fix=fix)
+
+    def _inspect(self, name: str, row: int, paths: Paths) -> list[RasterFile]:
+        """What the files of a row say of themselves; a stack once for each of its dates, with the bands of that date."""
+        where = f"{self._where[row]}, {name}"
+        files = {path: inspect_file(path, f"{where}, {path}") for path in dict.fromkeys(paths)}
+        if not self._spec.modalities[name].is_stack:
+            return [files[path] for path in paths]
+        count = len(paths)
+        return [bands_of_date(files[path], date, count, f"{where}, {path}") for date, path in enumerate(paths)]
 
     def _dates(self, name: str, row: int, files: Sequence[File]) -> list[Sequence[File]]:
         """The files of each date of a row; of a raster all of them."""
@@ -121,7 +139,7 @@ class RowRasters:
         for name, paths in self.paths.items():
             row_paths = paths[row]
             if row_paths is not None:
-                files[name] = [inspect_raster(path, f"{self._where[row]}, {name}, {path}") for path in row_paths]
+                files[name] = self._inspect(name, row, row_paths)
         if not files:
             return Resolved(self.reference, {})
         base = self._base(row, files)
@@ -192,7 +210,7 @@ class RowRasters:
     def _read(self, raster: PlacedRaster, grid: Grid, name: str, row: int) -> Values:
         """(bands, height, width) of the grid in float64, NaN where there is nothing."""
         where = f"{self._where[row]}, {name}, {raster.file.path}"
-        values = read_on(raster, grid, where)
+        values = (read_stack if raster.file.path.endswith(SUFFIX) else read_on)(raster, grid, where)
         if values is None:
             fix = "name the file that covers the patch, or correct its georeference"
             raise DataError("lies beside the patch", where=where, fix=fix)
@@ -227,7 +245,8 @@ def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile], 
         UsageError: if the spec contradicts itself or the files.
     """
     where = f"modalities.{name}"
-    named = next((modality for modality in KNOWN_MODALITIES if modality.name in (spec.like, name)), None)
+    rasters = (modality for modality in KNOWN_MODALITIES if modality.kind is Kind.RASTER)
+    named = next((modality for modality in rasters if modality.name in (spec.like, name)), None)
     if spec.like is not None:
         named = find_modality(spec.like, KNOWN_MODALITIES)
         if named.kind is not Kind.RASTER:
@@ -281,12 +300,15 @@ def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[list[tupl
             found.append(None)
             continue
         paths = tuple(_path(base, template, values, spec.outside, rows.where(row)) for template in templates)
-        dated = [(0.0, paths)]
-        if modality.kind == "image_series":
+        dated, missing = [(0.0, paths)], None
+        if modality.kind == "image_series" and not modality.is_stack:
             dated = _dated(base, paths)
             missing = None if dated else paths[0]
         else:
             missing = next((path for path in paths if not os.path.isfile(path)), None)  # noqa: PTH113 (a str, for speed)
+        if modality.is_stack and missing is None:
+            listed = modality.date_files and _path(base, modality.date_files, values, spec.outside, rows.where(row))
+            dated = [(day, paths) for day in _days(modality, listed, f"{rows.where(row)}, {name}")]
         if missing is not None and not modality.optional:
             fix = f"add the file, correct {key}, or set modalities.{name}.optional: true"
             rows.wrong(row, "file missing", fix, f"{name}, {missing}")
@@ -295,6 +317,13 @@ def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[list[tupl
     if first_missing and not any(found):
         raise DataError(f"no row has a file; there is no {first_missing}", where=key, fix="correct the path, or `root`")
     return found
+
+
+def _days(modality: ModalitySpec, path: str | None, where: str) -> list[float]:
+    """The days of a stack."""
+    if path is None:
+        return days_of(list(modality.dates or ()), where)
+    return days_of(read_dates(Path(path), f"{where}, {path}"), f"{where}, {path}")
 
 
 def _dated(base: str, patterns: Paths) -> list[tuple[float, Paths]]:
@@ -319,17 +348,3 @@ def _path(base: str, template: str, values: dict[str, str], outside: bool, where
         fix = "keep the files in root, or set outside: true if the table can be trusted"
         raise DataError(f"the path '{path}' leads out of {base}", where=where, fix=fix)
     return joined
-
-
-def _first_files(name: str, paths: Sequence[Paths | None], where: Sequence[str]) -> list[RasterFile]:
-    """What the files of the first row that has the modality say of themselves."""
-    first_error: DataError | None = None
-    for row, found in enumerate(paths):
-        if found is None:
-            continue
-        try:
-            return [inspect_raster(path, f"{where[row]}, {name}, {path}") for path in found]
-        except DataError as error:
-            first_error = first_error or error
-    fix = "correct the path, or take the modality out of the spec"
-    raise first_error or DataError("no row has a file", where=f"modalities.{name}.files", fix=fix)

@@ -28,7 +28,7 @@ KEYS_OF_KIND = {
     "vector": ("columns", "embedding"),
     "series": ("columns", "dates", "date_columns"),
     "category": ("column", "categories"),
-    "image_series": ("files", "date", "bands", "dtype", "resampling", "add", "clip"),
+    "image_series": ("files", "date", "dates", "date_files", "bands", "dtype", "resampling", "add", "clip"),
 }
 """Keys of a modality that have a meaning for its kind, besides the common ones."""
 
@@ -117,7 +117,7 @@ class ModalitySpec(LayerSpec):
         if values.get("kind") is not None:
             return values
         is_series = "dates" in values or "date_columns" in values or "{step}" in str(values.get("columns"))
-        files = "image_series" if "date" in values else "raster"
+        files = "image_series" if {"date", "dates", "date_files"} & values.keys() else "raster"
         of_key = {"files": files, "column": "category", "columns": "series" if is_series else "vector"}
         kind = next((kind for key, kind in of_key.items() if key in values), None)
         return {**values, "kind": kind} if kind else values
@@ -147,8 +147,17 @@ class ModalitySpec(LayerSpec):
 
     def _check_dates(self) -> None:
         has_dates = "date" in pattern_fields(self.files or "")
-        if self.kind == "image_series" and (self.date != ALL or not has_dates):
-            raise ValueError(f"a series of images has files with {MARK} in their path, and date: {ALL}")
+        pattern_fields(self.date_files or "")
+        if self.kind != "image_series":
+            return
+        given = [key for key in ("date", "dates", "date_files") if getattr(self, key) is not None]
+        if len(given) != 1 or has_dates != (self.date is not None) or self.date not in (None, ALL):
+            what = (
+                f"files with {MARK} in their path and date: {ALL}, or one file with all dates and dates or date_files"
+            )
+            raise ValueError(f"a series of images has {what}")
+        if self.is_stack and "band" in pattern_fields(self.files or ""):
+            raise ValueError("a file with all dates holds all bands, the bands of one date after those of another")
 
     def _check_series(self) -> None:
         if self.dates is not None and self.date_columns is not None:
@@ -166,10 +175,16 @@ class ModalitySpec(LayerSpec):
         return self.kind in ("raster", "image_series")
 
     @property
+    def is_stack(self) -> bool:
+        """Whether it is a series of images of which a row has one file."""
+        return self.kind == "image_series" and self.date is None
+
+    @property
     def placeholders(self) -> tuple[str, ...]:
         """What stands in braces in `files`, besides `{band}` and, of a series of images, `{date}`."""
         others = ("band", "date") if self.kind == "image_series" else ("band",)
-        return tuple(name for name in pattern_fields(self.files or "") if name not in others)
+        named = [*pattern_fields(self.files or ""), *pattern_fields(self.date_files or "")]
+        return tuple(name for name in dict.fromkeys(named) if name not in others)
 
 
 class TableSpec(Options):
