@@ -192,14 +192,13 @@ def _worth(found: Mapping[str, Any], tried: Sequence[int]) -> Markup:
             "<strong>{}</strong> does not reach {} with any amount tried: its weights are worth no label."
         ).format(found["variant"], twin)
     needed, low, high = (math.inf if found[name] is None else float(found[name]) for name in ("needed", "low", "high"))
-    saved = found["with"] - needed
-    worth = Markup("its weights are worth <strong>{}{} labels</strong>").format(
-        "at least " if needed <= tried[0] else "", count(round(saved))
+    saved, least, most = (max(0, round(found["with"] - min(each, found["with"]))) for each in (needed, high, low))
+    open_ended = "at least " if needed <= tried[0] else ""
+    worth = Markup("its weights are worth <strong>{}{} labels</strong> (95 % interval: {} to {}{})").format(
+        open_ended, count(saved), count(least), count(most), " or more" if low <= tried[0] else ""
     )
-    if saved < 1:
-        worth = Markup("its weights are worth no label")
-    return Markup("<strong>{}</strong> matches {} with {} labels (95 % interval: {}): {}.").format(
-        found["variant"], twin, labels_words(needed, tried), interval_words(low, high, tried), worth
+    return Markup("<strong>{}</strong> matches {} with {} labels: {}.").format(
+        found["variant"], twin, labels_words(needed, tried), worth
     )
 
 
