@@ -1,5 +1,6 @@
 """What the system refuses becomes one line: what, where, what to do. What is written outlasts a power cut."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -165,6 +166,20 @@ def test_what_goes_wrong_in_cleaning_up_after_a_signal_does_not_hide_it(run, cap
 
     assert run(command) == 128 + signal.SIGTERM
     assert capsys.readouterr().err.startswith("eofuse: ended by the system")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_error_that_took_the_place_of_a_signal_does_not_hide_it(run, capsys, number):
+    """As C code does, which clears what Python raised and raises its own."""
+
+    def command(arguments):
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        raise ValueError("could not determine the shape")
+
+    assert run(command) == 128 + number
+    assert "what is done is kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

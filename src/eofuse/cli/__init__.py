@@ -27,11 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # terminals that lack a character
+    came: list[int] = []
     try:
-        with _signals():
+        with _signals(came):
             return _run(argv)
     except (Exception, KeyboardInterrupt) as error:
-        if number := _signal_behind(error):
+        if number := _signal_behind(error) or (came[-1] if came else 0):  # C code may put its own error in its place
             word = "interrupted" if number == signal.SIGINT else "ended by the system"
             say(f"{word}; what is done is kept, run the same command again to go on")
             return 128 + number
@@ -132,19 +133,27 @@ def _drop_output() -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """Turns signals that end a process into `Terminated`, so that it cleans up; `nohup` stays what it is.
+def _signals(came: list[int]) -> Iterator[None]:
+    """Turns signals that end a process into `Terminated` or KeyboardInterrupt, so that it cleans up; `nohup` stays what it is.
 
     A signal that arrives where Python can raise nothing, in the end of an object, is sent once more.
+
+    Args:
+        came: gets the numbers of signals.
     """
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [getattr(signal, name) for name in names]
     if threading.current_thread() is not threading.main_thread():
         numbers = []
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is signal.SIG_DFL:
-            signal.signal(number, _end)
+    ends = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) in ends}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+    for number in before:
+        signal.signal(number, end)
     report = sys.unraisablehook
 
     def send_again(lost: "sys.UnraisableHookArgs") -> None:
@@ -161,9 +170,4 @@ def _signals() -> Iterator[None]:
     finally:
         sys.unraisablehook = report
         for number, handler in before.items():
-            if handler is signal.SIG_DFL:
-                signal.signal(number, handler)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise Terminated(number)
+            signal.signal(number, handler)
