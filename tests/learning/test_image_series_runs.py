@@ -124,6 +124,17 @@ def test_unlabelled_patches_with_more_dates_are_learned_from(tmp_path):
     assert recipes.train(recipe, to=tmp_path / "run").test["label"]["macro_f1"] >= 0
 
 
+@pytest.mark.parametrize("method", ["byol", "cross_modal", "masked"])
+def test_pretraining_takes_them_beside_rasters(tmp_path, method):
+    store = pack_source(FakeSource(patches=30, size=32, modalities=(SCENES, SENTINEL1)), tmp_path / "s", workers=1)
+    recipe = values(store, inputs=["scenes", "s1"], pretrain={"method": method})
+    recipe["train"] |= {"steps": 2, "batch_size": 4, "evaluations": 1}
+    del recipe["task"]
+    assert np.isfinite(
+        [each for each in recipes.pretrain(recipe, to=tmp_path / "run").result["after"].values() if each]
+    ).all()
+
+
 def test_options_that_are_not_chosen_leave_recipes_as_they_were():
     assert not {"drop_dates", "shift_dates"} & AugmentOptions().model_dump().keys()
     assert AugmentOptions(drop_dates=0.5).model_dump()["drop_dates"] == 0.5

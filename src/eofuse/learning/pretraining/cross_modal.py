@@ -74,7 +74,8 @@ class CrossModal(Method):
 
     def pairs(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
         """The projections of each pair of modalities."""
-        inputs, present = ({name: group[name] for name in self.views} for group in (batch.inputs, batch.present))
+        inputs = {key: values for key, values in batch.inputs.items() if key.removesuffix(TIMES) in self.views}
+        present = {name: batch.present[name] for name in self.views}
         projected, _ = self.module(inputs, present)
         return {f"{one}-{other}": (projected[one], projected[other]) for one, other in combinations(projected, 2)}
 
