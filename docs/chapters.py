@@ -12,6 +12,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from jupyter_cache.executors import load_executor
 from nbformat import NotebookNode
 
@@ -53,6 +54,8 @@ def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> None:
     for group in (records[:1], records[1:]):
         executor = load_executor("local-parallel", cache, logger=quiet)
         executor.run_and_cache(filter_pks=[each.pk for each in group], timeout=timeout)
+    for record in records:
+        _join_streams_in_cache(cache, record.uri)
 
 
 def read_chapter(script: Path) -> NotebookNode:
@@ -75,6 +78,39 @@ def as_page(notebook: NotebookNode, name: str) -> NotebookNode:
     link = f"{{download}}`Download this chapter as a notebook <{DOWNLOADS}/{name}.ipynb>`"
     page.cells[0].source = "\n".join([title, "", link, *rest])
     return page
+
+
+def join_streams(notebook: NotebookNode) -> bool:
+    """Makes one text of all that a cell wrote to a stream; whether there was something to be joined.
+
+    A command writes in pieces that end anywhere. MyST-NB would begin a new line with each.
+    """
+    joined = False
+    for cell in notebook.cells:
+        first: dict[str, NotebookNode] = {}
+        kept = []
+        for output in cell.get("outputs", []):
+            before = first.get(output.get("name", "")) if output.output_type == "stream" else None
+            if before is None:
+                kept.append(output)
+                if output.output_type == "stream":
+                    first[output.name] = output
+            else:
+                before.text += output.text
+                joined = True
+        if "outputs" in cell:
+            cell.outputs = kept
+    return joined
+
+
+def _join_streams_in_cache(cache: JupyterCacheAbstract, uri: str) -> None:
+    try:
+        bundle = cache.get_cache_bundle(cache.match_cache_file(uri).pk)
+    except KeyError:  # the chapter failed
+        return
+    if join_streams(bundle.nb):
+        joined = CacheBundleIn(bundle.nb, bundle.record.uri, data=bundle.record.data)
+        cache.cache_notebook_bundle(joined, check_validity=False, overwrite=True)
 
 
 def _write_if_changed(path: Path, notebook: NotebookNode) -> None:

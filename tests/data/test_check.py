@@ -188,6 +188,12 @@ def test_many_problems_alike_are_one_line_with_their_number_and_the_first_patche
     ]
 
 
+def test_problems_alike_in_rows_of_a_table_are_one_line():
+    rows = [Problem("error", f"holds '{n}/2/2024'", f"t.csv, row {n}", f"p{n}", "write it anew") for n in range(1, 6)]
+    told = "error: t.csv, row 1: holds '1/2/2024' (of the first), in 5 patches: p1, p2, p3, …; write it anew"
+    assert [line for _, line in problem_lines(rows)] == [told]
+
+
 def test_few_problems_and_those_of_the_whole_dataset_stay_as_they_are():
     problems = [Problem("warning", f"{number} rows lack a place", "table.csv") for number in range(5)]
     problems += [Problem("warning", "holds no value", "s2, band B08", f"p{number}") for number in range(3)]

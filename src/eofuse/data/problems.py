@@ -83,6 +83,7 @@ def _kind(problem: Problem) -> tuple[str, ...]:
     texts = (problem.where, problem.what, problem.fix)
     without = (text.replace(patch, "…") if patch else text for text in texts)
     where, what, fix = without
+    where = re.sub(r"\brow [0-9]+", "row …", where)
     return problem.severity, where, re.sub(r"[-+]?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", "…", what), fix
 
 

@@ -158,7 +158,7 @@ def map_scenes(
     if layers is not None:
         if output.suffix.lower() not in (".tif", ".tiff"):
             raise UsageError("a map of layers is one file", where=output, fix="end the name in .tif")
-        found = [scene_of_layers(output.stem, layers, spec, values=values, may_lack=may_lack)]
+        found = [scene_of_layers(output.stem, layers, spec, values=values, may_lack=may_lack, where=predictor.words)]
         folder, stems = output.parent, [output.stem]
     else:
         assert scenes is not None

@@ -212,6 +212,7 @@ def scene_of_layers(
     *,
     values: Mapping[str, Value] | None = None,
     may_lack: bool = False,
+    where: str | None = None,
 ) -> MapScene:
     """A scene of files by input; the first input's finest file gives the grid.
 
@@ -221,6 +222,7 @@ def scene_of_layers(
         model: whose inputs are wanted.
         values: of the inputs without pixels, by modality.
         may_lack: whether the model has something in place of an input that is missing.
+        where: what predicts, for messages.
 
     Raises:
         UsageError: if an input is unknown or missing, or no file is like a pattern.
@@ -233,7 +235,7 @@ def scene_of_layers(
         own = [each for each, modality in inputs.items() if (modality.kind is Kind.RASTER) is pixels]
         for given in given_names:
             if given not in own:
-                raise UsageError(f"the model has no input '{given}' {words}", fix=did_you_mean(given, own))
+                raise UsageError(f"the model has no input '{given}' {words}", where=where, fix=did_you_mean(given, own))
     lacking = [each for each in inputs if each not in patterns and each not in values]
     where = "--layer" if not lacking or inputs[lacking[0]].kind is Kind.RASTER else "--value"
     _check_lacking(lacking, inputs, patterns, where, may_lack)

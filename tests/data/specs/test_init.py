@@ -374,3 +374,13 @@ def test_a_spec_without_modalities_is_refused_and_nothing_is_written(tmp_path, c
     assert main(["pack", str(tmp_path / "spec.yaml"), str(tmp_path / "out.store")]) == 2
     assert "names no modality" in capsys.readouterr().err
     assert not (tmp_path / "out.store").exists()
+
+
+def test_every_column_with_paths_is_a_modality_and_a_file_for_all_rows_is_the_last(folder, tmp_path):
+    folder.write("dem.tif", np.zeros((1, 20, 20), np.float32), pixel=30.0)
+    folder.table["Height"] = "dem.tif"
+    folder.table["Chip"] = "optical/" + folder.table["id"] + ".tif"
+    folder.table.to_csv(folder.path / "samples.csv", index=False)
+    done = init(folder.path / "samples.csv", tmp_path / "spec.yaml")
+    files = {name: modality.get("files") for name, modality in read_yaml(done.spec)["modalities"].items()}
+    assert list(files.items())[:2] == [("chip", "{Chip}"), ("height", "{Height}")]

@@ -170,7 +170,7 @@ def _sorts_of_files(folder: Path, paths: Sequence[str]) -> set[tuple[int, str]]:
 def find_patterns(
     folder: Path, table: pd.DataFrame, identity: str | None, taken: Sequence[str] = ()
 ) -> list[FilePattern]:
-    """The patterns by which rows name images: a column with paths, else the id in the names of files.
+    """The patterns by which rows name images: every column with paths, else the id in the names of files.
 
     Args:
         folder: below which the images are.
@@ -179,17 +179,30 @@ def find_patterns(
         taken: names of other modalities.
     """
     with reading_environment():
-        for name in table.columns:
-            cells = table[name].dropna()
-            if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(SUFFIXES).all():
-                found = _described(folder, table, f"{{{name}}}", modality_name("image", taken), ())
-                if found is not None:
-                    return [found]
+        columns = _path_columns(table)
+        found: list[FilePattern] = []
+        for column in columns:
+            word = column.lower() if len(columns) > 1 else "image"
+            name = modality_name(word, [*taken, *(each.name for each in found)])
+            described = _described(folder, table, f"{{{column}}}", name, ())
+            found += [described] if described is not None else []
+        if found:
+            return found
         if identity is None:
             return []
         patterns = _patterns_of_ids(list_images(folder), table, identity)
         merged = _merge_bands(folder, table, patterns, taken)
         return [each for each in merged if each is not None]
+
+
+def _path_columns(table: pd.DataFrame) -> list[str]:
+    """The columns whose cells are paths of images, without repetitions; those with one file for all rows come last."""
+    found: dict[tuple[str, ...], str] = {}
+    for name in table.columns:
+        cells = table[name].dropna()
+        if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(SUFFIXES).all():
+            found.setdefault(tuple(table[name].astype("string").fillna("")), str(name))
+    return [name for _, name in sorted(found.items(), key=lambda each: len(set(each[0])) == 1)]
 
 
 def _patterns_of_ids(paths: list[str], table: pd.DataFrame, identity: str) -> list[str]:

@@ -114,7 +114,10 @@ def misplaced(index: pd.DataFrame, where: str) -> list[Problem]:
     what = (
         f"lon and lat of {len(outside)} patches lie outside their pixels, such as {index['patch_id'].iloc[outside[0]]}"
     )
-    fix = "see whether the place or the georeference of the raster is wrong; maps follow the raster"
+    fix = (
+        "see whether the place or the georeference of the raster is wrong, or whether these patches lack the reference "
+        "and have the grid of another raster; maps follow the raster"
+    )
     return [Problem("warning", what, where, fix=fix)]
 
 

@@ -399,6 +399,12 @@ def test_a_label_among_the_inputs_is_refused(mine):
         mine.only(weather=WEATHER).open()
 
 
+def test_a_date_may_be_written_with_dots_and_the_day_first(mine):
+    mine.table["day"] = "24.06.2024"
+    mine.spec["time"] = "day"
+    assert set(mine.open().index["time"]) == {"2024-06-24T00:00:00"}
+
+
 def test_dates_are_no_numbers(mine):
     mine.table["rain"] = pd.to_datetime("2024-01-01")
     mine.spec["table"] = "samples.parquet"

@@ -318,11 +318,18 @@ def _whole_numbers(name: str | None, rows: Rows) -> npt.NDArray[np.int64]:
 
 
 def to_times(cells: pd.Series) -> pd.Series:
-    """Cells with dates as times, NaT where there is none."""
-    texts = cells if pd.api.types.is_datetime64_any_dtype(cells) else cells.astype("string")
+    """Cells with dates as times, NaT where there is none: ISO, or day, month and year with dots (24.06.2024)."""
+    texts = cells if pd.api.types.is_datetime64_any_dtype(cells) else _as_iso(cells.astype("string"))
     times: pd.Series = pd.to_datetime(texts, errors="coerce", format=None if texts is cells else "ISO8601", utc=True)
     plain: pd.Series = times.dt.tz_localize(None)
     return plain
+
+
+def _as_iso(texts: pd.Series) -> pd.Series:
+    """Dates with dots as ISO; other texts as they are."""
+    found = texts.str.extract(r"^\s*(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})\s*$")
+    iso = found["year"] + "-" + found["month"].str.zfill(2) + "-" + found["day"].str.zfill(2)
+    return iso.fillna(texts)
 
 
 def _split(spec: TableSpec, rows: Rows) -> pd.Series:
