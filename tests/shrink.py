@@ -10,6 +10,9 @@ WITHOUT_PIXELS = ("fuel_moisture.yaml",)
 CONTROLLED = ("demo.yaml", "eurosat_100.yaml")
 """Studies that keep their controls, which cost as much as their variants: of labels and of numbers."""
 
+ONE_AMOUNT = ("eurosat_foundation.yaml",)
+"""Studies of many variants with pretrained weights, which are trained with all labels only."""
+
 
 def shrunk(name: str) -> dict[str, Any]:
     """The recipe with two steps a run, one learning rate, one seed, two folds, two amounts of labels, small crops, and small encoders.
@@ -26,7 +29,7 @@ def shrunk(name: str) -> dict[str, Any]:
         pretraining = {name: merge(each, few) for name, each in values["study"].get("pretraining", {}).items()}
         values = merge(values, {"study": {"pretraining": pretraining}})
         if "label_amounts" in values["study"]:
-            values = merge(values, {"study": {"label_amounts": [0.2, 1.0]}})
+            values = merge(values, {"study": {"label_amounts": [1.0] if name in ONE_AMOUNT else [0.2, 1.0]}})
         values = merge(values, {"study": {"seeds": [0], "replicates": 100, "search": {"learning_rates": [0.001]}}})
         for variant in values["study"]["variants"].values():
             if variant and "steps" in variant.get("train", {}):

@@ -236,7 +236,7 @@ def trained(network):
 
 def evidence_of(network, size, seed):
     encoder, head = trained(network)
-    rasters, truth = draw(48, size, torch.Generator().manual_seed(seed))
+    rasters, truth = draw(32, size, torch.Generator().manual_seed(seed))
     with torch.no_grad():
         boxes = torch.cat([head([encoder(part)], (size, size)) for part in rasters.split(16)])
     return match_boxes(boxes, truth, 2), truth.numpy()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CASES = {"kills": 3, "writers": 1, "faults": 3, "fuzz": 9}
+CASES = {"kills": 2, "writers": 1, "faults": 2, "fuzz": 8}
 COMMANDS = "append,cut,subset,init"
 """Those whose inputs are made in a second or two; their kills, writers and faults stand for those of all."""
 
