@@ -8,7 +8,7 @@ import torch
 from eofuse.errors import UsageError
 from eofuse.kinds import SEGMENTATION
 from eofuse.modalities import SEASON, SENTINEL1
-from eofuse.models.encoders import EncoderOptions, build_encoder, encoder_name
+from eofuse.models.encoders import EncoderOptions, build_encoder, encoder_name, image_series
 from eofuse.models.fusion import FUSIONS
 from eofuse.models.model import HeadSpec, Model, build_model
 from eofuse.models.temporal import TEMPORAL
@@ -129,6 +129,14 @@ def test_none_or_one_date_in_a_batch_is_no_special_case_in_training(make_spec, m
     present = {"scenes": torch.tensor([dates > 0, False, True]), "s1": torch.ones(3, dtype=torch.bool)}
     for found in next(iter(model(inputs, present).values())):
         assert found.isfinite().all()
+
+
+@each_output
+def test_dates_are_encoded_some_at_a_time_in_evaluation_alike(model, make_inputs, monkeypatch, pixels):
+    attentive, inputs = model("attention", pixels), make_inputs([SCENES], 32)
+    expected = output(attentive, inputs)
+    monkeypatch.setattr(image_series, "AT_ONCE", 2)
+    torch.testing.assert_close(output(attentive, inputs), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_times_must_come_with_the_images(model, make_inputs):

@@ -15,6 +15,9 @@ from eofuse.models.normalisation import ChannelStatistics
 from eofuse.models.parts import Part, tensors_of
 from eofuse.models.temporal import TEMPORAL, Dates
 
+AT_ONCE = 256
+"""Images that are encoded at once in evaluation."""
+
 
 class ImageSeriesEncoder(Encoder):
     """Encodes the image of each date with shared weights, then the series of their features.
@@ -60,7 +63,7 @@ class ImageSeriesEncoder(Encoder):
         if not len(places):  # two dates without values: only their shapes are used
             chosen = places.new_zeros(2)
         images = prepare_rasters(values.flatten(0, 1)[chosen, :-1], self.pad_to)
-        encoded = self.image.features({self.modality.name: images})
+        encoded = self._encode(images)
         vectors = _spread(encoded.vector, places, count)
         maps = [_spread(level, places, count) for level in encoded.maps] if self.sizes.maps else []
         shown = known if maps and not bool((known.flatten(2).amin(2) > 0).eq(valid).all()) else None
@@ -68,6 +71,14 @@ class ImageSeriesEncoder(Encoder):
             below, right = (images.shape[-2] - shown.shape[-2], images.shape[-1] - shown.shape[-1])
             shown = F.pad(shown, (0, right, 0, below))
         return Dates(vectors, maps, list(self.sizes.strides), times, valid, shown)
+
+    def _encode(self, images: Tensor) -> Features:
+        """Features of images (N, C, H, W), in evaluation some at a time: a batch of patches has many dates."""
+        at_once = len(images) if self.training else AT_ONCE
+        portions = [images[start : start + at_once] for start in range(0, len(images), at_once)]
+        found = [self.image.features({self.modality.name: portion}) for portion in portions]
+        maps = [torch.cat(level) for level in zip(*(each.maps for each in found), strict=True)]
+        return Features(torch.cat([each.vector for each in found]), maps, found[0].strides)
 
     def use_statistics(self, statistics: ChannelStatistics) -> None:
         """Gives the network for images the mean and deviation by which its inputs are standardised."""
