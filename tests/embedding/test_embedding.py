@@ -1,5 +1,7 @@
 """A foundation model's vectors join a store: right values, checked units, gaps, resumed to the same bits, and no target in them."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from eofuse.embedding import foundation
 from eofuse.embedding import make as embedding
 from eofuse.embedding.make import embed
 from eofuse.errors import DataError, UsageError
+from eofuse.files import temporary_of
 from eofuse.learning.leaks import refuse_leaking_inputs
 from eofuse.modalities import ELEVATION, SENTINEL1, SENTINEL2, Channel, Kind, Modality
 from eofuse.models.foundation import Sample, build_foundation
@@ -141,6 +144,15 @@ def test_a_folder_of_somebody_is_not_touched(store, weights, tmp_path):
     with pytest.raises(UsageError, match="is in the way"):
         embed(store.path, tmp_path / "out.store", model="presto", weights=weights)
     assert own.read_text() == "precious"
+
+
+def test_a_folder_of_portions_that_was_killed_before_its_plan_is_taken_up(store, weights, tmp_path):
+    left = temporary_of(tmp_path / "out.store.embedding" / embedding.PLAN)
+    left = left.with_name(left.name.replace(f"-{os.getpid()}.", "-999999999."))
+    left.parent.mkdir()
+    left.write_text("{")
+    embed(store.path, tmp_path / "out.store", model="presto", weights=weights)
+    assert not left.parent.exists()
 
 
 def test_the_same_again_does_nothing_and_something_else_is_refused(store, weights, embedded):

@@ -24,7 +24,7 @@ from eofuse.embedding.base import BATCH, Embedder, EmbedOptions, Numbers, Pool
 from eofuse.embedding.foundation import FoundationEmbedder
 from eofuse.embedding.own import embedder_of_run, embedder_of_weights
 from eofuse.errors import EofuseError, UsageError, did_you_mean
-from eofuse.files import read_json, replacing, write_text
+from eofuse.files import is_empty, read_json, replacing, write_text
 from eofuse.inference.predict import torch_device
 from eofuse.locks import reading, writes
 from eofuse.modalities import Channel, Kind, Modality
@@ -238,7 +238,7 @@ def _begin(folder: Path, plan: Mapping[str, Any]) -> None:
     """
     path = folder / PLAN
     words = json.dumps(plan, sort_keys=True, ensure_ascii=False)
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and not is_empty(folder):
         if not path.is_file() or "portion" not in read_json(path):
             raise UsageError(
                 "is in the way: portions are kept there", where=folder, fix="move it, or choose another output"
