@@ -9,7 +9,7 @@
 # - What a batch is, and what happens in one training step: forward, loss, backpropagation, update.
 # - How to read the curves of training and validation, and how overfitting looks.
 # - What early stopping does, and why the test patches are looked at once.
-# - How the same training is three lines of eofuse.
+# - How the same training is a recipe and one call of eofuse.
 
 # %% [markdown]
 # ## The data
@@ -17,9 +17,9 @@
 # The course works on **simulated** patches in the layout of the ben-ge datasets: satellite images of 120 × 120 pixels
 # of 10 m, with labels. They are good for learning the craft. No number in this course says anything about the Earth.
 #
-# `simulate` writes the patches, and `pack` makes a *store* of them, which is fast to read. Both do nothing if their
-# result is there. With ben-ge-800 on your disk, the last assignment is `store = eofuse.open_store("ben-ge-800.store")`;
-# everything below stays.
+# `simulate` writes the patches, which takes half a minute, and `pack` makes a *store* of them, which is fast to read. Both
+# do nothing if their result is there. With a store of ben-ge-800 on your disk, the assignment of `store` becomes `store =
+# eofuse.open_store("ben-ge-800.store")`, and everything below stays.
 
 # %%
 import shutil
@@ -95,7 +95,8 @@ print("mean reflectance:", ", ".join(f"{name} {value:.2f}" for name, value in zi
 #
 # Three convolutions, each of which halves the size of the map, look for patterns. The average over the map turns the
 # patterns into one vector a patch, and a linear layer turns the vector into one number a class: the **logits**. The
-# largest logit is the prediction.
+# largest logit is the prediction. *Batch normalisation* standardises every channel of a map over the batch, which makes
+# training faster and steadier. In evaluation mode it uses the means and deviations of the training instead.
 
 
 # %%
@@ -120,7 +121,7 @@ print(sum(parameter.numel() for parameter in network.parameters()), "parameters"
 #    network gives the true class. Of eleven classes, a network that knows nothing gives each 1/11, which is a loss of
 #    log 11 = 2.4.
 # 3. **Backpropagation**: `backward` computes for each parameter in which direction the loss falls.
-# 4. **Update**: the optimiser moves each parameter a little in that direction.
+# 4. **Update**: the optimiser moves each parameter a little in that direction. How far, is the *learning rate*, `lr`.
 
 # %%
 optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
@@ -141,7 +142,8 @@ assert losses[-1] < losses[0] - 0.3  # and learns this batch
 #
 # Learning one batch by heart is easy. Training shows *all* batches again and again. One pass over the training patches
 # is an **epoch**. Patches are shuffled in each epoch, so that batches differ. After each epoch we look at the
-# validation patches, in evaluation mode and without gradients: nothing is learned from them.
+# validation patches, in evaluation mode and without gradients: nothing is learned from them. The optimiser is *Adam*,
+# which adapts the length of the step to each parameter.
 
 
 # %%
@@ -237,12 +239,12 @@ for name, epoch in {"best epoch": best, "last epoch": len(history) - 1}.items():
 assert test_losses["best epoch"] < test_losses["last epoch"]
 
 # %% [markdown]
-# The number of right patches may well differ the other way round: the loss also counts how sure the network is, and of
-# so few patches a handful is chance. So stop by the score that you care about; in eofuse that is `task.metric`.
+# The number of right patches can have the other order: the loss also counts how sure the network is, and of so
+# few patches a handful is chance. So stop by the score that you care about; in eofuse that is `task.metric`.
 #
 # The choice was made on the validation patches, so the lowest validation loss is too good: it is the best of 80. The
-# test patches took no part in any choice, and they are looked at once. Whoever tries ten settings and reports the best
-# *test* score has turned them into validation patches.
+# test patches take no part in any choice, here and below. That is what "the test is looked at once" means: whoever tries
+# ten settings and reports the best test score has turned the test patches into validation patches.
 #
 # More data is the better cure. The next chapters are about what to do when there is none: augmentation, other tasks,
 # pretrained weights.
@@ -306,8 +308,8 @@ table = scores[scores["metric"].isin(["accuracy", "macro_f1"])]
 table[["predictor", "metric", "value", "low", "high", "n_test", "n_scenes"]].round(2)
 
 # %% [markdown]
-# The interval is over scenes. It is wider than the one above, and it is the honest one. The constant predictor stands
-# beside it as a control.
+# The interval is over scenes. It is wider than the one above, and it is the honest one. The *constant* predictor stands
+# beside it as a control. (`macro_f1` counts all classes alike; chapter 2 explains it.)
 #
 # The pictures are the ones that you drew by hand, and test patches with truth and prediction:
 
@@ -326,8 +328,8 @@ assert row["high"] - row["low"] > 2 * 1.96 * independent  # the interval over sc
 # ## What we saw
 #
 # - A training step is forward, loss, backpropagation, update. Epochs repeat it over shuffled batches.
-# - The training loss always falls. Only validation patches show when a network stops learning what is true elsewhere.
-# - Validation chooses, the test is looked at once, and its score has an interval and a control beside it.
+# - The training loss goes on falling. Only validation patches show when a network stops learning what is true elsewhere.
+# - Validation chooses, the test takes no part in a choice, and its score has an interval and a control beside it.
 # - A recipe says the same, and `eofuse.train` does it.
 #
 # ## Exercises

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 4. Augmentation
 #
-# Labels are dear, pixels are cheap. Augmentation changes training patches in ways that do not change their label, so that a network
-# sees more than was labelled. It encodes knowledge: *what may vary without changing the answer*. If that knowledge is wrong,
+# Labels are expensive, pixels are cheap. Augmentation changes training patches in ways that do not change their label, so that a
+# network sees more than was labelled. It encodes knowledge: *what may vary without changing the answer*. If that knowledge is wrong,
 # augmentation teaches an error. This chapter shows both on data whose truth we know.
 #
 # ## What you will learn
@@ -15,8 +15,8 @@
 # %% [markdown]
 # ## The data
 #
-# With ben-ge-800 on your disk, the last line is `store = eofuse.open_store("ben-ge-800.store")`; everything below stays. The patches
-# here are simulated: they look plausible, and prove nothing about the Earth.
+# The patches here are **simulated**: they look plausible, and prove nothing about the Earth. With a store of ben-ge-800 on your disk,
+# the assignment of `store` becomes `store = eofuse.open_store("ben-ge-800.store")`, and everything below stays.
 
 # %%
 import shutil
@@ -87,7 +87,8 @@ for draw in draws:
 # - **Elevation** has errors of some metres, added: `height_noise`.
 # - A **class map** has no radiometry: code 50 is not "more" than code 40.
 #
-# Which channels get which noise follows from their *unit* in the store: reflectance, dB, m.
+# `speckle` is a number of *looks*: so many independent measurements were averaged, and fewer looks are more noise. Which channels get
+# which noise follows from their *unit* in the store: reflectance, dB, m.
 
 # %%
 eofuse.show_augmented(
@@ -111,9 +112,10 @@ assert shift_of_decibels < -0.3
 # %% [markdown]
 # ## Does it help? An experiment with a known truth
 #
-# We plant a truth. Fields lie in rows. Two things are labelled: how far the rows are apart (**spacing**: narrow or wide) and where
-# they run (**direction**). Turning a field keeps its spacing, and changes its direction. So we know beforehand what turns should
-# do: help for the first label, and ruin the second.
+# We plant a truth. (`write_store` makes a store of samples that Python yields: dictionaries with an id, an array for each modality, a
+# scene and the labels.) Fields lie in rows. Two things are labelled: how far the rows are apart (**spacing**: narrow or wide) and
+# where they run (**direction**). Turning a field keeps its spacing, and changes its direction. So we know beforehand what turns
+# should do: help for the first label, and ruin the second.
 
 # %%
 from eofuse.modalities import Channel, Kind, Modality
@@ -217,7 +219,7 @@ assert (gain["direction"] < -0.2).all(), "and ruin it where they change it"
 many = {turns: accuracy("spacing", turns, 1.0, 0) for turns in (False, True)}
 for turns, found in many.items():
     print(
-        f"turns {turns!s:5}: {found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f}), all {0.4:.0%} labelled"
+        f"turns {turns!s:5}: {found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f}), all training fields labelled"
     )
 assert abs(many[True]["value"] - many[False]["value"]) < 0.06, "no gain where the data teach it already"
 
@@ -241,8 +243,8 @@ eofuse.show_augmented(store, patch_id, "strong", modalities=["s2", "worldcover"]
 
 # %% [markdown]
 # The same picture on the command line: `eofuse show ben-ge.store PATCH_ID --augment strong`. Grey areas are hidden: they count as
-# missing, and their map pixels have no label. Some draws are mixed with another patch (MixUp, CutMix). Validation and test patches are
-# never augmented.
+# missing, and their map pixels have no label. Some draws are mixed with another patch (MixUp, CutMix). Validation and test patches
+# are never augmented.
 #
 # ## What we saw
 #
@@ -279,8 +281,8 @@ plt.show()
 # %% [markdown]
 # ### Exercise 2: Which turns would keep the direction?
 #
-# Direction is ruined by turns of 90°. Which of the eight turns and flips of a square keep *east-west* east-west? Check it on the
-# planted fields: correlate the rows of a field before and after.
+# Direction is ruined by turns of 90°. Which of the eight turns and flips of a square keep *east-west* east-west? Check it on a
+# planted field: along which axis do the values change more?
 
 
 # %% tags=["hide-cell"]

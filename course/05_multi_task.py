@@ -15,8 +15,8 @@
 # %% [markdown]
 # ## The data
 #
-# With ben-ge-800 on your disk, the last line is `store = eofuse.open_store("ben-ge-800.store")`; everything below stays. The patches
-# here are simulated: they look plausible, and prove nothing about the Earth.
+# The patches here are **simulated**: they look plausible, and prove nothing about the Earth. With a store of ben-ge-800 on your disk,
+# the assignment of `store` becomes `store = eofuse.open_store("ben-ge-800.store")`, and everything below stays.
 
 # %%
 import shutil
@@ -84,8 +84,9 @@ print(tuple(images.shape), tuple(covers.shape), tuple(zones.shape), tuple(season
 # %% [markdown]
 # ## Losses do not share a scale
 #
-# Cross-entropy counts nats. The squared error of the season, which runs from 0 (midwinter) to 1 (midsummer), counts squares of that.
-# Before any training we can ask how hard each loss pulls at the shared encoder: the norm of its gradient there.
+# Cross-entropy is a logarithm of probabilities. The squared error of the season, which runs from 0 (midwinter) to 1 (midsummer),
+# counts squares of that. Before any training we can ask how hard each loss pulls at the shared encoder: the norm of its gradient
+# there.
 
 # %%
 torch.manual_seed(0)
@@ -113,10 +114,13 @@ def pull(loss, encoder):
 # %%
 for name, loss in losses(torch.arange(64)).items():
     print(f"{name:12}  loss {loss:.2f}   gradient on the encoder {pull(loss, network.encoder):.2f}")
+encoder, whole = (sum(each.numel() for each in part.parameters()) for part in (network.encoder, network))
+print(f"{encoder / whole:.0%} of the parameters are the encoder's")
+assert encoder / whole > 0.9
 
 # %% [markdown]
-# A season in per cent would have a loss ten thousand times as large, for the same information. **The unit of a target decides who is
-# heard**, unless we do something about it. Three things are done:
+# A season in per cent would have a loss ten thousand times as large, for the same information. **The unit of a target decides which
+# task the encoder serves**, unless we do something about it. Three things are done:
 #
 # | `weighting` | how the losses become one |
 # |---|---|
@@ -172,10 +176,12 @@ assert abs(table["constant"]["season"] - 0.35) < 0.01
 assert table["run"]["worldcover"] > table["constant"]["worldcover"]
 
 # %% [markdown]
-# Read each target's two lines together. *constant* is the prediction that ignores the patch: the commonest class, or the mean. A score
-# alone says little: an RMSE of the season of 0.3 sounds good, and the constant has 0.35. (In the tutorial's own notebook the season's
-# error was *worse* than the constant's, and nobody saw it, because the constant was not shown.) The intervals of the season overlap:
-# with 19 test scenes and so short a training, we can't say that the network beats the constant.
+# Read each target's two lines together. *constant* is the prediction that ignores the patch: the commonest class, or the mean. A
+# score alone says little: an RMSE of the season of 0.3 sounds good, and the constant has 0.35. (In the tutorial's own notebook the
+# season's error was *worse* than the constant's, and nobody saw it, because the constant was not shown.) The intervals of the climate
+# zone and of the season overlap those of the constant: with 19 test scenes and so short a training, we can't say that the network
+# beats it there. (`miou` is the mean over classes of intersection over union: of the pixels that are the class in the map or in the
+# prediction, the share that is it in both.)
 #
 # Metrics have different units, so eofuse selects the best step by their mean **skill**: (score − constant) / (perfect − constant). It
 # is 0 for the constant prediction and 1 for perfection, whatever the metric.
@@ -194,8 +200,8 @@ plt.show()
 # ## When does a second task help? An experiment with a known truth
 #
 # Fields again, as in [chapter 4](04_augmentation.py): rows at a spacing that depends on the crop. We know the **crop** of few fields.
-# Of all fields we know the **spacing** of the rows in centimetres, because the seed drill wrote it down; it follows from the crop, and
-# must be seen in the same stripes. And of all fields we know how bright the **light** was, which has nothing to do with the crop.
+# Of all fields we know the **spacing** of the rows in centimetres, because the seed drill wrote it down; it follows from the crop,
+# and must be seen in the same stripes. And of all fields we know how bright the **light** was, which has nothing to do with the crop.
 #
 # So we know the truth: *spacing* should help to learn *crop*, and *light* should not.
 
@@ -236,7 +242,8 @@ farms = eofuse.write_store(fields(), [camera], work / "ch05/farms.store", name="
 print(farms.index.groupby("split")[["crop", "spacing_cm", "light"]].count())
 
 # %% [markdown]
-# Of a patch that lacks a label, only the other tasks learn. Three recipes, two seeds each, at equal steps:
+# A field without a label for one task teaches the others only. `protocol: published` takes the parts that the samples came with
+# (`split`). Three recipes, two seeds each, at equal steps:
 
 
 # %%
@@ -301,13 +308,14 @@ assert mean["crop and light"] < mean["crop alone"] + 0.05, "an unrelated one doe
 # %% [markdown]
 # ## What we saw
 #
-# - Heads share an encoder; their losses are summed with weights. Without standardising or weights the unit of a target decides who is
-#   heard.
+# - Heads share an encoder; their losses are summed with weights. Without standardising or weights the unit of a target decides which
+#   task the encoder serves.
 # - Each target stands beside its constant prediction, and the skill puts all on one scale.
 # - On planted fields with 54 labelled crops, a related second task with 312 labels raised the accuracy of the crop, an unrelated one
 #   did not. Sharing is no gain by itself: it is one if the tasks look at the same thing, and the second has labels that the first
 #   lacks.
-# - One network for three tasks costs about as much as one for one. If no task loses, that is reason enough.
+# - Heads are small beside an encoder (here 6 % of the parameters), so one network for three tasks costs little more than one for one.
+#   If no task loses, that is reason enough.
 
 # %% [markdown]
 # ## Exercises
@@ -328,7 +336,7 @@ for unit, factor in {"0 to 1": 1, "per cent": 100}.items():
     pulls[unit] = pull(loss, fresh.encoder)
     print(f"{unit:10}  loss {loss:.2f}  gradient {pulls[unit]:.2f}")
 assert pulls["per cent"] > 30 * pulls["0 to 1"]
-# A squared error grows with the square of the unit. The other tasks would not be heard any more.
+# A squared error grows with the square of the unit. The other tasks would hardly move the encoder any more.
 
 # %% [markdown]
 # ### Exercise 2: The network of Kendall

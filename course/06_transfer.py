@@ -18,9 +18,8 @@
 # ## The data
 #
 # The truth should be known, so this chapter plants it. Fields lie in rows, whose spacing tells the crop. Only the **near
-# infrared** (B08) shows it. **Red** (B04) shows stripes as well, but those of last year's crop: a trap. With ben-ge-800 on your
-# disk the recipes below work as they are, with its store in place of `mine`; the line that opens it is `store =
-# eofuse.open_store("ben-ge-800.store")`.
+# infrared** (B08) shows it. **Red** (B04) shows stripes as well, but those of last year's crop: a trap. The fields are
+# **simulated**, and prove nothing about the Earth.
 
 # %%
 import shutil
@@ -97,8 +96,8 @@ plt.show()
 # %% [markdown]
 # ## The weights of somebody else
 #
-# Somebody trained a small ResNet of [timm](https://github.com/huggingface/pytorch-image-models) on the archive, in plain PyTorch,
-# and left a file. Let us be that somebody.
+# Somebody trained a small ResNet (`test_resnet`) of [timm](https://github.com/huggingface/pytorch-image-models) on the archive, in
+# plain PyTorch, and left a file. Let us be that somebody.
 
 # %%
 mean, std = torch.tensor([0.2, 0.4]), torch.tensor([0.06, 0.06])  # of red and near infrared
@@ -140,7 +139,8 @@ assert right > 0.9
 #
 # ## Start from it
 #
-# The recipe says what the file does not: `bands`, `mean`, `std`.
+# The recipe says what the file does not: `bands`, `mean`, `std`. With `mode: linear_probe` the encoder stays as it is, and only the
+# head learns.
 
 
 # %%
@@ -271,8 +271,8 @@ assert gain_many < gain_few
 
 # %% [markdown]
 # The gain shrinks as labels grow. **Transfer replaces labels and steps**: what the archive's 420 labels taught need not be
-# learned again. Its worth is what you would have had to label. Where labels abound, it falls to nothing. [Chapter
-# 8](08_label_efficiency.py) draws that curve.
+# learned again. Its worth is what you would have had to label. With still more labels it falls to nothing, as [chapter
+# 7](07_self_supervised.py) shows. [Chapter 8](08_label_efficiency.py) draws that curve.
 #
 # ## Have the weights seen the test?
 #

@@ -15,8 +15,8 @@
 # %% [markdown]
 # ## The data
 #
-# With ben-ge-800 on your disk, the last line is `store = eofuse.open_store("ben-ge-800.store")`; everything below stays. The
-# patches here are simulated: they look plausible, and prove nothing about the Earth.
+# The patches here are **simulated**: they look plausible, and prove nothing about the Earth. With a store of ben-ge-800 on your disk,
+# the assignment of `store` becomes `store = eofuse.open_store("ben-ge-800.store")`, and everything below stays.
 
 # %%
 import shutil
@@ -61,7 +61,7 @@ assert brighter > 0.95
 # %% [markdown]
 # A network that gets zeros sees a city of steel. In eofuse a missing modality is *not encoded*: the store says of every patch
 # what is present, only present patches pass an encoder, and for the others a **learned token** stands in place of the features.
-# Joins are told what is present.
+# Where features are joined, the network is given what is present.
 #
 # ## Planted sensors
 #
@@ -333,8 +333,9 @@ assert together == 2 * alone
 # %% [markdown]
 # ### Exercise 3: Clouds
 #
-# Take away Sentinel-2 of the test fields in which it is "cloudy": a random 30 %. How accurate is the model that can do without,
-# on cloudy and on clear fields? Use `predict` on arrays, with `predict(store)` for the clear ones.
+# Take away Sentinel-2 of the test fields in which it is "cloudy": a random 30 %. How accurate is the model that can do without, on
+# cloudy and on clear fields? (`run.predict` takes a dictionary of arrays as well as a store: `{name: store.read(name, rows)}`. Leave
+# out what is missing.)
 
 # %% tags=["hide-cell"]
 model = runs["can do without", 0]
