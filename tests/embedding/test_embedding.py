@@ -155,6 +155,13 @@ def test_a_folder_of_portions_that_was_killed_before_its_plan_is_taken_up(store,
     assert not left.parent.exists()
 
 
+def test_an_empty_folder_of_portions_goes_when_the_store_is_there(store, weights, embedded):
+    left = embedded.path.with_name(f"{embedded.path.name}.embedding")
+    left.mkdir()
+    embed(store.path, embedded.path, model="galileo:nano", weights=weights, pool="groups", patch=4)
+    assert not left.exists()
+
+
 def test_the_same_again_does_nothing_and_something_else_is_refused(store, weights, embedded):
     options = {"model": "galileo:nano", "weights": weights, "pool": "groups"}
     assert embed(store.path, embedded.path, **options, patch=4).fingerprint == embedded.fingerprint

@@ -6,7 +6,6 @@ goes on after a kill finds the portions that are done, and the store is the same
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256 as sha256_of
 from pathlib import Path
@@ -112,8 +111,8 @@ def embed(
         entries = {own: {**facts, **embedder.history, "random_weights_seed": None}, **twins}
         if target.exists() and not overwrite:
             made = _made_before(target, entries)
-            if (folder / PLAN).is_file():  # a kill came before it went
-                shutil.rmtree(folder)
+            if folder.is_dir() and ((folder / PLAN).is_file() or is_empty(folder)):  # a kill came before it went
+                _remove(folder)
             return made
         _begin(folder, {"entries": entries, "portion": PORTION, "batch": BATCH, "threads": threads})
         torch.set_num_threads(threads)
@@ -121,14 +120,14 @@ def embed(
             vectors = _vectors(folder, source, embedder, names, torch.device(torch_device(device)), progress)
             channels = embedder.channels(vectors[names[0]])
         except EofuseError:
-            shutil.rmtree(folder)  # another try would end alike
+            _remove(folder)  # another try would end alike
             raise
         vectors = {each: values[:, list(channels.values())] for each, values in vectors.items()}
         modalities = [_modality(each, title, channels) for each, title in zip(names, embedder.titles, strict=False)]
         made = pack_source(
             EmbeddedPatches(source, modalities, vectors, entries), target, overwrite=overwrite, workers=1
         )
-    shutil.rmtree(folder)
+    _remove(folder)
     return made
 
 
@@ -230,6 +229,13 @@ def _modality(name: str, title: str, channels: Iterable[str]) -> Modality:
     return Modality(name, Kind.VECTOR, tuple(Channel(each) for each in channels), title)
 
 
+def _remove(folder: Path) -> None:
+    """Removes a folder of portions; the plan last, by which another process knows it."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == PLAN):
+        path.unlink()
+    folder.rmdir()
+
+
 def _begin(folder: Path, plan: Mapping[str, Any]) -> None:
     """Empties a folder that holds the portions of something else.
 
@@ -244,7 +250,7 @@ def _begin(folder: Path, plan: Mapping[str, Any]) -> None:
                 "is in the way: portions are kept there", where=folder, fix="move it, or choose another output"
             )
         if json.dumps(read_json(path), sort_keys=True, ensure_ascii=False) != words:
-            shutil.rmtree(folder)
+            _remove(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, words)
 
