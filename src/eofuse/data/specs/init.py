@@ -167,7 +167,7 @@ def _spec_text(
         "# Written by `eofuse init` from names and values: check every line, then",
         "#",
         f"#   eofuse check {spec.name}",
-        f"#   eofuse pack {spec.name} {name}.store",
+        f"#   eofuse pack {spec.name} {spec.with_suffix('.store').name}",
         *(f"# {note}" for note in notes),
         *_yaml({"name": name, "root": root, "table": os.path.relpath(str(file), str(folder))}),
         *(_yaml({"decimal": decimal}) if decimal != "." else []),
