@@ -93,6 +93,7 @@ def test_what_is_wrong_names_the_scene(folder, old, new, message):
     ("layer", "message"),
     [
         ({"kind": "vector", "columns": ["a"]}, "columns has a meaning for tables only; name one as `table`"),
+        ({"files": "a.tif", "date_files": "a.json"}, "date_files has a meaning for tables only; name one as `table`"),
         ({"table": "a.csv", "columns": ["a"], "add": 1}, "add has no meaning for kind vector"),
         ({"table": "a.csv", "files": "{scene}.tif"}, "table is of values without pixels"),
         ({"table": "a.csv"}, "give files, column or columns"),

@@ -36,7 +36,7 @@ class SceneLayer(LayerSpec):
                 raise ValueError("date has a meaning for files only")
             self.as_columns()
             return self
-        for key in ("column", "columns", "dates", "date_columns", "decimal"):
+        for key in ("column", "columns", "dates", "date_columns", "date_files", "decimal"):
             if key in self.model_fields_set:
                 raise ValueError(f"{key} has a meaning for tables only; name one as `table`")
         kinds = ("image_series",) if self.is_series else ("raster", "category")
