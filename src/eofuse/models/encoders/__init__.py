@@ -123,7 +123,10 @@ def build_encoder(
         if found.knows():
             raise UsageError(f"the encoder '{name}' can't encode {titles}; it knows {found.knows()}", where="fusion")
         fitting = [other for other, each in ENCODERS.items() if each.accepts(modalities) and not each.knows()]
-        fix = did_you_mean(name, fitting) if fitting else "choose a timm name"
+        if RasterEncoder.accepts(modalities):
+            fix = "choose a timm name" + f", or {' or '.join(fitting)}" * bool(fitting)
+        else:
+            fix = did_you_mean(name, fitting)
         raise UsageError(f"the encoder '{name}' can't encode {titles}", where="fusion.encoders", fix=fix)
     if not RasterEncoder.accepts(modalities):
         fix = did_you_mean(name, ENCODERS)
