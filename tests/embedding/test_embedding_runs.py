@@ -1,5 +1,7 @@
 """Vectors of runs, and of networks of images by their names, as modalities."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import timm
@@ -8,8 +10,12 @@ from safetensors.torch import load_file, save_file
 
 import eofuse
 from eofuse import recipe as recipes
+from eofuse.data.targets import make_target
+from eofuse.embedding.own import embedder_of_run
 from eofuse.errors import DataError, UsageError
 from eofuse.inference.predict import loader_for
+from eofuse.learning.leaks import refuse_leaking_inputs
+from eofuse.modalities import Channel, Kind, Modality
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,29 @@ def test_a_run_remembers_what_its_vectors_have_seen(embedded, recipe, tmp_path):
     other = {"split": {"fractions": [0.3, 0.2, 0.5]}, "seed": 3, "start": {"from": str(tmp_path / "run")}}
     with pytest.raises(UsageError, match="test patches were seen in the run 'planted'"):
         learn(embedded, recipe, tmp_path / "other", **other, inputs=["mine_random"])
+
+
+def test_what_the_vectors_of_vectors_saw_is_refused_as_a_target(tmp_path):
+    """The weather went into the first vectors, and these into those of a run."""
+    weather = Modality("weather", Kind.VECTOR, (Channel("rain"),))
+    vectors = Modality("first", Kind.VECTOR, (Channel("000"),))
+    given = [{"id": f"{n}", "weather": np.float32([n]), "first": np.float32([-n])} for n in range(12)]
+    store = eofuse.write_store(given, [weather, vectors], tmp_path / "a.store", name="a")
+    entry = {"month": None, "place": False}
+    entries = {"first": {**entry, "inputs": {"weather.rain": {}}}, "second": {**entry, "inputs": {"first.000": {}}}}
+    store.provenance["embeddings"] = entries
+    with pytest.raises(UsageError, match="derives from 'weather', of which the vectors of 'second'"):
+        refuse_leaking_inputs(store, make_target(store, "weather"), {"second": None})
+
+
+def test_channels_that_a_run_took_have_the_names_of_the_store(planted_store, trained_once, tmp_path):
+    store = eofuse.open_store(planted_store.path)
+    modality = store.modalities["s1"]
+    renamed = tuple(replace(each, name=f"my {each.name}", aliases=(each.name,)) for each in modality.channels)
+    store.modalities["s1"] = replace(modality, channels=renamed)
+    facts = embedder_of_run(store, trained_once, seed=0).facts
+    assert list(facts["inputs"]) == ["s1.my VV", "s1.my VH"]
+    assert facts["not_used"] == []
 
 
 def test_an_option_of_foundation_models_is_refused_for_a_run(planted_store, trained_once, tmp_path):

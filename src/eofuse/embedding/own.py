@@ -17,32 +17,39 @@ from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256
 from eofuse.inference.predict import loader_for, usable_patches
 from eofuse.learning.input_statistics import training_statistics
+from eofuse.learning.lineage import unknown
 from eofuse.learning.pretraining.run import is_pretraining, open_pretraining
 from eofuse.learning.run import MODEL_FOLDER, open_last
 from eofuse.learning.transfer import StartOptions, history_of
-from eofuse.modalities import MONTH, PLACE, Channel, Kind, Modality
+from eofuse.modalities import MONTH, PLACE, Kind, Modality
 from eofuse.models.artifact import DESCRIPTION, WEIGHTS, load_model
 from eofuse.models.encoders import context_of
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.model import Model, ModelSpec, build_model
+from eofuse.models.parts import Column
 from eofuse.models.pretrained import Source, WeightOptions, load_source, map_weights
+
+MOST_CHARACTERS = 16_000_000
+"""Length of a history that a store's description keeps, some 200,000 patches; of more it says that they are not known."""
 
 
 class ModelEmbedder(Embedder):
     """Vectors of a model of eofuse: what its fusion gives to the heads."""
 
-    def __init__(self, store: Store, model: Model, name: str, title: str, facts: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, store: Store, model: Model, names: tuple[str, str], facts: Mapping[str, Any], seed: int) -> None:
         self.loader = loader_for(model, store)
         self.usable = usable_patches(model, self.loader)
         self.networks = (model, build_model(model.spec, seed).eval())
-        self.name = name
+        self.name, title = names
         self.titles = (title, f"{title}, random weights")
         context = context_of(model.spec.modalities, model.spec.fusion)
-        inputs = {
-            f"{m.name}.{c.name}": {"as": c.name, "unit": c.unit} for m in model.spec.modalities for c in m.channels
-        }
-        names = {modality.name for modality in model.spec.modalities} & set(store.modalities)
-        stored = (f"{name}.{channel}" for name in sorted(names) for channel in store.modality(name).channel_names)
+        inputs, stored = {}, []
+        for modality in model.spec.modalities:
+            own = store.modalities.get(modality.name, modality)
+            channels = own.channel_names if own.is_categorical else own.own_names(modality.channel_names)
+            stored += [f"{own.name}.{channel}" for channel in own.channel_names]
+            for place, channel in zip(channels, modality.channels, strict=True):
+                inputs[f"{own.name}.{place}"] = {"as": channel.name, "unit": channel.unit}
         self.facts = {
             **facts,
             "inputs": inputs,
@@ -85,8 +92,10 @@ def embedder_of_run(store: Store, folder: Path, seed: int) -> ModelEmbedder:
         "model": name,
         "weights": {"file": WEIGHTS, "sha256": sha256(saved / WEIGHTS), "licence": "", "paper": ""},
     }
-    made = ModelEmbedder(store, model, "".join(c if c.isalnum() else "_" for c in name), f"run {name}", facts, seed)
-    made.history = {"history": history_of(StartOptions.model_validate({"from": str(folder)})).to_text()}
+    names = ("".join(c if c.isalnum() else "_" for c in name), f"run {name}")
+    made = ModelEmbedder(store, model, names, facts, seed)
+    history = history_of(StartOptions.model_validate({"from": str(folder)})).to_text()
+    made.history = {"history": history if len(history) <= MOST_CHARACTERS else unknown(name).to_text()}
     return made
 
 
@@ -98,9 +107,10 @@ def embedder_of_weights(store: Store, options: EmbedOptions) -> ModelEmbedder:
     spec = {modality.name: list(modality.channel_names)}
     fusion = FusionOptions(strategy="single", encoder=source.parts[0].network)
     loader = Loader(store, spec, present=presence(store, spec, "keep"))
-    statistics = training_statistics(loader, _present(store, modality), fusion)
+    rows = training_rows(store)
+    statistics = training_statistics(loader, rows[store.present(modality.name)[rows]], fusion)
     model = build_model(ModelSpec((modality,), fusion, {}, statistics, store.patch_size), seed=options.seed).eval()
-    rows = map_weights(model, source)
+    mapped = map_weights(model, source)
     digest = hashlib.sha256()
     for name, tensor in sorted(source.tensors.items()):
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
@@ -113,9 +123,9 @@ def embedder_of_weights(store: Store, options: EmbedOptions) -> ModelEmbedder:
             "licence": f"not stated here: see {place}",
             "paper": "",
         },
-        "normalisation": [row.note for row in rows if row.note],
+        "normalisation": [row.note for row in mapped if row.note],
     }
-    return ModelEmbedder(store, model, place, options.model, facts, options.seed)
+    return ModelEmbedder(store, model, (place, options.model), facts, options.seed)
 
 
 def _with_bands(store: Store, source: Source, inputs: Sequence[str] | None) -> Modality:
@@ -125,24 +135,15 @@ def _with_bands(store: Store, source: Source, inputs: Sequence[str] | None) -> M
     for name in inputs or store.modalities:
         modality = store.modality(name)
         if modality.kind is Kind.RASTER and not modality.is_categorical:
-            own = [_own_name(modality, column.channel) for column in source.parts[0].columns]
-            if all(own):
-                found.append(modality.select([each for each in own if each]))
+            fitting = [
+                [own.name for own in modality.channels if Column(None, own).fits(column)]
+                for column in source.parts[0].columns
+            ]
+            if all(fitting):
+                found.append(modality.select([names[0] for names in fitting]))
     if not found:
         raise UsageError(f"no raster has the bands {', '.join(bands)}", where=source.title, fix="see eofuse describe")
     if len(found) > 1:
         names = ", ".join(each.name for each in found)
         raise UsageError(f"several rasters have the bands of {source.title}: {names}", where="--inputs", fix="name one")
     return found[0]
-
-
-def _own_name(modality: Modality, channel: Channel) -> str | None:
-    """The name that a modality has for a channel, None if it has none."""
-    names = {channel.name, *channel.aliases}
-    return next((own.name for own in modality.channels if not names.isdisjoint((own.name, *own.aliases))), None)
-
-
-def _present(store: Store, modality: Modality) -> Rows:
-    """Training rows that have a modality."""
-    rows = training_rows(store)
-    return rows[store.present(modality.name)[rows]]

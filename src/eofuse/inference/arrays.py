@@ -4,7 +4,7 @@ Patches come as a mapping from modality names to arrays with a leading axis of p
 sensor or the store has them, never scaled, channels in the model's order. An image series is (patches, dates, channels, height,
 width), with the times of the dates (patches, dates) under `<modality>.times`, NaN where a patch has fewer. Optional are `present` (by
 modality, which patches have it, (patches,) bool) and `patch_id`; `scene`, `lon`, `lat`, `row` and `target` may stand beside them, and
-for a model that is told it, the `month` (1 to 12, 0 where it is not known).
+for a model that takes it, the `month` (1 to 12, 0 where it is not known).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

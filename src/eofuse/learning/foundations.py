@@ -146,17 +146,11 @@ def foundation_warnings(
     context = context_of(modalities, fusion)
     series = [each for group in groups.values() for each in group if each.kind is Kind.SERIES]
     if any(not each.dated for each in series):
-        found.append(
-            f"The steps of {series[0].name} have no dates: of their months, {', '.join(groups)} is told nothing."
-        )
+        found.append(f"The steps of {series[0].name} have no dates: their months are hidden from {', '.join(groups)}.")
     unknown = int((months_of(store.index)[rows] < 0).sum()) if MONTH in context and not series else 0
     if unknown:
         month = fusion.foundation.month
-        what = (
-            f"of their month, {', '.join(groups)} is told nothing"
-            if month is None
-            else f"they count as of month {month}"
-        )
+        what = f"their month is hidden from {', '.join(groups)}" if month is None else f"they count as of month {month}"
         found.append(f"{unknown:,} of {len(rows):,} training patches have no date: {what}.")
     if PLACE in context:
         found.append(

@@ -54,7 +54,7 @@ def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs, context:
             found = f"the target '{target.name}' derives from the input '{source}': the model would only copy it"
             raise UsageError(found, where="inputs", fix=f"leave out '{source}'")
     for name in inputs:
-        if seen := next((seen for facts in store.embeddings(name) if (seen := _seen_by(facts, target))), None):
+        if seen := _seen_in_vectors(store, name, target):
             found = f"the target '{target.name}' derives from {seen}, of which the vectors of '{name}' were computed"
             raise UsageError(found, where="inputs", fix=f"leave out '{name}', or embed without: --inputs, --place")
     told = _told(store, target, context)
@@ -66,6 +66,17 @@ def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs, context:
     if copy is not None:
         found = f"the input '{copy}' says the same as the target '{target.name}': the model would only copy it"
         raise UsageError(found, where="inputs", fix=f"leave out '{copy}'")
+
+
+def _seen_in_vectors(store: Store, name: str, target: Target, above: tuple[str, ...] = ()) -> str | None:
+    """What the models that computed the vectors of an input, or the vectors of which these were computed, were given of a target."""
+    for facts in store.embeddings(name):
+        if seen := _seen_by(facts, target):
+            return seen
+        for source in {str(place).partition(".")[0] for place in facts.get("inputs", ())} - {name, *above}:
+            if seen := _seen_in_vectors(store, source, target, (*above, name)):
+                return seen
+    return None
 
 
 def _seen_by(embedding: Mapping[str, Any], target: Target) -> str | None:

@@ -114,6 +114,9 @@ def place_files(
         if begins is None:
             method = choose_method(file.grid, grid, categorical=modality.is_categorical, wanted=resampling)
         name = modality.embedding if decoder is not None and decoder.dtype == file.dtype else ""
+        if decoder is not None and not name and np.dtype(file.dtype).kind in "iu":
+            what = f"holds {file.dtype}: codes of {modality.embedding} are {decoder.dtype}, its values are fractions"
+            raise DataError(what, where=place, fix="give the files as they were published")
         found.append(PlacedRaster(file, bands, missing, begins, method, name))
     return tuple(found)
 

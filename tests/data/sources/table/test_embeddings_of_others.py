@@ -6,6 +6,7 @@ import yaml
 
 from eofuse import open_store, pack
 from eofuse.data.loading import Loader
+from eofuse.errors import DataError
 from eofuse.learning.input_statistics import training_statistics
 from eofuse.models.fusion import FusionOptions
 from table_folder import TableFolder
@@ -78,8 +79,25 @@ def test_lists_in_cells_are_a_vector_whose_direction_stays(folder):
     np.testing.assert_allclose(found.std["clay"], [np.sqrt((vectors.astype(float) ** 2).mean())] * 5)
 
 
-def test_a_list_of_another_length_names_its_row(folder):
-    folder.table["embedding"] = [[1.0, 2.0]] * 5 + [[1.0]]
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [
+        ([1.0], "row 6.*a list of 1, most have 2 numbers"),
+        ([1.0, np.inf], "row 6.*inf in its list, which is no number"),
+        ([], "row 6.*is empty"),
+        ([1.0, np.nan], "row 6.*lacks a number"),
+    ],
+)
+def test_a_cell_that_is_no_such_list_names_its_row(folder, cell, what):
+    folder.table["embedding"] = [[1.0, 2.0]] * 5 + [cell]
     folder.spec["modalities"]["clay"] = {"kind": "vector", "columns": "embedding"}
-    with pytest.raises(Exception, match=r"row 6.*shape \(1,\), others have 2"):
+    with pytest.raises(DataError, match=what):
+        packed(folder)
+
+
+def test_whole_numbers_that_are_no_codes_are_refused(folder):
+    for number in range(6):
+        folder.write(f"ae/p{number}.tif", np.zeros((64, 8, 8), np.int16))
+    folder.spec["modalities"]["places"] = {"files": "ae/{id}.tif", "like": "alphaearth"}
+    with pytest.raises(DataError, match="holds int16: codes of alphaearth are int8"):
         packed(folder)

@@ -1,5 +1,6 @@
 """Modalities whose values stand in the columns of a table: vectors, categories and series."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eofuse.data.reading.tables import matching_columns, numeric
+from eofuse.data.reading.tables import matching_columns, numeric, to_numbers
 from eofuse.data.sources.table.columns import Rows, to_times
 from eofuse.data.sources.table.spec import MOST_CATEGORIES, ModalitySpec
 from eofuse.data.specs.layers import list_categories
@@ -116,56 +117,59 @@ def _vector(name: str, spec: ModalitySpec, rows: Rows) -> Values:
     if isinstance(spec.columns, dict):
         raise UsageError("columns of a vector are names or a pattern", where=key)
     rows.require(columns, key)
-    if len(columns) == 1 and _holds_lists(rows.table[columns[0]]):
-        return _vector_of_lists(name, spec, rows, columns[0])
     for position, channel in enumerate(channels):
         if channel in channels[:position]:
             other, column = columns[channels.index(channel)], columns[position]
             what = f"columns '{other}' and '{column}' are both channel '{channel}' ({key})"
             raise DataError(what, where=rows.path, fix="rename one of them, or list the columns")
-    values = np.stack([rows.numbers(column, spec.nodata) for column in columns], axis=1)
+    lists = _lists(rows, columns[0]) if len(columns) == 1 else None
+    if lists is None:
+        values = np.stack([rows.numbers(column, spec.nodata) for column in columns], axis=1)
+        of_channel = columns
+    else:
+        values = lists
+        if spec.nodata is not None:
+            values[values == spec.nodata] = np.nan
+        channels = [f"{columns[0]}_{number:03d}" for number in range(values.shape[1])]
+        of_channel = columns * len(channels)
     missing = np.asarray(np.isnan(values))
     if not spec.optional:
         for row in rows.sound(np.asarray(missing.any(axis=1))):
-            _absent(rows, row, name, f"column '{columns[int(missing[row].argmax())]}' is empty")
+            lacking = "is empty" if lists is None or missing[row].all() else "lacks a number"
+            _absent(rows, row, name, f"column '{of_channel[int(missing[row].argmax())]}' {lacking}")
     present = np.asarray(~missing.any(axis=1))
-    index = pd.DataFrame({f"{name}.{channel}": values[:, position] for position, channel in enumerate(channels)})
-    modality = describe_numbers(name, spec, channels)
-    return Values(modality, present, tuple(columns), index)
-
-
-def _holds_lists(cells: pd.Series) -> bool:
-    first = next((cell for cell in cells if isinstance(cell, list | tuple | np.ndarray)), None)
-    return first is not None
-
-
-def _vector_of_lists(name: str, spec: ModalitySpec, rows: Rows, column: str) -> Values:
-    """A vector whose numbers stand in one cell as a list, as tables of embeddings have them."""
-    cells = rows.table[column].tolist()
-    width = max(len(cell) for cell in cells if isinstance(cell, list | tuple | np.ndarray))
-    values = np.full((len(cells), max(width, 1)), np.nan)
-    for row, cell in enumerate(cells):
-        if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
-            continue
-        try:
-            numbers = np.asarray(cell, dtype=np.float64)
-        except (TypeError, ValueError):
-            rows.wrong(row, f"column '{column}' holds something else than a list of numbers", "correct the cell")
-            continue
-        if numbers.shape != (width,):
-            what = f"column '{column}' holds a list of shape {numbers.shape}, others have {width} numbers"
-            rows.wrong(row, what, "correct the cell")
-            continue
-        values[row] = numbers
-    if spec.nodata is not None:
-        values[values == spec.nodata] = np.nan
-    missing = np.asarray(np.isnan(values).any(axis=1))
-    if not spec.optional:
-        for row in rows.sound(missing):
-            _absent(rows, row, name, f"column '{column}' is empty, or lacks a number")
-    channels = [f"{column}_{number:03d}" for number in range(values.shape[1])]
     index = pd.DataFrame(dict(zip((f"{name}.{channel}" for channel in channels), values.T, strict=True)))
-    return Values(describe_numbers(name, spec, channels), ~missing, (column,), index)
+    return Values(describe_numbers(name, spec, channels), present, tuple(columns), index)
+
+
+def _lists(rows: Rows, column: str) -> npt.NDArray[np.float64] | None:
+    """A column whose cells are lists of numbers, as tables of embeddings have them: (rows, numbers), NaN where there is none.
+
+    None if no cell is a list.
+    """
+    sequences = (list, tuple, np.ndarray)
+    cells = [
+        np.asarray(cell, dtype=object).tolist() if isinstance(cell, sequences) else cell for cell in rows.table[column]
+    ]
+    widths = Counter(len(cell) for cell in cells if isinstance(cell, list) and cell)
+    if not widths:
+        return None
+    width = widths.most_common(1)[0][0]
+    values = np.full((len(cells), width), np.nan)
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, list):
+            if pd.notna(cell):
+                rows.wrong(row, f"column '{column}' holds {cell!r}, which is no list of numbers", "correct the cell")
+        elif cell and len(cell) != width:
+            what = f"column '{column}' holds a list of {len(cell)}, most have {width} numbers"
+            rows.wrong(row, what, "correct the cell")
+        elif cell:
+            numbers, wrong = to_numbers(pd.Series(cell, dtype=object))
+            if len(wrong):
+                what = f"column '{column}' holds {cell[wrong[0]]!r} in its list, which is no number"
+                rows.wrong(row, what, "correct the cell")
+            values[row] = numbers
+    return values
 
 
 def _absent(rows: Rows, row: int, name: str, what: str) -> None:
