@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,23 +11,11 @@ import pandas as pd
 
 from eofuse.data.reading.matching import band_names
 from eofuse.data.reading.rasters import SUFFIXES, RasterFile, inspect_raster, reading_environment
+from eofuse.data.specs.class_maps import codes_of
 from eofuse.data.specs.columns import is_text, modality_name
+from eofuse.data.specs.folders import SAMPLE, list_images
 from eofuse.errors import DataError
 from eofuse.words import counted, listed
-
-KIND_OF_FILE = re.compile(
-    r"[_.-](?:mask|masks|label|labels|seg|gt|annotation|annotations|target|image|img)$", re.IGNORECASE
-)
-"""What the name of a file has after that of its sample."""
-
-SAMPLE_FOLDERS = {
-    "image", "images", "img", "imgs", "mask", "masks", "label", "labels", "annotation", "annotations", "gt",
-    "target", "targets",
-}  # fmt: skip
-"""Words in names of folders that hold a file of each sample."""
-
-SAMPLE = 20
-"""Rows whose files are looked for and looked at."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +28,7 @@ class FilePattern:
         bands: names of the bands if the paths or the files tell them.
         files: what some of them say of themselves.
         missing: rows without a file.
+        codes: of a map of classes, codes that some of the files hold → colours.
     """
 
     name: str
@@ -47,11 +36,12 @@ class FilePattern:
     bands: tuple[str, ...]
     files: tuple[RasterFile, ...]
     missing: int
+    codes: Mapping[int, str] | None = None
 
     @property
     def count(self) -> int:
         """Number of bands."""
-        return len(self.bands) or len(self.files[0].names)
+        return 1 if self.codes else len(self.bands) or len(self.files[0].names)
 
     @property
     def smallest_side(self) -> int | None:
@@ -72,7 +62,10 @@ class FilePattern:
         found = []
         if not self.bands and self.count > 1:
             found.append(f"which bands are the {self.count}? the files don't name them")
-        if self.files[0].dtype == "uint8" and self.count == 1:
+        if self.codes:
+            codes = listed(map(str, self.codes), 12)
+            found.append(f"which classes are the codes {codes}? others, which the first files lack, are to be added")
+        elif self.files[0].dtype == "uint8" and self.count == 1:
             found.append("a class map? then give it categories")
         if any(file.alpha is not None for file in self.files):
             found.append(
@@ -94,6 +87,9 @@ class FilePattern:
             "  kind: raster",
             f'  files: "{self.pattern}"',
         ]
+        if self.codes:
+            named = (f'{code}: {{name: class_{code}, colour: "{colour}"}}' for code, colour in self.codes.items())
+            return [*lines, f"  categories: {{{', '.join(named)}}}", *self._optional()]
         told = "" if self.bands else "  # names, in the order of the file, which does not tell them"
         lines.append(f"  bands: [{quoted}]{told if self.count > 1 else ''}")
         if self.files[0].dtype == "uint16":
@@ -103,68 +99,11 @@ class FilePattern:
             lines += [f"  scale: {band.scale!r}  # as the files declare", f"  offset: {band.offset!r}"]
         if self.files[0].dtype == "uint8" and self.count == 1:
             lines.append("  # categories: {1: …, 2: …}  # if it is a class map")
-        if self.missing:
-            lines.append(f"  # optional: true  # {counted(self.missing, 'row has', 'rows have')} no file")
-        return lines
+        return [*lines, *self._optional()]
 
-
-def list_images(folder: Path) -> list[str]:
-    """Paths of the images below a folder, relative to it, sorted."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            (Path(parent) / name).relative_to(folder).as_posix() for name in names if name.lower().endswith(SUFFIXES)
-        ]
-    return sorted(found)
-
-
-def table_of_files(folder: Path) -> pd.DataFrame:
-    """A row for each image below a folder: its name, the folder it is in, its path.
-
-    Where folders side by side hold the same samples, as `images` and `masks` do, a row is a sample and has its name only.
-    """
-    paths = list_images(folder)
-    samples = _samples_of_folders(folder, paths)
-    if samples:
-        return pd.DataFrame({"id": samples})
-    stems = [Path(path).stem for path in paths]
-    names = stems if len(set(stems)) == len(stems) else [str(Path(path).with_suffix("")) for path in paths]
-    return pd.DataFrame({"id": names, "folder": [Path(path).parent.name for path in paths], "path": paths})
-
-
-def _samples_of_folders(folder: Path, paths: Sequence[str]) -> list[str]:
-    """Names that most files of two or more folders share, but for an ending such as `_mask`; none if the folders are classes.
-
-    Folders whose files are all alike (bands, type) and whose names say nothing are classes, though files are numbered in each.
-    """
-    names: dict[str, dict[str, str]] = {}
-    for path in paths:
-        parent, _, file = path.rpartition("/")
-        names.setdefault(parent, {})[KIND_OF_FILE.sub("", Path(file).stem)] = path
-    first, *others = sorted(names, key=lambda parent: -len(names[parent])) or [""]
-    shared = [other for other in others if len(names[first].keys() & names[other].keys()) > len(names[first]) / 2]
-    if not shared:
-        return []
-    folders = [first, *shared]
-    told = any(word in SAMPLE_FOLDERS for each in folders for word in re.split(r"[/_.-]", each.lower()))
-    sorts = [] if told else [_sorts_of_files(folder, list(names[each].values())[:SAMPLE]) for each in folders]
-    if not told and (any(len(found) != 1 for found in sorts) or len(set.union(*sorts)) == 1):
-        return []
-    return sorted({name for each in folders for name in names[each]})
-
-
-def _sorts_of_files(folder: Path, paths: Sequence[str]) -> set[tuple[int, str]]:
-    """Numbers of bands and types of some files, of those that can be read."""
-    found = set()
-    with reading_environment():
-        for path in paths:
-            try:
-                file = inspect_raster(str(folder / path), path)
-            except DataError:
-                continue
-            found.add((len(file.names), str(file.dtype)))
-    return found
+    def _optional(self) -> list[str]:
+        rows = counted(self.missing, "row has", "rows have")
+        return [f"  # optional: true  # {rows} no file"] if self.missing else []
 
 
 def find_patterns(
@@ -219,6 +158,11 @@ def _patterns_of_ids(paths: list[str], table: pd.DataFrame, identity: str) -> li
                 columns = {str(row[other]): other for other in reversed(others)}
                 parts[:-1] = [f"{{{columns[part]}}}" if part in columns else part for part in parts[:-1]]
                 found["/".join(parts)] += 1
+    for pattern in list(found):  # files of another row, of whose folder a column tells the name
+        for other in others:
+            if f"{{{other}}}" in pattern:
+                for word in table[other].dropna().unique():
+                    found.pop(pattern.replace(f"{{{other}}}", str(word)), None)
     return [
         pattern for pattern, count in found.most_common() if count >= len(sample) / 4
     ]  # ids such as 7 occur by chance
@@ -283,6 +227,7 @@ def _described(
             continue
     if not files:
         return None
+    codes = None if bands else codes_of(f"{name}/{pattern}", files)
     named = (file for file in files if band_names(file)[0] != "band_1")
     told = next(map(band_names, named), ())
-    return FilePattern(name, pattern, bands or told, tuple(files), len(paths) - len(there))
+    return FilePattern(name, pattern, () if codes else bands or told, tuple(files), len(paths) - len(there), codes)

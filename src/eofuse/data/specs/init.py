@@ -18,7 +18,8 @@ from eofuse.data.reading.rasters import SUFFIXES
 from eofuse.data.reading.tables import decimal_commas, read_table_file
 from eofuse.data.reading.vectors import BINARY_SUFFIXES
 from eofuse.data.specs.columns import MOST_SHOWN, Guess, guess_columns
-from eofuse.data.specs.files import FilePattern, find_patterns, table_of_files
+from eofuse.data.specs.files import FilePattern, find_patterns
+from eofuse.data.specs.folders import holds_classes, table_of_files
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
 from eofuse.words import counted, listed
@@ -86,11 +87,20 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         notes.append(f"the folder holds no table: {file} lists its images")
         if "path" not in frame:
             notes.append("files of equal names in different folders are one sample")
-    guess = guess_columns(frame)
+    guess = guess_columns(frame if tables else frame.drop(columns="name", errors="ignore"))
+    if not tables and "folder" in guess.unused and holds_classes(frame["folder"]):
+        guess.labels["folder"] = "class"
+        guess.unused.remove("folder")
     if tables:  # names such as 007 are read as numbers above, which no file has in its path
         words = [name for name in guess.columns() if name in frame.columns]
         frame = read_table_file(file, words, decimal)
-    patterns = find_patterns(folder, frame, guess.id, [*guess.series, *guess.vectors])
+    identity = "name" if not tables and "name" in frame else guess.id
+    patterns = find_patterns(folder, frame, identity, [*guess.series, *guess.vectors])
+    if not tables and not any(file.grid.crs for pattern in patterns for file in pattern.files):
+        guess.unknown.append(
+            "nothing tells where the images were taken, or which belong together: a random split may put neighbours on both "
+            "sides; add a column to the table that says it, as `scene`"
+        )
     unused = [column for column in guess.unused if not any(f"{{{column}}}" in each.pattern for each in patterns)]
     if unused:
         guess.unknown.append(f"in no modality, kept in the index (labels?): {listed(unused, MOST_SHOWN)}")
