@@ -106,3 +106,9 @@ def test_moments_leave_out_patches_without_the_modality(store):
     moments = channel_moments(Loader(store, {"s1": None}), np.array([0, 1, 7]))
     assert moments["s1"].patches == 1
     np.testing.assert_allclose(moments["s1"].mean, store.read("s1", [1]).mean(axis=(0, 2, 3)), rtol=1e-5)
+
+
+def test_weighted_draws_are_those_of_numpy():
+    weights = np.random.default_rng(3).random(50)
+    expected = np.random.default_rng([7, 4, 2]).choice(np.arange(50), size=9, p=weights / weights.sum())
+    np.testing.assert_array_equal(sampled_rows(np.arange(50), weights, 9, 7, 4), expected)

@@ -85,6 +85,16 @@ def test_fewer_picks_begin_more_and_none_comes_twice(by, seed, count):
     assert sorted(all_of_them) == list(range(9))
 
 
+@pytest.mark.parametrize("by", METHODS)
+def test_the_distances_are_to_labels_and_to_what_was_taken_before(by):
+    vectors, centres = np.random.default_rng(5).normal(100, 1, size=(2, 30, 4))
+    picks = pick(by, 30, vectors, centres, np.random.default_rng(6).random(30))
+    taken = vectors[picks.positions]
+    for turn, distance in enumerate(picks.distances):
+        others = np.concatenate([centres, taken[:turn]])
+        assert distance == np.linalg.norm(taken[turn] - others, axis=1).min()
+
+
 @pytest.mark.parametrize("by", NEED_UNCERTAINTY)
 def test_methods_that_need_an_uncertainty_say_so(by):
     with pytest.raises(UsageError, match="how uncertain"):

@@ -251,7 +251,19 @@ def _permutation(count: int, seed: int, epoch: int) -> Rows:
 
 def sampled_rows(rows: Rows, weights: npt.NDArray[np.float64], batch_size: int, seed: int, step: int) -> Rows:
     """Rows of a training step drawn with replacement by weight. Pure in (seed, step)."""
-    return np.random.default_rng([seed, step, 2]).choice(rows, size=batch_size, p=weights / weights.sum())
+    return drawn_rows(rows, cumulated(weights), batch_size, seed, step)
+
+
+def cumulated(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Cumulated shares of weights, as `drawn_rows` takes them: computed once for all steps."""
+    shares = (weights / weights.sum()).cumsum()
+    return np.asarray(shares / shares[-1])
+
+
+def drawn_rows(rows: Rows, shares: npt.NDArray[np.float64], batch_size: int, seed: int, step: int) -> Rows:
+    """What `sampled_rows` gives, from weights that were cumulated before: as NumPy's `Generator.choice` draws."""
+    generator = np.random.default_rng([seed, step, 2])
+    return np.asarray(rows[shares.searchsorted(generator.random(batch_size), side="right")])
 
 
 def balancing_weights(target: Target, rows: Rows) -> npt.NDArray[np.float64]:

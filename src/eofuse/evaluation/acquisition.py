@@ -11,7 +11,8 @@ up to date, so that what was just taken repels its like. They differ in the scor
   Uncertainty-weighted Embeddings), in the greedy form of the core-set.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from eofuse.errors import UsageError
 FloatArray = npt.NDArray[np.float64]
 
 _CHUNK_BYTES = 100e6
+_ROUNDING = 1e-9  # of squared lengths: far more than products of vectors lose
 
 
 def class_entropy(probabilities: npt.NDArray[np.floating]) -> FloatArray:
@@ -55,17 +57,37 @@ def _surprise(probabilities: FloatArray) -> FloatArray:
 def nearest_distance(vectors: npt.NDArray[np.floating], centres: npt.NDArray[np.floating]) -> FloatArray:
     """Euclidean distance of each vector to the nearest centre, (patches,); infinity where there is no centre.
 
+    Matrix products find the nearest centre, block by block; the distance to it is then taken from the difference.
+
     Args:
         vectors: (patches, width).
         centres: (centres, width).
     """
     values, goals = np.asarray(vectors, dtype=np.float64), np.asarray(centres, dtype=np.float64)
-    nearest = np.full(len(values), np.inf)
-    step = max(1, int(_CHUNK_BYTES / 8 / max(values.size, 1)))
-    for start in range(0, len(goals), step):
-        part = goals[start : start + step]
-        nearest = np.minimum(nearest, np.linalg.norm(values[:, None] - part[None], axis=2).min(axis=1))
-    return nearest
+    if not len(goals) or not len(values):
+        return np.full(len(values), np.inf)
+    nearest = np.zeros(len(values), dtype=np.int64)
+    middle = goals.mean(axis=0)  # near the middle, squares lose the fewest digits
+    moved, around = values - middle, goals - middle
+    squares = (around**2).sum(axis=1)
+    per_block = max(1, math.isqrt(int(_CHUNK_BYTES / 8)))
+    for rows in _blocks(len(values), per_block):
+        least = np.full(len(moved[rows]), np.inf)
+        for columns in _blocks(len(goals), per_block):
+            found = squares[columns] - 2 * (moved[rows] @ around[columns].T)  # less what is alike for all centres
+            place = found.argmin(axis=1)
+            lowest = np.take_along_axis(found, place[:, None], axis=1)[:, 0]
+            nearest[rows] = np.where(lowest < least, place + columns.start, nearest[rows])
+            least = np.minimum(least, lowest)
+    return np.concatenate([_distance(values[rows], goals[nearest[rows]]) for rows in _blocks(len(values), per_block)])
+
+
+def _distance(values: FloatArray, goals: FloatArray) -> FloatArray:
+    return np.asarray(np.linalg.norm(values - goals, axis=1))
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 Score = Callable[[FloatArray, FloatArray, np.random.Generator], FloatArray]
@@ -81,6 +103,9 @@ METHODS: dict[str, Score] = {
 
 NEED_UNCERTAINTY = ("uncertainty", "mix")
 """Methods that ask how uncertain a prediction is."""
+
+WITHOUT_DISTANCE = ("random", "uncertainty")
+"""Methods that look at no distance."""
 
 
 @dataclass(frozen=True)
@@ -119,17 +144,36 @@ def pick(
     """
     if by in NEED_UNCERTAINTY and uncertainty is None:
         raise UsageError(f"'{by}' needs predictions that say how uncertain they are", fix="choose by diversity")
-    vectors = np.asarray(vectors, dtype=np.float64)
-    unsure = np.zeros(len(vectors)) if uncertainty is None else np.asarray(uncertainty, dtype=np.float64)
-    distance = nearest_distance(vectors, centres)
+    points: FloatArray = np.asarray(vectors, dtype=np.float64)
+    unsure = np.zeros(len(points)) if uncertainty is None else np.asarray(uncertainty, dtype=np.float64)
+    needed = by not in WITHOUT_DISTANCE
+    distance = nearest_distance(points, centres) if needed else np.zeros(len(points))
     generator = np.random.default_rng([seed, 23])
-    left = np.ones(len(vectors), dtype=bool)
+    left = np.ones(len(points), dtype=bool)
+    squares = (points**2).sum(axis=1) if needed else distance
     positions, distances = [], []
-    for _ in range(min(count, len(vectors))):
+    for _ in range(min(count, len(points))):
         score = np.where(left, METHODS[by](unsure, distance, generator), -np.inf)
         place = int(score.argmax())
         positions.append(place)
         distances.append(distance[place])
         left[place] = False
-        distance = np.minimum(distance, nearest_distance(vectors, vectors[place : place + 1]))
+        if needed:
+            nearer = _may_be_nearer(points, squares, place, distance)
+            distance[nearer] = np.minimum(distance[nearer], _distance(points[nearer], points[place]))
+    if not needed:
+        distances = _distances_in_turn(points[positions], centres)
     return Picks(np.array(positions, dtype=np.int64), np.array(distances, dtype=np.float64))
+
+
+def _may_be_nearer(vectors: FloatArray, squares: FloatArray, place: int, distance: FloatArray) -> npt.NDArray[np.intp]:
+    """Vectors that may be nearer to that at a place than a distance, by a product that rounds: all that are, and few others."""
+    apart = squares + squares[place] - 2 * (vectors @ vectors[place])
+    return np.flatnonzero(apart <= distance**2 + _ROUNDING * (squares + squares[place]))
+
+
+def _distances_in_turn(picked: FloatArray, centres: npt.NDArray[np.floating]) -> list[float]:
+    """Distance of each picked vector to the nearest centre, or vector that was picked before it."""
+    distance = nearest_distance(picked, centres)
+    before = [float(_distance(picked[:turn], picked[turn]).min(initial=np.inf)) for turn in range(len(picked))]
+    return [min(pair) for pair in zip(distance.tolist(), before, strict=True)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eofuse.data.loading import balancing_weights, sampled_rows, shuffled_rows
+from eofuse.data.loading import balancing_weights, cumulated, drawn_rows, shuffled_rows
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.fitted import check_fitted_heads, fit_heads, has_fitted_heads, refit_heads
@@ -95,8 +95,8 @@ def _labelled_rows(prepared: Prepared, options: RunOptions) -> RowsOfStep:
     train, batch_size = prepared.rows["train"], options.train.batch_size
     balanced = [task for task in prepared.tasks if task.options.balance == "sampling"]
     if balanced:
-        weights = balancing_weights(balanced[0].target, train)
-        return lambda step: sampled_rows(train, weights, batch_size, options.seed, step)
+        shares = cumulated(balancing_weights(balanced[0].target, train))
+        return lambda step: drawn_rows(train, shares, batch_size, options.seed, step)
     return lambda step: shuffled_rows(train, batch_size, options.seed, step)
 
 
