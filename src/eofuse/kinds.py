@@ -56,6 +56,8 @@ class TaskKind:
         evidence: arrays from which metrics follow, a row a test patch: shape of a row by name, with `EACH` for the number of classes.
         support: what the support of a class counts.
         columns: of the table of test predictions, besides the evidence.
+        sums: arrays of the evidence, whole numbers for the most part, of which metrics need only the sums over patches, and nothing
+            else; what else the evidence holds is alike for all patches of a run.
     """
 
     name: str
@@ -67,6 +69,7 @@ class TaskKind:
     evidence: Mapping[str, tuple[int, ...]] = field(compare=False)
     support: str = "test patches"
     columns: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -156,6 +159,7 @@ SEGMENTATION = KINDS.add(
         "dense",
         {"confusion": (EACH, EACH), "boundary": (EACH, 4), "reliability": (2, BINS, 3)},
         support="test pixels",
+        sums=("confusion", "boundary", "reliability"),
     )
 )
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from eofuse.errors import DataError
@@ -106,7 +108,8 @@ def read_table(
         raise DataError("the file is missing", where=path, fix=fix)
     try:
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path, columns=only, page_checksum_verification=True)
+            content = pq.read_table(path, columns=only, page_checksum_verification=True)
+            table: pd.DataFrame = content.to_pandas(types_mapper=_kept)
         else:
             table = pd.read_csv(path, usecols=only, keep_default_na=empty_is_missing)
     except Exception as error:  # what is damaged makes pandas and Arrow raise many kinds
@@ -119,3 +122,9 @@ def read_table(
         if not pd.api.types.is_numeric_dtype(table[name]):
             raise DataError(f"is damaged: column {name} holds something else than numbers", where=path, fix=fix)
     return table
+
+
+def _kept(kind: pa.DataType) -> pd.ArrowDtype | None:
+    """The type of columns that stay as Arrow has them: lists of records, which would be a dictionary each."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return pd.ArrowDtype(kind) if is_list and pa.types.is_struct(kind.value_type) else None

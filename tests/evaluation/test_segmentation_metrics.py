@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt
 from sklearn import metrics as sklearn_metrics
 
 from eofuse.errors import DataError, UsageError
-from eofuse.evaluation.metrics import segmentation
+from eofuse.evaluation import weighting
 from eofuse.evaluation.metrics.segmentation import IGNORE, boundary_counts, confusion_counts
 from scoring import segmentation_metrics, segmentation_per_class
 
@@ -156,7 +156,7 @@ def test_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> No
     evidence = generator.integers(0, 50, (23, 3, 3)), generator.integers(1, 50, (23, 3, 4))
     weights = generator.random((4, 23))
     whole = segmentation_metrics(*evidence, weights)
-    monkeypatch.setattr(segmentation, "_CHUNK_BYTES", 8 * 9 * 5)  # five patches at a time
+    monkeypatch.setattr(weighting, "_CHUNK_BYTES", 8 * 9 * 5)  # five patches at a time
     for name, values in segmentation_metrics(*evidence, weights).items():
         np.testing.assert_allclose(values, whole[name])
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.intervals import Design, Inference, infer
 from eofuse.evaluation.metrics import bounds
+from eofuse.evaluation.sparse import SparseRows, summed
 from eofuse.evaluation.weighting import Evidence, FloatArray
 
 MetricFunction = Callable[[Evidence, Any], dict[str, Any]]
@@ -46,11 +47,13 @@ class Predictions:
     """What one run predicts for its test patches.
 
     Attributes:
-        evidence: by name, (N, …).
+        evidence: by name, (N, …); where `sums` names some of it, a row a scene.
         scenes: (N,) scene of each patch.
         patch_ids: (N,) without repetition.
         seed: the training seed.
         fold: number of the fold of a cross-validation, 0 without one.
+        sums: arrays of the evidence that are given a row a patch and summed over scenes; of the others one row a scene is kept.
+        units: scene of each row of the evidence.
     """
 
     evidence: Evidence
@@ -58,10 +61,15 @@ class Predictions:
     patch_ids: NDArray[Any]
     seed: int = 0
     fold: int = 0
+    sums: tuple[str, ...] = ()
+    units: NDArray[Any] = field(init=False, repr=False)
     test_set: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "evidence", {name: np.asarray(array) for name, array in self.evidence.items()})
+        evidence = {
+            name: array if isinstance(array, SparseRows) else np.asarray(array) for name, array in self.evidence.items()
+        }
+        object.__setattr__(self, "evidence", evidence)
         for name in ("scenes", "patch_ids"):
             object.__setattr__(self, name, np.asarray(getattr(self, name)))
         for name, array in {**self.evidence, "scenes": self.scenes}.items():
@@ -71,7 +79,19 @@ class Predictions:
         if len(set(identifiers)) != len(identifiers):
             twice = Counter(identifiers).most_common(1)[0][0]
             raise DataError(f"patch {twice} occurs more than once", where=f"seed {self.seed}, fold {self.fold}")
+        object.__setattr__(self, "units", self.scenes)
+        if self.sums:
+            self._sum_over_scenes()
         object.__setattr__(self, "test_set", hashlib.sha256("\n".join(identifiers).encode()).hexdigest())
+
+    def _sum_over_scenes(self) -> None:
+        units, first, codes = np.unique(self.scenes, return_index=True, return_inverse=True)
+        evidence = {
+            name: summed(array, codes, len(units)) if name in self.sums else np.asarray(array[first])
+            for name, array in self.evidence.items()
+        }
+        object.__setattr__(self, "units", units)
+        object.__setattr__(self, "evidence", evidence)
 
 
 class Result:
@@ -273,7 +293,7 @@ class Resampling:
         if run not in self._points:
             self._points[run] = self.metric_function(run.evidence, None)
         if (run, scenes, how) not in self._values:
-            codes = _codes(run, scenes)
+            codes = _codes(run.units, scenes)
             chunks = [
                 self.metric_function(run.evidence, weights[rows][:, codes].astype(np.float64))
                 for rows in _chunks(len(weights), len(codes))
@@ -290,9 +310,9 @@ def _scenes_of(runs: Sequence[Predictions]) -> Scenes:
     return tuple(sorted({str(scene) for run in runs for scene in np.unique(run.scenes).tolist()}))
 
 
-def _codes(run: Predictions, scenes: Scenes) -> NDArray[np.intp]:
+def _codes(of: NDArray[Any], scenes: Scenes) -> NDArray[np.intp]:
     """Place of each row's scene among the scenes, (N,)."""
-    return np.searchsorted(np.array(scenes), run.scenes.astype(str)) if len(scenes) else np.zeros(0, dtype=np.intp)
+    return np.searchsorted(np.array(scenes), of.astype(str)) if len(scenes) else np.zeros(0, dtype=np.intp)
 
 
 def _groups_of_scenes(runs: Sequence[Predictions], scenes: Scenes) -> NDArray[np.intp]:
@@ -304,7 +324,7 @@ def _groups_of_scenes(runs: Sequence[Predictions], scenes: Scenes) -> NDArray[np
         return np.arange(len(scenes))
     sizes = np.zeros(len(scenes), dtype=np.int64)
     for run in {run.test_set: run for run in runs}.values():
-        sizes += np.bincount(_codes(run, scenes), minlength=len(scenes))
+        sizes += np.bincount(_codes(run.scenes, scenes), minlength=len(scenes))
     groups = np.empty(len(scenes), dtype=np.intp)
     filled = [(0, group) for group in range(MOST_GROUPS)]
     for scene in np.argsort(-sizes, kind="stable").tolist():
@@ -319,7 +339,7 @@ def _design(runs: Sequence[Predictions], scenes: Scenes, groups: NDArray[np.intp
     count = int(groups.max(initial=-1)) + 1
     shares, leverages, folds = [], [], Counter[int]()
     for run in runs:
-        share = np.bincount(groups[_codes(run, scenes)], minlength=count) / max(len(run.scenes), 1)
+        share = np.bincount(groups[_codes(run.scenes, scenes)], minlength=count) / max(len(run.scenes), 1)
         several = (share > 0).sum() > 1
         folds[run.seed] += int(several)
         shares.append(share)

@@ -2,18 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eofuse.errors import DataError, UsageError
+from eofuse.evaluation.sparse import SparseRows
 from eofuse.kinds import TaskKind
+
+_CHUNK_BYTES = 64e6
 
 FloatArray = NDArray[np.float64]
 
-Evidence = Mapping[str, NDArray[Any]]
-"""Arrays with a row a patch, from which metrics follow (see `eofuse.evaluation.evidence`)."""
+Evidence = Mapping[str, Any]
+"""Arrays, or `SparseRows`, with a row a patch, from which metrics follow (see `eofuse.evaluation.evidence`)."""
 
 
 class Totals(ABC):
@@ -37,10 +41,31 @@ class Totals(ABC):
         self.evidence = evidence
         self.weights, self.many = weightings(weights, len(next(iter(evidence.values()))))
 
+    def under(self, weights: ArrayLike | None) -> "Totals":
+        """The same patches under other weights; what was computed of single patches stays, if this one was never asked for totals."""
+        other = copy(self)
+        other.weights, other.many = weightings(weights, len(next(iter(self.evidence.values()))))
+        return other
+
+    def look_at_patches(self) -> None:  # noqa: B027  # most have nothing to compute
+        """Computes what depends on no weights, so that `under` need not do it again."""
+
     @property
     @abstractmethod
     def support(self) -> FloatArray:
         """Weighted count of each class or number, (R, K)."""
+
+
+def weighted_sums(weights: FloatArray, rows: Any) -> FloatArray:
+    """Sums (R, …) of rows (N, …) under weights (R, N), some rows at a time, as the product needs floats."""
+    if isinstance(rows, SparseRows):
+        return rows.weighted(weights)
+    table = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
+    step = max(1, int(_CHUNK_BYTES / (8 * max(1, table.shape[1]))))
+    sums = np.zeros((len(weights), table.shape[1]))
+    for start in range(0, len(table), step):
+        sums += weights[:, start : start + step] @ table[start : start + step].astype(np.float64)
+    return sums.reshape(len(weights), *rows.shape[1:])
 
 
 def divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

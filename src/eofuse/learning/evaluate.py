@@ -9,7 +9,7 @@ import pandas as pd
 from eofuse.data.scenes import Scenes, scenes_of, units
 from eofuse.data.store import open_store
 from eofuse.evaluation.evidence import from_columns
-from eofuse.evaluation.metrics import METRICS
+from eofuse.evaluation.metrics import METRICS, sums_of
 from eofuse.evaluation.resampling import Predictions, Resampling
 from eofuse.files import replacing
 from eofuse.learning.preparation import prepare
@@ -41,7 +41,7 @@ def evaluate(run_folder: str | os.PathLike[str]) -> pd.DataFrame:
     lines = []
     for task in prepared.tasks:
         own = to_predictions(run.predictions(task.name), task, run.options.seed, run.options.split.fold)
-        same = Predictions(constant[task.name], own.scenes, own.patch_ids, own.seed, own.fold)
+        same = Predictions(constant[task.name], own.scenes, own.patch_ids, own.seed, own.fold, own.sums)
         resampling = Resampling(task.score)
         for predictor, predictions in (("run", own), ("constant", same)):
             tested = scenes_of(prepared.store.index.iloc[task.known(rows)])
@@ -74,6 +74,7 @@ def to_predictions(table: pd.DataFrame, task: Task, seed: int, fold: int) -> Pre
         patch_ids=table["patch_id"].to_numpy(dtype=str),
         seed=seed,
         fold=fold,
+        sums=sums_of(task.kind),
     )
 
 

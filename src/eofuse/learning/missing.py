@@ -20,6 +20,7 @@ from eofuse.data.loading import Batch, Loader
 from eofuse.data.scenes import units
 from eofuse.data.store import open_store
 from eofuse.evaluation.evidence import to_columns
+from eofuse.evaluation.metrics import sums_of
 from eofuse.evaluation.resampling import Predictions
 from eofuse.evaluation.shapley import Subset
 from eofuse.files import file_name, shortened
@@ -71,7 +72,7 @@ class Tested:
         """Evidence of the test patches as the statistics take it."""
         places, options = self.places(task), self.run.options
         scenes, patches = units(pd.DataFrame(places)).astype(str), places["patch_id"].astype(str)
-        return Predictions(evidence, scenes, patches, options.seed, options.split.fold)
+        return Predictions(evidence, scenes, patches, options.seed, options.split.fold, sums_of(task.kind))
 
 
 def open_tested(folder: Path) -> Tested:

@@ -122,7 +122,7 @@ def _runs(results: StudyResults, variant: str) -> tuple[np.ndarray, list[float]]
         totals = class_totals(results, rows)
         own = totals.evidence.get("temperature")
         temperatures += [float(own[0])] if own is not None else [known[run]] if run in known else []
-        tables.append(totals.reliability.sum(axis=0))
+        tables.append(totals.reliability_sums[0])
     return np.array(tables), temperatures
 
 

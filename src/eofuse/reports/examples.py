@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from eofuse.evaluation.metrics.segmentation import patch_counts
 from eofuse.evaluation.weighting import divide, mean_where
 from eofuse.kinds import Place, Values
 from eofuse.registry import Registry
@@ -179,10 +180,9 @@ def _regression(results: StudyResults, variant: str, most: int) -> Chosen:
 @CHOICES.register(standard(Place.PIXEL, Values.CLASS))
 def _segmentation(results: StudyResults, variant: str, most: int) -> Chosen:
     patches = first_seed(results, variant)
-    confusion = results.evidence(patches)["confusion"].astype(np.float64)
-    hits, support = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2)
+    hits, support, found = patch_counts(results.evidence(patches)["confusion"])
     accuracy = divide(hits.sum(axis=1), support.sum(axis=1))
-    overlap = mean_where(divide(hits, support + confusion.sum(axis=1) - hits), support > 0)
+    overlap = mean_where(divide(hits, support + found - hits), support > 0)
     varied = (support > 0).sum(axis=1) > 1
 
     def facts(place: int) -> Facts:

@@ -18,6 +18,7 @@ from eofuse.config import write_yaml
 from eofuse.data.scenes import scenes_of
 from eofuse.data.store import open_store
 from eofuse.errors import DataError
+from eofuse.evaluation.evidence import joined
 from eofuse.evaluation.metrics import METRICS, lower_is_better
 from eofuse.evaluation.resampling import Predictions, Resampling
 from eofuse.files import write_text
@@ -158,7 +159,7 @@ class _Chapter:
 
     def predictions(self) -> pd.DataFrame:
         """Predictions of all runs."""
-        return pd.concat(self.tables_of_runs, ignore_index=True)
+        return joined(self.tables_of_runs, self.task.kind, len(self.task.classes))
 
     def describe(self, prepared: Prepared) -> dict[str, Any]:
         """JSON-ready facts about the target."""

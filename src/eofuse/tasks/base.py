@@ -31,7 +31,9 @@ from eofuse.registry import Registry
 from eofuse.tasks.drawing import Draw
 
 Array = npt.NDArray[Any]
-Evidence = dict[str, Array]
+Evidence = dict[str, Any]
+"""Arrays by name, or `eofuse.evaluation.sparse.SparseRows`, with a row a patch."""
+
 Scores = dict[str, Any]
 
 COVERAGE = 0.9
@@ -111,6 +113,7 @@ class Task(ABC):
         self.constant: Array = np.zeros(0)
         self.class_weights: Tensor | None = None
         self._sent: tuple[Tensor, Tensor] | None = None  # class weights, and their copy on a device
+        self._looked_at: tuple[Mapping[str, Any], Totals] | None = None  # evidence, and what its metrics share
         self._check("metric", self.metric, tuple(metric.name for metric in main if metric.best != "zero"))
         self._check("balance", options.balance, self.balances)
         for name in self.loss_names:
@@ -219,7 +222,12 @@ class Task(ABC):
             evidence: of these patches.
             weights: none, (patches,), or (replicates, patches) for as many values of each metric.
         """
-        return scores(self.scored, self.totals(self.kind, evidence, weights))
+        if weights is None:
+            return scores(self.scored, self.totals(self.kind, evidence))
+        if self._looked_at is None or self._looked_at[0] is not evidence:  # resampling asks of the same many times
+            self._looked_at = evidence, self.totals(self.kind, evidence)
+            self._looked_at[1].look_at_patches()
+        return scores(self.scored, self._looked_at[1].under(weights))
 
     def per_class(self, evidence: Mapping[str, Array]) -> dict[str, Array]:
         """Metrics of each class or number, (classes,) each, with `support`."""

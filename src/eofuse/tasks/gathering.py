@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from eofuse.data.loading import Batch, Loader, Rows, in_order
+from eofuse.evaluation.sparse import concatenated
 from eofuse.models.heads.base import HeadSpec
 from eofuse.models.model import Model
 from eofuse.tasks.base import Array, Evidence, Task
@@ -91,4 +92,4 @@ def gather(
 
 def join(parts: Sequence[Evidence]) -> Evidence:
     """Evidence of several batches as one."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: concatenated([part[name] for part in parts]) for name in parts[0]}

@@ -14,6 +14,7 @@ from eofuse.data.targets import IGNORE
 from eofuse.evaluation.calibration import pixel_reliability, scale
 from eofuse.evaluation.metrics import METRICS
 from eofuse.evaluation.metrics.segmentation import PixelTotals, boundary_counts, confusion_counts
+from eofuse.evaluation.sparse import SparseRows
 from eofuse.kinds import BINS, SEGMENTATION
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import TASKS, Array, Evidence, Task, check_classes, hide_without_data
@@ -71,7 +72,11 @@ class Segmentation(Task):
             calibrated = scale(prediction, spec.temperature, self.kind)
             reliability = pixel_reliability(calibrated, truth, spec.temperature)
         confusion = confusion_counts(decided, truth, classes)
-        return {"confusion": confusion, "boundary": boundary, "reliability": reliability}
+        return {
+            "confusion": SparseRows.of(confusion.astype(np.int32)),
+            "boundary": SparseRows.of(boundary.astype(np.int32)),
+            "reliability": SparseRows.of(reliability),
+        }
 
     @classmethod
     def decide(cls, prediction: Tensor, with_data: npt.NDArray[np.bool_] | None) -> Array:

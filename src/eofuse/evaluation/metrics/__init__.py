@@ -44,6 +44,7 @@ class Metric:
         by_class: name of the metric of single classes that is shown beside it; the first of the kind by default.
         order: its place among the metrics of a kind.
         pixel_meaning: what it is where something is predicted for every pixel, if that differs.
+        from_sums: whether it needs of pixels only the sums of their evidence over patches, so that sums over scenes do for intervals.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Metric:
     by_class: str = ""
     order: int = 1000
     pixel_meaning: str = ""
+    from_sums: bool = False
 
     @property
     def in_unit(self) -> bool:
@@ -85,6 +87,11 @@ def metrics_of(kind: TaskKind) -> list[Metric]:
 def class_metrics_of(kind: TaskKind) -> list[Metric]:
     """The metrics of single classes or numbers that tasks of a kind have, in their order."""
     return _ordered(metric for metric in METRICS.values() if metric.per_class is not None and metric.is_for(kind))
+
+
+def sums_of(kind: TaskKind) -> tuple[str, ...]:
+    """Arrays of the evidence that may be summed over scenes before tasks of a kind are scored; none if a metric needs patches."""
+    return kind.sums if all(metric.from_sums for metric in [*metrics_of(kind), *class_metrics_of(kind)]) else ()
 
 
 def _ordered(metrics: Iterable[Metric]) -> list[Metric]:

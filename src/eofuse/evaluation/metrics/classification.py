@@ -16,6 +16,8 @@ Definitions:
   class occurs, `micro_f1` if there is nothing to find and nothing was found.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -81,7 +83,17 @@ class LabelTotals(ProbabilityTotals):
     @cached_property
     def average_precisions(self) -> FloatArray:
         """Average precision of each class, (R, K)."""
-        return _average_precisions(self.truth, self.scores, np.ascontiguousarray(self.weights.T)).T
+        return _average_precisions(self.ranked, np.ascontiguousarray(self.weights.T)).T
+
+    @cached_property
+    def ranked(self) -> list["_Ranked | None"]:
+        """The patches of each class by falling score; None where no patch has the class."""
+        return [_ranked(*columns) for columns in zip(self.truth.T, self.scores.T, strict=True)]
+
+    def look_at_patches(self) -> None:
+        """Ranks the patches, and computes the reliability."""
+        super().look_at_patches()
+        _ = self.ranked
 
     @cached_property
     def reliability(self) -> FloatArray:
@@ -92,27 +104,50 @@ class LabelTotals(ProbabilityTotals):
         return label_reliability(calibrated, truth, temperature, self.kind)
 
 
-def _average_precisions(truth: NDArray[np.bool_], scores: FloatArray, weight_columns: FloatArray) -> FloatArray:
-    """Average precision (K, R) of each class under each weighting, from (N, K), (N, K) and (N, R); NaN without positive weight.
+@dataclass(frozen=True)
+class _Ranked:
+    """The patches of a class by falling score.
+
+    Attributes:
+        order: of the patches, (N,).
+        positive: places in the order of those that have the class, (P,).
+        last_of_score: the last place with the same score, for each of these.
+        positives_until: how many of these have come in there, less one.
+    """
+
+    order: NDArray[np.intp]
+    positive: NDArray[np.intp]
+    last_of_score: NDArray[np.intp]
+    positives_until: NDArray[np.intp]
+
+
+def _ranked(truth: NDArray[np.bool_], scores: FloatArray) -> _Ranked | None:
+    """The ranking of a class, from (N,) each."""
+    if not truth.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    descending = -scores[order]
+    is_positive = truth[order]
+    positive = np.flatnonzero(is_positive)
+    # precision is taken where the last row of the same score has come in
+    last_of_score = np.searchsorted(descending, descending[positive], side="right") - 1
+    return _Ranked(order, positive, last_of_score, np.cumsum(is_positive)[last_of_score] - 1)
+
+
+def _average_precisions(ranked: Sequence[_Ranked | None], weight_columns: FloatArray) -> FloatArray:
+    """Average precision (K, R) of each class under each weighting, from weights (N, R); NaN without positive weight.
 
     Weights have rows first, so that sorting the rows copies whole lines of memory.
     """
-    result = np.full((truth.shape[1], weight_columns.shape[1]), np.nan)
-    for number in range(truth.shape[1]):
-        if not truth[:, number].any():
+    result = np.full((len(ranked), weight_columns.shape[1]), np.nan)
+    for number, of_class in enumerate(ranked):
+        if of_class is None:
             continue
-        order = np.argsort(-scores[:, number], kind="stable")
-        descending = -scores[order, number]
-        is_positive = truth[order, number]
-        positive = np.flatnonzero(is_positive)
-        # precision is taken where the last row of the same score has come in
-        last_of_score = np.searchsorted(descending, descending[positive], side="right") - 1
-        all_so_far = np.cumsum(weight_columns[order], axis=0)[last_of_score]
-        positive_weights = weight_columns[order[positive]]
+        all_so_far = np.cumsum(weight_columns[of_class.order], axis=0)[of_class.last_of_score]
+        positive_weights = weight_columns[of_class.order[of_class.positive]]
         positive_so_far = np.cumsum(positive_weights, axis=0)
         total = positive_so_far[-1]
-        positives_until = np.cumsum(is_positive)[last_of_score] - 1
-        precision = divide(positive_so_far[positives_until], all_so_far)
+        precision = divide(positive_so_far[of_class.positives_until], all_so_far)
         # a positive row of weight 0 adds nothing, even where nothing has weight so far and precision is undefined
         gained = np.where(positive_weights > 0, positive_weights * precision, 0.0)
         result[number] = divide(gained.sum(axis=0), total)
@@ -186,6 +221,7 @@ METRICS.add(
         rewards_guessing=True,
         order=110,
         pixel_meaning="the mean of the classes' F1 scores over all test pixels, so that a rare class counts as much as a common one",
+        from_sums=True,
     )
 )
 METRICS.add(
@@ -197,6 +233,7 @@ METRICS.add(
         lambda totals: divide(totals.hits.sum(axis=1), totals.support.sum(axis=1)),
         order=120,
         pixel_meaning="the share of test pixels whose class is right",
+        from_sums=True,
     )
 )
 BALANCED_ACCURACY = METRICS.add(
@@ -230,7 +267,11 @@ METRICS.add(
         order=160,
     )
 )
-METRICS.add(Metric("f1", "F1", "the harmonic mean of precision and recall", _has_classes, per_class=_f1, order=220))
+METRICS.add(
+    Metric(
+        "f1", "F1", "the harmonic mean of precision and recall", _has_classes, per_class=_f1, order=220, from_sums=True
+    )
+)
 METRICS.add(
     Metric(
         "precision",
@@ -239,6 +280,7 @@ METRICS.add(
         _has_classes,
         per_class=lambda totals: divide(totals.hits, totals.found),
         order=230,
+        from_sums=True,
     )
 )
 METRICS.add(
@@ -249,6 +291,7 @@ METRICS.add(
         lambda kind: not kind.is_numbers,
         per_class=lambda totals: divide(totals.hits, totals.support),
         order=240,
+        from_sums=True,
     )
 )
 METRICS.add(

@@ -205,7 +205,9 @@ def _r2(totals: NumberTotals) -> FloatArray:
     return 1 - divide(errors, np.nansum(spread, axis=-1))
 
 
-_error = partial(Metric, is_for=_is_numbers, best="lower", perfect=0.0, bounds=(0.0, math.inf), unit="{}")
+_error = partial(
+    Metric, is_for=_is_numbers, best="lower", perfect=0.0, bounds=(0.0, math.inf), unit="{}", from_sums=True
+)
 
 METRICS.add(
     _error(
@@ -237,6 +239,7 @@ METRICS.add(
         lambda totals: 1 - divide(totals.outputs[..., 3], np.nan_to_num(_spread(totals.outputs))),
         bounds=(-math.inf, 1.0),
         order=120,
+        from_sums=True,
     )
 )
 METRICS.add(
@@ -252,6 +255,7 @@ METRICS.add(
         bounds=ANY,
         unit="{}",
         order=130,
+        from_sums=True,
     )
 )
 COVERAGE = METRICS.add(
@@ -263,6 +267,7 @@ COVERAGE = METRICS.add(
         lambda totals: totals.coverage[0],
         is_main=False,
         order=900,
+        from_sums=True,
     )
 )
 INTERVAL_WIDTH = METRICS.add(

@@ -18,6 +18,7 @@ Definitions:
 """
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,10 +26,9 @@ from numpy.typing import ArrayLike, NDArray
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.metrics import METRICS, Metric
 from eofuse.evaluation.metrics.calibration import ProbabilityTotals
-from eofuse.evaluation.weighting import Evidence, FloatArray, divide, mean_where
+from eofuse.evaluation.sparse import SparseRows
+from eofuse.evaluation.weighting import Evidence, FloatArray, divide, mean_where, weighted_sums
 from eofuse.kinds import IGNORE, TaskKind
-
-_CHUNK_BYTES = 64e6
 
 
 def confusion_counts(predicted: ArrayLike, truth: ArrayLike, classes: int) -> NDArray[np.int64]:
@@ -92,7 +92,10 @@ class PixelTotals(ProbabilityTotals):
     """
 
     def __init__(self, kind: TaskKind, evidence: Evidence, weights: ArrayLike | None = None) -> None:
-        pixels, edges = np.asarray(evidence["confusion"]), np.asarray(evidence["boundary"])
+        pixels, edges = (
+            each if isinstance(each, SparseRows) else np.asarray(each)
+            for each in (evidence["confusion"], evidence["boundary"])
+        )
         if pixels.ndim != 3 or pixels.shape[1] != pixels.shape[2] or edges.shape != (*pixels.shape[:2], 4):
             fix = "give (N, K, K) and (N, K, 4)"
             raise UsageError(f"confusion has the shape {pixels.shape}, boundary {edges.shape}", fix=fix)
@@ -101,7 +104,7 @@ class PixelTotals(ProbabilityTotals):
     @cached_property
     def confusion(self) -> FloatArray:
         """Pixels by true and predicted class, (R, K, K)."""
-        return _weighted_sums(self.weights, self.evidence["confusion"])
+        return weighted_sums(self.weights, self.evidence["confusion"])
 
     @cached_property
     def support(self) -> FloatArray:
@@ -123,7 +126,7 @@ class PixelTotals(ProbabilityTotals):
     @cached_property
     def boundary_f1(self) -> FloatArray:
         """Boundary F1 of each class, (R, K)."""
-        edges = _weighted_sums(self.weights, self.evidence["boundary"])
+        edges = weighted_sums(self.weights, self.evidence["boundary"])
         precision = np.nan_to_num(divide(edges[..., 0], edges[..., 1]))
         recall = np.nan_to_num(divide(edges[..., 2], edges[..., 3]))
         harmonic = np.nan_to_num(divide(2 * precision * recall, precision + recall))
@@ -131,19 +134,18 @@ class PixelTotals(ProbabilityTotals):
         return np.where((self.support > 0) & has_boundary, harmonic, np.nan)
 
     @property
-    def reliability(self) -> FloatArray:
+    def reliability(self) -> Any:
         """Pixels of each patch by confidence, raw and calibrated, (N, 2, 15, 3)."""
         return self.evidence["reliability"]
 
 
-def _weighted_sums(weight_rows: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
-    """Sums (R, …) of (N, …) counts under (R, N) weights, some patches at a time, as the product needs floats."""
-    table = counts.reshape(len(counts), int(np.prod(counts.shape[1:])))
-    step = max(1, int(_CHUNK_BYTES / (8 * max(1, table.shape[1]))))
-    sums = np.zeros((len(weight_rows), table.shape[1]))
-    for start in range(0, len(table), step):
-        sums += weight_rows[:, start : start + step] @ table[start : start + step].astype(np.float64)
-    return sums.reshape(len(weight_rows), *counts.shape[1:])
+def patch_counts(confusion: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Right pixels, and pixels in truth and in prediction, of each patch and class, (N, K) each, from confusions (N, K, K)."""
+    rows = confusion if isinstance(confusion, SparseRows) else SparseRows.of(np.asarray(confusion))
+    classes = rows.row_shape[0]
+    true, predicted = np.divmod(np.arange(classes**2), classes)
+    hit = np.where(true == predicted, true, -1)
+    return rows.mapped(hit, classes), rows.mapped(true, classes), rows.mapped(predicted, classes)
 
 
 def _boundary(labels: NDArray[np.int16], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -222,6 +224,7 @@ METRICS.add(
         lambda totals: mean_where(_iou(totals), totals.support > 0),
         rewards_guessing=True,
         order=100,
+        from_sums=True,
     )
 )
 METRICS.add(
@@ -234,6 +237,7 @@ METRICS.add(
         lambda totals: totals.boundary_f1,
         is_slow=True,
         order=300,
+        from_sums=True,
     )
 )
 METRICS.add(
@@ -244,5 +248,6 @@ METRICS.add(
         _is_class_map,
         per_class=_iou,
         order=200,
+        from_sums=True,
     )
 )
