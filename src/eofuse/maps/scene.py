@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eofuse.data.reading.formats import inspect_file
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import finest, place_files
-from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, read_on, reading_environment
+from eofuse.data.reading.pixels import read_on
+from eofuse.data.reading.rasters import PlacedRaster, RasterFile, reading_environment
 from eofuse.data.reading.resampling import Values
 from eofuse.data.sources.scenes.files import Scene, find_scenes, resolve_scenes
 from eofuse.data.sources.scenes.polygons import Polygons
@@ -84,7 +86,7 @@ class Layer:
             where = f"scene {scene}, {self.modality.name}, {raster.file.path}"
             if raster.place is not None:
                 raster = replace(raster, place=(raster.place[0] - left, raster.place[1] - top))
-            found = read_on(raster, part, where, handles.open(raster.file.path, where), precision)
+            found = read_on(raster, part, where, handles.open(raster.file, where), precision)
             return np.full((len(raster.bands), height, width), np.nan, precision) if found is None else found
 
         parts = [pixels(raster) for raster in self.content]
@@ -376,7 +378,7 @@ def _paths(pattern: str, modality: Modality) -> list[Path]:
 
 def _inspect(path: Path, scene: str, name: str) -> RasterFile:
     where = f"scene {scene}, {name}, {path}"
-    file = inspect_raster(path, where)
+    file = inspect_file(str(path), where)
     if not file.grid.crs:
         fix = "georeference the file, or put a .prj file with the reference system beside it"
         raise DataError("has no coordinate reference system", where=where, fix=fix)

@@ -9,7 +9,8 @@ from rasterio.shutil import copy
 
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import choose_bands
-from eofuse.data.reading.rasters import PlacedRaster, inspect_raster, read_on, reading_environment
+from eofuse.data.reading.pixels import read_on
+from eofuse.data.reading.rasters import PlacedRaster, inspect_raster, reading_environment
 from eofuse.data.sources.table.source import open_table_spec
 from eofuse.data.store.cut import cut
 from eofuse.errors import DataError
@@ -280,7 +281,7 @@ def test_large_parts_of_a_file_are_read_in_pieces(tmp_path, monkeypatch):
     with reading_environment():
         placed = PlacedRaster(inspect_raster(path, ""), (1,), (None,), None, "average")
         whole = read_on(placed, target, "")
-        monkeypatch.setattr("eofuse.data.reading.rasters.MOST_PIXELS", 400)
+        monkeypatch.setattr("eofuse.data.reading.pixels.MOST_PIXELS", 400)
         pieces = read_on(placed, target, "")
     np.testing.assert_array_equal(pieces, whole)
     np.testing.assert_allclose(whole[0], values[0].reshape(16, 4, 16, 4).mean(axis=(1, 3)), atol=1e-6)

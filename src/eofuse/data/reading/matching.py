@@ -102,7 +102,7 @@ def place_files(
             raise DataError(what, where=place, fix="write one band a file, or all bands into one file")
         headers = [file.bands[0] if file.has_palette else file.band(number) for number in bands]
         for header in headers:
-            _check_scaling(header, modality, added, place)
+            check_scaling(header, modality, added, place)
         missing = tuple(
             next(
                 (value for value in (nodata, each.nodata, modality.nodata) if value is not None and value not in codes),
@@ -140,7 +140,7 @@ def mixed_values(name: str, found: Counter[str]) -> Problem | None:
     return Problem("warning", f"its files differ: {listed}", name, fix=fix)
 
 
-def _check_scaling(band: BandHeader, modality: Modality, added: float | None, where: str) -> None:
+def check_scaling(band: BandHeader, modality: Modality, added: float | None, where: str) -> None:
     """Raises DataError if a band declares other physical values than the spec does, which may say what is added (else None)."""
     if modality.is_categorical or (band.scale, band.offset) == (1.0, 0.0):
         return

@@ -1,9 +1,9 @@
-"""The one way in which a raster of a user is opened: its header, masks and side-car files, and its pixels on any grid.
+"""The one way in which an image of a user is opened: its header, masks and side-car files.
 
-`inspect_raster` looks at a file and `read_on` gives some of its bands on a grid in float64, NaN where there are no data: where a band
-holds its nodata value, NaN or infinity, and where a mask of the file (internal, `.msk`, alpha band, transparent colours) says so.
-Side-car files count wherever GDAL knows them (`.aux.xml`, `.msk`, world files such as `.tfw`), and a `.prj` gives the reference
-system of a file that has none. Overviews are never read. Call everything within `reading_environment()`.
+`inspect_raster` looks at a file; its pixels are read by `eofuse.data.reading.pixels`.
+Side-car files count wherever GDAL knows them (`.aux.xml`, `.msk`, world files such as `.tfw`), and a
+`.prj` gives the reference system of a file that has none. Call everything within `reading_environment()`. Files of arrays are opened
+by the other formats of `eofuse.data.reading.formats`.
 """
 
 import contextlib
@@ -11,22 +11,19 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window
 
-from eofuse.data.reading.decoding import DECODERS
 from eofuse.data.reading.grid import Grid, is_mirrored, parse_crs
-from eofuse.data.reading.resampling import Method, Values, file_parts, file_window, resample
+from eofuse.data.reading.resampling import Method
 from eofuse.errors import DataError
 from eofuse.limits import RASTER, TEXT
 
@@ -37,10 +34,6 @@ DRIVERS = ("GTiff", "JP2OpenJPEG", *PICTURES)
 FORMATS = "GeoTIFF, JPEG 2000, PNG or JPEG"
 SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 CACHE_BYTES = 128 * 2**20
-OPEN_FILES = 64
-MOST_PIXELS = 2**23
-"""Pixels of a file, over all bands, that are resampled at a time."""
-
 MOST_PACKED = 1000
 """Times that a large file's pixels may be larger than the file."""
 
@@ -87,6 +80,23 @@ class BandHeader:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What is wanted of a file that holds several arrays, or the values of several samples.
+
+    Attributes:
+        variables: names of its arrays, in the order of the channels; empty for the only one.
+        row: position along the axis of the samples, None if the file is of one sample.
+        axes: what each axis is, where names and sizes of the axes don't tell.
+        dated: whether images of several dates are wanted.
+    """
+
+    variables: tuple[str, ...] = ()
+    row: int | None = None
+    axes: tuple[str, ...] = ()
+    dated: bool = False
+
+
+@dataclass(frozen=True)
 class RasterFile:
     """What a raster file says of itself.
 
@@ -100,6 +110,7 @@ class RasterFile:
         is_picture: whether it is of a format in `PICTURES`.
         has_palette: whether it is a picture whose one band holds numbers of colours.
         sidecars: files beside it that belong to it, without overviews.
+        part: what of it is meant; None for all.
     """
 
     path: str
@@ -111,6 +122,7 @@ class RasterFile:
     is_picture: bool = False
     has_palette: bool = False
     sidecars: tuple[str, ...] = ()
+    part: Part | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -255,135 +267,3 @@ def _sidecars(path: str, files: list[str]) -> tuple[str, ...]:
     found = {str(file) for file in files if not str(file).lower().endswith(_OF_OVERVIEWS)} - {path}
     projection = str(Path(path).with_suffix(".prj"))
     return tuple(sorted(found | ({projection} if os.path.isfile(projection) else set())))  # noqa: PTH113
-
-
-def read_on(
-    raster: PlacedRaster, grid: Grid, where: str, dataset: Any = None, dtype: npt.DTypeLike = np.float64
-) -> Values | None:
-    """Bands of a file on a grid.
-
-    Args:
-        raster: the bands; their place is that on this grid.
-        grid: whose pixels are wanted.
-        where: for messages.
-        dataset: the file, if it is open.
-        dtype: of the values, float64 or float32.
-
-    Returns:
-        (bands, height, width), NaN where there are no data; None if the file lies beside the grid.
-
-    Raises:
-        DataError: if the file can't be read.
-    """
-    if dataset is None:
-        with open_raster(raster.file.path, where) as opened:
-            return read_on(raster, grid, where, opened, dtype)
-    try:
-        if raster.place:
-            return _read_in_place(raster, grid, dataset, dtype)
-        return _read_resampled(raster, grid, dataset, where, dtype)
-    except RasterioError as error:
-        raise DataError("can't be read (damaged?)", where=where, fix="fetch the file again") from error
-
-
-def _read_in_place(raster: PlacedRaster, grid: Grid, dataset: Any, dtype: npt.DTypeLike) -> Values | None:
-    assert raster.place is not None
-    left, top = raster.place
-    first, end = max(left, 0), min(left + dataset.width, grid.width)
-    upper, lower = max(top, 0), min(top + dataset.height, grid.height)
-    if end <= first or lower <= upper:
-        return None
-    part = _native(raster, dataset, Window(first - left, upper - top, end - first, lower - upper), dtype)
-    if part.shape[1:] == (grid.height, grid.width):
-        return part
-    values = np.full((len(raster.bands), grid.height, grid.width), np.nan, dtype=dtype)
-    values[:, upper:lower, first:end] = part
-    return values
-
-
-def _read_resampled(raster: PlacedRaster, grid: Grid, dataset: Any, where: str, dtype: npt.DTypeLike) -> Values | None:
-    assert raster.method is not None
-    window = file_window(raster.file.grid, grid)
-    if window is None:
-        return None
-    if window.width * window.height * len(raster.bands) > MOST_PIXELS and max(grid.width, grid.height) > 1:
-        return _in_halves(raster, grid, dataset, where, dtype)
-    values = np.full((len(raster.bands), window.height, window.width), np.nan, dtype=dtype)
-    for column, start, width in file_parts(raster.file.grid, window):
-        part = _native(raster, dataset, Window(column, window.top, width, window.height), dtype)
-        values[:, :, start : start + width] = part
-    return resample(values, raster.file.grid, window, grid, raster.method, where)
-
-
-def _in_halves(raster: PlacedRaster, grid: Grid, dataset: Any, where: str, dtype: npt.DTypeLike) -> Values | None:
-    """As `_read_resampled`, the halves of the grid one after the other."""
-    if grid.width >= grid.height:
-        cut = grid.width // 2
-        halves = [(0, 0, cut, grid.height), (cut, 0, grid.width - cut, grid.height)]
-    else:
-        cut = grid.height // 2
-        halves = [(0, 0, grid.width, cut), (0, cut, grid.width, grid.height - cut)]
-    values: Values | None = None
-    for left, top, width, height in halves:
-        part = _read_resampled(raster, grid.window(left, top, width, height), dataset, where, dtype)
-        if part is not None:
-            if values is None:
-                values = np.full((len(raster.bands), grid.height, grid.width), np.nan, dtype=dtype)
-            values[:, top : top + height, left : left + width] = part
-    return values
-
-
-def _native(raster: PlacedRaster, dataset: Any, window: Window, dtype: npt.DTypeLike) -> Values:
-    """Pixels of a file as they lie there, NaN where there are no data."""
-    if raster.shows_colours:
-        return _colours(raster, dataset, window).astype(dtype)
-    read = dataset.read(list(raster.bands), window=window)
-    values: Values = read.astype(dtype)
-    for band, stored, nodata in zip(values, read, raster.nodata, strict=True):
-        if nodata is not None:
-            band[stored == nodata] = np.nan
-    alpha = raster.file.alpha
-    if raster.file.is_masked and (alpha is None or alpha.number not in raster.bands):
-        flags = dataset.mask_flag_enums
-        for band, number in zip(values, raster.bands, strict=True):
-            if flags[number - 1] not in ([MaskFlags.all_valid], [MaskFlags.nodata]):
-                band[dataset.read_masks(number, window=window) == 0] = np.nan
-    if read.dtype.kind == "f":
-        values[~np.isfinite(values)] = np.nan
-    return DECODERS[raster.decoder].decode(values) if raster.decoder else values
-
-
-def _colours(raster: PlacedRaster, dataset: Any, window: Window) -> Values:
-    """Red, green and blue of a palette; NaN where the colour is transparent, or declared as nodata."""
-    table = np.full((256, 4), np.nan)
-    for number, colour in dataset.colormap(1).items():
-        table[number] = colour
-    table[table[:, 3] == 0] = np.nan
-    numbers = dataset.read(1, window=window)
-    values: Values = np.moveaxis(table[numbers][..., :3], -1, 0).copy()
-    for band, nodata in zip(values, raster.nodata, strict=True):
-        if nodata is not None:
-            band[numbers == nodata] = np.nan
-    return values
-
-
-@lru_cache(maxsize=OPEN_FILES)
-def _open_in(process: int, path: str) -> Any:
-    return open_raster(path, path)
-
-
-def kept_open(path: str, where: str) -> Any:
-    """A file that stays open until `close_files`: for many windows of few files. A forked process opens it anew.
-
-    Raises:
-        DataError: as `open_raster`.
-    """
-    try:
-        return _open_in(os.getpid(), path)
-    except DataError as error:
-        raise DataError(error.what, where=where, fix=error.fix) from error.__cause__
-
-
-def close_files() -> None:
-    """Closes what is kept open."""
-    _open_in.cache_clear()

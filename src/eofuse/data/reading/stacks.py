@@ -1,60 +1,18 @@
-"""Stacks: a series of images in one file, and the dates that go with it.
+"""The dates that go with a file of images of several dates.
 
-`inspect_stack` looks at an `.npy` file as if it were a raster with the channels of one date after another, `read_stack` gives some of
-them, `read_dates` reads a file of dates. An array is (dates, channels, height, width), (dates, height, width), or (dates, height,
-width, channels) where the last axis is the shorter one. It has no place on the map, so it lies as the other files of its row do.
+`bands_of_date` takes one date of such a file, `read_dates` reads a file of dates.
 """
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from affine import Affine
-from rasterio.crs import CRS
 
-from eofuse.data.reading.grid import Grid
-from eofuse.data.reading.rasters import BandHeader, PlacedRaster, RasterFile, inspect_raster
-from eofuse.data.reading.resampling import Values
+from eofuse.data.reading.rasters import RasterFile
 from eofuse.errors import DataError
-from eofuse.limits import RASTER, TEXT
-
-SUFFIX = ".npy"
-
-
-def inspect_file(path: str, where: str) -> RasterFile:
-    """What a raster or a stack says of itself; see `inspect_raster` and `inspect_stack`."""
-    return inspect_stack(path, where) if path.endswith(SUFFIX) else inspect_raster(path, where)
-
-
-def inspect_stack(path: str, where: str) -> RasterFile:
-    """What an `.npy` file holds, as a raster whose bands are the channels of one date after another.
-
-    Raises:
-        DataError: if it can't be read, or is no array of numbers with three or four axes.
-    """
-    dates, channels, height, width = _open(path, where).shape
-    bands = tuple(BandHeader(number, "", None, 1.0, 0.0) for number in range(1, dates * channels + 1))
-    return RasterFile(path, Grid(CRS(), Affine.identity(), width, height), str(_open(path, where).dtype), bands)
-
-
-def read_stack(raster: PlacedRaster, grid: Grid, where: str) -> Values | None:
-    """Some bands of a stack on a grid, (bands, height, width), NaN where there are no data; None if it lies beside the grid."""
-    array, (left, top) = _open(raster.file.path, where), raster.place or (0, 0)
-    channels, height, width = array.shape[1:]
-    first, end, upper, lower = max(left, 0), min(left + width, grid.width), max(top, 0), min(top + height, grid.height)
-    if end <= first or lower <= upper:
-        return None
-    values = np.full((len(raster.bands), grid.height, grid.width), np.nan)
-    for position, (band, nodata) in enumerate(zip(raster.bands, raster.nodata, strict=True)):
-        date, channel = divmod(band - 1, channels)
-        found = array[date, channel, upper - top : lower - top, first - left : end - left].astype(np.float64)
-        found[~np.isfinite(found) | (found == nodata)] = np.nan
-        values[position, upper:lower, first:end] = found
-    return values
+from eofuse.limits import TEXT
 
 
 def bands_of_date(file: RasterFile, date: int, dates: int, where: str) -> RasterFile:
@@ -104,18 +62,3 @@ def days_of(dates: list[str], where: str) -> list[float]:
         raise DataError(what, where=where, fix="sort them, and the images with them")
     found: list[float] = days.tolist()
     return found
-
-
-def _open(path: str, where: str) -> npt.NDArray[np.generic]:
-    """The array of a stack as (dates, channels, height, width), mapped into memory."""
-    try:
-        array: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"can't be read: {error}", where=where, fix="write it with numpy.save") from None
-    if array.dtype.kind not in "fiu" or array.ndim not in (3, 4) or not array.size:
-        found = f"holds {array.dtype} of the shape {array.shape}"
-        raise DataError(found, where=where, fix="write numbers of (dates, channels, height, width)")
-    RASTER.check(math.prod(array.shape[-3:]) * 8, "has dates that take", where)
-    if array.ndim == 3:
-        return array[:, None]
-    return np.moveaxis(array, -1, 1) if array.shape[-1] < array.shape[1] else array

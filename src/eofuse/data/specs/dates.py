@@ -109,12 +109,16 @@ def choose_date(
     dates = dates_of(root, patterns)
     if not dates:
         return None
+    chosen = nearest_date(list(dates), rule, reference, where)
+    return dates[chosen], chosen
+
+
+def nearest_date(dates: Sequence[datetime], rule: str, reference: datetime | None, where: str) -> datetime:
+    """One of some dates, by a rule; see `choose_date`."""
     if rule in ("first", "last"):
-        chosen = min(dates) if rule == "first" else max(dates)
-        return dates[chosen], chosen
+        return min(dates) if rule == "first" else max(dates)
     wanted = reference if rule == "nearest" else day_of(rule)
     if wanted is None:
         what = "the nearest date is wanted, and the files of the reference name none"
         raise DataError(what, where=where, fix="name a day: date: 2023-07-15, or first or last")
-    chosen = min(dates, key=lambda day: (abs(day.date() - wanted.date()), abs(day - wanted), day))
-    return dates[chosen], chosen
+    return min(dates, key=lambda day: (abs(day.date() - wanted.date()), abs(day - wanted), day))

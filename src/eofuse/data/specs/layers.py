@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from eofuse.config import Options
 from eofuse.data.reading.matching import fit_values
+from eofuse.data.reading.rasters import Part
 from eofuse.data.reading.resampling import METHODS_FOR_CLASSES, Method, Values
 from eofuse.data.store.index import RESERVED_NAMES
 from eofuse.errors import UsageError, did_you_mean
@@ -108,6 +109,9 @@ class LayerSpec(Options):
         safe: of scenes: path of a Sentinel-2 product folder with `{scene}`, in place of files.
         mask: of a product: classes of its scene classification, by code or name, whose pixels are missing.
         polygons: of scenes: polygons with a class, in place of files.
+        variables: of files that hold several arrays: the name of one, or names in the order of the channels.
+        rows: of a table, whether the first axis of an array goes with the rows; or the column with the position of each row, from 0.
+        axes: of arrays: what each axis is (`row`, `time`, `channel`, `y`, `x`), where names and sizes don't tell.
         bands: of files: names of the bands, in the order of the file unless the file names its bands.
         dtype: of files: how they are stored.
         resampling: how files on another grid are brought to the reference's, in place of what suits the size of their pixels.
@@ -137,6 +141,9 @@ class LayerSpec(Options):
     safe: Name | None = None
     mask: tuple[int | Name, ...] | None = Field(default=None, min_length=1)
     polygons: PolygonSpec | None = None
+    variables: Name | tuple[Name, ...] | None = Field(default=None, min_length=1)
+    rows: bool | Name = False
+    axes: tuple[Literal["row", "time", "channel", "y", "x"], ...] | None = Field(default=None, min_length=1)
     bands: tuple[Name, ...] | None = Field(default=None, min_length=1)
     dtype: StoredType | None = None
     resampling: Method | None = None
@@ -165,9 +172,16 @@ class LayerSpec(Options):
     def _check_values(self) -> "LayerSpec":
         if self.bands is not None and len(set(self.bands)) < len(self.bands):
             raise ValueError("a band is named twice")
+        if self.axes is not None and len(set(self.axes)) < len(self.axes):
+            raise ValueError("an axis is named twice")
         if self.clip is not None and self.clip[0] >= self.clip[1]:
             raise ValueError("clip must be the smallest and the largest value")
         return self
+
+    def part(self, row: int | None = None) -> Part:
+        """What is wanted of a file of arrays; `row` is the position of a sample in it."""
+        names = (self.variables,) if isinstance(self.variables, str) else self.variables or ()
+        return Part(names, row, self.axes or (), self.kind == "image_series")
 
     def added(self, scene: object) -> float:
         """What is added to the values of a scene."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from eofuse.config import apply_overrides, parse_options
 from eofuse.data.problems import Problem
-from eofuse.data.reading.rasters import close_files
+from eofuse.data.reading.pixels import close_files
 from eofuse.data.sources.scenes.source import SIZE, open_scenes, read_spec
 from eofuse.data.sources.scenes.spec import SceneSpec
 from eofuse.data.store import Store

@@ -16,7 +16,7 @@ def looks(monkeypatch, tmp_path):
     monkeypatch.setattr(survey, "AT_ONCE", 2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     seen, original = [], rasters.inspect_file
-    monkeypatch.setattr(rasters, "inspect_file", lambda path, where: seen.append(path) or original(path, where))
+    monkeypatch.setattr(rasters, "inspect_file", lambda path, where, part: seen.append(path) or original(path, where))
     return seen
 
 

@@ -3,21 +3,35 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eofuse.data.reading.arrays import days_in
+from eofuse.data.reading.formats import inspect_file, is_there
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import band_names, finest, place_files
-from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster
+from eofuse.data.reading.rasters import PlacedRaster, RasterFile
 from eofuse.data.reading.resampling import Method
+from eofuse.data.reading.stacks import bands_of_date
 from eofuse.data.sources.scenes.polygons import Polygons, read_polygons
 from eofuse.data.sources.scenes.safe import Product, band_files, read_product
 from eofuse.data.sources.scenes.spec import SceneLayer, SceneSpec
-from eofuse.data.specs.dates import MARK, WRITTEN, choose_date, dates_of, day_within, days_since_1970, wildcard
+from eofuse.data.specs.dates import (
+    MARK,
+    WRITTEN,
+    choose_date,
+    dates_of,
+    day_within,
+    days_since_1970,
+    nearest_date,
+    wildcard,
+)
 from eofuse.data.specs.layers import describe_layer, known_modality
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Kind, Modality
+
+_EPOCH = datetime(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -97,19 +111,40 @@ def _files(
         known = known_modality(name, layer)
         assert known is not None  # Sentinel-2 where nothing else is named
         paths = band_files(folder, known.channel_names, f"scene {scene}, {name}")
-        return [_inspect(path, scene, name) for path in paths], day_within(folder.name)
+        return [_inspect(path, scene, name, layer) for path in paths], day_within(folder.name)
     bands = _bands_of_pattern(name, layer) if layer.has_file_per_band else ("",)
     patterns = [layer.path_of(band).replace("{scene}", scene) for band in bands]
     date, day = MARK, None
+    if layer.date is not None and layer.is_dated_file:
+        return _date_of_file(name, layer, root / patterns[0], scene, reference)
     if layer.date is not None:
         chosen = choose_date(root, patterns, layer.date, reference, f"scene {scene}, {name}")
         if chosen is None and not layer.optional:
             raise _no_date(name, patterns[0], scene)
         date, day = chosen or (MARK, None)
     paths = [root / each.replace(MARK, date) for each in patterns]
-    if layer.optional and not all(path.is_file() for path in paths):
+    if layer.optional and not all(is_there(str(path)) for path in paths):
         return [], None
-    return [_inspect(path, scene, name) for path in paths], day or day_within(paths[0].name)
+    return [_inspect(path, scene, name, layer) for path in paths], day or day_within(paths[0].name)
+
+
+def _date_of_file(
+    name: str, layer: SceneLayer, path: Path, scene: str, reference: datetime | None
+) -> tuple[list[RasterFile], datetime | None]:
+    """The bands of one date of a file that holds several, and that date; none if the scene lacks an optional modality."""
+    if layer.optional and not is_there(str(path)):
+        return [], None
+    file, days = _file_of_dates(name, layer, path, scene)
+    dates = {_EPOCH + timedelta(days=day): number for number, day in enumerate(days)}
+    chosen = nearest_date(list(dates), str(layer.date), reference, f"scene {scene}, {name}")
+    return [bands_of_date(file, dates[chosen], len(days), f"scene {scene}, {name}, {path}")], chosen
+
+
+def _file_of_dates(name: str, layer: SceneLayer, path: Path, scene: str) -> tuple[RasterFile, list[float]]:
+    """A file that holds several dates, and their days."""
+    file = _inspect(path, scene, name, layer)
+    days = days_in(str(path), layer.part(), f"scene {scene}, {name}, {path}")
+    return file, days
 
 
 Raster = TypeVar("Raster", RasterFile, PlacedRaster)
@@ -127,10 +162,18 @@ def _files_of_all_dates(
     """The files of every date of a scene, the earliest first, and their days; none if it lacks an optional modality."""
     bands = _bands_of_pattern(name, layer) if layer.has_file_per_band else ("",)
     patterns = [layer.path_of(band).replace("{scene}", scene) for band in bands]
+    if layer.is_dated_file:
+        if layer.optional and not is_there(str(root / patterns[0])):
+            return [], ()
+        file, found = _file_of_dates(name, layer, root / patterns[0], scene)
+        where = f"scene {scene}, {name}, {file.path}"
+        return [bands_of_date(file, number, len(found), where) for number in range(len(found))], tuple(found)
     dates = dates_of(root, patterns)
     if not dates and not layer.optional:
         raise _no_date(name, patterns[0], scene)
-    files = [_inspect(root / each.replace(MARK, text), scene, name) for text in dates.values() for each in patterns]
+    files = [
+        _inspect(root / each.replace(MARK, text), scene, name, layer) for text in dates.values() for each in patterns
+    ]
     return files, tuple(map(days_since_1970, dates))
 
 
@@ -144,15 +187,17 @@ def product_folder(layer: SceneLayer, root: Path, scene: str) -> Path:
     return root / str(layer.safe).replace("{scene}", scene)
 
 
-def _inspect(path: Path, scene: str, name: str) -> RasterFile:
+def _inspect(path: Path, scene: str, name: str, layer: SceneLayer) -> RasterFile:
     """Looks at a file, which must be georeferenced."""
     where = f"scene {scene}, {name}, {path}"
-    if not path.is_file():
+    if not is_there(str(path)):
         fix = f"add the file, set modalities.{name}.optional: true, or list the scenes that have it under `scenes`"
         raise DataError("file missing", where=where, fix=fix)
-    file = inspect_raster(path, where)
+    file = inspect_file(str(path), where, layer.part())
     if not file.grid.crs:
         fix = "georeference the file, or put a .prj file with the reference system beside it"
+        if file.part is not None:
+            fix = "give its arrays coordinates x and y and a grid mapping (rioxarray: rio.write_crs), or bring them to GeoTIFF"
         raise DataError("has no coordinate reference system", where=where, fix=fix)
     return file
 

@@ -22,9 +22,11 @@ from affine import Affine
 
 from eofuse.config import apply_overrides, parse_options
 from eofuse.data.doors import read_kind
+from eofuse.data.reading.formats import file_states
 from eofuse.data.reading.grid import Grid, tile_starts, tiles_to_cover, transform_places
 from eofuse.data.reading.matching import fit_values, without_data
-from eofuse.data.reading.rasters import PlacedRaster, kept_open, read_on, reading_environment
+from eofuse.data.reading.pixels import kept_open, read_on
+from eofuse.data.reading.rasters import PlacedRaster, reading_environment
 from eofuse.data.reading.resampling import Values
 from eofuse.data.scenes import GIVEN, SCENE_KIND
 from eofuse.data.sources.base import Provenance, Samples
@@ -169,7 +171,7 @@ def _read_tile(raster: PlacedRaster, grid: Grid, tile: _Tile, size: int, where: 
     if raster.place is not None:
         raster = replace(raster, place=(raster.place[0] - tile.left, raster.place[1] - tile.top))
     square = grid.window(tile.left, tile.top, size, size)
-    values = read_on(raster, square, where, kept_open(raster.file.path, where))
+    values = read_on(raster, square, where, kept_open(raster.file, where))
     return np.full((len(raster.bands), size, size), np.nan) if values is None else values
 
 
@@ -389,7 +391,6 @@ def _fingerprint(source: SceneSamples, scenes: Sequence[Scene], root: Path) -> s
     """Digest of spec, tiling, index, and names, sizes and times of the files; the same wherever the folder lies."""
     digest = hashlib.sha256(json.dumps(source.provenance.facts, sort_keys=True).encode())
     digest.update(source.index.to_json(orient="split", double_precision=15).encode())
-    for path in scene_paths(source._spec, scenes, root):
-        state = path.stat()
-        digest.update(f"{os.path.relpath(path, root)} {state.st_size} {state.st_mtime_ns}\0".encode())
+    for path, state in file_states(map(str, scene_paths(source._spec, scenes, root))).items():
+        digest.update(f"{os.path.relpath(path, root)} {state}\0".encode())
     return digest.hexdigest()

@@ -1,11 +1,14 @@
 """The options that say which files make up a set of scenes: `SceneSpec` is the whole file, `SceneLayer` one modality of it."""
 
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eofuse.config import Options
+from eofuse.data.reading.formats import endings
+from eofuse.data.reading.rasters import Part
 from eofuse.data.sources.scenes.safe import masked_codes
 from eofuse.data.sources.table.spec import ModalitySpec
 from eofuse.data.specs.dates import ALL, MARK, RULES, WRITTEN, day_of
@@ -36,7 +39,7 @@ class SceneLayer(LayerSpec):
                 raise ValueError("date has a meaning for files only")
             self.as_columns()
             return self
-        for key in ("column", "columns", "dates", "date_columns", "date_files", "decimal"):
+        for key in ("column", "columns", "dates", "date_columns", "date_files", "decimal", "rows"):
             if key in self.model_fields_set:
                 raise ValueError(f"{key} has a meaning for tables only; name one as `table`")
         kinds = ("image_series",) if self.is_series else ("raster", "category")
@@ -75,7 +78,7 @@ class SceneLayer(LayerSpec):
                 rules = ", ".join((*RULES, ALL))
                 raise ValueError(f"files have {MARK} in their path; say which by `date`: {rules}, or a day")
             return
-        if not has_dates:
+        if not has_dates and not self.is_dated_file:
             raise ValueError(f"date chooses among files with {MARK} in their path")
         if self.is_series and self.categories:
             raise ValueError("a series of images can't hold classes: choose one date")
@@ -101,6 +104,16 @@ class SceneLayer(LayerSpec):
     def is_series(self) -> bool:
         """Whether it takes every date, as a series of images."""
         return self.date == ALL
+
+    @property
+    def is_dated_file(self) -> bool:
+        """Whether a file of it may hold several dates, and tell them."""
+        of_other_formats = str(self.files).lower().endswith(endings(dated=False))
+        return self.files is not None and MARK not in self.files and not of_other_formats and not self.has_file_per_band
+
+    def part(self, row: int | None = None) -> Part:
+        """What is wanted of a file of arrays."""
+        return replace(super().part(row), dated=self.date is not None and self.is_dated_file)
 
     @property
     def pattern(self) -> str | None:

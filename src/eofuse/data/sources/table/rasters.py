@@ -18,11 +18,14 @@ import numpy.typing as npt
 import pandas as pd
 from affine import Affine
 
+from eofuse.data.reading.arrays import days_in, samples_in
+from eofuse.data.reading.formats import inspect_file, is_there
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import band_names, finest, place_files
-from eofuse.data.reading.rasters import PlacedRaster, RasterFile, read_on
+from eofuse.data.reading.pixels import read_on
+from eofuse.data.reading.rasters import Part, PlacedRaster, RasterFile
 from eofuse.data.reading.resampling import Method, Values
-from eofuse.data.reading.stacks import SUFFIX, bands_of_date, days_of, inspect_file, read_dates, read_stack
+from eofuse.data.reading.stacks import bands_of_date, days_of, read_dates
 from eofuse.data.sources.table.columns import Rows, texts
 from eofuse.data.sources.table.spec import ModalitySpec, TableSpec, pattern_fields
 from eofuse.data.sources.table.values import describe_numbers
@@ -63,6 +66,7 @@ class RowRasters:
     Attributes:
         modalities: by name, as stored.
         paths: by modality, the files of each row, of an image series those of one date after another; None where the row lacks it.
+        parts: by modality, what is wanted of the files of each row.
         times: by image series, days of the dates of each row.
         size: (height, width) of every patch.
         reference: the grid of the first patch.
@@ -75,6 +79,7 @@ class RowRasters:
             spec.modalities[name].require_scenes(name, {scene for scene in self._scenes if scene is not None})
         self._where = [f"{rows.where(row)} ({name})" for row, name in enumerate(rows.ids)]
         self.times: dict[str, list[list[float]]] = {}
+        self.parts = {name: parts_of(name, spec, rows) for name in spec.raster_names}
         self.paths = {name: self._find(name, root, rows) for name in spec.raster_names}
         self.modalities: dict[str, Modality] = {}
         first: dict[str, RasterFile] = {}
@@ -90,10 +95,13 @@ class RowRasters:
         RASTER.check(self.size[0] * self.size[1] * most * 8, "has patches that take", rows.path)
 
     def _find(self, name: str, root: Path, rows: Rows) -> list[Paths | None]:
-        found = _paths(name, self._spec, root, rows)
+        found = find_paths(name, self._spec, root, rows, self.parts[name])
         if self._spec.modalities[name].kind == "image_series":
             self.times[name] = [[] if each is None else [day for day, _ in each] for each in found]
-        return [None if each is None else tuple(path for _, paths in each for path in paths) for each in found]
+        paths = [None if each is None else tuple(path for _, paths in each for path in paths) for each in found]
+        if self._spec.modalities[name].rows is True:
+            require_samples(name, next(filter(None, paths), ()), self.parts[name][0], rows)
+        return paths
 
     def _first_files(self, name: str) -> list[RasterFile]:
         """What the files of the first row that has a modality say of themselves, of an image series those of its first date."""
@@ -111,7 +119,8 @@ class RowRasters:
     def _inspect(self, name: str, row: int, paths: Paths) -> list[RasterFile]:
         """What the files of a row say of themselves; a stack once for each of its dates, with the bands of that date."""
         where = f"{self._where[row]}, {name}"
-        files = {path: inspect_file(path, f"{where}, {path}") for path in dict.fromkeys(paths)}
+        part = self.parts[name][row]
+        files = {path: inspect_file(path, f"{where}, {path}", part) for path in dict.fromkeys(paths)}
         if not self._spec.modalities[name].is_stack:
             return [files[path] for path in paths]
         count = len(paths)
@@ -210,7 +219,7 @@ class RowRasters:
     def _read(self, raster: PlacedRaster, grid: Grid, name: str, row: int) -> Values:
         """(bands, height, width) of the grid in float64, NaN where there is nothing."""
         where = f"{self._where[row]}, {name}, {raster.file.path}"
-        values = (read_stack if raster.file.path.endswith(SUFFIX) else read_on)(raster, grid, where)
+        values = read_on(raster, grid, where)
         if values is None:
             fix = "name the file that covers the patch, or correct its georeference"
             raise DataError("lies beside the patch", where=where, fix=fix)
@@ -275,7 +284,33 @@ def describe_raster(name: str, spec: ModalitySpec, files: Sequence[RasterFile], 
     return modality
 
 
-def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[list[tuple[float, Paths]] | None]:
+def parts_of(name: str, spec: TableSpec, rows: Rows) -> list[Part]:
+    """What is wanted of the files of each row."""
+    modality = spec.modalities[name]
+    if not modality.rows:
+        return [modality.part()] * len(rows.ids)
+    if modality.rows is True:
+        return [modality.part(row) for row in range(len(rows.ids))]
+    rows.require([str(modality.rows)], f"modalities.{name}.rows")
+    numbers = rows.numbers(str(modality.rows))
+    for row in np.flatnonzero(np.isnan(numbers) | (numbers < 0) | (numbers % 1 != 0)).tolist():
+        rows.wrong(row, f"column '{modality.rows}' holds no position from 0 on", "correct the cell")
+    return [modality.part(int(number)) for number in np.nan_to_num(numbers).tolist()]
+
+
+def require_samples(name: str, paths: Paths, part: Part, rows: Rows) -> None:
+    """Raises a `DataError` if arrays that go with the rows of a table have not as many samples."""
+    for path in dict.fromkeys(paths):
+        count = samples_in(path, part, f"{name}, {path}")
+        if count != len(rows.ids):
+            what = f"has {count} samples, and {rows.path.name} {len(rows.ids)} rows"
+            fix = f"give modalities.{name}.rows the column with the position of each row in the array, from 0"
+            raise DataError(what, where=f"{name}, {path}", fix=fix)
+
+
+def find_paths(
+    name: str, spec: TableSpec, root: Path, rows: Rows, parts: Sequence[Part]
+) -> list[list[tuple[float, Paths]] | None]:
     """Days and files of each row, of a raster one day without meaning; rows whose file is missing lack an optional modality."""
     modality = spec.modalities[name]
     key = f"modalities.{name}.files"
@@ -305,10 +340,11 @@ def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[list[tupl
             dated = _dated(base, paths)
             missing = None if dated else paths[0]
         else:
-            missing = next((path for path in paths if not os.path.isfile(path)), None)  # noqa: PTH113 (a str, for speed)
+            missing = next((path for path in paths if not is_there(path)), None)
         if modality.is_stack and missing is None:
             listed = modality.date_files and _path(base, modality.date_files, values, spec.outside, rows.where(row))
-            dated = [(day, paths) for day in _days(modality, listed, f"{rows.where(row)}, {name}")]
+            days = _days(modality, listed, paths[0], parts[row], f"{rows.where(row)}, {name}")
+            dated = [(day, paths) for day in days]
         if missing is not None and not modality.optional:
             fix = f"add the file, correct {key}, or set modalities.{name}.optional: true"
             rows.wrong(row, "file missing", fix, f"{name}, {missing}")
@@ -319,8 +355,10 @@ def _paths(name: str, spec: TableSpec, root: Path, rows: Rows) -> list[list[tupl
     return found
 
 
-def _days(modality: ModalitySpec, path: str | None, where: str) -> list[float]:
-    """The days of a stack."""
+def _days(modality: ModalitySpec, path: str | None, file: str, part: Part, where: str) -> list[float]:
+    """The days of a file with all dates: of its own file of dates, as the spec lists them, or as the file says."""
+    if path is None and not modality.dates:
+        return days_in(file, part, f"{where}, {file}")
     if path is None:
         return days_of(list(modality.dates or ()), where)
     return days_of(read_dates(Path(path), f"{where}, {path}"), f"{where}, {path}")

@@ -19,10 +19,12 @@ import pandas as pd
 from eofuse.config import apply_overrides, parse_options, read_yaml
 from eofuse.data.doors import require_kind
 from eofuse.data.problems import errors_first
+from eofuse.data.reading.formats import file_states
 from eofuse.data.reading.matching import mixed_values
 from eofuse.data.reading.rasters import reading_environment
 from eofuse.data.reading.tables import read_table_file
 from eofuse.data.sources.base import NO_PIXELS, Arrays, Provenance, Samples
+from eofuse.data.sources.table.arrays import read_array_values
 from eofuse.data.sources.table.columns import Rows, facts, fill_scenes, other_columns, parse_columns, row_ids
 from eofuse.data.sources.table.rasters import RowRasters
 from eofuse.data.sources.table.spec import INDEX_KEYS, TableSpec
@@ -130,7 +132,11 @@ def open_table(spec: TableSpec, folder: Path, progress: Progress | None = None, 
     if rasters is not None:
         found = survey(rasters, rows.ids, rows.bad_ids(), workers, progress)
         _place(found, rasters, index, rows)
-    values = {name: read_values(name, each, rows) for name, each in spec.modalities.items() if not each.has_pixels}
+    values = {
+        name: read_values(name, each, rows) if each.files is None else read_array_values(name, spec, rows, root)
+        for name, each in spec.modalities.items()
+        if not each.has_pixels
+    }
     _require_unknown_labels(spec, values)
     described = {name: each.modality for name, each in values.items()} | (rasters.modalities if rasters else {})
     modalities = [described[name] for name in spec.modalities]
@@ -206,7 +212,8 @@ def _fingerprint(source: TableSamples, rasters: RowRasters | None, sidecars: Seq
         digest.update(np.ascontiguousarray(values).tobytes())
     base = os.path.abspath(root)  # noqa: PTH100 (as the paths were made)
     rows = (paths for found in (rasters.paths.values() if rasters else ()) for paths in found if paths is not None)
-    for path in itertools.chain(itertools.chain.from_iterable(rows), sidecars):
-        state = os.stat(path)  # noqa: PTH116 (a str, for speed)
-        digest.update(f"{os.path.relpath(path, base)} {state.st_size} {state.st_mtime_ns}\0".encode())
+    every = list(itertools.chain(itertools.chain.from_iterable(rows), sidecars))
+    state = file_states(every)
+    for path in every:
+        digest.update(f"{os.path.relpath(path, base)} {state[path]}\0".encode())
     return digest.hexdigest()

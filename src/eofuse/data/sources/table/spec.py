@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from eofuse.config import Options
+from eofuse.data.reading.formats import endings
 from eofuse.data.specs.dates import ALL, MARK
 from eofuse.data.specs.layers import LayerSpec, Name, check_names
 from eofuse.errors import did_you_mean
@@ -23,12 +24,24 @@ SPLIT_WORDS = {
 """Part of a split → words for it, in small letters."""
 
 COMMON_KEYS = ("kind", "title", "attribution", "unit", "like", "optional", "scale", "offset", "nodata")
+ARRAY_KEYS = ("variables", "rows", "axes")
 KEYS_OF_KIND = {
-    "raster": ("files", "bands", "dtype", "resampling", "categories", "add", "clip", "embedding"),
-    "vector": ("columns", "embedding"),
-    "series": ("columns", "dates", "date_columns"),
+    "raster": ("files", *ARRAY_KEYS, "bands", "dtype", "resampling", "categories", "add", "clip", "embedding"),
+    "vector": ("columns", "files", *ARRAY_KEYS, "bands", "embedding"),
+    "series": ("columns", "files", *ARRAY_KEYS, "bands", "dates", "date_columns"),
     "category": ("column", "categories"),
-    "image_series": ("files", "date", "dates", "date_files", "bands", "dtype", "resampling", "add", "clip"),
+    "image_series": (
+        "files",
+        *ARRAY_KEYS,
+        "date",
+        "dates",
+        "date_files",
+        "bands",
+        "dtype",
+        "resampling",
+        "add",
+        "clip",
+    ),
 }
 """Keys of a modality that have a meaning for its kind, besides the common ones."""
 
@@ -130,8 +143,9 @@ class ModalitySpec(LayerSpec):
         for key in sorted(self.model_fields_set):
             if key not in (*COMMON_KEYS, *keys):
                 raise ValueError(f"{key} has no meaning for kind {self.kind}, which has {', '.join(keys)}")
-        if getattr(self, keys[0]) is None:
+        if getattr(self, keys[0]) is None and (self.files is None or "files" not in keys):
             raise ValueError(f"kind {self.kind} needs {keys[0]}")
+        self._check_numbers()
         if self.kind == "category" and self.model_fields_set & {"unit", "scale", "offset", "like"}:
             raise ValueError("unit, scale, offset and like have no meaning for a category")
         if isinstance(self.columns, tuple) and len(set(self.columns)) < len(self.columns):
@@ -145,12 +159,25 @@ class ModalitySpec(LayerSpec):
             self._check_series()
         return self
 
+    def _check_numbers(self) -> None:
+        """Numbers without pixels stand in columns or in files."""
+        if self.has_pixels or self.kind == "category":
+            return
+        if self.files is not None and (self.columns is not None or self.date_columns is not None):
+            raise ValueError("values are in columns or in files, not in both")
+        if self.files is not None and self.files.lower().endswith(endings(arrays=False)):
+            raise ValueError(f"files has no meaning for kind {self.kind}, unless they hold arrays (.npy, .nc, .h5, …)")
+        if self.files is None and (self.variables or self.rows or self.axes or self.bands):
+            raise ValueError("variables, rows, axes and bands have a meaning for files only")
+
     def _check_dates(self) -> None:
         has_dates = "date" in pattern_fields(self.files or "")
         pattern_fields(self.date_files or "")
         if self.kind != "image_series":
             return
         given = [key for key in ("date", "dates", "date_files") if getattr(self, key) is not None]
+        if not given and not has_dates and not str(self.files).lower().endswith(endings(dated=False)):
+            return
         if len(given) != 1 or has_dates != (self.date is not None) or self.date not in (None, ALL):
             what = (
                 f"files with {MARK} in their path and date: {ALL}, or one file with all dates and dates or date_files"
@@ -160,6 +187,8 @@ class ModalitySpec(LayerSpec):
             raise ValueError("a file with all dates holds all bands, the bands of one date after those of another")
 
     def _check_series(self) -> None:
+        if self.files is not None:
+            return
         if self.dates is not None and self.date_columns is not None:
             raise ValueError("give either dates or date_columns")
         if isinstance(self.columns, tuple) or (isinstance(self.columns, str) and "{step}" not in self.columns):

@@ -20,6 +20,7 @@ from affine import Affine
 
 from eofuse import __version__
 from eofuse.data.problems import Problem
+from eofuse.data.reading.formats import file_states
 from eofuse.data.reading.grid import Grid
 from eofuse.data.reading.matching import describe_values
 from eofuse.data.reading.rasters import reading_environment
@@ -137,11 +138,13 @@ def _states(paths: Iterable[str]) -> Iterable[str]:
 def _file(rasters: RowRasters, bad: set[str | None]) -> Path | None:
     """Where the survey of these files in this state is remembered; None if one of them can't be looked at."""
     digest = hashlib.sha256(f"{__version__} {rasters.describe()} {sorted(map(str, bad))}".encode())
+    digest.update(f"{[[part.row for part in found] for found in rasters.parts.values()]}".encode())
     paths = [path for found in rasters.paths.values() for each in found for path in each or ("",)]
+    digest.update("\n".join(paths).encode())
     folders = sorted({os.path.dirname(path) for path in paths if path})  # noqa: PTH120 (a str, for speed)
     try:
-        for path in paths:
-            digest.update(next(iter(_states([path]))).encode() if path else b"\0")
+        for path, state in file_states(paths).items():
+            digest.update(f"{path} {state}\0".encode())
         for state in _states(folders):  # a file beside another may have come
             digest.update(state.encode())
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

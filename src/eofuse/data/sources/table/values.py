@@ -233,14 +233,14 @@ def _series(name: str, spec: ModalitySpec, rows: Rows) -> Values:
         used += date_columns
         values[:, :, 0] = np.stack([_days(rows.times(column)) for column in date_columns], axis=1)
     elif spec.dates is not None:
-        values[:, :, 0] = _listed_dates(name, spec.dates, len(steps))
+        values[:, :, 0] = listed_dates(name, spec.dates, len(steps))
     else:
         values[:, :, 0] = np.arange(len(steps))
         if len(set(np.diff(steps))) > 1:
             told = ", ".join(map(str, steps))
             what = f"the steps {told} of '{name}' count as 0 to {len(steps) - 1}: that they lie unevenly is lost"
             rows.warn(what, f"give modalities.{name}.dates")
-    values = _check_steps(name, values, rows)
+    values = check_steps(name, values, rows)
     present = np.asarray(~np.isnan(values[:, :, 1:]).all(axis=(1, 2)))
     if not spec.optional:
         for row in rows.sound(~present):
@@ -288,7 +288,12 @@ def _days(times: Any) -> npt.NDArray[np.float64]:
     return np.asarray(days.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
-def _listed_dates(name: str, dates: Sequence[str], steps: int) -> npt.NDArray[np.float64]:
+def listed_dates(name: str, dates: Sequence[str], steps: int) -> npt.NDArray[np.float64]:
+    """Days of the dates that a spec lists.
+
+    Raises:
+        UsageError: if one is no date, they don't rise, or there are more or fewer than steps.
+    """
     where = f"modalities.{name}.dates"
     times = to_times(pd.Series(list(dates)))
     if times.isna().any():
@@ -302,7 +307,7 @@ def _listed_dates(name: str, dates: Sequence[str], steps: int) -> npt.NDArray[np
     return days
 
 
-def _check_steps(name: str, values: npt.NDArray[np.float64], rows: Rows) -> npt.NDArray[np.float64]:
+def check_steps(name: str, values: npt.NDArray[np.float64], rows: Rows) -> npt.NDArray[np.float64]:
     """Series with steps without a time at the end; times that do not rise are errors, as are values without a time."""
     timeless = np.isnan(values[:, :, 0])
     valued = ~np.isnan(values[:, :, 1:]).all(axis=2)
