@@ -20,6 +20,9 @@ COURSE = Path(__file__).parents[1] / "course"
 DOWNLOADS = "notebooks"
 """Folder below that of the pages, for notebooks to download."""
 
+SHARED_DATA = "eofuse.simulate("
+"""In a chapter that begins with the patches that the first one made."""
+
 LANGUAGE = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -40,7 +43,10 @@ def write_chapters(folder: Path, course: Path = COURSE) -> None:
 
 
 def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> None:
-    """Runs the chapters whose outputs the cache lacks: the first one alone, since it makes the data of the others.
+    """Runs the chapters whose outputs the cache lacks, in two groups.
+
+    The first chapter makes the data that others share, so they come after it; beside it run those that make data of their own.
+    The last ones come first: they are the longest.
 
     Args:
         folder: of the pages.
@@ -48,13 +54,18 @@ def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> None:
         timeout: seconds that a cell may take.
     """
     cache = get_cache(cache_folder)
-    records = [cache.add_nb_to_project(str(path)) for path in sorted(folder.glob("*.ipynb"))]
+    paths = sorted(folder.glob("*.ipynb"))
+    ready = [path for path in paths if path == paths[0] or SHARED_DATA not in path.read_text(encoding="utf-8")]
+    groups = [
+        [cache.add_nb_to_project(str(path)) for path in sorted(group, reverse=True)]
+        for group in (ready, [path for path in paths if path not in ready])
+    ]
     quiet = logging.getLogger("course")
     quiet.setLevel(logging.WARNING)
-    for group in (records[:1], records[1:]):
+    for group in groups:
         executor = load_executor("local-parallel", cache, logger=quiet)
         executor.run_and_cache(filter_pks=[each.pk for each in group], timeout=timeout)
-    for record in records:
+    for record in [record for group in groups for record in group]:
         _join_streams_in_cache(cache, record.uri)
 
 
