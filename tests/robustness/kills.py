@@ -91,7 +91,7 @@ def _wrong_end(ended: Ended, number: int, said: str) -> Outcome | None:
         return Outcome("hang", said)
     if "Traceback (most recent call last)" in ended.error + ended.output or "a defect of eofuse" in ended.error:
         return Outcome("traceback", f"{said}: {ended.error[-1500:]}")
-    if ended.status == 1 and ("that worked on it was killed" in ended.error or "process ended (killed" in ended.error):
+    if ended.status == 1 and ("that worked on it was killed" in ended.error or "process ended (" in ended.error):
         return None  # the signal met another process of the command
     if ended.status not in (0, -number, 128 + number):
         return Outcome("crash" if ended.status < 0 else "unclear", f"{said}: {ended.error[-500:]}")
