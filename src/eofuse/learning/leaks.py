@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy.stats import rankdata
 
 from eofuse.data.context import context_of_patches
@@ -186,15 +185,31 @@ def _comparisons(
             continue
         rows = known[store.present(name)[known]][:MOST]
         truths = _truths(target, rows)
+        groups = None if scene is None else _codes(scene[rows], *truths)
         for channel, values in _columns(store, modality, channels, rows):
             given = np.isfinite(values)
-            if scene is not None and len(np.unique(values)) < len(values):
-                repeated = pd.DataFrame({"scene": scene[rows], "value": values}).assign(
-                    **{str(number): truth for number, truth in enumerate(truths)}
-                )
-                given &= ~repeated.duplicated().to_numpy()
+            if groups is not None:
+                given &= _first_ones(groups, values)
             if given.sum() >= FEWEST:
                 yield name, channel, [truth[given] for truth in truths], values[given]
+
+
+def _codes(*columns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """One code a row, the same where all columns are the same."""
+    codes = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        distinct, own = np.unique(column, return_inverse=True)
+        codes = np.unique(codes * len(distinct) + own, return_inverse=True)[1]
+    return codes
+
+
+def _first_ones(codes: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which rows are the first of their code and value."""
+    order = np.lexsort((values, codes))  # stable: the first stays the first
+    ordered_codes, ordered_values = codes[order], values[order]
+    first = np.ones(len(codes), dtype=bool)
+    first[order[1:]] = (ordered_codes[1:] != ordered_codes[:-1]) | (ordered_values[1:] != ordered_values[:-1])
+    return first
 
 
 def _truths(target: Target, rows: Rows) -> list[npt.NDArray[np.generic]]:
@@ -277,12 +292,25 @@ def _rank_correlation(truth: npt.NDArray[np.generic], values: npt.NDArray[np.flo
 
 def _tells_classes(truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64]) -> bool:
     """Whether each class has values of its own, in one range each, or as few of them as codes have."""
-    pairs = pd.DataFrame({"truth": truth, "value": values}).drop_duplicates().sort_values("value")
-    sizes = np.unique(truth, return_counts=True)[1]
-    if len(sizes) < 2 or sizes[np.argsort(sizes)[-2]] < FEWEST // 2 or pairs["value"].duplicated().any():
+    sizes = np.sort(np.unique(truth, return_counts=True)[1])
+    if len(sizes) < 2 or sizes[-2] < FEWEST // 2:
         return False
-    in_ranges = (pairs["truth"].to_numpy()[1:] != pairs["truth"].to_numpy()[:-1]).sum() == len(sizes) - 1
-    return bool(in_ranges or len(pairs) <= len(truth) / 4)
+    classes, own = _pairs(truth, values)
+    if (own[1:] == own[:-1]).any():
+        return False
+    in_ranges = (classes[1:] != classes[:-1]).sum() == len(sizes) - 1
+    return bool(in_ranges or len(own) <= len(truth) / 4)
+
+
+def _pairs(
+    truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.float64]]:
+    """The different pairs of class and value, by value."""
+    order = np.lexsort((truth, values))
+    truth, values = truth[order], values[order]
+    first = np.ones(len(truth), dtype=bool)
+    first[1:] = (truth[1:] != truth[:-1]) | (values[1:] != values[:-1])
+    return truth[first], values[first]
 
 
 def _columns(
@@ -303,19 +331,16 @@ def _columns(
 def _same(truth: npt.NDArray[np.generic], values: npt.NDArray[np.float64], *, numbers: bool) -> bool:
     """Whether numbers differ by their unit only, or each class has one value of its own."""
     if not numbers:
-        if len(truth) > SAMPLE and not _one_to_one(truth[:SAMPLE], values[:SAMPLE]):
+        if len(truth) > SAMPLE and not _one_to_one(*_pairs(truth[:SAMPLE], values[:SAMPLE])):
             return False
-        if len(np.unique(values)) > len(truth) / 2:  # as of all measured numbers: there are no fewer pairs
-            return False
-        pairs = pd.DataFrame({"truth": truth, "value": values}).drop_duplicates()
-        return 2 <= len(pairs) <= len(truth) / 2 and _one_to_one(pairs["truth"], pairs["value"])
+        classes, own = _pairs(truth, values)  # nearly as many as there are values, where these are measured numbers
+        return 2 <= len(own) <= len(truth) / 2 and _one_to_one(classes, own)
     if not (np.ptp(truth.astype(np.float64)) > 0 and np.ptp(values) > 0):
         return False
     first, other = ((each - each.mean()) / each.std() for each in (truth.astype(np.float64), values))
     return bool(min(np.abs(first - other).max(), np.abs(first + other).max()) < TOLERANCE)
 
 
-def _one_to_one(truth: npt.ArrayLike, values: npt.ArrayLike) -> bool:
-    """Whether each class has one value, and each value one class."""
-    pairs = pd.DataFrame({"truth": truth, "value": values}).drop_duplicates()
-    return not pairs["truth"].duplicated().any() and not pairs["value"].duplicated().any()
+def _one_to_one(classes: npt.NDArray[np.generic], values: npt.NDArray[np.float64]) -> bool:
+    """Whether, of different pairs by value, each class has one value, and each value one class."""
+    return bool((values[1:] != values[:-1]).all()) and len(np.unique(classes)) == len(classes)
