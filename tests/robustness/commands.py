@@ -173,6 +173,9 @@ def _become(
 ) -> None:
     """Runs a command in this process, as the program does, within so many bytes of addresses, and ends it."""
     status = 1
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # until `main` takes it, Ctrl-C ends the process as it ends Python's start
     try:
         os.setsid()
         os.chdir(folder)

@@ -53,7 +53,10 @@ def check_fitted_heads(model: Model, options: RunOptions) -> None:
     ]
     if learning:
         what = f"the head '{named}' is fitted on features that stay as they are, and 'fusion.{learning[0]}' would have to learn"
-        fix = "use start: {from: …, mode: linear_probe}, or encoders without weights (identity), with strategy: single or decision"
+        fix = (
+            "use start: {from: …, mode: linear_probe}, or encoders without weights "
+            f"(fusion: {{encoders: {{{next(iter(options.inputs))}: identity}}}}), with strategy: single or decision"
+        )
         raise UsageError(what, where="task.head", fix=fix)
     if options.unlabelled is not None:
         raise UsageError("pseudo-labels are learned step by step", where="unlabelled", fix="use head: network")
