@@ -99,6 +99,23 @@ def run_cut(arguments: argparse.Namespace) -> None:
     )
 
 
+def run_collect(arguments: argparse.Namespace) -> None:
+    """Does `eofuse collect`."""
+    from eofuse.data.collect.run import collect
+
+    done = carry_out(collect, arguments, "collecting", "patches")
+    for note in done.notes:
+        show(f"note: {note}")
+    _tell(arguments.store, done.store)
+    if done.missing is not None:
+        left_out = f"; {counted(done.left_out, 'patch', 'patches')} without any modality left out" * bool(done.left_out)
+        failed, absent = (
+            counted(done.failed, "asset"),
+            counted(done.absent, "modality of a patch", "modalities of patches"),
+        )
+        show(f"missing: {failed} that could not be read, {absent} without an item{left_out}: see {done.missing}")
+
+
 def run_describe(arguments: argparse.Namespace) -> None:
     """Does `eofuse describe`."""
     from eofuse.data.card.describe import describe_store

@@ -119,6 +119,16 @@ def make_parser() -> argparse.ArgumentParser:
     _workers(add)
 
     add = command(
+        "collect",
+        data.run_collect,
+        "fetch the patches around labels from catalogues of scenes into a store; goes on where an interrupted one stopped",
+    )
+    add.add_argument("spec", metavar="SPEC.yaml", type=Path, help="labels, and what to fetch (see docs/collect.md)")
+    add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
+    add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like patch.size=64")
+    _overwrite(add)
+
+    add = command(
         "describe", data.run_describe, "say what is in a store: counts, statistics, classes, scenes, leakage of splits"
     )
     add.add_argument("store", metavar="STORE", type=Path)

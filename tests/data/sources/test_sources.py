@@ -49,9 +49,9 @@ def test_another_command_says_what_lies_there(heights, tmp_path, capsys):
     assert f"is a file of heights, not a spec of scenes; `eofuse pack {heights} STORE`" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["ben_ge", "table", "scenes", "store", "example_arrays"])
+@pytest.mark.parametrize("name", ["ben_ge", "table", "scenes", "collect", "store", "example_arrays"])
 def test_every_source_accepts_its_own_and_says_what_to_do(name, tmp_path):
-    assert set(SOURCES) == {"ben_ge", "table", "scenes", "store", "example_arrays"}
+    assert set(SOURCES) == {"ben_ge", "table", "scenes", "collect", "store", "example_arrays"}
     source = SOURCES[name]()
     assert source.title
     assert source.title in type(source).title

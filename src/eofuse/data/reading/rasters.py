@@ -247,8 +247,13 @@ def check_size(dataset: Any, where: str) -> None:
     pixels = max(rows * columns for rows, columns in dataset.block_shapes)
     block = pixels * (max(sizes) if dataset.interleaving is Interleaving.band else sum(sizes))
     RASTER.check(whole if dataset.driver in PICTURES else block, "unpacks to blocks of", where)
-    if whole > MOST_PACKED * max(1, os.path.getsize(dataset.name)):  # noqa: PTH202 (a str, for speed)
+    if whole > MOST_PACKED * max(1, _size_of(dataset.name)):
         RASTER.check(whole, "is nearly empty and unpacks to", where)
+
+
+def _size_of(path: str) -> float:
+    """Bytes of a file; infinitely many of one behind an address, which is read in parts."""
+    return np.inf if path.startswith("/vsi") else os.path.getsize(path)  # noqa: PTH202 (a str, for speed)
 
 
 def _projection_file(path: str, where: str) -> CRS | None:

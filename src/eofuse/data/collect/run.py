@@ -1,0 +1,522 @@
+"""Collects patches into a store: plans, reads portion by portion, and writes; a collection that was killed goes on where it stopped.
+
+`STORE.collecting` holds the plan and what was seen of each portion, `STORE.partial` the pixels; both go when the store is whole. What
+could not be read, or is in no catalogue, is listed in `STORE.missing.csv`.
+"""
+
+import json
+import os
+import shutil
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rasterio.errors import NotGeoreferencedWarning
+from threadpoolctl import threadpool_limits
+
+from eofuse.config import apply_overrides, parse_options
+from eofuse.data.collect.choosing import Acquisition
+from eofuse.data.collect.composing import Composed, UnitError, assets_read, compose, part_of, wanted_of
+from eofuse.data.collect.labels import read_labels
+from eofuse.data.collect.layers import completed
+from eofuse.data.collect.masks import LabelMask
+from eofuse.data.collect.plan import Plan, read_plan
+from eofuse.data.collect.planning import make_plan, request_of
+from eofuse.data.collect.presets import known_collection
+from eofuse.data.collect.reading import Reader, Wanted
+from eofuse.data.collect.samples import CollectedSamples, PatchFacts
+from eofuse.data.collect.spec import CollectLayer, CollectSpec
+from eofuse.data.doors import read_kind
+from eofuse.data.problems import Problem
+from eofuse.data.reading.resampling import Values
+from eofuse.data.sources.base import Arrays
+from eofuse.data.store import STORE_FILE, Store, open_store, read_description
+from eofuse.data.store.arrays import Chunk, require_array
+from eofuse.data.store.index import complete_index, times_column
+from eofuse.data.store.partial import PartialStore
+from eofuse.data.store.placing import clear_up, move_into_place, remove_partial
+from eofuse.errors import DataError, UsageError
+from eofuse.files import read_json, write_text
+from eofuse.locks import writes
+from eofuse.modalities import Kind, Modality
+from eofuse.progress import Progress
+
+PORTION_BYTES = 2**26
+MOST_IN_PORTION = 64
+AHEAD = 2
+"""Portions that are read while one is composed."""
+
+MOST_FAILURES = 40
+"""Assets one after another that can't be reached, after which the network is taken to be down."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What a collection gave.
+
+    Attributes:
+        store: the store, opened.
+        missing: the list of what is missing, None if nothing is.
+        failed: assets that could not be read.
+        absent: patches and modalities without an item.
+        left_out: patches without any modality.
+        notes: what looks odd.
+    """
+
+    store: Store
+    missing: Path | None
+    failed: int
+    absent: int
+    left_out: int
+    notes: tuple[str, ...]
+
+
+def read_spec(path: Path, overrides: Sequence[str] = ()) -> CollectSpec:
+    """The spec in a YAML file, changed by `key.path=value` words."""
+    values = read_kind(
+        path, "collect", "the spec of a collection", "write one with `eofuse init LABELS`: see docs/collect.md"
+    )
+    return parse_options(CollectSpec, apply_overrides(values, overrides), path)
+
+
+@writes("store")
+def collect(
+    spec: str | os.PathLike[str] | Mapping[str, Any],
+    store: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Collection:
+    """Collects the patches around labels from catalogues and files into a store; an interrupted collection goes on where it stopped.
+
+    Args:
+        spec: a YAML file with the keys of `CollectSpec`, or its values (paths are then relative to the working folder).
+        store: folder of the store to be made.
+        overrides: `key.path=value` words, such as `patch.size=64`.
+        overwrite: replace a store of other content.
+        progress: receives how many patches are done, and what is done with them.
+
+    Raises:
+        UsageError: if the spec is wrong, or `store` exists and holds something else.
+        DataError: if labels or catalogues can't be read, nothing is found, the network is down or the disk is full.
+    """
+    if isinstance(spec, Mapping):
+        options, folder = parse_options(CollectSpec, apply_overrides(spec, overrides), None), Path()
+    else:
+        options, folder = read_spec(Path(spec), overrides), Path(spec).parent
+    root, target = (folder / options.root).resolve(), Path(store).resolve()
+    request = request_of(options, root)
+    if target.exists():
+        if not (target / STORE_FILE).is_file():
+            raise UsageError("exists and is no store", where=store, fix="choose another name")
+        clear_up(target)
+        if _is_of(target, request):
+            shutil.rmtree(_working(target), ignore_errors=True)
+            return _result(target, [])
+        if not overwrite:
+            raise UsageError("exists and holds other data", where=store, fix="choose another name or pass --overwrite")
+    reader = Reader(options.network)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            plan = _plan(options, root, target, request, reader, overwrite, progress)
+            return _collect(options, root, plan, target, reader, overwrite, progress)
+    finally:
+        reader.close()
+
+
+def check_collection(path: Path, progress: Progress | None = None) -> list[Problem]:
+    """What is wrong with a collection, or looks odd, as far as labels and catalogues show; no pixel is read.
+
+    Raises:
+        UsageError: if the spec is wrong.
+    """
+    options = read_spec(path)
+    root = (path.parent / options.root).resolve()
+    reader = Reader(options.network)
+    try:
+        plan = make_plan(options, root, reader, progress)
+    except DataError as error:
+        return [Problem.from_error(error)]
+    finally:
+        reader.close()
+    problems = [Problem("warning", note, options.name) for note in plan.notes]
+    return problems + [Problem("warning", reason, name, patch) for patch, name, reason in plan.missing]
+
+
+def _working(store: Path) -> Path:
+    return store.with_name(f"{store.name}.collecting")
+
+
+def _missing_file(store: Path) -> Path:
+    return store.with_name(f"{store.name}.missing.csv")
+
+
+def _is_of(store: Path, request: str) -> bool:
+    try:
+        return bool(read_description(store)["provenance"]["collect"]["request"] == request)
+    except (DataError, KeyError, TypeError):
+        return False
+
+
+def _plan(
+    spec: CollectSpec, root: Path, store: Path, request: str, reader: Reader, overwrite: bool, progress: Progress | None
+) -> Plan:
+    """The plan of an interrupted collection, or a new one."""
+    folder = _working(store)
+    plan = read_plan(folder)
+    if plan is not None and plan.request == request:
+        return plan
+    if plan is not None and not overwrite and any(folder.glob("*.json")):
+        fix = f"finish it by the command that began it; or remove {folder.name}, or pass --overwrite, to start anew"
+        raise UsageError("a collection of other labels, or by another spec, was interrupted here", where=store, fix=fix)
+    shutil.rmtree(folder, ignore_errors=True)
+    plan = make_plan(spec, root, reader, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan.write(folder)
+    return plan
+
+
+def _collect(
+    spec: CollectSpec, root: Path, plan: Plan, store: Path, reader: Reader, overwrite: bool, progress: Progress | None
+) -> Collection:
+    mask: LabelMask | None = None
+    if spec.labels.used_as == "mask":
+        labels = read_labels(spec.labels, root, spec.date_column)
+        about = plan.facts["collections"][str(spec.labels.target)]["modality"]
+        mask = LabelMask(spec.labels, labels, Modality.from_dict(about), spec.patch)
+    samples = CollectedSamples(spec, plan, None if mask is None else mask.modality)
+    portions = _portions(spec, plan, samples.modalities)
+    folder = _working(store)
+    done = _recall(folder, samples, portions)
+    partial = store.with_name(f"{store.name}.partial")
+    if not done:
+        remove_partial(partial)
+    writer = PartialStore.open(partial, samples, portions, plan.digest, skip_bad=True, discard=overwrite)
+    total = len(plan.places)
+    start = writer.chunks_done
+    count = sum(map(len, portions[:start]))
+    if progress:
+        progress(count, total, "collected")
+    work = _Work(spec, plan, reader, mask)
+    for number, (chunk, facts) in enumerate(work.read(portions[start:], samples), start=start):
+        samples.add(portions[number], facts)
+        write_text(folder / f"{number:06d}.json", json.dumps([asdict(each) for each in facts]))
+        writer.append(chunk)
+        count += len(portions[number])
+        if progress:
+            progress(count, total, "collected")
+    samples.finish()
+    _require_data(samples)
+    samples.index = complete_index(samples.index, samples.modalities, samples.name)
+    writer.finish(skip_bad=True)
+    move_into_place(writer.folder, store)
+    rows = _missing(plan, samples)
+    _write_missing(_missing_file(store), rows)
+    shutil.rmtree(folder, ignore_errors=True)
+    return _result(store, plan.notes)
+
+
+def _result(store: Path, notes: Sequence[str]) -> Collection:
+    opened = open_store(store)
+    facts = opened.provenance["collect"]
+    listed = _missing_file(store)
+    notes = notes or facts.get("warnings", ())
+    return Collection(
+        opened,
+        listed if listed.is_file() else None,
+        facts["failed"],
+        facts["absent"],
+        opened.provenance["set_aside"],
+        tuple(notes),
+    )
+
+
+def _portions(spec: CollectSpec, plan: Plan, modalities: Sequence[Modality]) -> list[list[int]]:
+    """Rows that are read at a time: neighbours, and as many as fit into memory."""
+    portions: list[list[int]] = []
+    size = PORTION_BYTES
+    for row in range(len(plan.places)):
+        need = sum(
+            4
+            * len(recipe.modality.channels)
+            * spec.patch.size**2
+            * sum(len(one.items) for one in plan.choices[name][row])
+            for name, recipe in plan.recipes.items()
+            if recipe.modality.kind is not Kind.VECTOR
+        )
+        changes = row == 0 or plan.places[row].crs != plan.places[row - 1].crs
+        if changes or size + need > PORTION_BYTES or len(portions[-1]) >= MOST_IN_PORTION:
+            portions.append([])
+            size = 0
+        portions[-1].append(row)
+        size += need
+    return portions
+
+
+def _recall(folder: Path, samples: CollectedSamples, portions: Sequence[Sequence[int]]) -> bool:
+    """Takes what was seen of portions before; whether there is any."""
+    found = False
+    for number, rows in enumerate(portions):
+        path = folder / f"{number:06d}.json"
+        if not path.is_file():
+            break
+        values = read_json(path)
+        samples.add(
+            rows,
+            [PatchFacts(each["values"], [tuple(one) for one in each["failures"]], each["warped"]) for each in values],
+        )
+        found = True
+    return found
+
+
+def _require_data(samples: CollectedSamples) -> None:
+    for modality in samples.modalities:
+        if not samples.index[f"has_{modality.name}"].any():
+            failures = [one for each in samples.facts.values() for one in each.failures if one[0] == modality.name]
+            why = (
+                f" (the first of {len(failures)} failures: {failures[0][4]})"
+                if failures
+                else ": all is nodata, or masked"
+            )
+            fix = f"take modalities.{modality.name} out, or correct it"
+            raise DataError(f"no patch holds any data of this modality{why}", where=modality.name, fix=fix)
+
+
+def _missing(plan: Plan, samples: CollectedSamples) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [(patch, name, "", "", "", reason) for patch, name, reason in plan.missing]
+    for row, facts in sorted(samples.facts.items()):
+        rows += [(plan.places[row].id, *failure) for failure in facts.failures]
+        for name in plan.recipes:
+            tried = plan.choices[name][row] and not any(failure[0] == name for failure in facts.failures)
+            if tried and not facts.values.get(f"has_{name}"):
+                items = facts.values.get(f"items.{name}") or ""
+                rows.append(
+                    (plan.places[row].id, name, items, "", "", "no pixel with data: nodata, masked, or beside the file")
+                )
+    return rows
+
+
+def _write_missing(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    table = pd.DataFrame(rows, columns=["patch_id", "modality", "item", "asset", "address", "reason"])
+    write_text(path, table.to_csv(index=False))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is read of an asset for a portion."""
+
+    name: str
+    key: str
+    source: int
+    href: str
+    sign: str
+    rows: tuple[int, ...]
+
+
+class _Work:
+    """Reads and composes portions, some ahead of what is written."""
+
+    def __init__(self, spec: CollectSpec, plan: Plan, reader: Reader, mask: LabelMask | None) -> None:
+        self._spec, self._plan, self._reader, self._mask = spec, plan, reader, mask
+        self._layers = {name: completed_layer(layer, name) for name, layer in spec.modalities.items()}
+        self._grids = [place.grid(spec.patch) for place in plan.places]
+        self._points = [place.grid(spec.patch.model_copy(update={"size": 1})) for place in plan.places]
+        self._unreachable = 0
+        self._lock = threading.Lock()
+
+    def read(
+        self, portions: Sequence[Sequence[int]], samples: CollectedSamples
+    ) -> Iterator[tuple[Chunk, list[PatchFacts]]]:
+        """The patches of each portion, and what was seen of them."""
+        with threadpool_limits(1), ThreadPoolExecutor(self._spec.network.connections) as pool:
+            waiting: deque[tuple[Sequence[int], list[tuple[_Job, Future[Any]]]]] = deque()
+            try:
+                for portion in portions:
+                    waiting.append((portion, [(job, pool.submit(self._fetch, job)) for job in self._jobs(portion)]))
+                    if len(waiting) > AHEAD:
+                        yield self._compose(*waiting.popleft(), samples)
+                while waiting:
+                    yield self._compose(*waiting.popleft(), samples)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _jobs(self, portion: Sequence[int]) -> list[_Job]:
+        """Each asset that any patch of a portion needs, once."""
+        rows: dict[tuple[str, int], dict[int, None]] = {}
+        for name in self._plan.recipes:
+            for row in portion:
+                for acquisition in self._plan.choices[name][row]:
+                    for source in acquisition.items:
+                        rows.setdefault((name, source), {})[row] = None
+        jobs = []
+        for (name, source), wanted in rows.items():
+            sign = self._layers[name].sign or ""
+            hrefs = self._plan.sources[name][source].hrefs
+            jobs += [_Job(name, key, source, hrefs[key], sign, tuple(wanted)) for key in assets_read(self._plan, name)]
+        return jobs
+
+    def _grid(self, name: str, row: int) -> Any:
+        return self._points[row] if self._layers[name].at == "point" else self._grids[row]
+
+    def _fetch(self, job: _Job) -> tuple[list[Values | None], set[int]] | DataError:
+        """Pixels of an asset for each row of a job, and the rows for which it was brought to another grid; or what went wrong."""
+        plan = self._plan
+        source = plan.sources[job.name][job.source]
+        where = f"modalities.{job.name}, item {source.id}, asset {job.key}"
+        layer, recipe = self._layers[job.name], plan.recipes[job.name]
+        warped: set[int] = set()
+        with self._lock:
+            if self._unreachable >= MOST_FAILURES:
+                return DataError("was not tried: the network is down", where=where)
+        wanted = []
+        for row in job.rows:
+            each = wanted_of(layer, recipe, job.key, self._grid(job.name, row), source, where)
+            wanted.append(Wanted(each.grid, _noting(each, row, warped)) if job.key in recipe.bands else each)
+        try:
+            found = self._reader.read(job.href, job.sign, wanted, where)
+        except UnitError:
+            raise
+        except DataError as error:
+            with self._lock:
+                self._unreachable += " tries: " in error.what
+            return error
+        with self._lock:
+            self._unreachable = 0
+        return found, warped
+
+    def _compose(
+        self, portion: Sequence[int], jobs: Sequence[tuple[_Job, Future[Any]]], samples: CollectedSamples
+    ) -> tuple[Chunk, list[PatchFacts]]:
+        pixels: dict[tuple[str, int, int, str], Values | None] = {}
+        warped: set[tuple[str, int, int]] = set()
+        failures: dict[int, list[tuple[str, str, str, str, str]]] = {}
+        for job, future in jobs:
+            result = future.result()
+            source = self._plan.sources[job.name][job.source]
+            if isinstance(result, DataError):
+                for row in job.rows:
+                    reason = f"{result.what}; {result.fix}" if result.fix else result.what
+                    failures.setdefault(row, []).append((job.name, source.id, job.key, job.href, reason))
+                continue
+            for row, values in zip(job.rows, result[0], strict=True):
+                pixels[job.name, row, job.source, job.key] = values
+            warped |= {(job.name, row, job.source) for row in result[1]}
+        if self._unreachable >= MOST_FAILURES:
+            first = next(iter(failures.values()))[0] if failures else ("", "", "", "", "")
+            fix = "check the connection and run the same command again: it goes on where it stopped"
+            raise DataError(
+                f"{MOST_FAILURES} assets one after another can't be reached: {first[4]}", where=first[3], fix=fix
+            )
+        chunk = Chunk.empty(samples.modalities, samples.patch_size, len(portion))
+        every = []
+        for row in portion:
+            arrays, facts = self._patch(row, pixels, warped)
+            facts.failures = failures.get(row, [])
+            every.append(facts)
+            place = self._plan.places[row]
+            if facts.is_empty:
+                reason = facts.failures[0][4] if facts.failures else "no item, or nothing but nodata"
+                chunk.bad.append((place.id, f"holds no modality: {reason}"))
+                continue
+            for modality in samples.modalities:
+                if modality.is_array and modality.name in arrays:
+                    require_array(modality, arrays[modality.name], samples.patch_size, f"patch {place.id}")
+            chunk.add(
+                row, {name: values for name, values in arrays.items() if name in chunk.arrays or name in chunk.dates}
+            )
+        return chunk.finish(), every
+
+    def _patch(
+        self, row: int, pixels: Mapping[tuple[str, int, int, str], Values | None], warped: set[tuple[str, int, int]]
+    ) -> tuple[Arrays, PatchFacts]:
+        arrays: Arrays = {}
+        facts = PatchFacts()
+        place = self._plan.places[row]
+        for name, recipe in self._plan.recipes.items():
+            layer, chosen = self._layers[name], self._plan.choices[name][row]
+            dates = []
+            for acquisition in chosen:
+                parts = []
+                for number in acquisition.items:
+                    found = {
+                        key: pixels[name, row, number, key]
+                        for key in assets_read(self._plan, name)
+                        if (name, row, number, key) in pixels
+                    }
+                    if any(found.get(key) is not None for key in recipe.bands):
+                        source = self._plan.sources[name][number]
+                        is_warped = (name, row, number) in warped
+                        parts.append(part_of(layer, recipe, source, self._grid(name, row), found, is_warped))
+                dates.append((_day(acquisition.time), parts))
+            composed = compose(layer, recipe, dates, f"patch {place.id}, {name}")
+            facts.values |= self._columns(name, composed, chosen)
+            if composed.values is not None and recipe.modality.is_array:
+                arrays[name] = composed.values
+            if composed.warped:
+                facts.warped.append(name)
+        if self._mask is not None:
+            name = self._mask.modality.name
+            drawn = self._mask.draw(place)
+            labelled = bool((drawn != self._mask.modality.nodata).any())
+            facts.values[f"nodata.{name}"] = float((drawn == self._mask.modality.nodata).mean())
+            if labelled:
+                arrays[name] = drawn
+            if not facts.is_empty:
+                facts.values[f"has_{name}"] = labelled
+        return arrays, facts
+
+    def _columns(self, name: str, composed: Composed, chosen: Sequence[Acquisition]) -> dict[str, Any]:
+        """Columns of the index about a modality of a patch."""
+        recipe, sources = self._plan.recipes[name], self._plan.sources[name]
+        items = [sources[number] for acquisition in chosen for number in acquisition.items]
+        clouds = [source.cloud for source in items if source.cloud is not None]
+        cloud = composed.cloud if recipe.mask is not None else float(max(clouds)) / 100 if clouds else None
+        values: dict[str, Any] = {f"has_{name}": composed.values is not None}
+        if recipe.modality.kind is Kind.VECTOR:
+            numbers = [None] * len(recipe.modality.channels) if composed.values is None else composed.values.tolist()
+            values |= {
+                f"{name}.{channel}": number
+                for channel, number in zip(recipe.modality.channel_names, numbers, strict=True)
+            }
+        else:
+            values[f"nodata.{name}"] = composed.nodata
+        if self._layers[name].is_series:
+            values[times_column(name)] = list(composed.days) if composed.values is not None else []
+        elif items and items[0].time and len(chosen) == 1:
+            values[f"time_{name}"] = datetime.fromisoformat(items[0].time).strftime("%Y-%m-%dT%H:%M:%S")
+        if cloud is not None and cloud == cloud:
+            values[f"cloud.{name}"] = cloud
+        values[f"items.{name}"] = " ".join(source.id for source in items) or None
+        return values
+
+
+def completed_layer(layer: CollectLayer, name: str) -> CollectLayer:
+    """A layer with what is known of its collection."""
+    known = known_collection(layer.stac or "", layer.collection or "")
+    return completed(name, layer, known)
+
+
+def _noting(wanted: Wanted, row: int, warped: set[int]) -> Any:
+    def place(file: Any, grid: Any) -> Any:
+        placed = wanted.place(file, grid)
+        if placed.method is not None:
+            warped.add(row)
+        return placed
+
+    return place
+
+
+def _day(time: datetime | None) -> float:
+    return 0.0 if time is None else time.timestamp() / 86_400
