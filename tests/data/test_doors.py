@@ -15,6 +15,8 @@ FILES = {
     "a.npy": "",
     "a.nc": "",
     "a.h5": "",
+    "a.grib": "",
+    "a.pkl": "",
     "a.gpkg": "",
     "a.shp": "",
     "a.kml": "",
@@ -37,9 +39,11 @@ ANSWERS = {
         "recipe.yaml": TRAIN,
         "a.npy": INIT,
         "arrays": INIT,
-        "a.nc": GEOTIFF,
-        "a.h5": GEOTIFF,
-        "a.zarr": GEOTIFF,
+        "a.nc": INIT,
+        "a.h5": INIT,
+        "a.zarr": CUT,
+        "a.grib": GEOTIFF,
+        "a.pkl": "never loaded",
         "a.gpkg": INIT,
         "a.shp": INIT,
         "a.kml": GEOPACKAGE,
@@ -53,7 +57,7 @@ ANSWERS = {
         "index.csv": INIT,
         "chips": INIT,
         "recipe.yaml": TRAIN,
-        "a.nc": GEOTIFF,
+        "a.nc": INIT,
         "a.zip": UNPACK,
     },
     "cut": {
@@ -66,7 +70,13 @@ ANSWERS = {
     },
     "describe": {"chips": INIT, "a_run": "eofuse evaluate", "index.csv": INIT, "chips/a.jpg": CUT, "table.yaml": PACK},
     "show": {"chips": INIT, "a_run": "this is a run; leave it out", "scenes.yaml": CUT},
-    "init": {"a_store": "eofuse describe", "chips/a.jpg": CUT, "a.nc": GEOTIFF, "table.yaml": PACK, "arrays": INIT},
+    "init": {
+        "a_store": "eofuse describe",
+        "chips/a.jpg": CUT,
+        "a.nc": CUT,
+        "table.yaml": PACK,
+        "arrays": "a NumPy array",
+    },
     "train": {"a_store": "--store", "table.yaml": PACK, "scenes.yaml": CUT, "index.csv": INIT, "chips": INIT},
     "study": {"a_study": "eofuse report", "a_store": "--store"},
     "evaluate": {"a_study": "eofuse predict", "a_store": "eofuse describe", "table.yaml": PACK},
@@ -95,7 +105,7 @@ def test_the_wrong_door_says_where_the_right_one_is(folder, capsys, monkeypatch,
     monkeypatch.chdir(folder)
     assert main([command, name, *AFTER.get(command, [])]) in (1, 2)
     said = capsys.readouterr().err
-    assert said.startswith(f"eofuse: {name}: ")
+    assert said.startswith(f"eofuse: {name}")
     assert answer in said
     assert len(said.splitlines()) == 1
 

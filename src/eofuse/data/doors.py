@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eofuse.config import read_yaml
+from eofuse.data.reading.formats import endings, format_of
 from eofuse.data.reading.rasters import FORMATS, SUFFIXES
 from eofuse.data.sources.base import SOURCES, SPEC_SUFFIXES, Source, SpecSource
 from eofuse.errors import DataError, UsageError
@@ -19,13 +20,14 @@ _MOST_FILES = 2000
 """Files of a folder that are looked at."""
 
 _CONVERSIONS = {
-    (".npy", ".npz"): (
-        "a NumPy array",
-        "write its patches as GeoTIFF (rasterio) beside a table of them, or its rows as CSV or Parquet; then `eofuse init FOLDER`",
-    ),
-    (".nc", ".nc4", ".h5", ".he5", ".hdf", ".hdf5", ".zarr", ".grib", ".grb", ".grib2"): (
+    (".grib", ".grb", ".grib2", ".mat", ".nc.gz"): (
         "a file of several variables",
-        "bring each variable to GeoTIFF (`gdal_translate`); then `eofuse init FOLDER`, or `eofuse cut` for scenes",
+        "bring it to NetCDF (`cdo -f nc4 copy`, or xarray), or each variable to GeoTIFF (`gdal_translate`); then `eofuse init "
+        "FOLDER`, or `eofuse cut` for scenes",
+    ),
+    (".pkl", ".pickle"): (
+        "a pickle, which is never loaded: it could run anything",
+        "write its arrays with `numpy.savez`, its tables as Parquet; then `eofuse init FOLDER`",
     ),
     (".vrt", ".img", ".ecw", ".sid", ".bil", ".asc", ".hgt", ".dat", ".bmp", ".gif", ".webp"): (
         "an image of a format that is not read",
@@ -65,12 +67,15 @@ def describe_path(path: Path) -> tuple[str, str] | None:
         if source.accepts(path):
             return source.title, source.advice(path)
     name = path.name.lower()
-    if path.is_dir() and not name.endswith((".zarr", ".safe")):
+    if path.is_dir() and not name.endswith((*endings(arrays=True), ".safe")):
         return _folder(path)
     if name.endswith(SPEC_SUFFIXES):
         return _yaml(path)
     if name.endswith(TABLE_SUFFIXES):
         return "a table", f"write a spec of it with `eofuse init {path}`, then `eofuse pack SPEC.yaml STORE`"
+    if name.endswith(endings(arrays=True)):
+        fix = f"of samples with a table beside it, or in an axis of it: `eofuse init {path}`; a scene is a layer of `eofuse cut`: "
+        return format_of(name).title, f"{fix}{{files: {path.name}, variables: [NAME]}} (docs/tables.md#arrays)"
     if name.endswith(SUFFIXES):
         fix = f"for a folder of patches `eofuse init {path.parent}`; for scenes `eofuse cut SPEC.yaml STORE` (docs/scenes.md)"
         return "one image", fix
@@ -194,7 +199,7 @@ def _folder(path: Path) -> tuple[str, str] | None:
         )
     names = _names(path)
     tables = [name for name in names if name.lower().endswith(TABLE_SUFFIXES)]
-    images = any(name.lower().endswith(SUFFIXES) for name in names)
+    images = any(name.lower().endswith(endings()) for name in names)
     if tables or images:
         what = "a folder of images" if images else "a folder with a table"
         what = "a folder of images with a table" if tables and images else what

@@ -1,19 +1,21 @@
-"""Images below a folder, and the pattern by which the rows of a table name them."""
+"""Images and files of arrays below a folder, and the pattern by which the rows of a table name them."""
 
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from eofuse.data.reading.formats import endings, format_of, is_there
 from eofuse.data.reading.matching import band_names
-from eofuse.data.reading.rasters import SUFFIXES, RasterFile, inspect_raster, reading_environment
+from eofuse.data.reading.rasters import RasterFile, inspect_raster, reading_environment
+from eofuse.data.specs.arrays import MOST_FILES, ArrayPattern, guess_arrays
 from eofuse.data.specs.class_maps import codes_of
 from eofuse.data.specs.columns import is_text, modality_name
-from eofuse.data.specs.folders import SAMPLE, list_images
+from eofuse.data.specs.folders import SAMPLE, list_arrays, list_images
 from eofuse.errors import DataError
 from eofuse.words import counted, listed
 
@@ -106,9 +108,10 @@ class FilePattern:
         return [f"  # optional: true  # {rows} no file"] if self.missing else []
 
 
-def find_patterns(
-    folder: Path, table: pd.DataFrame, identity: str | None, taken: Sequence[str] = ()
-) -> list[FilePattern]:
+Found = FilePattern | ArrayPattern
+
+
+def find_patterns(folder: Path, table: pd.DataFrame, identity: str | None, taken: Sequence[str] = ()) -> list[Found]:
     """The patterns by which rows name images: every column with paths, else the id in the names of files.
 
     Args:
@@ -119,19 +122,43 @@ def find_patterns(
     """
     with reading_environment():
         columns = _path_columns(table)
-        found: list[FilePattern] = []
+        found: list[Found] = []
         for column in columns:
             word = column.lower() if len(columns) > 1 else "image"
             name = modality_name(word, [*taken, *(each.name for each in found)])
+            if table[column].dropna().astype(str).str.lower().str.endswith(endings(arrays=True)).all():
+                found += _arrays(folder, table, f"{{{column}}}", [*taken, *(each.name for each in found)], name)
+                continue
             described = _described(folder, table, f"{{{column}}}", name, ())
             found += [described] if described is not None else []
         if found:
             return found
-        if identity is None:
-            return []
-        patterns = _patterns_of_ids(list_images(folder), table, identity)
-        merged = _merge_bands(folder, table, patterns, taken)
-        return [each for each in merged if each is not None]
+        if identity is not None:
+            patterns = _patterns_of_ids([*list_images(folder), *list_arrays(folder)], table, identity)
+            of_arrays = [pattern for pattern in patterns if format_of(pattern).holds_arrays]
+            images = [pattern for pattern in patterns if pattern not in of_arrays]
+            found += [each for each in _merge_bands(folder, table, images, taken) if each is not None]
+            for pattern in sorted(of_arrays):
+                names = [*taken, *(each.name for each in found)]
+                found += _arrays(folder, table, pattern, names, _word(pattern, names))
+        return found or _arrays_of_all_rows(folder, table, taken)
+
+
+def _arrays(folder: Path, table: pd.DataFrame, pattern: str, taken: Sequence[str], name: str) -> list[Found]:
+    """What the arrays in the files of a pattern make."""
+    paths = _paths(folder, table, pattern, ())
+    there = [path for path in paths if is_there(path)]
+    guesses = guess_arrays(Path(there[0]), pattern, "", taken, name=name) if there else []
+    return [replace(each, missing=len(paths) - len(there)) for each in guesses]
+
+
+def _arrays_of_all_rows(folder: Path, table: pd.DataFrame, taken: Sequence[str]) -> list[Found]:
+    """What arrays make whose first axis is as long as the table."""
+    found: list[Found] = []
+    for path in list_arrays(folder)[:MOST_FILES]:
+        names = [*taken, *(each.name for each in found)]
+        found += guess_arrays(folder / path, path, "true", names, len(table), _word(path, names))
+    return found
 
 
 def _path_columns(table: pd.DataFrame) -> list[str]:
@@ -139,7 +166,7 @@ def _path_columns(table: pd.DataFrame) -> list[str]:
     found: dict[tuple[str, ...], str] = {}
     for name in table.columns:
         cells = table[name].dropna()
-        if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(SUFFIXES).all():
+        if is_text(table[name]) and len(cells) and cells.str.lower().str.endswith(endings()).all():
             found.setdefault(tuple(table[name].astype("string").fillna("")), str(name))
     return [name for _, name in sorted(found.items(), key=lambda each: len(set(each[0])) == 1)]
 
@@ -188,11 +215,16 @@ def _merge_bands(
                 taken.append(merged.name)
                 continue
         for member in members:
-            word = re.sub(r"\{[^}]*\}", "", Path(member).stem).strip("_-. ")
-            described = _described(folder, table, member, _name(member, word or "image", taken), ())
+            described = _described(folder, table, member, _word(member, taken), ())
             found.append(described)
             taken += [described.name] if described else []
     return found
+
+
+def _word(pattern: str, taken: Sequence[str]) -> str:
+    """Name of a modality: the words of its files that all rows share, else their folder."""
+    word = re.sub(r"\{[^}]*\}", "", Path(pattern).stem).strip("_-. ")
+    return _name(pattern, word or "image", list(taken))
 
 
 def _same_start(texts: list[str]) -> str:
@@ -211,13 +243,7 @@ def _described(
     folder: Path, table: pd.DataFrame, pattern: str, name: str, bands: tuple[str, ...]
 ) -> FilePattern | None:
     """What the files of a pattern say of themselves; None if none can be read."""
-    columns = [str(column) for column in table.columns if f"{{{column}}}" in pattern]
-    paths = []
-    for cells in table[columns].astype("string").fillna("").itertuples(index=False, name=None):
-        path = pattern.replace("{band}", bands[0]) if bands else pattern
-        for column, cell in zip(columns, cells, strict=True):
-            path = path.replace(f"{{{column}}}", str(cell))
-        paths.append(str(folder / path))
+    paths = _paths(folder, table, pattern, bands)
     there = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 (a str, for speed)
     files = []
     for path in there[:SAMPLE]:
@@ -231,3 +257,15 @@ def _described(
     named = (file for file in files if band_names(file)[0] != "band_1")
     told = next(map(band_names, named), ())
     return FilePattern(name, pattern, () if codes else bands or told, tuple(files), len(paths) - len(there), codes)
+
+
+def _paths(folder: Path, table: pd.DataFrame, pattern: str, bands: tuple[str, ...]) -> list[str]:
+    """Path of the first file of each row."""
+    columns = [str(column) for column in table.columns if f"{{{column}}}" in pattern]
+    paths = []
+    for cells in table[columns].astype("string").fillna("").itertuples(index=False, name=None):
+        path = pattern.replace("{band}", bands[0]) if bands else pattern
+        for column, cell in zip(columns, cells, strict=True):
+            path = path.replace(f"{{{column}}}", str(cell))
+        paths.append(str(folder / path))
+    return paths

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from eofuse.data.reading.rasters import SUFFIXES, inspect_raster, reading_environment
+from eofuse.data.reading.formats import endings, inspect_file
+from eofuse.data.reading.rasters import SUFFIXES, reading_environment
 from eofuse.data.sources.table.spec import SPLIT_WORDS
 from eofuse.errors import DataError
 
@@ -42,14 +43,26 @@ def list_images(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def list_arrays(folder: Path) -> list[str]:
+    """Paths of the files of arrays below a folder, relative to it, sorted; a Zarr store is one."""
+    suffixes = endings(arrays=True)
+    found: list[str] = []
+    for parent, folders, names in os.walk(folder):
+        stores = [name for name in folders if name.lower().endswith(suffixes)]
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in stores)
+        within = Path(parent).relative_to(folder)
+        found += [(within / name).as_posix() for name in [*names, *stores] if name.lower().endswith(suffixes)]
+    return sorted(found)
+
+
 def table_of_files(folder: Path) -> pd.DataFrame:
-    """A row for each image below a folder: its name, the folder it is in, its path.
+    """A row for each image, or else file of arrays, below a folder: its name, the folder it is in, its path.
 
     Folders on one level whose names are all parts of a split (`train`, `val`, `test`) are the column `split`. Where folders side by
     side hold the same samples, as `images` and `masks` do, a row is a sample and has no path; `name` is what its files are called,
     if samples of several parts have one name.
     """
-    paths = list_images(folder)
+    paths = list_images(folder) or list_arrays(folder)
     level = _split_level(paths)
     samples = _samples_of_folders(folder, paths, level)
     if samples:
@@ -113,7 +126,7 @@ def _sorts_of_files(folder: Path, paths: Sequence[str]) -> set[tuple[int, str]]:
     with reading_environment():
         for path in paths:
             try:
-                file = inspect_raster(str(folder / path), path)
+                file = inspect_file(str(folder / path), path)
             except DataError:
                 continue
             found.add((len(file.names), str(file.dtype)))

@@ -6,7 +6,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,14 @@ import pandas as pd
 
 from eofuse.config import write_yaml
 from eofuse.data.doors import OWN_FILES, TABLE_SUFFIXES, describe_path, wrong_door
-from eofuse.data.reading.rasters import SUFFIXES
+from eofuse.data.reading.arrays import open_arrays
+from eofuse.data.reading.formats import endings, format_of, is_there
 from eofuse.data.reading.tables import decimal_commas, read_table_file
 from eofuse.data.reading.vectors import BINARY_SUFFIXES
+from eofuse.data.specs.arrays import ArrayPattern, table_of_arrays
 from eofuse.data.specs.columns import MOST_SHOWN, Guess, guess_columns
-from eofuse.data.specs.files import FilePattern, find_patterns
-from eofuse.data.specs.folders import holds_classes, table_of_files
+from eofuse.data.specs.files import Found, find_patterns
+from eofuse.data.specs.folders import holds_classes, list_arrays, list_images, table_of_files
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
 from eofuse.words import counted, listed
@@ -59,12 +61,13 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         raise UsageError("there is no such folder or table", where=origin, fix="check the path")
     if not _may_be_described(origin):
         raise wrong_door(origin, "a folder or table to be described", f"tables end in {', '.join(DESCRIBED)}")
-    name = origin.resolve().name if origin.is_dir() else origin.name.split(".")[0]
+    name = origin.resolve().name.split(".")[0] if origin.is_file() or _is_array(origin) else origin.resolve().name
     spec = Path(output) if output is not None else Path(f"{name}.yaml")
-    folder = origin if origin.is_dir() else origin.parent
+    folder = origin if origin.is_dir() and not _is_array(origin) else origin.parent
     notes: list[str] = []
     decimal = "."
     tables = _tables(origin)
+    arrays: list[ArrayPattern] = []
     if tables:
         file = tables[0]
         frame = read_table_file(file)
@@ -75,38 +78,63 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         if commas:
             notes.append(f"decimal commas: {', '.join(commas)}")
     else:
-        frame = table_of_files(folder)
-        if not len(frame):
-            fix = f"tables end in {', '.join(DESCRIBED)}, images in {', '.join(SUFFIXES)}"
-            what, found = "holds neither a table nor an image", describe_path(folder)
-            if found is not None:
-                what, fix = f"{what}, but is {found[0]}", found[1]
-            raise DataError(what, where=folder, fix=fix)
+        frame, arrays = _samples_of(origin, folder)
         file = spec.with_suffix(".csv")
         _write_once(file, frame.to_csv(index=False))
-        notes.append(f"the folder holds no table: {file} lists its images")
-        if "path" not in frame:
+        notes.append(f"there is no table: {file} lists the {'samples' if arrays else 'images'}")
+        if "path" not in frame and not arrays:
             notes.append("files of equal names in different folders are one sample")
     guess = guess_columns(frame if tables else frame.drop(columns="name", errors="ignore"))
-    if not tables and "folder" in guess.unused and holds_classes(frame["folder"]):
+    if "folder" in guess.unused and not tables and holds_classes(frame["folder"]):
         guess.labels["folder"] = "class"
         guess.unused.remove("folder")
     if tables:  # names such as 007 are read as numbers above, which no file has in its path
         words = [name for name in guess.columns() if name in frame.columns]
         frame = read_table_file(file, words, decimal)
     identity = "name" if not tables and "name" in frame else guess.id
-    patterns = find_patterns(folder, frame, identity, [*guess.series, *guess.vectors])
+    patterns = arrays or find_patterns(folder, frame, identity, [*guess.series, *guess.vectors])
     if not tables and not any(file.grid.crs for pattern in patterns for file in pattern.files):
         guess.unknown.append(
             "nothing tells where the images were taken, or which belong together: a random split may put neighbours on both "
             "sides; add a column to the table that says it, as `scene`"
         )
-    unused = [column for column in guess.unused if not any(f"{{{column}}}" in each.pattern for each in patterns)]
+    used = [f"{each.pattern} {{{each.rows}}}" if isinstance(each, ArrayPattern) else each.pattern for each in patterns]
+    unused = [column for column in guess.unused if not any(f"{{{column}}}" in each for each in used)]
     if unused:
         guess.unknown.append(f"in no modality, kept in the index (labels?): {listed(unused, MOST_SHOWN)}")
     text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
     _write_once(spec, text)
     return Init(spec, tuple(notes + _found(frame, guess, patterns)), tuple(_unknown(guess, patterns)))
+
+
+def _samples_of(origin: Path, folder: Path) -> tuple[pd.DataFrame, list[ArrayPattern]]:
+    """A table of what has none: the samples of arrays and the modalities that they make, else the files below a folder.
+
+    Raises:
+        DataError: if there are neither.
+    """
+    if origin != folder:
+        found = table_of_arrays([origin], folder)
+        if found is None:
+            what, fix = describe_path(origin) or ("not known", "")
+            raise DataError(f"is {what}, without an axis of samples", where=origin, fix=fix)
+        return found.table, found.patterns
+    if not list_images(folder):
+        found = table_of_arrays([folder / path for path in list_arrays(folder)], folder)
+        if found is not None:
+            return found.table, found.patterns
+    frame = table_of_files(folder)
+    if not len(frame):
+        fix = f"tables end in {', '.join(DESCRIBED)}, images and arrays in {', '.join(endings())}"
+        what, known = "holds neither a table nor an image", describe_path(folder)
+        if known is not None:
+            what, fix = f"{what}, but is {known[0]}", known[1]
+        raise DataError(what, where=folder, fix=fix)
+    if format_of(str(frame["path"].iloc[0]) if "path" in frame else "").holds_arrays:
+        open_arrays(
+            str(folder / frame["path"].iloc[0]), str(folder / frame["path"].iloc[0])
+        )  # is an error if it can't be read
+    return frame, []
 
 
 def _write_once(path: Path, text: str) -> None:
@@ -121,13 +149,20 @@ def _write_once(path: Path, text: str) -> None:
 
 def _may_be_described(origin: Path) -> bool:
     """Whether a path is a table, or a folder that is neither a store nor a run or study."""
-    if origin.is_file():
-        return origin.name.lower().endswith(DESCRIBED)
+    if origin.is_file() or _is_array(origin):
+        return origin.name.lower().endswith((*DESCRIBED, *endings(arrays=True)))
     return not any((origin / name).is_file() for name in OWN_FILES)
+
+
+def _is_array(origin: Path) -> bool:
+    """Whether a path is a file of arrays, or a Zarr store."""
+    return format_of(origin.name).holds_arrays and is_there(str(origin))
 
 
 def _tables(origin: Path) -> list[Path]:
     """Tables at a path, the most likely one first."""
+    if _is_array(origin):
+        return []
     if origin.is_file():
         return [origin]
     found = [path for pattern in ("*", "*/*") for path in origin.glob(pattern) if path.name.endswith(DESCRIBED)]
@@ -137,7 +172,7 @@ def _tables(origin: Path) -> list[Path]:
     )
 
 
-def _found(frame: pd.DataFrame, guess: Guess, patterns: list[FilePattern]) -> list[str]:
+def _found(frame: pd.DataFrame, guess: Guess, patterns: Sequence[Found]) -> list[str]:
     lines = [f"{counted(len(frame), 'row')}, {counted(len(frame.columns), 'column')}"]
     lines += [f"{key}: column '{name}'" for key, name in guess.facts().items() if isinstance(name, str)]
     lines += [f"label: column '{name}' ({kind})" for name, kind in guess.labels.items()]
@@ -153,7 +188,7 @@ def _found(frame: pd.DataFrame, guess: Guess, patterns: list[FilePattern]) -> li
     return lines
 
 
-def _unknown(guess: Guess, patterns: list[FilePattern]) -> list[str]:
+def _unknown(guess: Guess, patterns: Sequence[Found]) -> list[str]:
     lines = list(guess.unknown)
     for pattern in patterns:
         lines += [f"{pattern.name}: {question}" for question in pattern.questions()]
@@ -169,7 +204,7 @@ def _spec_text(
     file: Path,
     decimal: str,
     guess: Guess,
-    patterns: list[FilePattern],
+    patterns: Sequence[Found],
     notes: list[str],
 ) -> str:
     root = os.path.relpath(str(folder), str(spec.parent))
