@@ -1,5 +1,6 @@
 """Patches around labels, from a catalogue of real pixels, near and on the loopback."""
 
+import pydoc
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 import eofuse
 from eofuse.cli import main
 from eofuse.data.collect.run import collect
+from eofuse.data.store import read_description
 from eofuse.errors import DataError, UsageError
 from scene_archive import BANDS, CORNER, degrees, tiles
 
@@ -194,3 +196,32 @@ def test_a_network_that_is_down_ends_the_command(archive, places, tmp_path, monk
     with archive.server.failing(dead), pytest.raises(DataError, match=found):
         collect(spec | {"network": NETWORK | {"tries": 1, "connections": 1}}, tmp_path / "f.store")
     assert collect(spec, tmp_path / "f.store").failed == 0
+
+
+@pytest.mark.parametrize("place", ["partial.PartialStore.append", "run.write_text", "run.move_into_place"])
+def test_a_collection_that_is_killed_anywhere_goes_on_to_the_same_store(
+    place, archive, places, collected, tmp_path, monkeypatch
+):
+    module = "eofuse.data.store" if place.startswith("partial") else "eofuse.data.collect"
+    name = f"{module}.{place}"
+    calls = []
+
+    original = pydoc.locate(name)
+
+    def killed(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == (1 if place.endswith("place") else 3):
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    spec = spec_of(archive.path, places)
+    with monkeypatch.context() as patched:
+        patched.setattr(name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            collect(spec, tmp_path / "killed.store")
+    assert not (tmp_path / "killed.store").exists()
+    store = collect(spec, tmp_path / "killed.store").store
+    assert store.fingerprint == collected.store.fingerprint
+    ours, theirs = (read_description(each.path) for each in (store, collected.store))
+    assert ours["files"] == theirs["files"]
+    assert [path.name for path in tmp_path.iterdir()] == ["killed.store"]

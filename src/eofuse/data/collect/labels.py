@@ -177,7 +177,7 @@ def _read_table(options: LabelOptions, path: Path) -> _Records:
     numbers = table[[lon, lat]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     wrong = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(wrong):
-        cells = " and ".join(repr(cell) for cell in table[[lon, lat]].iloc[wrong[0]].tolist())
+        cells = " and ".join(repr(_plain(cell)) for cell in table[[lon, lat]].iloc[wrong[0]].tolist())
         raise DataError(f"{cells} in {lon} and {lat} are no place", where=where[wrong[0]], fix="correct or remove it")
     records = table.astype(object).where(table.notna(), None).to_dict("records")
     properties = [
@@ -241,8 +241,7 @@ def _names(wanted: str | None, records: _Records) -> tuple[list[str], list[str]]
             for number, name in enumerate(names):
                 if name is None:
                     raise DataError(f"has no '{likely}'", where=records.where[number], fix="give each label its own")
-                if counts[name] > 1:
-                    other = names.index(name) if names.index(name) != number else names.index(name, number + 1)
+                if (other := names.index(name)) < number:
                     what = f"has the {likely} '{name}', as has {records.where[other].rpartition(', ')[2]}"
                     raise DataError(
                         what, where=records.where[number], fix="give each label its own, or leave labels.id out"

@@ -73,7 +73,7 @@ def make_plan(spec: CollectSpec, root: Path, reader: Reader, progress: Progress 
         time = layer.time or spec.time
         windows = [_window(time, place) for place in places]
         if layer.files is not None:
-            found, chosen = _files(name, layer, places, footprints, root, reader)
+            found, chosen = _files(name, layer, places, labels, footprints, root, reader)
         else:
             areas = list(zip(footprints, windows, strict=True))
             where = f"modalities.{name}"
@@ -169,13 +169,19 @@ def _choose_all(
 
 
 def _files(
-    name: str, layer: CollectLayer, places: Sequence[Place], footprints: Sequence[Any], root: Path, reader: Reader
+    name: str,
+    layer: CollectLayer,
+    places: Sequence[Place],
+    labels: Labels | None,
+    footprints: Sequence[Any],
+    root: Path,
+    reader: Reader,
 ) -> tuple[Found, list[list[Acquisition] | Refused]]:
     """Files as items: a path with columns names the file of each place, others the files of all."""
     pattern, where = str(layer.files), f"modalities.{name}.files"
     marks = MARK.findall(pattern)
     if not marks:
-        paths = [pattern] if is_remote(pattern) or "*" not in pattern else sorted(map(str, root.glob(pattern)))
+        paths = [pattern] if is_remote(pattern) or "*" not in pattern else _like(pattern, root)
         if not paths:
             raise DataError(f"no file is like {pattern}", where=root, fix=f"correct {where} or root")
         paths = [path if is_remote(path) else str((root / path).resolve()) for path in paths]
@@ -188,7 +194,8 @@ def _files(
     numbers: dict[str, int] = {}
     chosen: list[list[Acquisition] | Refused] = []
     for place in places:
-        values = {"id": place.id, **place.facts}
+        facts = labels.labels[place.labels[0]].facts if labels is not None and place.labels else {}
+        values = {"id": place.id, **place.facts, **facts}
         lacking = next((mark for mark in marks if mark not in values), None)
         if lacking is not None:
             raise UsageError(f"the labels have no column '{lacking}'", where=where, fix=did_you_mean(lacking, values))
@@ -196,6 +203,14 @@ def _files(
         path = path if is_remote(path) else str((root / path).resolve())
         chosen.append([Acquisition((numbers.setdefault(path, len(numbers)),), None, 1.0, None)])
     return Found([Item(Path(path).name, None, None, None, assets={FILE: Asset(path)}) for path in numbers]), chosen
+
+
+def _like(pattern: str, root: Path) -> list[str]:
+    """Paths of files that are like a pattern, sorted."""
+    path = root / pattern
+    fixed = len([part for part in Path(path.anchor).parts if part])
+    parts = path.parts[fixed:]
+    return sorted(str(each) for each in Path(path.anchor).glob(str(Path(*parts))))
 
 
 def _describe(name: str, layer: CollectLayer, items: Sequence[Item], reader: Reader) -> Recipe:
@@ -267,7 +282,7 @@ def _nothing(
         east, north = (max(each[side] for each in bounds) for side in (2, 3))
         extent = f"longitudes {west:.2f} to {east:.2f} and latitudes {south:.2f} to {north:.2f}"
         fix = "check the coordinates of the labels"
-        if any(west <= place.lat <= east and south <= place.lon <= north for place in places):
+        if any(_is_within(place.lat, place.lon, each) for place in places for each in bounds):
             fix = "with longitude and latitude swapped, they would: swap them (labels.lon and labels.lat of a table)"
         found_words = (
             f"no item of {what} shows a place: {counted(len(found.items), 'item')} within {extent}; "
@@ -288,6 +303,11 @@ def _nothing(
         where=where,
         fix=f"correct {where}.where: {_values(found, layer)}",
     )
+
+
+def _is_within(lon: float, lat: float, bounds: Sequence[float]) -> bool:
+    west, south, east, north = bounds
+    return south <= lat <= north and (lon - west) % 360 <= east - west
 
 
 def _values(found: Found, layer: CollectLayer) -> str:

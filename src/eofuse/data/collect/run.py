@@ -41,7 +41,7 @@ from eofuse.data.store import STORE_FILE, Store, open_store, read_description
 from eofuse.data.store.arrays import Chunk, require_array
 from eofuse.data.store.index import complete_index, times_column
 from eofuse.data.store.partial import PartialStore
-from eofuse.data.store.placing import clear_up, move_into_place, remove_partial
+from eofuse.data.store.placing import clear_up, move_into_place, read_journal, remove_partial
 from eofuse.errors import DataError, UsageError
 from eofuse.files import read_json, write_text
 from eofuse.locks import writes
@@ -118,7 +118,7 @@ def collect(
         if not (target / STORE_FILE).is_file():
             raise UsageError("exists and is no store", where=store, fix="choose another name")
         clear_up(target)
-        if _is_of(target, request):
+        if _is_of(target, request) and not (overwrite and _has_failures(target)):
             shutil.rmtree(_working(target), ignore_errors=True)
             return _result(target, [])
         if not overwrite:
@@ -167,6 +167,10 @@ def _is_of(store: Path, request: str) -> bool:
         return False
 
 
+def _has_failures(store: Path) -> bool:
+    return bool(read_description(store)["provenance"]["collect"]["failed"])
+
+
 def _plan(
     spec: CollectSpec, root: Path, store: Path, request: str, reader: Reader, overwrite: bool, progress: Progress | None
 ) -> Plan:
@@ -196,10 +200,11 @@ def _collect(
     samples = CollectedSamples(spec, plan, None if mask is None else mask.modality)
     portions = _portions(spec, plan, samples.modalities)
     folder = _working(store)
-    done = _recall(folder, samples, portions)
+    recalled = _recall(folder, samples, portions)
     partial = store.with_name(f"{store.name}.partial")
-    if not done:
-        remove_partial(partial)
+    journal = read_journal(partial)
+    if journal.get("job") == plan.digest and journal.get("chunks_done", 0) > recalled:
+        remove_partial(partial)  # what was seen of its patches is lost
     writer = PartialStore.open(partial, samples, portions, plan.digest, skip_bad=True, discard=overwrite)
     total = len(plan.places)
     start = writer.chunks_done
@@ -218,9 +223,8 @@ def _collect(
     _require_data(samples)
     samples.index = complete_index(samples.index, samples.modalities, samples.name)
     writer.finish(skip_bad=True)
+    _write_missing(_missing_file(store), _missing(plan, samples))
     move_into_place(writer.folder, store)
-    rows = _missing(plan, samples)
-    _write_missing(_missing_file(store), rows)
     shutil.rmtree(folder, ignore_errors=True)
     return _result(store, plan.notes)
 
@@ -262,20 +266,18 @@ def _portions(spec: CollectSpec, plan: Plan, modalities: Sequence[Modality]) -> 
     return portions
 
 
-def _recall(folder: Path, samples: CollectedSamples, portions: Sequence[Sequence[int]]) -> bool:
-    """Takes what was seen of portions before; whether there is any."""
-    found = False
+def _recall(folder: Path, samples: CollectedSamples, portions: Sequence[Sequence[int]]) -> int:
+    """Takes what was seen of portions before; gives their number."""
     for number, rows in enumerate(portions):
         path = folder / f"{number:06d}.json"
         if not path.is_file():
-            break
+            return number
         values = read_json(path)
         samples.add(
             rows,
             [PatchFacts(each["values"], [tuple(one) for one in each["failures"]], each["warped"]) for each in values],
         )
-        found = True
-    return found
+    return len(portions)
 
 
 def _require_data(samples: CollectedSamples) -> None:
