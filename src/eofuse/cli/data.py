@@ -62,9 +62,8 @@ def run_init(arguments: argparse.Namespace) -> None:
         show(f"  found: {line}")
     for line in done.unknown:
         show(f"  to be decided: {line}")
-    show(
-        f"next: edit {done.spec}, then eofuse check {done.spec}, then eofuse pack {done.spec} {done.spec.with_suffix('.store')}"
-    )
+    store = done.spec.with_suffix(".store")
+    show(f"next: edit {done.spec}, then eofuse check {done.spec}, then eofuse {done.command} {done.spec} {store}")
 
 
 def run_pack(arguments: argparse.Namespace) -> None:

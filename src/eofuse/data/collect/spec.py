@@ -162,11 +162,11 @@ class TimeOptions(Options):
             assert self.first is not None
             assert self.last is not None
             is_day = (self.last.hour, self.last.minute, self.last.second) == (0, 0, 0)
-            return self.first, self.last + (timedelta(days=1, microseconds=-1) if is_day else timedelta())
+            return self.first, self.last + (timedelta(days=1, seconds=-1) if is_day else timedelta())
         assert date is not None
         before = self.within if self.within is not None else self.before or 0.0
         after = self.within if self.within is not None else self.after or 0.0
-        day = timedelta(days=1, microseconds=-1) if (date.hour, date.minute, date.second) == (0, 0, 0) else timedelta()
+        day = timedelta(days=1, seconds=-1) if (date.hour, date.minute, date.second) == (0, 0, 0) else timedelta()
         return date - timedelta(days=before), date + day + timedelta(days=after)
 
 

@@ -9,14 +9,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from eofuse.config import write_yaml
+from eofuse.data.collect.labels import LATITUDES, LONGITUDES, column_like
+from eofuse.data.collect.proposal import propose
 from eofuse.data.doors import OWN_FILES, TABLE_SUFFIXES, describe_path, wrong_door
 from eofuse.data.reading.arrays import open_arrays
 from eofuse.data.reading.formats import endings, format_of, is_there
-from eofuse.data.reading.tables import decimal_commas, read_table_file
+from eofuse.data.reading.tables import GEOMETRY_PLACE, decimal_commas, read_table_file
 from eofuse.data.reading.vectors import BINARY_SUFFIXES
 from eofuse.data.specs.arrays import ArrayPattern, table_of_arrays
 from eofuse.data.specs.columns import MOST_SHOWN, Guess, guess_columns
@@ -25,6 +28,9 @@ from eofuse.data.specs.folders import holds_classes, list_arrays, list_images, t
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
 from eofuse.words import counted, listed
+
+GEOJSON = (".geojson",)
+"""Endings of files that are labels, never tables."""
 
 DESCRIBED = (*TABLE_SUFFIXES, *BINARY_SUFFIXES)
 """Endings of tables, and of files of shapes that are tables of places."""
@@ -38,18 +44,21 @@ class Init:
         spec: the YAML file.
         found: what it recognised.
         unknown: what somebody has to decide.
+        command: that takes the spec.
     """
 
     spec: Path
     found: tuple[str, ...]
     unknown: tuple[str, ...]
+    command: str = "pack"
 
 
 def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> Init:
-    """Writes a first spec of a folder or table.
+    """Writes a first spec of a folder or table; of labels alone, a spec of a collection.
 
     Args:
-        path: a CSV or Parquet table, or a folder with one, or with images only, of which a table is then written beside the spec.
+        path: a CSV or Parquet table, or a folder with one, or with images only, of which a table is then written beside the spec; or
+            labels: a file of shapes, or a table of places that names no files.
         output: the spec; by default a file with the name of the folder or table, in the working folder.
 
     Raises:
@@ -65,8 +74,10 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     spec = Path(output) if output is not None else Path(f"{name}.yaml")
     folder = origin if origin.is_dir() and not _is_array(origin) else origin.parent
     notes: list[str] = []
-    decimal = "."
+    decimal: Literal[".", ","] = "."
     tables = _tables(origin)
+    if origin.suffix.lower() in GEOJSON:
+        return _labels(origin, name, spec)
     arrays: list[ArrayPattern] = []
     if tables:
         file = tables[0]
@@ -98,6 +109,8 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
             "nothing tells where the images were taken, or which belong together: a random split may put neighbours on both "
             "sides; add a column to the table that says it, as `scene`"
         )
+    if origin.is_file() and tables and not patterns and not guess.series and not guess.vectors and _has_places(frame):
+        return _labels(origin, name, spec, decimal)
     used = [f"{each.pattern} {{{each.rows}}}" if isinstance(each, ArrayPattern) else each.pattern for each in patterns]
     unused = [column for column in guess.unused if not any(f"{{{column}}}" in each for each in used)]
     if unused:
@@ -137,6 +150,20 @@ def _samples_of(origin: Path, folder: Path) -> tuple[pd.DataFrame, list[ArrayPat
     return frame, []
 
 
+def _has_places(frame: pd.DataFrame) -> bool:
+    """Whether a table says where its rows lie."""
+    names = list(map(str, frame.columns))
+    return {*GEOMETRY_PLACE} <= {*names} or None not in (column_like(names, LONGITUDES), column_like(names, LATITUDES))
+
+
+def _labels(file: Path, name: str, spec: Path, decimal: Literal[".", ","] = ".") -> Init:
+    """Writes a first spec of a collection around labels."""
+    root = os.path.relpath(str(file.parent), str(spec.parent))
+    proposal = propose(file, name, root, spec.name, decimal)
+    _write_once(spec, proposal.text)
+    return Init(spec, proposal.found, proposal.unknown, "collect")
+
+
 def _write_once(path: Path, text: str) -> None:
     """Writes a new file; one that holds this text already is left as it is, so that what was interrupted can be repeated."""
     if path.is_file() and path.read_bytes() == text.encode():
@@ -150,7 +177,7 @@ def _write_once(path: Path, text: str) -> None:
 def _may_be_described(origin: Path) -> bool:
     """Whether a path is a table, or a folder that is neither a store nor a run or study."""
     if origin.is_file() or _is_array(origin):
-        return origin.name.lower().endswith((*DESCRIBED, *endings(arrays=True)))
+        return origin.name.lower().endswith((*DESCRIBED, *GEOJSON, *endings(arrays=True)))
     return not any((origin / name).is_file() for name in OWN_FILES)
 
 
