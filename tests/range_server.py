@@ -16,11 +16,12 @@ class RangeServer:
         requests: (method, path) of each request.
         faults: path → what is done in place of an answer, one after another: a status, "cut" (half of the bytes) or "slow".
         answers: path → function that gives JSON for the query behind it.
+        latency: seconds before each answer.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.requests, self.faults, self.answers = folder, [], {}, {}
-        self._anew = 0
+        self._anew, self.latency = 0, 0.0
         owner = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -65,6 +66,7 @@ class RangeServer:
         path, _, query = handler.path.partition("?")
         path = re.sub(r"^/anew\d+", "", path)
         self.requests.append((handler.command, path))
+        time.sleep(self.latency)
         queue = self.faults.get(path)
         fault = queue.pop(0) if queue else None
         if isinstance(fault, int):
