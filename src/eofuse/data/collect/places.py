@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import shapely
 from affine import Affine
+from pyproj import Transformer
 from shapely.affinity import translate
 
 from eofuse.data.collect.labels import Label, read_labels
 from eofuse.data.collect.spec import LabelOptions, PatchOptions
-from eofuse.data.reading.grid import Grid, transform_places
+from eofuse.data.reading.grid import Grid
 from eofuse.data.store.georeference import named_crs
 from eofuse.errors import DataError
 
@@ -87,7 +88,7 @@ def around(label: Label, options: PatchOptions) -> Place:
     """The patch around the centroid of a label, on whole pixels."""
     lon, lat = label.centre
     crs = utm_zone(lon, lat)
-    x, y = (float(each[0]) for each in transform_places(named_crs("EPSG:4326"), named_crs(crs), [lon], [lat]))
+    x, y = _change("EPSG:4326", crs).transform(lon, lat)
     half, pixel = options.size * options.resolution / 2, options.resolution
     left = options.origin[0] + math.floor((x - half - options.origin[0]) / pixel + 0.5) * pixel
     top = options.origin[1] + math.floor((y + half - options.origin[1]) / pixel + 0.5) * pixel
@@ -167,7 +168,7 @@ def _goes_around(geometry: Any) -> bool:
 
 def _place(name: str, crs: str, left: float, top: float, options: PatchOptions, date: datetime | None) -> Place:
     half = options.size * options.resolution / 2
-    lon, lat = _degrees(crs, [left + half], [top - half])[0]
+    lon, lat = _change(crs, "EPSG:4326").transform(left + half, top - half)
     return Place(name, crs, left, top, lon, lat, date)
 
 
@@ -176,14 +177,15 @@ def _cell_place(name: str, crs: str, column: int, row: int, options: PatchOption
     return _place(name, crs, options.origin[0] + column * side, options.origin[1] + (row + 1) * side, options, date)
 
 
-def _degrees(crs: str, x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
-    lon, lat = transform_places(named_crs(crs), named_crs("EPSG:4326"), x, y)
-    return [(float(one), float(other)) for one, other in zip(lon, lat, strict=True)]
+@lru_cache(maxsize=256)
+def _change(source: str, target: str) -> Transformer:
+    """The change of coordinates from one reference system to another; to make it takes far longer than to use it."""
+    return Transformer.from_crs(source, target, always_xy=True)
 
 
 def _in_system(geometry: Any, crs: str) -> Any:
-    change = named_crs("EPSG:4326"), named_crs(crs)
-    return shapely.transform(geometry, lambda places: np.stack(transform_places(*change, *places.T), axis=1))
+    change = _change("EPSG:4326", crs)
+    return shapely.transform(geometry, lambda places: np.stack(change.transform(*places.T), axis=1))
 
 
 def _cells(geometry: Any, options: PatchOptions, where: str) -> Iterable[tuple[int, int]]:
@@ -224,7 +226,7 @@ def _outline(crs: str, left: float, top: float, side: float, lon: float) -> Any:
     ones, zeros = np.ones(POINTS), np.zeros(POINTS)
     across = np.concatenate([steps, ones, 1 - steps, zeros]) * side
     down = np.concatenate([zeros, steps, ones, 1 - steps]) * side
-    lons, lats = transform_places(named_crs(crs), named_crs("EPSG:4326"), left + across, top - down)
+    lons, lats = _change(crs, "EPSG:4326").transform(left + across, top - down)
     lons = lon + (lons - lon + 180) % 360 - 180
     return shapely.Polygon(np.column_stack([lons, lats]))
 
