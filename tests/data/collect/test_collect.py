@@ -189,7 +189,7 @@ def test_a_missing_file_is_listed_at_once(archive, places, tmp_path):
 
 
 def test_a_network_that_is_down_ends_the_command(archive, places, tmp_path, monkeypatch):
-    monkeypatch.setattr("eofuse.data.collect.run.MOST_FAILURES", 3)
+    monkeypatch.setattr("eofuse.data.collect.portions.MOST_FAILURES", 3)
     dead = {f"/s2/S2_{name}_20230710/{band}.tif": [503] * 1000 for name in tiles() for band in BANDS[1:]}
     spec = spec_of(f"{archive.server.anew()}/catalog.json", places)
     found = r"one after another can't be reached.*run the same command again"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from eofuse.data.collect.catalogues import Item, Window
+from eofuse.data.collect.items import Item, Window
 from eofuse.data.collect.places import wrapped
 from eofuse.data.collect.spec import CollectLayer
 

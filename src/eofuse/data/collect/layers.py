@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from typing import Any
 
-from eofuse.data.collect.catalogues import Item
+from eofuse.data.collect.items import Item
 from eofuse.data.collect.presets import MASKS, KnownCollection
 from eofuse.data.collect.spec import CollectLayer, MaskOptions
 from eofuse.data.reading.matching import band_names

@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from eofuse.data.collect.catalogues import Asset, Found, Item, Window, find_items, is_remote
+from eofuse.data.collect.catalogues import find_items
 from eofuse.data.collect.choosing import Acquisition, Catalogue, Refused, choose, with_part
+from eofuse.data.collect.items import Asset, Found, Item, Window, is_remote
 from eofuse.data.collect.labels import Labels, read_labels
 from eofuse.data.collect.layers import Recipe, assets_of, completed, recipe_of
 from eofuse.data.collect.masks import labels_as_mask

@@ -1,9 +1,9 @@
 """Assets of items, near or far: each opened once, its pixels read in few requests, and patiently.
 
 A patch needs a window of an asset. Windows that share blocks, or lie so close that little else is between them, are read at once, by
-one request where GDAL can merge them, and every patch takes its part of it (`_Prefetched`). Pixels come to the patch by the one reader
-of rasters, so they are those of the file's full resolution, whatever overviews it has. Assets are read side by side in threads; what
-comes does not depend on their number.
+one request where GDAL can merge them, and every patch takes its part of it (`eofuse.data.collect.windows`). Pixels come to the patch
+by the one reader of rasters, so they are those of the file's full resolution, whatever overviews it has. Assets are read side by side
+in threads; what comes does not depend on their number.
 """
 
 import re
@@ -21,10 +21,11 @@ import numpy.typing as npt
 import rasterio
 import shapely
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
+from eofuse.data.collect.items import is_remote
 from eofuse.data.collect.presets import SIGNERS
 from eofuse.data.collect.spec import NetworkOptions
+from eofuse.data.collect.windows import MOST_PREFETCHED, Prefetched, clusters_of, pixels_of
 from eofuse.data.reading.grid import Grid, transform_places
 from eofuse.data.reading.pixels import read_on
 from eofuse.data.reading.rasters import PlacedRaster, RasterFile, inspect_raster, open_raster
@@ -34,13 +35,6 @@ from eofuse.errors import DataError
 
 MOST_OPEN = 128
 CACHE_BYTES = 256 * 2**20
-MOST_PREFETCHED = 2**25
-"""Values that are read at once."""
-
-SPREAD = 1.25
-EXTRA_BLOCKS = 2
-"""Windows are read at once if the box around them has at most `SPREAD` times as many blocks as they touch, and so many more."""
-
 EDGE = 1e-6
 """Pixels by which the centre of another one may lie beside a file, by rounding."""
 
@@ -154,7 +148,7 @@ class Reader:
                 self._drop(href)
                 self._forget(href, sign)
                 code = _http_code(cause)
-                if not _is_far(href) or code in _REFUSALS or number == self.network.tries:
+                if not is_remote(href) or code in _REFUSALS or number == self.network.tries:
                     raise _in_words(error, cause, code, href, where, number) from None
             time.sleep(self.network.pause * 2 ** (number - 1))
         raise AssertionError("unreachable")
@@ -189,7 +183,7 @@ class Reader:
 
     def _forget(self, href: str, sign: str) -> None:
         """Takes what GDAL has of an address out of its cache, which may be half of an answer."""
-        if not _is_far(href):
+        if not is_remote(href):
             return
         path = gdal_path(_signed(href, sign))
         settings = {**self._settings(href), "CPL_VSIL_CURL_NON_CACHED": path, "GDAL_HTTP_MAX_RETRY": "0"}
@@ -199,7 +193,7 @@ class Reader:
     def _settings(self, href: str) -> dict[str, Any]:
         """Settings of GDAL: as those of `reading_environment`, but patient, and without guesses at files beside a far one."""
         return {
-            "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR" if _is_far(href) else "TRUE",
+            "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR" if is_remote(href) else "TRUE",
             "GDAL_NUM_THREADS": "1",
             "GDAL_CACHEMAX": CACHE_BYTES,
             "GTIFF_SRS_SOURCE": "GEOKEYS",
@@ -228,10 +222,6 @@ def _signed(href: str, sign: str) -> str:
     return SIGNERS[sign](href) if sign else href
 
 
-def _is_far(href: str) -> bool:
-    return "://" in href.removeprefix("file://") or href.startswith("/vsi")
-
-
 def _close(handle: _Handle) -> None:
     if handle.dataset is not None:
         with suppress(RasterioError):
@@ -252,71 +242,12 @@ def _in_words(error: DataError, cause: BaseException, code: int | None, href: st
     if code in (401, 403):
         fix = "sign the addresses (`sign`), or set the variables of your account (AWS_…, GDAL_HTTP_HEADERS)"
         return DataError(f"the server refuses ({code})", where=place, fix=fix)
-    if code == 404 or (not _is_far(href) and not Path(gdal_path(href)).is_file()):
+    if code == 404 or (not is_remote(href) and not Path(gdal_path(href)).is_file()):
         return DataError("file missing", where=place, fix="see whether the catalogue is up to date")
-    if not _is_far(href):
+    if not is_remote(href):
         return DataError(error.what, where=place, fix=error.fix)
     said = f"the server answers {code}" if code else str(cause).partition("\n")[0][:200]
     return DataError(f"can't be read after {tries} tries: {said}", where=place, fix="collect again later (--overwrite)")
-
-
-class _Prefetched:
-    """An open file of which a window lies in memory: what is read within it comes from there."""
-
-    def __init__(self, dataset: Any, bands: Sequence[int], window: Window, with_masks: bool) -> None:
-        self._dataset = dataset
-        self._left, self._top = int(window.col_off), int(window.row_off)
-        self._right, self._bottom = self._left + int(window.width), self._top + int(window.height)
-        self._places = {band: position for position, band in enumerate(bands)}
-        self._values = dataset.read(list(bands), window=window)
-        self._masks = {band: dataset.read_masks(band, window=window) for band in bands} if with_masks else {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._dataset, name)
-
-    def read(self, bands: int | Sequence[int], window: Window) -> Any:
-        """As of a file."""
-        several = [bands] if isinstance(bands, int) else list(bands)
-        part = self._part(window)
-        if part is None or not set(several) <= self._places.keys():
-            return self._dataset.read(bands, window=window)
-        values = self._values[[self._places[band] for band in several]][(slice(None), *part)]
-        return values[0] if isinstance(bands, int) else values
-
-    def read_masks(self, band: int, window: Window) -> Any:
-        """As of a file."""
-        part = self._part(window)
-        if part is None or band not in self._masks:
-            return self._dataset.read_masks(band, window=window)
-        return self._masks[band][part]
-
-    def _part(self, window: Window) -> tuple[slice, slice] | None:
-        left, top = int(window.col_off), int(window.row_off)
-        right, bottom = left + int(window.width), top + int(window.height)
-        if left < self._left or top < self._top or right > self._right or bottom > self._bottom:
-            return None
-        return slice(top - self._top, bottom - self._top), slice(left - self._left, right - self._left)
-
-
-@dataclass
-class _Cluster:
-    """Windows that are read at once, in blocks of the file."""
-
-    members: list[int]
-    blocks: set[tuple[int, int]]
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def box(self, other: "_Cluster") -> tuple[int, int, int, int]:
-        """First and last column and row of blocks of both."""
-        return (
-            min(self.left, other.left),
-            min(self.top, other.top),
-            max(self.right, other.right),
-            max(self.bottom, other.bottom),
-        )
 
 
 def _read_all(handle: _Handle, wanted: Sequence[Wanted], where: str) -> list[Values | None]:
@@ -326,14 +257,14 @@ def _read_all(handle: _Handle, wanted: Sequence[Wanted], where: str) -> list[Val
     found: list[Values | None] = [None] * len(wanted)
     dtype = np.float32 if np.dtype(file.dtype).itemsize <= 2 or file.dtype == "float32" else np.float64
     block = dataset.block_shapes[0]
-    for cluster in _clusters(file, placed, wanted, block):
+    for cluster in clusters_of(file, placed, [each.grid for each in wanted], block):
         bands = sorted({band for number in cluster.members for band in placed[number].bands})
-        window = _pixels(cluster, block, file)
+        window = pixels_of(cluster, block, file)
         source = dataset
         if not file.has_palette and window.width * window.height * len(bands) <= MOST_PREFETCHED:
             try:
                 masks = file.is_masked and (file.alpha is None or file.alpha.number not in bands)
-                source = _Prefetched(dataset, bands, window, masks)
+                source = Prefetched(dataset, bands, window, masks)
             except RasterioError as error:
                 raise DataError("can't be read (damaged?)", where=where, fix="fetch the file again") from error
         for number in cluster.members:
@@ -367,65 +298,6 @@ def _beside(file: Grid, grid: Grid) -> npt.NDArray[np.bool_]:
     column, row = a * x + b * y + c, d * x + e * y + f
     inside = (column >= -EDGE) & (column <= file.width + EDGE) & (row >= -EDGE) & (row <= file.height + EDGE)
     return np.asarray(~inside).reshape(beside.shape)
-
-
-def _clusters(
-    file: RasterFile, placed: Sequence[PlacedRaster], wanted: Sequence[Wanted], block: tuple[int, int]
-) -> list[_Cluster]:
-    """Windows that share blocks or lie next to each other, together."""
-    clusters: list[_Cluster] = []
-    for number, (raster, each) in enumerate(zip(placed, wanted, strict=True)):
-        bounds = _window(file, raster, each.grid)
-        if bounds is None:
-            continue
-        left, top, right, bottom = bounds
-        columns, rows = (
-            range(left // block[1], (right - 1) // block[1] + 1),
-            range(top // block[0], (bottom - 1) // block[0] + 1),
-        )
-        blocks = {(column, row) for row in rows for column in columns}
-        own = _Cluster([number], blocks, columns[0], rows[0], columns[-1], rows[-1])
-        for other in reversed(clusters[-8:]):
-            box = own.box(other)
-            count = (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
-            union = len(own.blocks | other.blocks)
-            if (
-                count <= SPREAD * union + EXTRA_BLOCKS
-                and count * block[0] * block[1] * len(raster.bands) <= MOST_PREFETCHED
-            ):
-                other.members.append(number)
-                other.blocks |= blocks
-                other.left, other.top, other.right, other.bottom = box
-                break
-        else:
-            clusters.append(own)
-    return clusters
-
-
-def _window(file: RasterFile, raster: PlacedRaster, grid: Grid) -> tuple[int, int, int, int] | None:
-    """First column and row, and those behind the last, that a patch needs of a file; None if it lies beside it."""
-    if raster.place is not None:
-        left, top = -raster.place[0], -raster.place[1]
-        box = left, top, left + grid.width, top + grid.height
-    else:
-        window = file_window(file.grid, grid)
-        if window is None:
-            return None
-        box = window.left, window.top, window.left + window.width, window.top + window.height
-    left, top = max(box[0], 0), max(box[1], 0)
-    right, bottom = min(box[2], file.grid.width), min(box[3], file.grid.height)
-    if box[0] < 0 and file.grid.crs.is_geographic and raster.place is None:
-        left, right = 0, file.grid.width  # it goes on at the other end of the file
-    return (left, top, right, bottom) if left < right and top < bottom else None
-
-
-def _pixels(cluster: _Cluster, block: tuple[int, int], file: RasterFile) -> Window:
-    left, top = cluster.left * block[1], cluster.top * block[0]
-    right, bottom = (
-        min((cluster.right + 1) * block[1], file.grid.width),
-        min((cluster.bottom + 1) * block[0], file.grid.height),
-    )
-    return Window(left, top, right - left, bottom - top)
 
 
 def without_scale(file: RasterFile) -> RasterFile:
