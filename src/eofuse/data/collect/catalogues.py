@@ -73,7 +73,6 @@ def find_items(
 def _require_pystac(where: str) -> None:
     try:
         import pystac  # noqa: F401
-        import pystac_client  # noqa: F401
     except ImportError:
         raise UsageError("catalogues are read by pystac", where=where, fix="pip install 'eofuse[stac]'") from None
 

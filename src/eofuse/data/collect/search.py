@@ -6,7 +6,7 @@ from typing import Any
 
 from eofuse.data.collect.items import Found, Item, Window, no_collection, to_item
 from eofuse.data.collect.spec import NetworkOptions
-from eofuse.errors import DataError
+from eofuse.errors import DataError, UsageError
 
 SEARCH_DEGREES = 1.0
 """Side of the squares of which each is one search."""
@@ -23,9 +23,14 @@ def search_api(
     where: str,
 ) -> Found:
     """The items that an API finds, a search for each square of the Earth with areas and each stretch of time."""
-    from pystac_client import Client
-    from pystac_client.exceptions import APIError
-    from pystac_client.stac_api_io import StacApiIO
+    try:
+        from pystac_client import Client
+        from pystac_client.exceptions import APIError
+        from pystac_client.stac_api_io import StacApiIO
+    except ImportError:
+        raise UsageError(
+            "catalogues are searched by pystac-client", where=where, fix="pip install 'eofuse[stac]'"
+        ) from None
     from requests.exceptions import RequestException
     from urllib3 import Retry
 
