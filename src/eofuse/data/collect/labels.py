@@ -107,8 +107,9 @@ def read_labels(options: LabelOptions, root: Path, date_column: str | None) -> L
         if name is not None and name not in names:
             raise DataError(f"has no property '{name}' ({key})", where=path, fix=did_you_mean(name, names))
     geometries = _to_degrees(records, path)
-    names, notes = _names(options.id, records)
-    used = {options.target, options.group, date_column, options.lon, options.lat}
+    names, named_by = _names(options.id, records)
+    notes: list[str] = []
+    used = {options.target, options.group, date_column, options.lon, options.lat, named_by}
     found = []
     for number, properties in enumerate(records.properties):
         where = records.where[number]
@@ -228,8 +229,8 @@ def _require_degrees(bounds: npt.NDArray[np.float64], records: _Records) -> None
         raise DataError(found, where=records.where[number], fix=fix)
 
 
-def _names(wanted: str | None, records: _Records) -> tuple[list[str], list[str]]:
-    """A name of each record: of the property, of one that is likely and unique, or its number."""
+def _names(wanted: str | None, records: _Records) -> tuple[list[str], str | None]:
+    """A name of each record, of the property, of one that is likely and unique, or its number; and that property."""
     keys = list(dict.fromkeys(key for each in records.properties for key in each))
     likely = wanted or column_like(keys, IDS)
     if likely is not None:
@@ -246,9 +247,9 @@ def _names(wanted: str | None, records: _Records) -> tuple[list[str], list[str]]
                     raise DataError(
                         what, where=records.where[number], fix="give each label its own, or leave labels.id out"
                     )
-            return [str(name) for name in names], []
+            return [str(name) for name in names], likely
     width = len(str(len(records.where)))
-    return [f"{number:0{width}d}" for number in range(1, len(records.where) + 1)], []
+    return [f"{number:0{width}d}" for number in range(1, len(records.where) + 1)], None
 
 
 def _text(value: object) -> str | None:
