@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 import eofuse
 from eofuse.cli.parser import make_parser
 from eofuse.config import Options
+from eofuse.data.collect.spec import CollectSpec
 from eofuse.data.sources import SOURCES
 from eofuse.data.sources.scenes.spec import SceneSpec
 from eofuse.data.sources.table.spec import TableSpec
@@ -83,13 +84,14 @@ def recipe_keys() -> str:
 
 
 def spec_keys() -> str:
-    """Every key of the specs of tables and of scenes."""
+    """Every key of the specs of tables, scenes and collections."""
     parts = [
         "# Spec keys",
-        "Generated from the option classes. [Bring a table](../tables.md) and [Bring scenes](../scenes.md) explain them.",
+        "Generated from the option classes. [Bring a table](../tables.md), "
+        "[Bring scenes](../scenes.md) and [Collect patches](../collect.md) explain them.",
     ]
-    for name, options in (("table", TableSpec), ("scenes", SceneSpec)):
-        parts += [f"## Spec of {'a table' if name == 'table' else name}", summary(options)]
+    for name, options in (("table", TableSpec), ("scenes", SceneSpec), ("collection", CollectSpec)):
+        parts += [f"## Spec of {name if name == 'scenes' else f'a {name}'}", summary(options)]
         parts += list(keys_under(options, "", f"{name}: "))
     return "\n\n".join(parts) + "\n"
 
