@@ -16,13 +16,13 @@ import pandas as pd
 import torch
 
 from eofuse.data.loading import Loader, Rows, in_order
-from eofuse.data.store import open_store
+from eofuse.data.store import shared_store
 from eofuse.errors import UsageError
 from eofuse.evaluation.acquisition import NEED_UNCERTAINTY, FloatArray, binary_entropy, class_entropy, pick
 from eofuse.files import replacing
 from eofuse.kinds import TaskKind
 from eofuse.learning.loop import open_device
-from eofuse.learning.preparation import prepare
+from eofuse.learning.preparation import prepare_once
 from eofuse.learning.run import check_same_data, open_run
 from eofuse.models.model import Model
 from eofuse.progress import Progress
@@ -143,9 +143,9 @@ def write_order(folder: Path, by: str) -> None:
     if file.is_file():
         return
     run = open_run(folder)
-    store = open_store(run.options.data.store)
+    store = shared_store(run.options.data.store)
     check_same_data(folder, store)
-    prepared = prepare(store, run.options)
+    prepared = prepare_once(store, run.options)
     known = np.logical_or.reduce([task.target.valid for task in prepared.tasks])
     hidden = prepared.unlabelled[known[prepared.unlabelled]]
     labelled = prepared.rows["train"]

@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 
 from eofuse.data.scenes import Scenes, scenes_of, units
-from eofuse.data.store import open_store
+from eofuse.data.store import shared_store
 from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.metrics import METRICS, sums_of
 from eofuse.evaluation.resampling import Predictions, Resampling
 from eofuse.files import replacing
-from eofuse.learning.preparation import prepare
+from eofuse.learning.preparation import prepare_once
 from eofuse.learning.run import test_run
 from eofuse.tasks import Task
 from eofuse.tasks.gathering import gather, predict_constant
@@ -34,7 +34,7 @@ def evaluate(run_folder: str | os.PathLike[str]) -> pd.DataFrame:
         of the 90 % predictive interval.
     """
     run = test_run(Path(run_folder))
-    prepared = prepare(open_store(run.options.data.store), run.options)
+    prepared = prepare_once(shared_store(run.options.data.store), run.options)
     specs = {task.name: task.head() for task in prepared.tasks}
     loader, rows = prepared.loader(run.options), prepared.rows["test"]
     constant = gather(predict_constant(prepared.tasks), prepared.tasks, specs, loader, rows)

@@ -18,7 +18,7 @@ import torch
 
 from eofuse.data.loading import Batch, Loader
 from eofuse.data.scenes import units
-from eofuse.data.store import open_store
+from eofuse.data.store import shared_store
 from eofuse.evaluation.evidence import to_columns
 from eofuse.evaluation.metrics import sums_of
 from eofuse.evaluation.resampling import Predictions
@@ -27,7 +27,7 @@ from eofuse.files import file_name, shortened
 from eofuse.learning.loop import evaluate_as_trained, open_device
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file, read_predictions
-from eofuse.learning.preparation import Prepared, learned_rows, prepare
+from eofuse.learning.preparation import Prepared, learned_rows, prepare_once
 from eofuse.learning.run import MODEL_FOLDER, Run, check_same_data, test_run
 from eofuse.learning.split_table import places_of
 from eofuse.models.artifact import load_model
@@ -83,9 +83,9 @@ def open_tested(folder: Path) -> Tested:
         DataError: if its training is not finished, or its store has changed.
     """
     run = test_run(folder)
-    store = open_store(run.options.data.store)
+    store = shared_store(run.options.data.store)
     check_same_data(folder, store)
-    prepared = prepare(store, run.options)
+    prepared = prepare_once(store, run.options)
     device = open_device(run.options.train)
     model = load_model(folder / MODEL_FOLDER, device)
     evaluate_as_trained(model, device, run.options.train)

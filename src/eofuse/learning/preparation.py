@@ -1,8 +1,10 @@
 """From the options of a run to what it needs: store, task, rows of each part, and what was left out and why."""
 
 import os
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,9 @@ REFITTED = (
 )
 FEW_PATCHES = 100
 
+MOST_RECENT = 4
+"""Preparations that `prepare_once` keeps."""
+
 
 def describe_parts(store: Store, rows: Mapping[str, Rows]) -> dict[str, Any]:
     """JSON-ready facts about a store, and patches and scenes of each part of its split."""
@@ -81,6 +86,7 @@ class Prepared:
         annotations: digests of the files with boxes or an order of labels.
         warnings: what a reader of the results must know.
         vectors: of frozen encoders, computed before, by the name under which a batch has them, (patches, width).
+        measured: channel statistics of some patches that were measured before, by what was read of which.
     """
 
     store: Store
@@ -97,6 +103,7 @@ class Prepared:
     annotations: list[str]
     warnings: list[str]
     vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    measured: dict[str, ChannelStatistics] = field(default_factory=dict, repr=False, compare=False)
 
     def loader(self, options: RunOptions) -> Loader:
         """A loader of the run's inputs and targets."""
@@ -146,6 +153,26 @@ class Prepared:
             "annotations": self.annotations,
             "warnings": self.warnings,
         }
+
+
+_recent: OrderedDict[tuple[int, bool, str], Prepared] = OrderedDict()
+"""What `prepare_once` gave, the last one last, by store and what they depend on; each keeps its store, whose id stays its own."""
+
+
+def prepare_once(store: Store, options: RunOptions, *, blind: bool = False) -> Prepared:
+    """As `prepare`; what this process prepared lately for the same patches and targets is given again, to be read only.
+
+    So the runs of a study that differ in their training alone, and test and training of one run, share it.
+    """
+    text = options.model_dump_json(exclude={"name", "seed", "train", "weighting"})
+    key = id(store), blind, f"{text} {sorted(annotation_digests(options).items())}"
+    found = _recent.pop(key, None)
+    if found is None:
+        found = prepare(store, options, blind=blind)
+    _recent[key] = found
+    while len(_recent) > MOST_RECENT:
+        _recent.popitem(last=False)
+    return found
 
 
 def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepared:
@@ -377,8 +404,11 @@ def rehearse(prepared: Prepared, options: RunOptions) -> None:
 def model_spec(prepared: Prepared, options: RunOptions) -> ModelSpec:
     """The model of a run, with channel statistics of all its training patches, labelled or not."""
     loader = prepared.loader(options)
-    statistics = training_statistics(loader, prepared.training, options.fusion)  # inputs need no labels
-    return _spec(prepared, options, statistics)
+    rows = prepared.training  # inputs need no labels
+    read = repr((options.inputs, options.data.crop, options.fusion.numbers, sha256_of(rows.tobytes()).hexdigest()))
+    if read not in prepared.measured:
+        prepared.measured[read] = training_statistics(loader, rows, options.fusion)
+    return _spec(prepared, options, prepared.measured[read])
 
 
 def _spec(prepared: Prepared, options: RunOptions, statistics: ChannelStatistics) -> ModelSpec:

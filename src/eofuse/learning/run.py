@@ -27,7 +27,7 @@ import torch
 
 from eofuse.config import OptionsType, parse_options, read_yaml, write_yaml
 from eofuse.data.doors import describe_path
-from eofuse.data.store import Store, open_store
+from eofuse.data.store import Store, shared_store
 from eofuse.data.store.gaps import left_out_words
 from eofuse.errors import DataError, UsageError
 from eofuse.files import is_empty, write_text
@@ -50,7 +50,7 @@ from eofuse.learning.fitting import begin, learn, refit
 from eofuse.learning.loop import WITHOUT_EFFECT, Selection, evaluate_as_trained, open_device, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
-from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare
+from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare_once
 from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import (
     forget_start,
@@ -252,11 +252,11 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         tensorboard: whether TensorBoard events are written.
     """
     options = read_options(folder)
-    store = open_store(options.data.store)
+    store = shared_store(options.data.store)
     check_same_data(folder, store)
     if (folder / RESULT_FILE).is_file():
         return open_run(folder)
-    prepared = prepare(store, options)
+    prepared = prepare_once(store, options)
     write_split(prepared.split_table(), folder)
     notes = inherited(prepared, options.start, folder)[1] if options.start is not None else []
     weights = _began_with(folder) or (weights_digest(options.start) if options.start is not None else None)
@@ -309,12 +309,12 @@ def test_run(folder: Path, progress: Progress | None = None) -> Run:
         progress: called while the model is trained once more, with (steps done, steps in all, a few words).
     """
     run = open_run(folder)
-    store = open_store(run.options.data.store)
+    store = shared_store(run.options.data.store)
     check_same_data(folder, store)
     if run.test is not None:
         _tidy(folder)
         return run
-    prepared = prepare(store, run.options)
+    prepared = prepare_once(store, run.options)
     device = open_device(run.options.train)
     model = _refitted(run, prepared, device, progress) if run.options.refit else _calibrated(run, prepared, device)
     specs, calibrated = model.spec.heads, model.spec.calibration

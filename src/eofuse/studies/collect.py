@@ -16,7 +16,7 @@ import pandas as pd
 
 from eofuse.config import write_yaml
 from eofuse.data.scenes import scenes_of
-from eofuse.data.store import open_store
+from eofuse.data.store import shared_store
 from eofuse.errors import DataError
 from eofuse.evaluation.evidence import joined
 from eofuse.evaluation.metrics import METRICS, lower_is_better
@@ -25,7 +25,7 @@ from eofuse.files import write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE, read_curve
 from eofuse.learning.evaluate import score_rows, to_predictions
 from eofuse.learning.outputs import predictions_file
-from eofuse.learning.preparation import Prepared, few_data_warning, prepare
+from eofuse.learning.preparation import Prepared, few_data_warning, prepare_once
 from eofuse.learning.pretraining.preparation import prepare_unlabelled
 from eofuse.learning.pretraining.run import PretrainedRun, open_pretraining
 from eofuse.learning.run import Run, open_run
@@ -78,7 +78,7 @@ def collect(
     everything = [(cell, open_run(path)) for cell, path in cells]
     runs = complete_seeds(everything, plan.folds)
     warnings = failure_warnings(failed, plan.axes.seeds, plan.axes.folds) + _unused_rate(recipe)
-    store = open_store(plan.options.data.store)
+    store = shared_store(plan.options.data.store)
     label = Labels(counts)
     full = [(cell, run) for cell, run in runs if cell.role == "variant" and label.is_full(cell)]
     if not any(cell.variant == plan.axes.baseline for cell, _ in full):
@@ -86,7 +86,7 @@ def collect(
         raise DataError(f"the baseline has no score: {' '.join(warnings).rstrip('.')}", where="study.baseline", fix=fix)
     labels = {cell.variant: run.options.labels for cell, run in reversed(full)}  # of the first seed and fold
     prepared = {
-        name: prepare(store, options.model_copy(update={"labels": labels.get(name, options.labels)}))
+        name: prepare_once(store, options.model_copy(update={"labels": labels.get(name, options.labels)}))
         for name, options in plan.variants.items()
     }
     warnings += list(dict.fromkeys(warning for each in prepared.values() for warning in each.warnings))
@@ -339,11 +339,11 @@ def _split_tables(
     for cell, run in runs:
         if cell.role == "variant":
             if not (run.folder / SPLIT_FILE).is_file():
-                write_split(prepare(open_store(run.options.data.store), run.options).split_table(), run.folder)
+                write_split(prepare_once(shared_store(run.options.data.store), run.options).split_table(), run.folder)
             found.append((label(cell), run.folder))
     for start, pretrained in starts:
         if not (pretrained.folder / SPLIT_FILE).is_file():
-            data = prepare_unlabelled(open_store(pretrained.options.data.store), pretrained.options)
+            data = prepare_unlabelled(shared_store(pretrained.options.data.store), pretrained.options)
             write_split(data.split_table(), pretrained.folder)
         options = start.options
         named = {"variant": PREFIX + start.name, "fold": options.split.fold, "seed": options.seed, "n_labels": 0}

@@ -9,7 +9,7 @@ from eofuse.data.splits.subsets import Amount
 from eofuse.data.store import Store
 from eofuse.errors import UsageError
 from eofuse.learning.annotation import MOST_PICKS
-from eofuse.learning.preparation import prepare
+from eofuse.learning.preparation import prepare_once
 from eofuse.studies.plan import StudyPlan
 
 
@@ -40,7 +40,7 @@ def count_labels(store: Store, plan: StudyPlan) -> dict[str, LabelCount]:
     """
     sizes: dict[str, list[int]] = {str(amount): [] for amount in plan.amounts}
     for options in plan.labelled(plan.options):
-        sizes[str(options.labels.amount)].append(len(prepare(store, options).rows["train"]))
+        sizes[str(options.labels.amount)].append(len(prepare_once(store, options).rows["train"]))
     counts = {}
     for amount in plan.amounts:
         found = sizes[str(amount)]

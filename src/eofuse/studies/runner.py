@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from eofuse.config import write_yaml
-from eofuse.data.store import Store, open_store
+from eofuse.data.store import Store, shared_store
 from eofuse.data.store.gaps import has_required
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import is_empty, remove_temporaries, write_text
@@ -23,7 +23,7 @@ from eofuse.learning.facts import RESULT_FILE, TEST_FILE
 from eofuse.learning.leaks import refuse_one_target_twice
 from eofuse.learning.lineage import history_of_vectors
 from eofuse.learning.options import LearningOptions, RunOptions
-from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare, rehearse
+from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare_once, rehearse
 from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writes
@@ -79,11 +79,11 @@ def run_study(
         remove_temporaries(folder)
     elif folder.exists() and not is_empty(folder):
         raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
-    store = open_store(plan.options.data.store)
+    store = shared_store(plan.options.data.store)
     refuse_one_target_twice(store, plan.targets)
     with_maps = []
     for name, options in plan.variants.items():
-        prepared = prepare(store, options)
+        prepared = prepare_once(store, options)
         if options.labels.picked_by:
             refuse_without_probabilities(options.labels.picked_by, [task.kind for task in prepared.tasks])
         start = pretraining_name(options)  # finds what is wrong before anything runs
@@ -142,7 +142,7 @@ def _refuse_seen_in_folds(store: Store, plan: StudyPlan, options: RunOptions) ->
     """Raises a `UsageError` if the weights of a variant have seen the test patches of a later fold."""
     if options.start is not None or history_of_vectors(store, options.inputs):
         for fold in plan.folds[1:]:
-            prepared = prepare(store, at(options, fold, options.seed, options.labels.amount))
+            prepared = prepare_once(store, at(options, fold, options.seed, options.labels.amount))
             if options.start is not None:
                 inherited(prepared, options.start)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from eofuse.data.store import open_store
+from eofuse.data.store import shared_store
 from eofuse.errors import DataError, EofuseError, explain
 from eofuse.learning.annotation import write_order
 from eofuse.learning.controls import (
@@ -63,7 +63,7 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
         ChangedStoreError: if the store is not the one of the study.
     """
     options: LearningOptions = read_recipe(folder, PretrainingOptions if role == "pretraining" else RunOptions)
-    if open_store(options.data.store).fingerprint != fingerprint:
+    if shared_store(options.data.store).fingerprint != fingerprint:
         what = "the store has changed since the study began"
         raise ChangedStoreError(what, where=options.data.store, fix="run the study again")
     with writing(folder, PATIENCE_S), threadpool_limits(options.train.threads):

@@ -211,7 +211,7 @@ def test_opening_writes_nothing_into_the_store(copy):
 
 
 def test_check_compares_what_is_remembered_too(copy, remembers, monkeypatch, capsys):
-    monkeypatch.setattr(integrity, "_stamp", lambda path: (1, 1, 1, 1))
+    monkeypatch.setattr(integrity, "stamp_of", lambda path: (1, 1, 1, 1))
     open_store(copy)
     flip(copy / "s2/00000.npy", 3000)
     open_store(copy)  # the file seems to be the same

@@ -12,16 +12,19 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from eofuse.cache import cache_folder, recall, remember
 from eofuse.data.splits.footprints import PATCH_KM
 from eofuse.data.store import Rows, Store, Window
 from eofuse.data.store.arrays import in_order
 from eofuse.data.store.georeference import corners, degrees, has_grid
+from eofuse.files import file_name
 from eofuse.modalities import Kind, Modality
 
 STRIP = 4
@@ -31,6 +34,10 @@ FEWEST_VALUES = 16
 """Different values among them, with fewer of which they identify no patch."""
 
 AT_ONCE = 1024
+
+MANY = 20_000
+"""Patches read from which their digests are kept for other processes."""
+
 EARTH_M = 6_371_000.0
 UNIT_M = 0.1
 """Unit of the centres."""
@@ -111,7 +118,15 @@ def _id_digests(store: Store) -> Digests:
 @lru_cache(maxsize=16)
 def _begun(store: Store, name: str) -> tuple[Digests, Mask, Mask]:
     """Digests of a modality's values so far, which of them identify a patch, and of which patches they are not known yet."""
-    return np.zeros(len(store), dtype=np.uint64), np.zeros(len(store), dtype=bool), store.present(name).copy()
+    kept = recall(_file(store, name), len(store))
+    if kept is not None and len(kept) == 3:
+        return kept[0], kept[1], kept[2]
+    return (np.zeros(len(store), dtype=np.uint64), np.zeros(len(store), dtype=bool), store.present(name).copy())
+
+
+def _file(store: Store, name: str) -> Path:
+    """Where the digests of a modality's values are kept for other processes."""
+    return cache_folder() / "marks" / f"{store.fingerprint[:32]}-{file_name(name)}.npz"
 
 
 def _value_digests(store: Store, name: str, rows: Rows) -> tuple[Digests, Mask]:
@@ -119,11 +134,30 @@ def _value_digests(store: Store, name: str, rows: Rows) -> tuple[Digests, Mask]:
     modality, (found, identifies, unread) = store.modality(name), _begun(store, name)
     rows = np.unique(rows[unread[rows]])
     for part in in_order(rows, AT_ONCE):
-        for row, values in zip(part.tolist(), _looked_at(store, modality, part), strict=True):
-            found[row] = int.from_bytes(_digest(values.tobytes()))
-            identifies[row] = len(np.unique(values)) >= FEWEST_VALUES
+        looked_at = _looked_at(store, modality, part)
+        found[part] = [int.from_bytes(_digest(values.tobytes())) for values in looked_at]
+        identifies[part] = _differ(looked_at)
         unread[part] = False
+    if len(rows) >= MANY:
+        remember(_file(store, name), found, identifies, unread)
     return found, identifies
+
+
+def _differ(patches: Sequence[npt.NDArray[np.generic]]) -> Mask:
+    """Which patches have enough different values; most show it by their first ones."""
+    if len({values.shape for values in patches}) != 1:
+        return np.array([len(np.unique(values)) >= FEWEST_VALUES for values in patches], dtype=bool)
+    flat = np.stack(patches).reshape(len(patches), -1)
+    found = _distinct(flat[:, : 4 * FEWEST_VALUES]) >= FEWEST_VALUES
+    found[~found] = _distinct(flat[~found]) >= FEWEST_VALUES
+    return np.asarray(found)
+
+
+def _distinct(rows: npt.NDArray[np.generic]) -> Rows:
+    """Number of different values in each row, (rows,); all NaN are one."""
+    ordered = np.sort(rows, axis=1)
+    after, before = ordered[:, 1:], ordered[:, :-1]
+    return np.asarray(((after != before) & ((after == after) | (before == before))).sum(axis=1) + (rows.shape[1] > 0))
 
 
 def _looked_at(store: Store, modality: Modality, rows: Rows) -> Sequence[npt.NDArray[np.generic]]:

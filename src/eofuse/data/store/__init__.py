@@ -3,6 +3,7 @@
 from eofuse.data.store.opening import open_store as open_store
 from eofuse.data.store.opening import open_to_check as open_to_check
 from eofuse.data.store.opening import read_description as read_description
+from eofuse.data.store.opening import shared_store as shared_store
 from eofuse.data.store.store import EMBEDDINGS as EMBEDDINGS
 from eofuse.data.store.store import IMAGE_SERIES_VERSION as IMAGE_SERIES_VERSION
 from eofuse.data.store.store import INDEX_FILE as INDEX_FILE

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
+from eofuse.cache import cache_folder
 from eofuse.data.problems import Problem
 from eofuse.errors import DataError
 from eofuse.files import sha256, write_text
@@ -267,7 +268,7 @@ def verify_once(
     """
     folder = folder.resolve()
     now = time.time_ns()
-    before = {file: _stamp(folder / file) for file in files}
+    before = {file: stamp_of(folder / file) for file in files}
     known = _recall(folder)
     due = {file: checksum for file, checksum in files.items() if known.get(file) != _entry(checksum, before[file])}
     if not due:
@@ -278,9 +279,8 @@ def verify_once(
     problems = compare(due)
     wrong = {problem.where for problem in problems}
     for file, checksum in due.items():
-        stamp = _stamp(folder / file)
-        old = stamp is not None and max(stamp[1:3]) < now - YOUNG_NS
-        if file not in wrong and old and stamp == before[file]:
+        stamp = stamp_of(folder / file)
+        if file not in wrong and stamp is not None and is_settled(stamp, now) and stamp == before[file]:
             known[file] = _entry(checksum, stamp)
     _remember(folder, {file: known[file] for file in files if file in known})
     return problems
@@ -291,7 +291,13 @@ def skipped() -> bool:
     return os.environ.get(SKIP) == "0"
 
 
-def _stamp(path: Path) -> Stamp | None:
+def is_settled(stamp: Stamp, now: int | None = None) -> bool:
+    """Whether a file was last changed so long ago that another change would have another time."""
+    return max(stamp[1:3]) < (time.time_ns() if now is None else now) - YOUNG_NS
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Size, times and inode of a file, by which a change of it is seen; None where it is not there."""
     try:
         status = path.stat()
     except OSError:
@@ -304,8 +310,7 @@ def _entry(checksum: str, stamp: Stamp | None) -> list[Any]:
 
 
 def _file(folder: Path) -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache, "eofuse", "verified", hashlib.sha256(os.fsencode(folder)).hexdigest()[:32] + ".json")
+    return Path(cache_folder(), "verified", hashlib.sha256(os.fsencode(folder)).hexdigest()[:32] + ".json")
 
 
 def _recall(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,16 @@ import pandas as pd
 from eofuse.data.doors import wrong_door
 from eofuse.data.scenes import with_kinds
 from eofuse.data.store.georeference import recovered
-from eofuse.data.store.integrity import FIX, PATCH_DIGESTS_FILE, skipped, verify, verify_once, wrong_arrays
+from eofuse.data.store.integrity import (
+    FIX,
+    PATCH_DIGESTS_FILE,
+    is_settled,
+    skipped,
+    stamp_of,
+    verify,
+    verify_once,
+    wrong_arrays,
+)
 from eofuse.data.store.store import IMAGE_SERIES_VERSION, INDEX_FILE, STORE_FILE, Store
 from eofuse.errors import DataError, UsageError
 from eofuse.files import read_json
@@ -39,6 +48,38 @@ def open_store(path: str | os.PathLike[str], *, verified: bool = True) -> Store:
         DataError: if it is no store, damaged, or of a schema that this version doesn't read.
     """
     store = open_to_check(path)
+    _require_whole(store, verified=verified)
+    return store
+
+
+def shared_store(path: str | os.PathLike[str]) -> Store:
+    """As `open_store`, but the store that this process opened last, as long as its description and index are the same files.
+
+    Arrays are compared as each time. For those who only read: its index is nobody's own.
+
+    Raises:
+        UsageError, DataError: as `open_store`.
+    """
+    folder = Path(path)
+    stamps = [stamp_of(folder / file) for file in (STORE_FILE, INDEX_FILE)]
+    key = os.fspath(folder), os.path.realpath(folder), tuple(stamps)
+    store = _opened.get(key)
+    if store is not None:
+        _require_whole(store)
+        return store
+    store = open_store(folder)
+    _opened.clear()
+    if all(stamp is not None and is_settled(stamp) for stamp in stamps):
+        _opened[key] = store
+    return store
+
+
+_opened: dict[tuple[str, str, tuple[Any, ...]], Store] = {}
+"""What `shared_store` opened last, by folder and state of its files."""
+
+
+def _require_whole(store: Store, *, verified: bool = True) -> None:
+    """Raises a `DataError` if arrays have not their sizes, or files not their checksums, if these are to be compared."""
     problems = wrong_arrays(store)
     if not problems and verified and not skipped():
         files = {file: checksum for file, checksum in store.files.items() if file != INDEX_FILE}
@@ -47,7 +88,6 @@ def open_store(path: str | os.PathLike[str], *, verified: bool = True) -> Store:
         first = problems[0]
         more = f" (and {len(problems) - 1} more files: see `eofuse check`)" if len(problems) > 1 else ""
         raise DataError(first.what + more, where=store.path / first.where, fix=first.fix)
-    return store
 
 
 def open_to_check(path: str | os.PathLike[str]) -> Store:

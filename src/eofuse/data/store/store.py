@@ -58,6 +58,9 @@ EMBEDDINGS = "embeddings"
 
 INDEX_FILE = "index.parquet"
 
+FEW_BYTES = 4096
+"""Of a patch that are read: up to so many, patches are gathered a file at a time; of more, one copy each is faster."""
+
 SAMPLE_KEYS = ("present", "patch_id", "scene", "lon", "lat", "row", "target")
 """Keys of a sample beside its modalities (see `eofuse.data.dataset`)."""
 
@@ -247,6 +250,12 @@ class Store:
                 out[places] = shards[number][rows[places] % rows_per_shard][:, :, columns]
             return out
         area = window.area if window else (slice(None), slice(None))
+        if out[:1].nbytes <= FEW_BYTES and (channels is None or len(channels) == 1):
+            only = slice(None) if channels is None else slice(channels[0], channels[0] + 1)
+            for number in np.unique(rows // rows_per_shard).tolist():
+                places = np.flatnonzero(rows // rows_per_shard == number)
+                out[places] = shards[number][:, only, area[0], area[1]][rows[places] % rows_per_shard]
+            return out
         for position, row in enumerate(rows.tolist()):
             patch = shards[row // rows_per_shard][row % rows_per_shard]
             if channels is None:

@@ -7,12 +7,12 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from eofuse.data.store import open_store
+from eofuse.data.store import shared_store
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE, UNTRAINED, write_facts
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import write_test
-from eofuse.learning.preparation import Prepared, prepare
+from eofuse.learning.preparation import Prepared, prepare_once
 from eofuse.learning.run import read_options
 from eofuse.learning.split_table import write_split
 from eofuse.tasks import Evidence, Task
@@ -42,7 +42,7 @@ class Control:
         self.started = time.perf_counter()
         self.options: RunOptions = read_options(folder)
         self.warnings: list[str] = []
-        self.prepared: Prepared = prepare(open_store(self.options.data.store), self.options, blind=blind)
+        self.prepared: Prepared = prepare_once(shared_store(self.options.data.store), self.options, blind=blind)
 
     def note(self, warning: str) -> None:
         """Keeps what a reader of the scores must know; once, however often it is said."""

@@ -24,7 +24,7 @@ import torch
 
 from eofuse.config import read_yaml
 from eofuse.data.loading import distinct_rows
-from eofuse.data.store import Store, open_store
+from eofuse.data.store import Store, shared_store
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve, read_curves
 from eofuse.learning.environment import describe_environment
@@ -127,7 +127,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
         tensorboard: whether TensorBoard events are written.
     """
     options = read_recipe(folder, PretrainingOptions)
-    store = open_store(options.data.store)
+    store = shared_store(options.data.store)
     check_same_data(folder, store)
     if (folder / RESULT_FILE).is_file():
         return open_pretraining(folder)
