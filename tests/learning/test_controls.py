@@ -15,6 +15,7 @@ from eofuse.kinds import SEGMENTATION, SINGLE_LABEL
 from eofuse.learning.controls import constant_control, frozen_random_control
 from eofuse.learning.controls.linear import Linear, LinearHeads
 from eofuse.learning.controls.per_pixel import _sample
+from eofuse.learning.controls.pyramid import Pyramid
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import prepare
@@ -123,12 +124,13 @@ def test_pixels_of_linear_models_are_drawn_from_all_that_have_a_label(monkeypatc
     def features(rows):
         """Patch and position of each pixel."""
         position = np.broadcast_to(np.arange(64).reshape(8, 8), (len(rows), 8, 8))
-        return [np.stack([np.broadcast_to(rows[:, None, None], position.shape), position], axis=1)]
+        planes = np.stack([np.broadcast_to(rows[:, None, None], position.shape), position], axis=1)
+        return [Pyramid([planes.astype(float)], [1], (8, 8), np.ones(len(rows), dtype=bool))]
 
     monkeypatch.setattr("eofuse.learning.controls.per_pixel.MOST_SAMPLES", 100)
     [places], labels = _sample(task, prepared, loader, features, seed=0)
     assert len(np.unique(places, axis=0)) == len(labels) == 100
-    np.testing.assert_array_equal(truth.reshape(30, 64)[places[:, 0], places[:, 1]], labels)
+    np.testing.assert_array_equal(truth.reshape(30, 64)[places[:, 0].astype(int), places[:, 1].astype(int)], labels)
     assert 30 <= (labels == 1).sum() <= 56  # 60 of 140 pixels
 
 

@@ -11,7 +11,8 @@ from eofuse.data.splits import identity
 from eofuse.data.store import STORE_FILE, integrity, open_store, shared_store
 from eofuse.errors import DataError
 from eofuse.learning.options import RunOptions
-from eofuse.learning.preparation import model_spec, prepare_once
+from eofuse.learning.preparation import model_spec
+from eofuse.learning.sharing import prepare_once
 
 
 @pytest.fixture(autouse=True)

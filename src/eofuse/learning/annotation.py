@@ -22,8 +22,8 @@ from eofuse.evaluation.acquisition import NEED_UNCERTAINTY, FloatArray, binary_e
 from eofuse.files import replacing
 from eofuse.kinds import TaskKind
 from eofuse.learning.loop import open_device
-from eofuse.learning.preparation import prepare_once
 from eofuse.learning.run import check_same_data, open_run
+from eofuse.learning.sharing import prepare_once
 from eofuse.models.model import Model
 from eofuse.progress import Progress
 from eofuse.tasks.base import Array

@@ -12,8 +12,8 @@ from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.metrics import METRICS, sums_of
 from eofuse.evaluation.resampling import Predictions, Resampling
 from eofuse.files import replacing
-from eofuse.learning.preparation import prepare_once
 from eofuse.learning.run import test_run
+from eofuse.learning.sharing import prepare_once
 from eofuse.tasks import Task
 from eofuse.tasks.gathering import gather, predict_constant
 

@@ -37,9 +37,8 @@ CHECKPOINT_FILE = "checkpoint.pt"
 WITHOUT_EFFECT = {"checkpoint_minutes"}
 """Options of training on which no number depends: they tell no two runs apart."""
 
-MOMENTUM = 0.9
+MOMENTUM, MOST_VALIDATED = 0.9, 4000
 Schedule = Literal["cosine", "linear", "step", "constant"]
-
 RowsOfStep = Callable[[int], Rows]
 Evaluate = Callable[[], dict[str, float]]
 
@@ -59,6 +58,7 @@ class TrainOptions(Options):
         warmup: share of the steps in which the learning rate rises.
         clip_norm: largest norm of the gradient, None for no limit.
         evaluations: how often the validation patches are looked at, evenly over the budget.
+        validation_patches: most that are looked at while the model learns; the best weights are scored on all.
         patience: stop after so many evaluations without a better score; None for never.
         precision: `auto` is bfloat16 where the device has it and float32 elsewhere.
         device: `auto` takes the first CUDA device if there is one; `cpu`, `cuda`, `cuda:1` (the second of several), `mps`.
@@ -77,6 +77,7 @@ class TrainOptions(Options):
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=1.0, gt=0)
     evaluations: int = Field(default=20, ge=1)
+    validation_patches: int = Field(default=MOST_VALIDATED, ge=1)
     patience: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Annotated[str, AfterValidator(check_name)] = "auto"
@@ -93,13 +94,12 @@ class TrainOptions(Options):
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Recipes that don't choose momentum or schedule have the identity that they had before there were these options."""
-        later = [("momentum", MOMENTUM), ("schedule", "cosine")]
-        values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if (name, value) not in later}
+        """Recipes that don't choose these options have the identity that they had before there were such."""
+        later = [("momentum", MOMENTUM), ("schedule", "cosine"), ("validation_patches", MOST_VALIDATED)]
+        return {name: value for name, value in handler(self).items() if (name, value) not in later}
 
     def budget(self, patches: int) -> int:
-        """Number of optimiser steps, for so many training patches; 1,000 if nothing is said."""
+        """Optimiser steps for so many training patches; 1,000 if nothing is said."""
         if self.epochs is not None:
             return max(1, math.ceil(self.epochs * patches / self.batch_size))
         return self.steps or 1000

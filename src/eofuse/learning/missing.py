@@ -27,8 +27,9 @@ from eofuse.files import file_name, shortened
 from eofuse.learning.loop import evaluate_as_trained, open_device
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file, read_predictions
-from eofuse.learning.preparation import Prepared, learned_rows, prepare_once
+from eofuse.learning.preparation import Prepared, learned_rows
 from eofuse.learning.run import MODEL_FOLDER, Run, check_same_data, test_run
+from eofuse.learning.sharing import prepare_once
 from eofuse.learning.split_table import places_of
 from eofuse.models.artifact import load_model
 from eofuse.models.heads.base import HeadSpec

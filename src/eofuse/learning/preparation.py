@@ -1,7 +1,6 @@
 """From the options of a run to what it needs: store, task, rows of each part, and what was left out and why."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256 as sha256_of
@@ -46,9 +45,6 @@ REFITTED = (
     "the scores on validation, and what calibrates the predictions, are of the model before that."
 )
 FEW_PATCHES = 100
-
-MOST_RECENT = 4
-"""Preparations that `prepare_once` keeps."""
 
 
 def describe_parts(store: Store, rows: Mapping[str, Rows]) -> dict[str, Any]:
@@ -153,26 +149,6 @@ class Prepared:
             "annotations": self.annotations,
             "warnings": self.warnings,
         }
-
-
-_recent: OrderedDict[tuple[int, bool, str], Prepared] = OrderedDict()
-"""What `prepare_once` gave, the last one last, by store and what they depend on; each keeps its store, whose id stays its own."""
-
-
-def prepare_once(store: Store, options: RunOptions, *, blind: bool = False) -> Prepared:
-    """As `prepare`; what this process prepared lately for the same patches and targets is given again, to be read only.
-
-    So the runs of a study that differ in their training alone, and test and training of one run, share it.
-    """
-    text = options.model_dump_json(exclude={"name", "seed", "train", "weighting"})
-    key = id(store), blind, f"{text} {sorted(annotation_digests(options).items())}"
-    found = _recent.pop(key, None)
-    if found is None:
-        found = prepare(store, options, blind=blind)
-    _recent[key] = found
-    while len(_recent) > MOST_RECENT:
-        _recent.popitem(last=False)
-    return found
 
 
 def prepare(store: Store, options: RunOptions, *, blind: bool = False) -> Prepared:

@@ -50,7 +50,8 @@ from eofuse.learning.fitting import begin, learn, refit
 from eofuse.learning.loop import WITHOUT_EFFECT, Selection, evaluate_as_trained, open_device, open_fabric
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
-from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare_once
+from eofuse.learning.preparation import Prepared, annotation_digests, inherited
+from eofuse.learning.sharing import prepare_once
 from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import (
     forget_start,
@@ -280,11 +281,11 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     more = {"fabric": fabric, "curves": curves, "fine_tuning": fine_tuning, "progress": progress}
     state, budget = learn(model, prepared, options, folder, selection, **more)
     curves.close()
-    best = next(row for row in state.evaluations if row["step"] == state.best_step)
+    best, score, sampled = validation.judge(state, folder / MODEL_FOLDER, fabric.device)
     result = {
         "targets": validation.describe(best),
         "metric": validation.metric,
-        "score": state.best_score,
+        "score": score,
         "steps": state.step,
         "budget": budget,
         "best_step": state.best_step,
@@ -292,6 +293,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         "seconds": state.seconds,
         "parameters": count_parameters(model),
         **({"fitted": True} if has_fitted_heads(options) else {}),
+        **sampled,
     }
     write_facts(folder, RESULT_FILE, result)
     if not options.refit:

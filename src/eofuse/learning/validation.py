@@ -7,20 +7,26 @@ to perfection (1), so that metrics of any unit weigh alike. Early stopping looks
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from eofuse.data.loading import Batch, Loader, Rows
+from eofuse.data.scenes import units
+from eofuse.data.targets import Target
 from eofuse.errors import DataError
 from eofuse.evaluation.metrics import skill
-from eofuse.learning.loop import DivergenceError
+from eofuse.learning.loop import DivergenceError, State, evaluate_as_trained
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared
+from eofuse.models.artifact import load_model
 from eofuse.models.heads.base import HeadSpec
 from eofuse.tasks.base import Array, Task
 from eofuse.tasks.drawing import Draw
-from eofuse.tasks.gathering import Predict, gather, predict_constant, walk
+from eofuse.tasks.gathering import Predict, gather, predict_constant, predict_with, walk
 
 SKILL = "skill"
 
@@ -29,19 +35,65 @@ MOST_SAMPLES = 200_000
 
 
 class Validation:
-    """Scores what a function predicts for the validation patches."""
+    """Scores what a function predicts for the validation patches.
+
+    Args:
+        prepared: the data of the run.
+        options: its recipe.
+        predict: what predicts.
+        specs: of the heads, by target name.
+        whole: whether all patches are looked at; otherwise as many as the recipe says (see `spread`).
+
+    Attributes:
+        rows: the patches that are looked at.
+    """
 
     def __init__(
-        self, prepared: Prepared, options: RunOptions, predict: Predict, specs: Mapping[str, HeadSpec]
+        self,
+        prepared: Prepared,
+        options: RunOptions,
+        predict: Predict,
+        specs: Mapping[str, HeadSpec],
+        *,
+        whole: bool = False,
     ) -> None:
         self.prepared = prepared
         self.tasks = prepared.tasks
         self.loader = prepared.loader(options)
+        self.rows, most = prepared.rows["validation"], options.train.validation_patches
+        if not whole:
+            self.rows = spread(self.tasks, self.rows, units(prepared.store.index), most)
+        self.options = options
         self.predict = predict
         self.specs = specs
         several = len(self.tasks) > 1
         self.metric = SKILL if several else self.tasks[0].metric
         self.lower_is_better = not several and self.tasks[0].lower_is_better
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether there are more patches than are looked at."""
+        return len(self.rows) < len(self.prepared.rows["validation"])
+
+    def judge(self, state: State, folder: Path, device: torch.device) -> tuple[dict[str, float], float, dict[str, int]]:
+        """Scores of the weights that were best, and of these the one that selects, greater being better: of all validation patches.
+
+        Args:
+            state: of the loop at its end.
+            folder: where the weights are.
+            device: on which they are evaluated, if training looked at some of the patches only.
+
+        Returns:
+            With them how many patches training looked at, where these were not all.
+        """
+        if not self.is_sample:
+            return next(row for row in state.evaluations if row["step"] == state.best_step), state.best_score, {}
+        model = load_model(folder, device)
+        evaluate_as_trained(model, device, self.options.train)
+        whole = Validation(self.prepared, self.options, predict_with(model, device), model.spec.heads, whole=True)
+        scores = whole.evaluate()
+        score = -scores[self.metric] if self.lower_is_better else scores[self.metric]
+        return scores, score, {"validated_while_training": len(self.rows)}
 
     def evaluate(self) -> dict[str, float]:
         """All metrics: by name, or with several tasks by `<target>.<metric>`, and their mean skill.
@@ -87,8 +139,7 @@ class Validation:
         return self._score(predict_constant(self.tasks))
 
     def _score(self, predict: Predict) -> dict[str, dict[str, float]]:
-        rows = self.prepared.rows["validation"]
-        evidence = gather(predict, self.tasks, self.specs, self.loader, rows, complete=False)
+        evidence = gather(predict, self.tasks, self.specs, self.loader, self.rows, complete=False)
         found = {}
         for task in self.tasks:
             scores = task.score(evidence[task.name])
@@ -98,6 +149,36 @@ class Validation:
                 raise DataError(what, where=self.prepared.store.path, fix=fix)
             found[task.name] = {metric: float(scores[metric]) for metric in task.metrics}
         return found
+
+
+def spread(tasks: Sequence[Task], rows: Rows, scenes: Array, most: int) -> Rows:
+    """At most so many of the rows, the same each time: evenly over classes, and within each over scenes; every class is among them.
+
+    Args:
+        tasks: whose targets the patches have; classes are those of the first one with classes a patch.
+        rows: of the store.
+        scenes: of all patches of the store, (patches,).
+        most: how many; all rows, if there are no more.
+    """
+    if len(rows) <= most:
+        return rows
+    valid = np.stack([task.target.valid[rows] for task in tasks])
+    labelled = [task.target for task in tasks if task.kind.has_labels]
+    shows = _shown(labelled[0], rows) if labelled else np.zeros((len(rows), 0), dtype=bool)
+    rarity = np.where(shows, shows.sum(axis=0), len(rows) + 1)
+    rarest = rarity.argmin(axis=1) if rarity.shape[1] else np.zeros(len(rows), dtype=np.int64)
+    scene = np.unique(scenes[rows].astype(str), return_inverse=True)[1]
+    order = np.lexsort((rows, scene, rarest, *valid))
+    chosen = order[((np.arange(most) + 0.5) * len(rows) / most).astype(np.int64)]
+    missing = np.flatnonzero(shows.any(axis=0) & ~shows[chosen].any(axis=0))
+    return np.sort(rows[np.unique(np.concatenate([chosen, shows[:, missing].argmax(axis=0)]))])
+
+
+def _shown(target: Target, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which patches show which classes, (rows, classes)."""
+    values = target.values[rows]
+    one = values > 0 if target.kind.has_several else values[:, None] == np.arange(len(target.classes))
+    return np.asarray(one & target.valid[rows][:, None])
 
 
 def with_skill(

@@ -25,10 +25,11 @@ from eofuse.files import write_text
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE, read_curve
 from eofuse.learning.evaluate import score_rows, to_predictions
 from eofuse.learning.outputs import predictions_file
-from eofuse.learning.preparation import Prepared, few_data_warning, prepare_once
+from eofuse.learning.preparation import Prepared, few_data_warning
 from eofuse.learning.pretraining.preparation import prepare_unlabelled
 from eofuse.learning.pretraining.run import PretrainedRun, open_pretraining
 from eofuse.learning.run import Run, open_run
+from eofuse.learning.sharing import prepare_once
 from eofuse.learning.split_table import SPLIT_FILE, write_split
 from eofuse.records import sealed, write_table
 from eofuse.studies.failures import complete_seeds, failure_warnings

@@ -9,7 +9,7 @@ from eofuse.data.splits.subsets import Amount
 from eofuse.data.store import Store
 from eofuse.errors import UsageError
 from eofuse.learning.annotation import MOST_PICKS
-from eofuse.learning.preparation import prepare_once
+from eofuse.learning.sharing import prepare_once
 from eofuse.studies.plan import StudyPlan
 
 

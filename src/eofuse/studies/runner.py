@@ -23,8 +23,9 @@ from eofuse.learning.facts import RESULT_FILE, TEST_FILE
 from eofuse.learning.leaks import refuse_one_target_twice
 from eofuse.learning.lineage import history_of_vectors
 from eofuse.learning.options import LearningOptions, RunOptions
-from eofuse.learning.preparation import Prepared, annotation_digests, inherited, prepare_once, rehearse
+from eofuse.learning.preparation import Prepared, annotation_digests, inherited, rehearse
 from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
+from eofuse.learning.sharing import prepare_once
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writes
 from eofuse.progress import Progress

@@ -7,14 +7,18 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from eofuse.data.loading import Rows
+from eofuse.data.scenes import units
 from eofuse.data.store import shared_store
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import ENVIRONMENT_FILE, RESULT_FILE, TEST_FILE, UNTRAINED, write_facts
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import write_test
-from eofuse.learning.preparation import Prepared, prepare_once
+from eofuse.learning.preparation import Prepared
 from eofuse.learning.run import read_options
+from eofuse.learning.sharing import prepare_once
 from eofuse.learning.split_table import write_split
+from eofuse.learning.validation import spread
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
 
@@ -49,6 +53,11 @@ class Control:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
+    def judged_on(self) -> Rows:
+        """Validation patches by which it chooses: as many as the run that is controlled looks at while it learns."""
+        prepared, most = self.prepared, self.options.train.validation_patches
+        return spread(prepared.tasks, prepared.rows["validation"], units(prepared.store.index), most)
+
     def finish(self, test: Mapping[str, Evidence], parameters: int) -> None:
         """Writes result and test files."""
         seconds = time.perf_counter() - self.started
@@ -71,14 +80,16 @@ def best_on_patches(
     features: Mapping[str, Sequence[Array]],
     fit: Callable[[list[Array], Array, Setting], Predictor],
     settings: Iterable[Setting],
+    rows: Mapping[str, Rows] | None = None,
 ) -> Evidence:
     """Evidence of the test patches of the setting that is best on the validation patches; with `refit`, fitted once more on both.
 
-    `fit` makes a model of features, (patches, width), one array or several, and of the truth, (patches, …).
+    `fit` makes a model of features, (patches, width), one array or several, and of the truth, (patches, …). The features are those of
+    the rows, all of the run by default.
     """
-    prepared, spec = control.prepared, task.head()
-    known = {part: task.target.valid[rows] for part, rows in prepared.rows.items()}
-    truth = {part: task.target.values[rows[known[part]]] for part, rows in prepared.rows.items()}
+    spec, given = task.head(), rows or control.prepared.rows
+    known = {part: task.target.valid[own] for part, own in given.items()}
+    truth = {part: task.target.values[own[known[part]]] for part, own in given.items()}
     own = {part: [each[known[part]] for each in found] for part, found in features.items()}
 
     def worth(fitted: tuple[Setting, Predictor]) -> float:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.files import file_name
 from eofuse.learning.controls.finish import Control, best_on_patches, is_done
 from eofuse.learning.controls.linear import STRENGTHS, fit_linear
 from eofuse.learning.controls.per_pixel import linear_maps
+from eofuse.learning.controls.pyramid import Pyramid
 from eofuse.learning.fitting import make_training
 from eofuse.learning.loop import Selection, open_device, open_fabric
 from eofuse.learning.preparation import model_spec
@@ -29,9 +29,13 @@ from eofuse.models.artifact import load_model, save_model
 from eofuse.models.model import Model, build_model, count_parameters
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
+from eofuse.tasks.drawing import evenly_spaced
 from eofuse.tasks.gathering import gather, predict_with
 from eofuse.tasks.objective import Supervised
 from eofuse.tasks.weighting import Fixed
+
+MOST_PATCHES = 20_000
+"""Training patches of which features are computed; of more, as many evenly spaced ones."""
 
 
 def frozen_random_control(folder: Path) -> None:
@@ -44,9 +48,15 @@ def frozen_random_control(folder: Path) -> None:
     model = build_model(model_spec(prepared, options), seed=options.seed).to(device).eval()
     loader = prepared.loader(options)
     vector_tasks = [task for task in prepared.tasks if not task.kind.needs_maps]
-    features = {
-        name: _vectors(model, loader, rows, device) if vector_tasks else [] for name, rows in prepared.rows.items()
+    rows = {
+        **prepared.rows,
+        "train": evenly_spaced(prepared.rows["train"], MOST_PATCHES),
+        "validation": control.judged_on(),
     }
+    features = {name: _vectors(model, loader, own, device) if vector_tasks else [] for name, own in rows.items()}
+    if vector_tasks and len(rows["train"]) < len(prepared.rows["train"]):
+        found = f"{len(rows['train']):,} of {len(prepared.rows['train']):,} training patches, evenly spaced"
+        control.note(f"the heads on frozen random features have learned from {found}")
     evidence: dict[str, Evidence] = {}
     for task in prepared.tasks:
         if task.kind.is_map:
@@ -55,7 +65,7 @@ def frozen_random_control(folder: Path) -> None:
             evidence[task.name] = _trained_head(control, task)
         else:
             evidence[task.name] = best_on_patches(
-                control, task, features, partial(fit_linear, control, task), STRENGTHS
+                control, task, features, partial(fit_linear, control, task), STRENGTHS, rows
             )
     control.finish(evidence, count_parameters(model.heads))
 
@@ -72,21 +82,20 @@ def _vectors(model: Model, loader: Loader, rows: Rows, device: torch.device) -> 
 
 
 @torch.inference_mode()
-def _pixels(model: Model, device: torch.device, batch: Batch) -> list[Array]:
+def _pixels(model: Model, device: torch.device, batch: Batch) -> list[Pyramid]:
     """Features of each pixel for each head: the values of all maps there; of features without maps, the vector everywhere."""
     batch = batch.to(device)
-    height, width = model.size(batch.inputs)
+    size = model.size(batch.inputs)
+    features = model.features(batch.inputs, batch.present)
+    counted = model.fusion.counted(batch.present)
     heads = []
-    for each in model.features(batch.inputs, batch.present):
-        if not each.maps:
-            heads.append(each.vector[:, :, None, None].expand(-1, -1, height, width))
-            continue
-        levels = []
-        for level, stride in zip(each.maps, each.strides, strict=True):
-            large = functional.interpolate(level.float(), scale_factor=stride, mode="nearest")
-            levels.append(large[..., :height, :width])
-        heads.append(torch.cat(levels, 1))
-    return _where_counted(model, batch, heads)
+    for number, each in enumerate(features):
+        maps = each.maps or [each.vector[:, :, None, None]]
+        strides = each.strides if each.maps else [max(size)]
+        levels = [level.float().cpu().numpy() for level in maps]
+        decides = np.ones(len(batch), dtype=bool) if counted is None else counted[number].cpu().numpy()
+        heads.append(Pyramid(levels, [int(stride) for stride in strides], (size[0], size[1]), decides))
+    return heads
 
 
 def _where_counted(model: Model, batch: Batch, heads: Sequence[Tensor]) -> list[Array]:

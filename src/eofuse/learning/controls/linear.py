@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
@@ -53,6 +54,35 @@ class Linear:
             model = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS).fit(features, labels)
         self.converged &= not any(issubclass(each.category, ConvergenceWarning) for each in caught)
         return model
+
+    def affine(self) -> tuple[Array, Array]:
+        """Coefficients (outputs, width) and intercepts (outputs,) of `decided` on features that are not scaled."""
+        width = len(self.scaler.mean_)
+        own = [
+            (np.zeros((1, width)), np.full(1, model)) if isinstance(model, float) else (model.coef_, model.intercept_)
+            for model in self.models
+        ]
+        coefficients = np.concatenate([np.reshape(each, (-1, width)) for each, _ in own]) / self.scaler.scale_
+        intercepts = np.concatenate([np.ravel(each) for _, each in own])
+        return coefficients, intercepts - coefficients @ self.scaler.mean_
+
+    def decided(self, outputs: Array) -> Array:
+        """Probabilities or numbers (…, classes) from the outputs (…, outputs) of `affine`."""
+        if self.task.kind.is_numbers:
+            return to_shares(outputs) if self.task.target.composition else outputs
+        if self.task.kind.has_several:
+            constant = np.array([isinstance(model, float) for model in self.models])
+            return np.where(constant, outputs, expit(outputs))
+        predicted = np.zeros((*outputs.shape[:-1], len(self.task.classes)))
+        model = self.models[0]
+        if isinstance(model, float):
+            predicted[..., int(model)] = 1
+        elif outputs.shape[-1] == 1:  # of two classes, one regression
+            second = expit(outputs[..., 0])
+            predicted[..., model.classes_.astype(int)] = np.stack([1 - second, second], axis=-1)
+        else:
+            predicted[..., model.classes_.astype(int)] = softmax(outputs, axis=-1)
+        return predicted
 
     def predict(self, features: Array) -> Array:
         """Probabilities or numbers of samples, (n, classes)."""
@@ -113,9 +143,9 @@ def fit_linear(control: Control, task: Task, features: Sequence[Array], truth: A
 
 
 def to_shares(numbers: Array) -> Array:
-    """Numbers (n, classes) as shares that sum to 1."""
+    """Numbers (…, classes) as shares that sum to 1."""
     shares = np.clip(numbers, 1e-9, None)
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
 def _probability_of_one(model: LogisticRegression | float, features: Array) -> Array | float:

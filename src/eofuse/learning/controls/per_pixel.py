@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eofuse.data.loading import Batch, Loader, in_order
+from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.data.targets import IGNORE
 from eofuse.learning.controls.finish import Control, is_done, ranking
 from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, fit_linear
+from eofuse.learning.controls.pyramid import Pyramid, predict_maps
 from eofuse.learning.preparation import Prepared, model_spec
 from eofuse.modalities import Kind, Modality
 from eofuse.models.normalisation import Normaliser, hide_absent
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
 from eofuse.tasks.drawing import Draw, evenly_spaced
-from eofuse.tasks.gathering import gather
+from eofuse.tasks.gathering import gather, join
 
 MOST_SAMPLES = 5_000
 """Labelled training pixels that are learned from."""
@@ -24,11 +25,11 @@ MOST_SAMPLES = 5_000
 MOST_PATCHES = 10_000
 """Training patches from which they are drawn; of more, as many evenly spaced ones."""
 
-PATCHES = 2
-"""Patches at a time: all maps of a pyramid, brought to the pixels, are hundreds of numbers a pixel."""
+PATCHES = 16
+"""Patches at a time."""
 
-PixelFeatures = Callable[[Batch], Sequence[Array]]
-"""Features of each pixel of a batch, (batch, width, height, width) for each head; NaN where it does not decide."""
+PixelFeatures = Callable[[Batch], Sequence[Pyramid]]
+"""Features of each pixel of a batch, for each head."""
 
 
 def per_pixel_control(folder: Path) -> None:
@@ -41,10 +42,11 @@ def per_pixel_control(folder: Path) -> None:
     normaliser = Normaliser(spec.modalities, spec.statistics)
     rasters = [modality for modality in spec.modalities if modality.has_pixels]
 
-    def channels(batch: Batch) -> list[Array]:
+    def channels(batch: Batch) -> list[Pyramid]:
         with torch.inference_mode():
             normalised = hide_absent(normaliser(batch.inputs), batch.present)
-        return [torch.cat([_planes(each, normalised[each.name]) for each in rasters], 1).float().cpu().numpy()]
+        planes = torch.cat([_planes(each, normalised[each.name]) for each in rasters], 1).float().cpu().numpy()
+        return [Pyramid([planes], [1], (planes.shape[2], planes.shape[3]), np.isfinite(planes).all(axis=(1, 2, 3)))]
 
     tasks = [task for task in prepared.tasks if task.kind.is_map]
     evidence = {task.name: linear_maps(control, task, channels) for task in tasks}
@@ -68,14 +70,10 @@ def linear_maps(control: Control, task: Task, features: PixelFeatures) -> Eviden
     prepared, loader = control.prepared, control.prepared.loader(control.options)
     samples, truth = _sample(task, prepared, loader, features, control.options.seed)
     spec = task.head()
-
-    def worth(models: LinearHeads) -> float:
-        predict, rows = _predictor(task, models, features), prepared.rows["validation"]
-        specs = {task.name: spec}
-        found = gather(predict, [task], specs, loader, rows, complete=False, batch_size=PATCHES)
-        return ranking(task, found[task.name])
-
-    chosen = max((fit_linear(control, task, samples, truth, strength) for strength in STRENGTHS[1::2]), key=worth)
+    judged = control.judged_on()
+    tried = [fit_linear(control, task, samples, truth, strength) for strength in STRENGTHS[1::2]]
+    worth = [ranking(task, found) for found in _on_validation(task, judged, loader, features, tried)]
+    chosen = tried[int(np.argmax(worth))]
     if control.options.refit:
         samples, truth = _sample(task, prepared.with_validation(), loader, features, control.options.seed)
         chosen = fit_linear(control, task, samples, truth, chosen.strength)
@@ -93,7 +91,7 @@ def _sample(
         first, last = np.searchsorted(patch, [part[0], part[-1] + 1])
         position = np.searchsorted(part, patch[first:last])
         heads = features(loader.read(part))
-        gathered.append([values.reshape(*values.shape[:2], -1)[position, :, pixel[first:last]] for values in heads])
+        gathered.append([pyramid.at(position, pixel[first:last]) for pyramid in heads])
     samples = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
     return samples, truth if task.kind.is_numbers else truth[:, 0].astype(np.int64)
 
@@ -117,11 +115,20 @@ def _draw_pixels(task: Task, prepared: Prepared, loader: Loader, seed: int) -> t
 
 
 def _predictor(task: Task, models: LinearHeads, features: PixelFeatures) -> Callable[[Batch], dict[str, Array]]:
-    def predict(batch: Batch) -> dict[str, Array]:
-        heads = features(batch)
-        patches, _, rows, columns = heads[0].shape
-        samples = [np.moveaxis(values, 1, -1).reshape(-1, values.shape[1]) for values in heads]
-        maps = models.predict(samples).reshape(patches, rows, columns, -1)
-        return {task.name: np.moveaxis(maps, -1, 1).astype(np.float32)}
+    return lambda batch: {task.name: predict_maps(models, features(batch))}
 
-    return predict
+
+def _on_validation(
+    task: Task, rows: Rows, loader: Loader, features: PixelFeatures, tried: Sequence[LinearHeads]
+) -> list[Evidence]:
+    """Evidence of validation patches for each of some models, which share the features."""
+    parts: list[list[Evidence]] = [[] for _ in tried]
+
+    spec = task.head()
+    for batch in loader.batches(in_order(rows, PATCHES)):
+        known = batch.valid[task.name].numpy()
+        if known.any():
+            pyramids, truth = features(batch), batch.targets[task.name].numpy()[known]
+            for models, found in zip(tried, parts, strict=True):
+                found.append(task.evidence(predict_maps(models, pyramids)[known], truth, spec, complete=False))
+    return [join(found) for found in parts]
