@@ -149,6 +149,8 @@ def make_index(
     for modality in (WEATHER, SEASON):
         for channel in modality.channel_names:
             values[f"{modality.name}.{channel}"] = generator.random(len(codes))
+    shares = generator.dirichlet(np.full(len(WORLDCOVER.categories), 0.3), len(codes))
+    values |= {f"worldcover_fraction.{each.name}": shares[:, n] for n, each in enumerate(WORLDCOVER.categories)}
     for modality in rasters:
         values[f"has_{modality.name}"] = True
         if not modality.categories:
