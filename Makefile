@@ -37,6 +37,7 @@ bench: install
 	$(BIN)/python benchmarks/data_path.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_step.py --target worldcover --batch 16
+	$(BIN)/python benchmarks/full_size.py --patches 5000 --only open "check of the index" "split and leakage" prepare "order, balanced" suggest
 
 clean:
 	rm -rf $(DEMO) build docs/course src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -144,11 +144,12 @@ def _classes(store: Store) -> pd.DataFrame:
 
 def _map_classes(store: Store, target: Target) -> list[dict[str, Any]]:
     """For each class of a class map, patches and scenes that show it, and its share of the labelled pixels."""
-    pixels = np.zeros((len(store), 256), dtype=np.int64)
+    pixels = np.zeros((len(store), len(target.classes)), dtype=np.int64)
     for part in in_order(np.flatnonzero(target.valid), 64):
-        for row, numbers in zip(part, target.read(part), strict=True):
-            pixels[row] = np.bincount(numbers.ravel(), minlength=256)
-    pixels = pixels[:, : len(target.classes)]
+        maps = target.read(part).reshape(len(part), -1)
+        cells = maps + 256 * np.arange(len(part), dtype=np.int32)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=256 * len(part)).reshape(len(part), 256)
+        pixels[part] = counts[:, : len(target.classes)]
     rows = []
     for number, label in enumerate(target.classes):
         shows = pixels[:, number] > 0
