@@ -17,15 +17,16 @@ import torch
 
 from eofuse.config import apply_overrides, merge, parse_options
 from eofuse.data.doors import read_kind
-from eofuse.data.store import Store, open_store
+from eofuse.data.store import Store, shared_store
 from eofuse.errors import UsageError
 from eofuse.files import folder_name, remove_temporaries
 from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import LearningOptions, RunOptions
-from eofuse.learning.preparation import annotation_digests, prepare, rehearse
+from eofuse.learning.preparation import annotation_digests, rehearse
 from eofuse.learning.pretraining import PretrainingOptions
 from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, rehearse_pretraining, train_pretraining
 from eofuse.learning.run import start_run, test_run, train_run
+from eofuse.learning.sharing import prepare_once
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writing
 from eofuse.progress import Progress
@@ -95,8 +96,8 @@ def train(
     if options.labels.picked_by:
         fix = "give it to the variants of a study, or leave it out; `eofuse suggest` picks for one run"
         raise UsageError("labels are picked from one run to the next", where="labels.picked_by", fix=fix)
-    opened = open_store(options.data.store)
-    rehearse(prepare(opened, options), options)  # finds what is wrong before anything is written
+    opened = shared_store(options.data.store)
+    rehearse(prepare_once(opened, options), options)  # finds what is wrong before anything is written
     folder = _default_folder(options, opened) if to is None else Path(to)
     with writing(folder), _own_threads():
         start_run(options, folder)
@@ -141,7 +142,7 @@ def pretrain(
     """
     values, where = load_recipe(recipe, store, overrides)
     options = parse_options(PretrainingOptions, values, where)
-    opened = open_store(options.data.store)
+    opened = shared_store(options.data.store)
     rehearse_pretraining(opened, options)  # finds what is wrong before anything is written
     folder = _default_folder(options, opened) if to is None else Path(to)
     with writing(folder), _own_threads():
