@@ -26,6 +26,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `evaluate`       scores of a run with intervals
 `attribute`      what each modality, scalar and band is worth to a run
 `predict_store`  a trained model → predictions for every patch of a store
+`export_model`   a run or study → an ONNX or torch.export file that predicts without eofuse
 `open_run`       a trained run, that predicts a store or arrays
 `map_scenes`     a run or study → maps of whole scenes
 `embed`          vectors of a pretrained foundation model as a modality of a store
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from eofuse.data.store.subset import subset as subset
     from eofuse.data.store.write import write_store as write_store
     from eofuse.embedding.make import embed as embed
+    from eofuse.export.write import export_model as export_model
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
     from eofuse.learning.augment.examples import augment_patch as augment_patch
@@ -86,6 +88,7 @@ _ROOMS = {
     "embed": "eofuse.embedding.make",
     "estimate_area": "eofuse.areas.estimate",
     "evaluate": "eofuse.learning.evaluate",
+    "export_model": "eofuse.export.write",
     "map_scenes": "eofuse.maps.make",
     "merge": "eofuse.data.store.combine",
     "init": "eofuse.data.specs.init",

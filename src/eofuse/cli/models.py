@@ -8,7 +8,7 @@ from eofuse.errors import UsageError
 from eofuse.words import counted
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from eofuse.learning.pretraining.run import PretrainedRun
     from eofuse.learning.run import Run
@@ -172,8 +172,9 @@ def run_predict(arguments: argparse.Namespace) -> None:
     from eofuse.kinds import KINDS
     from eofuse.learning.run import MODEL_FOLDER, open_last
     from eofuse.learning.split_table import learned_from
+    from eofuse.studies.choice import predicting_runs
 
-    folders, source = _predictors(arguments)
+    folders, source = predicting_runs(arguments.run, arguments.variant, arguments.seed)
     runs, store = [open_last(folder) for folder in folders], open_store(arguments.store)
     models = [run.folder / MODEL_FOLDER for run in runs]
     table = carry_out(predict_store, arguments, "predicting", "patches", models=models, store=store, source=source)
@@ -208,22 +209,30 @@ def run_predict(arguments: argparse.Namespace) -> None:
         show(f"{arguments.maps}: maps of {counted(predicted, 'patch', 'patches')}")
 
 
-def _predictors(arguments: argparse.Namespace) -> tuple[list["Path"], str]:
-    """Folders of the runs that predict, and what they are in words.
+def run_export(arguments: argparse.Namespace) -> None:
+    """Does `eofuse export`."""
+    from eofuse.export.write import export_model
 
-    Raises:
-        UsageError: if a variant or seed is wanted of a run, or the study lacks it.
-    """
-    from eofuse.studies.choice import choose_runs
-    from eofuse.studies.results import is_study
+    done = carry_out(export_model, arguments, "exporting", "steps")
+    facts = done.description
+    if arguments.json:
+        files = {"output": done.path, "metadata": done.metadata}
+        show_json({**files, "checked": done.checked, "difference": done.difference, "model": facts})
+        return
+    show(f"exported {facts['source']}")
+    if facts["simulated"]:
+        show("note: the model was trained on simulated data: its predictions say nothing about the Earth")
+    for entry in facts["inputs"]:
+        bands = ", ".join(channel["name"] for channel in entry["channels"])
+        show(f"takes {entry['name']}: {entry['dtype']} {_axes(entry['shape'])}, as stored ({bands})")
+    for entry in facts["outputs"]:
+        show(f"gives {entry['name']}: {_axes(entry['shape'])} ({', '.join(entry['classes'])})")
+    show(f"checked on {done.checked}: differs from the model by {done.difference:.1g} at most")
+    show(f"{done.path}: the model; {done.metadata}: its STAC item")
 
-    if is_study(arguments.run):
-        choice = choose_runs(arguments.run, arguments.variant, arguments.seed)
-        return choice.folders, f"{arguments.run}, {choice.words}"
-    for option in ("variant", "seed"):
-        if getattr(arguments, option) is not None:
-            raise UsageError(f"--{option} chooses among the runs of a study", where=arguments.run, fix="leave it out")
-    return [arguments.run], f"run {arguments.run}"
+
+def _axes(shape: "Sequence[int | str]") -> str:
+    return " × ".join(map(str, shape))
 
 
 def run_suggest(arguments: argparse.Namespace) -> None:

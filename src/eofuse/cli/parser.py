@@ -247,6 +247,17 @@ def make_parser() -> argparse.ArgumentParser:
     _json(add)
 
     add = command(
+        "export",
+        models.run_export,
+        "write a run as one file that predicts without eofuse; a study takes its best variant by validation",
+    )
+    add.add_argument("run", metavar="RUN_OR_STUDY", type=Path)
+    add.add_argument("output", metavar="FILE", type=Path, help=".onnx for onnxruntime, or .pt2 for torch.export.load")
+    add.add_argument("--variant", metavar="NAME", help="of a study, in place of its best by validation")
+    add.add_argument("--seed", metavar="N", type=int, help="of a study: this seed alone (default: the mean of all)")
+    _json(add)
+
+    add = command(
         "suggest", models.run_suggest, "say which patches of a store to annotate next: a table and a contact sheet"
     )
     add.add_argument("run", metavar="RUN", type=Path)

@@ -147,7 +147,7 @@ class Normaliser(nn.Module):
                 codes = values if modality.kind is Kind.RASTER else values[:, None]
                 valid = self.get_buffer(f"{modality.name}_one_hot").any(1)[codes.long()]
             else:
-                valid = _is_data(modality, values.float())
+                valid = is_data(modality, values.float())
                 valid = valid.repeat_interleave(given.width // modality.width, 1)
             if present is not None:
                 valid = valid & present[modality.name].view(-1, *(1,) * (valid.ndim - 1))
@@ -162,13 +162,13 @@ class Normaliser(nn.Module):
         edges = self.get_buffer(f"{modality.name}_edges")
         x = values.float()
         mean = self.get_buffer(f"{modality.name}_mean")
-        x = torch.where(_is_data(modality, x), x * modality.scale + modality.offset, mean)
+        x = torch.where(is_data(modality, x), x * modality.scale + modality.offset, mean)
         return (encode_piecewise(x, edges) - encode_piecewise(mean, edges)).flatten(1)
 
     def _series(self, modality: Modality, values: Tensor) -> Tensor:
         time, channels = values[..., :1].float(), values[..., 1:].float()
         exists = time.isfinite()
-        known = _is_data(modality, channels) & exists
+        known = is_data(modality, channels) & exists
         steps = channels.where(known, channels.new_tensor(math.nan)).flatten(0, 1)
         numbers = self._numbers(modality, steps).view(*values.shape[:2], -1)
         return torch.cat([_time_features(modality, time, exists), numbers, known.float()], -1)
@@ -178,7 +178,7 @@ class Normaliser(nn.Module):
         numbers = self._standardise(modality, values.flatten(0, 1)).view(values.shape)
         known = exists[:, :, None, None, None].expand(-1, -1, 1, *values.shape[-2:])
         if values.is_floating_point() or modality.nodata is not None:
-            known = known & _is_data(modality, values.float()).any(2, keepdim=True)
+            known = known & is_data(modality, values.float()).any(2, keepdim=True)
         if not bool(exists.all()):
             numbers = numbers.where(exists[:, :, None, None, None], numbers.new_zeros(()))
         features = _time_features(modality, times[..., None].float(), exists[..., None])
@@ -231,10 +231,10 @@ def _physical(modality: Modality, values: Tensor) -> Tensor:
 
 
 def _known(modality: Modality, x: Tensor) -> Tensor:
-    return (x * modality.scale + modality.offset).where(_is_data(modality, x), x.new_full((), math.nan))
+    return (x * modality.scale + modality.offset).where(is_data(modality, x), x.new_full((), math.nan))
 
 
-def _is_data(modality: Modality, numbers: Tensor) -> Tensor:
+def is_data(modality: Modality, numbers: Tensor) -> Tensor:
     """Which numbers are finite and not the modality's nodata value, bool."""
     return numbers.isfinite() if modality.nodata is None else numbers.isfinite() & (numbers != modality.nodata)
 

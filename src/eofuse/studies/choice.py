@@ -1,4 +1,4 @@
-"""Which runs of a finished study predict: `choose_runs`.
+"""Which runs of a finished study predict: `choose_runs`; of a run or study: `predicting_runs`.
 
 The variant with the best mean validation score, over its seeds and folds, with the most labels of the study. Test scores are not
 looked at. Only variants that predict the targets of the baseline compete. Runs that diverged don't count.
@@ -12,7 +12,7 @@ import pandas as pd
 
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.evaluation.metrics import lower_is_better
-from eofuse.studies.results import StudyResults, read_results
+from eofuse.studies.results import StudyResults, is_study, read_results
 from eofuse.words import counted
 
 
@@ -78,6 +78,22 @@ def choose_runs(folder: Path, variant: str | None = None, seed: int | None = Non
     if diverged and seed is None:
         words += f"; {counted(diverged, 'run')} diverged and {'does' if diverged == 1 else 'do'} not count"
     return Choice(variant, folders, words)
+
+
+def predicting_runs(folder: Path, variant: str | None = None, seed: int | None = None) -> tuple[list[Path], str]:
+    """Folders of the runs that predict where a run or a study is given, and what they are, in words.
+
+    Raises:
+        UsageError: if a variant or seed is wanted of a run, or the study lacks it.
+        DataError: as `choose_runs`.
+    """
+    if is_study(folder):
+        choice = choose_runs(folder, variant, seed)
+        return choice.folders, f"{folder}, {choice.words}"
+    for option, value in {"variant": variant, "seed": seed}.items():
+        if value is not None:
+            raise UsageError(f"--{option} chooses among the runs of a study", where=folder, fix="leave it out")
+    return [folder], f"run {folder}"
 
 
 def _ranking(results: StudyResults, targets: Sequence[str]) -> tuple[str, bool]:

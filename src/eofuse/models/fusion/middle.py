@@ -143,4 +143,4 @@ class JoinedPyramid(nn.Module):
         for stage in self.lower[name].children():
             x = stage(x)
             maps.append(x)
-        return Features(x.new_zeros(len(x), 0), maps, list(self.lower_sizes.strides))
+        return Features(x.new_zeros(x.shape[0], 0), maps, list(self.lower_sizes.strides))

@@ -57,7 +57,7 @@ class UNet(nn.Module):
         coarsest = maps[-1]
         factors = [self.coarsest / stride for stride in self.without_maps]
         sizes = [[round(side * factor) for side in coarsest.shape[-2:]] for factor in factors]
-        empty = [coarsest.new_empty((len(coarsest), 0, *size)) for size in sizes]
+        empty = [coarsest.new_empty((coarsest.shape[0], 0, *size)) for size in sizes]
         given: Tensor = self.layers([*empty, *maps])
         return given
 
