@@ -52,7 +52,7 @@ ALLOWED = {
     "embedding": {"inference", "learning", "models", "data", "modalities", "errors", "files", "locks"},
     "maps": {"studies", "inference", "learning", "tasks", "models", "data", "modalities", "errors", "files", "locks"}
     | {"processes"},
-    "export": {"studies", "inference", "learning", "models", "data", "modalities", "errors", "files"},
+    "export": {"reports", "studies", "inference", "learning", "models", "data", "modalities", "errors", "files"},
     "trained": {"studies", "reports", "inference", "learning", "evaluation", "data", "errors"},
     "recipe": {"trained", "studies", "learning", "data", "config", "errors", "files", "locks"},
     "suggestions": {"inference", "learning", "reports", "evaluation", "data", "errors", "files"},

@@ -27,6 +27,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `attribute`      what each modality, scalar and band is worth to a run
 `predict_store`  a trained model → predictions for every patch of a store
 `export_model`   a run or study → an ONNX or torch.export file that predicts without eofuse
+`model_card`     a run → one Markdown page: data, scores with intervals, limits, how to load
 `open_run`       a trained run, that predicts a store or arrays
 `map_scenes`     a run or study → maps of whole scenes
 `embed`          vectors of a pretrained foundation model as a modality of a store
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from eofuse.data.store.subset import subset as subset
     from eofuse.data.store.write import write_store as write_store
     from eofuse.embedding.make import embed as embed
+    from eofuse.export.card import model_card as model_card
     from eofuse.export.write import export_model as export_model
     from eofuse.inference.predict import predict_store as predict_store
     from eofuse.learning.attribution import attribute as attribute
@@ -92,6 +94,7 @@ _ROOMS = {
     "map_scenes": "eofuse.maps.make",
     "merge": "eofuse.data.store.combine",
     "init": "eofuse.data.specs.init",
+    "model_card": "eofuse.export.card",
     "open_run": "eofuse.trained",
     "open_store": "eofuse.data.store",
     "open_study": "eofuse.trained",

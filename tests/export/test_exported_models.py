@@ -140,15 +140,20 @@ def without_eofuse(code: str, folder: Path) -> None:
 def test_every_strategy_predicts_alike_where_there_is_no_eofuse(tmp_path):
     for strategy in FUSIONS:
         written([model_of(strategy, ["single_label"])], tmp_path / f"{strategy}.pt2")
-    two = [build_model(spec_of([SEASON], ["regression"]), seed=seed).eval() for seed in (1, 2)]
-    written(two, tmp_path / "two.pt2")
     without_eofuse(IN_TORCH, tmp_path)
 
 
 def test_every_kind_predicts_alike_where_there_is_no_eofuse(tmp_path):
     kinds = [name for name, kind in KINDS.items() if not kind.is_boxes]
-    written([model_of("late", kinds, [[SENTINEL1, SEASON]])], tmp_path / "kinds.onnx")
+    written([model_of("single", kinds, [[SENTINEL1]])], tmp_path / "kinds.onnx")
     without_eofuse(IN_ONNXRUNTIME, tmp_path)
+
+
+def test_several_runs_of_a_study_are_averaged_inside():
+    ensemble = Ensemble([build_model(spec_of([SEASON], ["regression"]), seed=seed).eval() for seed in (1, 2)])
+    inputs = random_inputs(ensemble.spec, 3)
+    (found,), (expected,) = PredictStored(ensemble)(inputs).values(), ensemble.predict(inputs).values()
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_patch_with_an_empty_band_has_no_prediction_where_it_counts_as_a_gap(tmp_path):

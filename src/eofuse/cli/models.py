@@ -231,6 +231,13 @@ def run_export(arguments: argparse.Namespace) -> None:
     show(f"{done.path}: the model; {done.metadata}: its STAC item")
 
 
+def run_card(arguments: argparse.Namespace) -> None:
+    """Does `eofuse card`."""
+    from eofuse.export.card import model_card
+
+    show(f"{model_card(arguments.run, arguments.output)}: the model card")
+
+
 def _axes(shape: "Sequence[int | str]") -> str:
     return " × ".join(map(str, shape))
 

@@ -258,6 +258,14 @@ def make_parser() -> argparse.ArgumentParser:
     _json(add)
 
     add = command(
+        "card",
+        models.run_card,
+        "write the model card of a run: data, inputs, scores with intervals, limits, how to load",
+    )
+    add.add_argument("run", metavar="RUN", type=Path)
+    add.add_argument("-o", "--output", metavar="FILE.md", type=Path, help="default: RUN/README.md")
+
+    add = command(
         "suggest", models.run_suggest, "say which patches of a store to annotate next: a table and a contact sheet"
     )
     add.add_argument("run", metavar="RUN", type=Path)

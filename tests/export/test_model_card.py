@@ -1,0 +1,30 @@
+"""The model card says what the run recorded and what `evaluate` computes."""
+
+import re
+
+from eofuse.cli import main
+from eofuse.learning.evaluate import evaluate
+
+
+def test_the_card_has_data_scores_with_intervals_calibration_and_limits(trained, capsys):
+    assert main(["card", str(trained.folder)]) == 0
+    text = (trained.folder / "README.md").read_text(encoding="utf-8")
+    assert "simulated data" in text
+    assert "| s1 | raster | VV, VH |" in text
+    for part in ("train", "validation", "test"):
+        assert re.search(rf"^\| {part} \| \d+ \| \d+ scenes \|$", text, flags=re.MULTILINE)
+    scores = evaluate(trained.folder)
+    rows = re.findall(r"^\| label \|.*(?:this model|always the same answer).*$", text, flags=re.MULTILINE)
+    assert len(rows) == scores["value"].notna().sum()
+    assert all(note in text for note in trained.notes())
+    assert "at the temperature" in text
+    assert "eofuse.open_run" in text
+    assert main(["card", str(trained.folder)]) == 0  # an older card is replaced
+
+
+def test_a_file_that_is_no_card_is_not_replaced(trained, tmp_path, capsys):
+    mine = tmp_path / "README.md"
+    mine.write_text("# my project")
+    assert main(["card", str(trained.folder), "-o", str(mine)]) == 2
+    assert "is no model card" in capsys.readouterr().err
+    assert mine.read_text() == "# my project"
