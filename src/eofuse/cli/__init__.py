@@ -160,9 +160,15 @@ def _signals(came: list[int]) -> Iterator[None]:
         if not isinstance(lost.exc_value, KeyboardInterrupt):
             report(lost)
             return
-        again = threading.Timer(0.01, os.kill, (os.getpid(), _signal_behind(lost.exc_value)))
-        again.daemon = True
-        again.start()
+        left, number = threading.Event(), _signal_behind(lost.exc_value)
+
+        def again() -> None:
+            left.wait()  # raised in here, it would be lost once more
+            time.sleep(0.01)
+            os.kill(os.getpid(), number)
+
+        threading.Thread(target=again, daemon=True).start()
+        left.set()
 
     sys.unraisablehook = send_again
     try:
