@@ -42,7 +42,7 @@ def write_chapters(folder: Path, course: Path = COURSE) -> None:
         stale.unlink()
 
 
-def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> None:
+def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> dict[str, NotebookNode]:
     """Runs the chapters whose outputs the cache lacks, in two groups.
 
     The first chapter makes the data that others share, so they come after it; beside it run those that make data of their own.
@@ -52,6 +52,9 @@ def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> None:
         folder: of the pages.
         cache_folder: of the outputs.
         timeout: seconds that a cell may take.
+
+    Returns:
+        Those that ran to their end, by name.
     """
     cache = get_cache(cache_folder)
     paths = sorted(folder.glob("*.ipynb"))
@@ -65,8 +68,8 @@ def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> None:
     for group in groups:
         executor = load_executor("local-parallel", cache, logger=quiet)
         executor.run_and_cache(filter_pks=[each.pk for each in group], timeout=timeout)
-    for record in [record for group in groups for record in group]:
-        _join_streams_in_cache(cache, record.uri)
+    executed = {Path(record.uri).stem: _executed(cache, record.uri) for group in groups for record in group}
+    return {name: notebook for name, notebook in executed.items() if notebook is not None}
 
 
 def read_chapter(script: Path) -> NotebookNode:
@@ -114,14 +117,16 @@ def join_streams(notebook: NotebookNode) -> bool:
     return joined
 
 
-def _join_streams_in_cache(cache: JupyterCacheAbstract, uri: str) -> None:
+def _executed(cache: JupyterCacheAbstract, uri: str) -> NotebookNode | None:
+    """A chapter with its outputs, whose streams the cache then has joined; None if it failed."""
     try:
         bundle = cache.get_cache_bundle(cache.match_cache_file(uri).pk)
-    except KeyError:  # the chapter failed
-        return
+    except KeyError:
+        return None
     if join_streams(bundle.nb):
         joined = CacheBundleIn(bundle.nb, bundle.record.uri, data=bundle.record.data)
         cache.cache_notebook_bundle(joined, check_validity=False, overwrite=True)
+    return bundle.nb
 
 
 def _write_if_changed(path: Path, notebook: NotebookNode) -> None:

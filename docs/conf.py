@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import chapters  # noqa: E402
+import gallery  # noqa: E402
 import reference  # noqa: E402
 
 import eofuse  # noqa: E402
@@ -70,7 +71,8 @@ def refuse_what_is_loaded_from_elsewhere(app: Sphinx, exception: Exception | Non
 def _write_course(app: Sphinx) -> None:
     course = Path(app.srcdir) / "course"
     chapters.write_chapters(course)
-    chapters.execute_chapters(course, Path(nb_execution_cache_path), nb_execution_timeout)
+    executed = chapters.execute_chapters(course, Path(nb_execution_cache_path), nb_execution_timeout)
+    gallery.write_gallery(Path(app.srcdir) / "generated", executed)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
