@@ -233,7 +233,7 @@ scratch = {
 }
 ways = {"from scratch": scratch, "random twin": {"inputs": vectors[1:]}, "pretrained": {"inputs": vectors[:1]}}
 results = pd.DataFrame([few(name, seed, **options) for name, options in ways.items() for seed in range(2)])
-results.groupby("way", sort=False)[["value", "low", "high"]].mean().round(2)
+results[["way", "seed", "value", "low", "high", "n_test"]].round(2)
 
 # %%
 means = results.groupby("way")["value"].mean()
@@ -251,8 +251,8 @@ assert means["pretrained"] > means["from scratch"] + 0.1
 
 # %% [markdown]
 # The pretrained vectors know textures that the network never saw, since it had to tell others. Here the twin is no
-# better than guessing. It often is: a random network is an encoder, too, and what it reaches must be subtracted before
-# somebody says what pretraining is worth. **The worth of weights is the difference to the twin, on your data.**
+# better than guessing. Often it is better: a random network is an encoder, too, and what it reaches must be subtracted
+# before somebody says what pretraining is worth. **The worth of weights is the difference to the twin, on your data.**
 #
 # ## With a real foundation model
 #
