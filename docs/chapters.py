@@ -126,7 +126,8 @@ def _executed(cache: JupyterCacheAbstract, uri: str) -> NotebookNode | None:
     if join_streams(bundle.nb):
         joined = CacheBundleIn(bundle.nb, bundle.record.uri, data=bundle.record.data)
         cache.cache_notebook_bundle(joined, check_validity=False, overwrite=True)
-    return bundle.nb
+    merged: NotebookNode = cache.merge_match_into_file(uri)[1]  # the cache keeps cells of code only
+    return merged
 
 
 def _write_if_changed(path: Path, notebook: NotebookNode) -> None:

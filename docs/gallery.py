@@ -46,7 +46,7 @@ def write_gallery(folder: Path, chapters: Mapping[str, NotebookNode]) -> None:
         if not pictures:
             continue
         title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
-        lines.append(f"\n## {title}\n\n::::{{div}} gallery")
+        lines.append(f"\n## {title}\n\n::::{{container}} gallery")
         for number, picture in enumerate(pictures):
             path = folder / "gallery" / f"{name}-{number}.png"
             path.write_bytes(picture.png)
