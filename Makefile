@@ -1,9 +1,9 @@
-# make demo: environment, simulated ben-ge, study of five fusion strategies, report.   make test: environment, all tests.   make docs: this documentation as a site.
+# make demo: environment, simulated ben-ge, study of five fusion strategies, report.   make test: environment, all tests.   make docs: this documentation as a site.   make dist: wheel and sdist, checked.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: install demo test lint docs bench clean
+.PHONY: install demo test lint docs dist bench clean
 
 install: .venv/.installed
 
@@ -33,6 +33,16 @@ docs: .venv/.docs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
+dist: install
+	rm -rf dist build/lib build/bare && mkdir -p build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m build --outdir dist .
+	git ls-files src/eofuse | cut -d/ -f2- | sort > build/in-tree
+	$(BIN)/python -m zipfile -l dist/*.whl | grep -o '^eofuse/[^ ]*' | sort | diff build/in-tree -
+	$(PYTHON) -m venv build/bare
+	build/bare/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
+	cd / && $(CURDIR)/build/bare/bin/eofuse --version
+
 bench: install
 	$(BIN)/python benchmarks/data_path.py
 	$(BIN)/python benchmarks/training_step.py
@@ -40,4 +50,4 @@ bench: install
 	$(BIN)/python benchmarks/full_size.py --patches 5000 --only open "check of the index" "split and leakage" prepare "order, balanced" suggest
 
 clean:
-	rm -rf $(DEMO) build docs/course src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(DEMO) build dist docs/course src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
