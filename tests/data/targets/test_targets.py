@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import eofuse
 from eofuse.data.sources.ben_ge.clc import CLC19, CLC43
 from eofuse.data.store import Window
 from eofuse.data.store.pack import pack_source
@@ -165,6 +166,13 @@ def test_counts_are_of_labelled_patches_only(store):
 def test_an_unknown_target_names_the_nearest(store):
     with pytest.raises(UsageError, match="did you mean 'climate_zone'"):
         make_target(store, "climatezone")
+
+
+def test_an_unknown_target_names_the_labels_of_the_store(tmp_path):
+    patches = ({"id": str(number), "crop": "maize" if number % 2 else "rye"} for number in range(4))
+    store = eofuse.write_store(patches, [], tmp_path / "labels.store", name="labels", labels={"crop": "class"})
+    with pytest.raises(UsageError, match="the store's labels are: crop"):
+        make_target(store, "label")
 
 
 def test_a_target_that_no_patch_has_is_an_error(tmp_path):

@@ -28,7 +28,7 @@ from eofuse.data.targets.labels import (
 )
 from eofuse.data.targets.maps import raster_target
 from eofuse.data.targets.numbers import column_numbers, is_numbers, land_cover_fractions, mean_elevation, vector_numbers
-from eofuse.errors import DataError, UsageError, did_you_mean
+from eofuse.errors import MOST_NAMES, DataError, UsageError, did_you_mean
 from eofuse.modalities import Kind
 
 __all__ = ["IGNORE", "Target", "TargetOptions", "canonical_name", "make_target"]
@@ -101,7 +101,9 @@ def _find(store: Store, options: TargetOptions) -> Target:
     if name == "climate_zone":
         raise DataError("no patch has a climate zone", where=store.path, fix="choose another target")
     columns = [column for column in map(str, store.index.columns) if not column.startswith("has_")]
-    fix = did_you_mean(
-        name, dict.fromkeys(["climate_zone", *BUILT_IN, *store.modalities, *get_close_matches(name, columns)])
-    )
+    own = [str(label) for label in store.provenance.get("labels", {})]
+    valid = dict.fromkeys([*own, "climate_zone", *BUILT_IN, *store.modalities, *get_close_matches(name, columns)])
+    fix = did_you_mean(name, valid)
+    if own and fix.startswith("valid: "):
+        fix = f"the store's labels are: {', '.join(own[:MOST_NAMES])}"
     raise UsageError(f"unknown target '{name}'", where="task.target", fix=fix)
