@@ -196,6 +196,15 @@ def _trace(network: PredictStored, inputs: Inputs) -> ExportedProgram:
     return program
 
 
+def _name_the_batch(values: Sequence[Any]) -> None:
+    """Gives the free dimension its name, in place of a symbol that differs from export to export."""
+    symbol = values[0].shape[0].value
+    for value in values:
+        for axis, size in enumerate(value.shape or ()):
+            if getattr(size, "value", None) == symbol:
+                value.shape[axis] = BATCH
+
+
 def _onnx(program: ExportedProgram, description: Mapping[str, Any], path: Path) -> tuple[bytes, Runner]:
     """An ONNX file, and what it predicts when it is read."""
     from onnxruntime import InferenceSession
@@ -212,6 +221,7 @@ def _onnx(program: ExportedProgram, description: Mapping[str, Any], path: Path) 
     model.metadata_props[METADATA_KEY] = json.dumps(description, ensure_ascii=False)
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
+    _name_the_batch([*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)])
     if sum(value.const_value.nbytes for value in model.graph.initializers.values()) > LARGEST_ONNX:
         raise UsageError("the weights don't fit in an ONNX file (2 GB)", where=path, fix="export to .pt2")
     content = written.model_proto.SerializeToString()
