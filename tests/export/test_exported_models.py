@@ -11,6 +11,7 @@ import numpy as np
 import pystac
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from pystac.extensions.mlm import MLMExtension
 from torch import nn
 
@@ -217,7 +218,7 @@ def test_a_run_exported_by_the_command_predicts_as_eofuse_predict_by_the_code_of
     done = subprocess.run([sys.executable, "-c", blocked + code + save], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "s1 float32 ['VV', 'VH']" in done.stdout
-    assert [value.shape for value in onnxruntime.InferenceSession("model.onnx").get_inputs()] == [["batch", 2, 16, 16]]
+    assert [value.shape for value in InferenceSession("model.onnx").get_inputs()] == [["batch", 2, 16, 16]]
     table = eofuse.open_run(trained_once).predict(planted_store)
     expected = table[["label.p.0", "label.p.1"]].to_numpy()[:7]
     np.testing.assert_allclose(np.load("found.npy"), expected, atol=1e-4)
