@@ -101,9 +101,9 @@ class TestCodes:
         assert planes[0, :, 0, 1].argmax() == 9
         assert planes[0, :, 1, 1].argmax() == 0
 
-    def test_a_code_beyond_a_byte_is_refused(self):
-        wrong = replace(CLIMATE_ZONE, categories=(Category(256, "beyond"),))
-        with pytest.raises(UsageError, match="climate_zone: the code 256"):
+    def test_a_code_that_no_store_holds_is_refused(self):
+        wrong = replace(CLIMATE_ZONE, categories=(Category(65_536, "beyond"),))
+        with pytest.raises(UsageError, match="climate_zone: the code 65536"):
             Normaliser([wrong], STATISTICS)
 
 

@@ -3,6 +3,7 @@
 from eofuse.modalities.base import (
     CLASS_COLOURS,
     CONTEXT,
+    LARGEST_CODE,
     MONTH,
     PLACE,
     TIMES,
@@ -12,6 +13,7 @@ from eofuse.modalities.base import (
     Kind,
     Modality,
     class_colour,
+    code_places,
     find_modality,
     is_context,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "CONTEXT",
     "ELEVATION",
     "KNOWN_MODALITIES",
+    "LARGEST_CODE",
     "MONTH",
     "PLACE",
     "SEASON",
@@ -52,6 +55,7 @@ __all__ = [
     "Kind",
     "Modality",
     "class_colour",
+    "code_places",
     "find_modality",
     "is_context",
 ]

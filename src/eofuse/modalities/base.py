@@ -92,6 +92,15 @@ class Category:
     colour: str = field(default="#888888", compare=False)
 
 
+LARGEST_CODE = 65_535
+"""The largest code of a class map that a store holds."""
+
+
+def code_places(categories: Sequence[Category]) -> int:
+    """Length of a table with a place for each code, and for one above all of them: at least 256, of bytes every one."""
+    return max(256, 2 + max((category.code for category in categories), default=0))
+
+
 @dataclass(frozen=True)
 class Modality:
     """A co-registered layer of a patch.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eofuse.devices import on_cpu
 from eofuse.errors import UsageError
-from eofuse.modalities import TIMES, Kind, Modality
+from eofuse.modalities import LARGEST_CODE, TIMES, Kind, Modality, code_places
 from eofuse.models.piecewise import encode_piecewise, in_pieces
 
 DAYS_A_YEAR = 365.2425
@@ -65,7 +65,7 @@ class Normaliser(nn.Module):
         physical: names of rasters, vectors and series that go out in physical units, with NaN where a value is missing; none at first.
 
     Raises:
-        UsageError: if statistics are missing or don't fit the channels, or a code is beyond 0 to 255.
+        UsageError: if statistics are missing or don't fit the channels, or a code is beyond what a store holds.
     """
 
     def __init__(self, modalities: Sequence[Modality], statistics: ChannelStatistics, piecewise: bool = False) -> None:
@@ -145,7 +145,8 @@ class Normaliser(nn.Module):
             values = inputs[modality.name]
             if modality.is_categorical:
                 codes = values if modality.kind is Kind.RASTER else values[:, None]
-                valid = self.get_buffer(f"{modality.name}_one_hot").any(1)[codes.long()]
+                table = self.get_buffer(f"{modality.name}_one_hot").any(1)
+                valid = table[codes.long().clamp(max=len(table) - 1)]
             else:
                 valid = is_data(modality, values.float())
                 valid = valid.repeat_interleave(given.width // modality.width, 1)
@@ -198,9 +199,10 @@ class Normaliser(nn.Module):
 
     def _one_hot(self, modality: Modality, codes: Tensor) -> Tensor:
         table = self.get_buffer(f"{modality.name}_one_hot")
+        codes = codes.long().clamp(max=len(table) - 1)
         if modality.kind is Kind.RASTER:
-            return F.embedding(codes[:, 0].long(), table).movedim(-1, 1)
-        return F.embedding(codes.long(), table)
+            return F.embedding(codes[:, 0], table).movedim(-1, 1)
+        return F.embedding(codes, table)
 
 
 def hide_absent(
@@ -265,11 +267,11 @@ def _time_features(modality: Modality, time: Tensor, exists: Tensor) -> Tensor:
 
 
 def _one_hot_table(modality: Modality) -> Tensor:
-    """(256, K): the row of a category's code has a one in its column, every other row is zero."""
-    table = torch.zeros(256, len(modality.categories))
+    """(256 or more, K): the row of a category's code has a one in its column, every other row is zero, as is the last one."""
+    table = torch.zeros(code_places(modality.categories), len(modality.categories))
     for column, category in enumerate(modality.categories):
-        if not 0 <= category.code <= 255:
-            raise UsageError(f"the code {category.code} is not from 0 to 255", where=modality.name)
+        if not 0 <= category.code <= LARGEST_CODE:
+            raise UsageError(f"the code {category.code} is not from 0 to {LARGEST_CODE}", where=modality.name)
         table[category.code, column] = 1.0
     return table
 

@@ -20,6 +20,7 @@ from eofuse.data.store.index import RESERVED_NAMES
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.modalities import (
     KNOWN_MODALITIES,
+    LARGEST_CODE,
     SENTINEL2,
     Category,
     Channel,
@@ -117,6 +118,7 @@ class LayerSpec(Options):
         resampling: how files on another grid are brought to the reference's, in place of what suits the size of their pixels.
         categories: name of each code of a class map or category; for words in a column also just their list.
         column: of a category of a table: the column with codes or names.
+        values: of columns of words: the number that each word stands for.
         columns: of a vector: names, or a pattern with `*` or `{channel}`; of a series: a pattern with `{step}` and, if there are
             several channels, `{channel}`, or the columns of each channel by step.
         dates: of a series, or a stack of images in one file: the date of each step, the same in all rows.
@@ -147,9 +149,10 @@ class LayerSpec(Options):
     bands: tuple[Name, ...] | None = Field(default=None, min_length=1)
     dtype: StoredType | None = None
     resampling: Method | None = None
-    categories: dict[Annotated[int, Field(ge=0, le=255)], Name | ClassSpec] | tuple[Name, ...] | None = Field(
+    categories: dict[Annotated[int, Field(ge=0, le=LARGEST_CODE)], Name | ClassSpec] | tuple[Name, ...] | None = Field(
         default=None, min_length=1
     )
+    values: dict[str, float] | None = Field(default=None, min_length=1)
     column: Name | None = None
     columns: Name | tuple[Name, ...] | dict[Name, tuple[Name, ...]] | None = Field(default=None, min_length=1)
     dates: tuple[Date, ...] | None = Field(default=None, min_length=1)
@@ -346,15 +349,16 @@ def _describe_classes(
     codes = {category.code for category in categories}
     if layer.nodata in codes:
         raise UsageError("is the code of a category", where=f"{where}.nodata", fix="remove one of the two")
-    wished = [value for value in (layer.nodata, declared_nodata, 0, 255) if value is not None]
-    free = [int(value) for value in wished if value in range(256) and int(value) not in codes]
+    dtype, most = ("uint8", 255) if max(codes) < 256 else ("uint16", LARGEST_CODE)
+    wished = [value for value in (layer.nodata, declared_nodata, 0, most) if value is not None]
+    free = [int(value) for value in wished if value in range(most + 1) and int(value) not in codes]
     title = layer.title or name
     return Modality(
         name,
         Kind.RASTER,
         (Channel(channels[0], unit="class"),),
         title,
-        "uint8",
+        dtype,
         nodata=free[0] if free else None,
         categories=categories,
         attribution=layer.attribution,

@@ -39,7 +39,7 @@ from eofuse.data.problems import Problem
 from eofuse.data.store.dates import DateTable
 from eofuse.data.store.integrity import PATCH_DIGESTS_FILE, Digests, verify
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.modalities import Kind, Modality, find_modality
+from eofuse.modalities import Kind, Modality, code_places, find_modality
 from eofuse.progress import Progress
 
 if TYPE_CHECKING:
@@ -299,7 +299,8 @@ class Store:
             values = self.index[columns].to_numpy()
             if modality.kind is Kind.CATEGORY:
                 codes = values[:, 0]
-                self._scalars[modality.name] = np.where(codes < 0, 255, codes).astype(np.uint8)
+                nothing, dtype = (255, np.uint8) if code_places(modality.categories) == 256 else (65_535, np.uint16)
+                self._scalars[modality.name] = np.where(codes < 0, nothing, codes).astype(dtype)
             else:
                 self._scalars[modality.name] = values.astype(np.float32)
         return self._scalars[modality.name]

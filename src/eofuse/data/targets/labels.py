@@ -10,17 +10,17 @@ from eofuse.data.store.arrays import in_order
 from eofuse.data.targets.base import Target
 from eofuse.errors import UsageError
 from eofuse.kinds import MULTI_LABEL, SINGLE_LABEL
-from eofuse.modalities import WORLDCOVER, Modality
+from eofuse.modalities import WORLDCOVER, Modality, code_places
 
 FRACTION = "worldcover_fraction."
 
 
 def category(store: Store, modality: Modality) -> Target:
     """The category of each patch."""
-    table = np.full(256, -1)
+    table = np.full(code_places(modality.categories), -1)
     for number, category in enumerate(modality.categories):
         table[category.code] = number
-    numbers = table[store.read(modality.name, np.arange(len(store)))]
+    numbers = table[np.minimum(store.read(modality.name, np.arange(len(store))), len(table) - 1)]
     classes = tuple(category.name for category in modality.categories)
     values, legend = np.maximum(numbers, 0), modality.categories
     return Target(modality.name, SINGLE_LABEL, classes, numbers >= 0, (modality.name,), values, legend=legend)

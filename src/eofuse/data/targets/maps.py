@@ -10,7 +10,7 @@ from eofuse.data.store.arrays import is_value
 from eofuse.data.targets.base import IGNORE, MIXED, Array, Target
 from eofuse.errors import UsageError
 from eofuse.kinds import PIXEL_REGRESSION, SEGMENTATION
-from eofuse.modalities import Modality
+from eofuse.modalities import Modality, code_places
 
 
 def raster_target(store: Store, modality: Modality, channel: str = "") -> Target:
@@ -65,10 +65,11 @@ class ClassMap(Target):
     def read(self, rows: npt.NDArray[np.int64], window: Window | None = None) -> Array:
         """Class numbers (batch, height, width) uint8, 255 where there is no label."""
         modality = self.store.modalities[self.sources[0]]
-        table = np.full(256, IGNORE, dtype=np.uint8)
+        table = np.full(code_places(modality.categories), IGNORE, dtype=np.uint8)
         for number, category in enumerate(modality.categories):
             table[category.code] = number
-        numbers: Array = table[self.store.read(modality.name, rows, window=window)[:, 0]]
+        codes = self.store.read(modality.name, rows, window=window)[:, 0]
+        numbers: Array = table[np.minimum(codes, len(table) - 1)]
         numbers[~self.valid[rows]] = IGNORE
         return numbers
 

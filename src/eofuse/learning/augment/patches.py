@@ -17,7 +17,7 @@ from torch import Tensor
 from eofuse.data.loading import Batch
 from eofuse.devices import on_cpu, send
 from eofuse.kinds import TaskKind
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import Kind, Modality, code_places
 from eofuse.tasks.mixed import MixedBatch, Partner
 
 SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
@@ -107,7 +107,7 @@ class Patches:
             return float("nan")
         if modality.nodata is not None:
             return modality.nodata
-        return max(set(range(256)) - {category.code for category in modality.categories})
+        return max(set(range(code_places(modality.categories))) - {category.code for category in modality.categories})
 
     def need_both(self, name: str, places: int) -> None:
         """A modality is present from now on where the patch and its partner, some places further, both have it."""

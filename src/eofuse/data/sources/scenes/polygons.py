@@ -38,12 +38,17 @@ class Polygons:
     fill: int
 
     @property
+    def dtype(self) -> str:
+        """Of the codes that are drawn."""
+        return "uint8" if max((self.fill, *self.codes)) < 256 else "uint16"
+
+    @property
     def digest(self) -> str:
         """SHA-256 of shapes, codes and fill."""
         facts = json.dumps([self.geometries, self.codes, self.fill], sort_keys=True)
         return hashlib.sha256(facts.encode()).hexdigest()
 
-    def draw(self, transform: Affine, size: int) -> npt.NDArray[np.uint8]:
+    def draw(self, transform: Affine, size: int) -> npt.NDArray[np.generic]:
         """Codes (size, size) of a window: each pixel has that of the last polygon in which its centre lies."""
         a, b, left, d, e, top = transform[:6]
         west, east = left + size * min(0, a, b, a + b), left + size * max(0, a, b, a + b)
@@ -52,9 +57,9 @@ class Polygons:
         touching &= self.bounds[:, [2, 3]] >= (west, south)
         shapes = [(self.geometries[number], self.codes[number]) for number in np.flatnonzero(touching.all(axis=1))]
         if not shapes:
-            return np.full((size, size), self.fill, dtype=np.uint8)
-        drawn: npt.NDArray[np.uint8] = rasterize(
-            shapes, out_shape=(size, size), fill=self.fill, transform=transform, dtype="uint8"
+            return np.full((size, size), self.fill, dtype=self.dtype)
+        drawn: npt.NDArray[np.generic] = rasterize(
+            shapes, out_shape=(size, size), fill=self.fill, transform=transform, dtype=self.dtype
         )
         return drawn
 

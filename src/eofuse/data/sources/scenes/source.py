@@ -121,7 +121,7 @@ class SceneSamples(Samples):
                 content = scene.content[modality.name]
                 if isinstance(content, Polygons):
                     drawn = content.draw(scene.grid.window_transform(tile.left, tile.top), size)
-                    rasters[modality.name] = drawn[None]
+                    rasters[modality.name] = drawn[None].astype(modality.dtype, copy=False)
                     continue
                 layer = self._spec.modalities[modality.name]
                 if not content:  # the scene lacks it

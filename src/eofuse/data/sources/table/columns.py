@@ -4,7 +4,7 @@ Each function gives columns of the index; what is wrong in a single row is added
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +69,15 @@ class Rows:
     def require(self, names: Sequence[str], key: str) -> None:
         """Raises DataError unless the table has these columns."""
         require_columns(self.table, names, key, self.path)
+
+    def words(self, name: str, values: Mapping[str, float], key: str) -> npt.NDArray[np.float64]:
+        """A column of words as the numbers that they stand for, NaN where a cell is empty; another word is an error."""
+        cells = self.table[name].reset_index(drop=True).astype("string").str.strip()
+        numbers = np.asarray(cells.map(dict(values)).to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+        for row in np.flatnonzero(np.isnan(numbers) & cells.notna().to_numpy(dtype=bool)).tolist():
+            fix = f"{did_you_mean(str(cells.iloc[row]), values)} Else add it to {key}"
+            self.wrong(row, f"column '{name}' holds {cells.iloc[row]!r}, which stands for no number", fix)
+        return numbers
 
     def numbers(self, name: str, nodata: float | None = None) -> npt.NDArray[np.float64]:
         """A column as numbers, NaN where there is none; what is no number is an error."""
@@ -240,7 +249,8 @@ def _label(spec: TableSpec, name: str, rows: Rows) -> pd.Series:
     cells = rows.table[name].reset_index(drop=True)
     is_list = cells.map(lambda cell: np.ndim(cell) == 1)
     if label.kind == "number":
-        return pd.Series(rows.numbers(name))
+        key = f"labels.{name}.values"
+        return pd.Series(rows.words(name, label.values, key) if label.values else rows.numbers(name))
     if label.kind == "class" and is_list.any():
         raise DataError(f"column '{name}' holds lists", where=rows.path, fix=f"set labels.{name}: list")
     if label.kind == "class" or is_list.any():

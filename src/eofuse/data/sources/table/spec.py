@@ -27,8 +27,8 @@ COMMON_KEYS = ("kind", "title", "attribution", "unit", "like", "optional", "scal
 ARRAY_KEYS = ("variables", "rows", "axes")
 KEYS_OF_KIND = {
     "raster": ("files", *ARRAY_KEYS, "bands", "dtype", "resampling", "categories", "add", "clip", "embedding"),
-    "vector": ("columns", "files", *ARRAY_KEYS, "bands", "embedding"),
-    "series": ("columns", "files", *ARRAY_KEYS, "bands", "dates", "date_columns"),
+    "vector": ("columns", "values", "files", *ARRAY_KEYS, "bands", "embedding"),
+    "series": ("columns", "values", "categories", "files", *ARRAY_KEYS, "bands", "dates", "date_columns"),
     "category": ("column", "categories"),
     "image_series": (
         "files",
@@ -48,7 +48,11 @@ KEYS_OF_KIND = {
 INDEX_KEYS = ("scene", "tile", "column", "row", "block", "split", "time", "lon", "lat")
 """Facts about a sample: each is a key that names a column, and a group of that name in a pattern of `parse` gives it too."""
 
-MOST_CATEGORIES = 255
+MOST_WORDS = 255
+"""Different words of a column that become categories without being listed."""
+
+MOST_CATEGORIES = 32_767
+"""Categories of a column, and the number above their largest code, as the index holds them."""
 
 
 class ParseSpec(Options):
@@ -104,15 +108,19 @@ class LabelSpec(Options):
     Attributes:
         kind: one class, several classes (a list in each cell) or a number.
         separator: what stands between the classes of a cell with text, for `list`.
+        values: number that each word stands for, for `number`.
     """
 
     kind: Literal["class", "list", "number"]
     separator: str | None = Field(default=None, min_length=1)
+    values: dict[str, float] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> "LabelSpec":
         if self.separator is not None and self.kind != "list":
             raise ValueError("a separator has a meaning for kind list only")
+        if self.values is not None and self.kind != "number":
+            raise ValueError("values of words have a meaning for kind number only")
         return self
 
 
@@ -150,6 +158,10 @@ class ModalitySpec(LayerSpec):
             raise ValueError("unit, scale, offset and like have no meaning for a category")
         if isinstance(self.columns, tuple) and len(set(self.columns)) < len(self.columns):
             raise ValueError("a name is given twice")
+        if self.values is not None and (self.files is not None or self.categories is not None):
+            raise ValueError("values say which numbers words in columns stand for; leave files and categories out")
+        if self.kind == "series" and self.categories is not None and (self.files is not None or self.like is not None):
+            raise ValueError("a series of categories stands in columns, and is like no other")
         if self.kind == "category" and isinstance(self.categories, dict) and max(self.categories) >= MOST_CATEGORIES:
             raise ValueError(f"codes of a category go up to {MOST_CATEGORIES - 1}")
         if isinstance(self.categories, tuple) and len(self.categories) > MOST_CATEGORIES:

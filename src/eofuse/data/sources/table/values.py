@@ -1,7 +1,7 @@
 """Modalities whose values stand in the columns of a table: vectors, categories and series."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,19 @@ import pandas as pd
 
 from eofuse.data.reading.tables import matching_columns, numeric, to_numbers
 from eofuse.data.sources.table.columns import Rows, to_times
-from eofuse.data.sources.table.spec import MOST_CATEGORIES, ModalitySpec
+from eofuse.data.sources.table.spec import MOST_WORDS, ModalitySpec
 from eofuse.data.specs.layers import list_categories
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.modalities import KNOWN_MODALITIES, Category, Channel, Kind, Modality, class_colour, find_modality
+from eofuse.modalities import (
+    KNOWN_MODALITIES,
+    Category,
+    Channel,
+    Kind,
+    Modality,
+    class_colour,
+    code_places,
+    find_modality,
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,7 @@ def _vector(name: str, spec: ModalitySpec, rows: Rows) -> Values:
             raise DataError(what, where=rows.path, fix="rename one of them, or list the columns")
     lists = _lists(rows, columns[0]) if len(columns) == 1 else None
     if lists is None:
-        values = np.stack([rows.numbers(column, spec.nodata) for column in columns], axis=1)
+        values = np.stack([_numbers(name, spec, column, rows) for column in columns], axis=1)
         of_channel = columns
     else:
         values = lists
@@ -200,7 +209,7 @@ def _category(name: str, spec: ModalitySpec, rows: Rows) -> Values:
         Kind.CATEGORY,
         (Channel(column, unit="class"),),
         title=spec.title or name,
-        dtype="uint8",
+        dtype="uint8" if code_places(categories) == 256 else "uint16",
         categories=categories,
         attribution=spec.attribution,
     )
@@ -211,8 +220,8 @@ def _category(name: str, spec: ModalitySpec, rows: Rows) -> Values:
 def _categories_of(name: str, words: pd.Series) -> tuple[Category, ...]:
     """A category for each word of a column."""
     found = sorted(words.dropna().unique())
-    if len(found) > MOST_CATEGORIES:
-        what = f"has {len(found)} different values; a category has at most {MOST_CATEGORIES}"
+    if len(found) > MOST_WORDS:
+        what = f"has {len(found)} different values; without a list, a category has at most {MOST_WORDS}"
         raise UsageError(what, where=f"modalities.{name}.column", fix="make it a vector, or list the categories")
     return tuple(Category(code, str(word), class_colour(code)) for code, word in enumerate(found))
 
@@ -222,10 +231,13 @@ def _series(name: str, spec: ModalitySpec, rows: Rows) -> Values:
     columns, steps = _series_columns(name, spec, rows)
     for channel, by_step in columns.items():
         rows.require(by_step, f"{key}.{channel}" if isinstance(spec.columns, dict) else key)
-    values = np.full((len(rows.ids), len(steps), 1 + len(columns)), np.nan)
-    for position, by_step in enumerate(columns.values(), start=1):
+    if spec.categories is not None:
+        values, channels = _shares(name, spec, columns, len(steps), rows)
+    else:
+        values, channels = np.full((len(rows.ids), len(steps), 1 + len(columns)), np.nan), list(columns)
+    for position, by_step in enumerate(columns.values() if spec.categories is None else (), start=1):
         for step, column in enumerate(by_step):
-            values[:, step, position] = rows.numbers(column, spec.nodata)
+            values[:, step, position] = _numbers(name, spec, column, rows)
     used = [column for by_step in columns.values() for column in by_step]
     dated = spec.dates is not None or spec.date_columns is not None
     if spec.date_columns is not None:
@@ -246,8 +258,34 @@ def _series(name: str, spec: ModalitySpec, rows: Rows) -> Values:
         for row in rows.sound(~present):
             _absent(rows, row, name, f"no step of '{name}' has a value")
     values[~present] = np.nan
-    modality = describe_numbers(name, spec, list(columns), steps=len(steps), dated=dated)
+    modality = describe_numbers(name, spec, channels, steps=len(steps), dated=dated)
     return Values(modality, present, tuple(used), pd.DataFrame(index=range(len(rows.ids))), values.astype(np.float32))
+
+
+def _numbers(name: str, spec: ModalitySpec, column: str, rows: Rows) -> npt.NDArray[np.float64]:
+    """Numbers of a column, or those that its words stand for."""
+    if spec.values is None:
+        return rows.numbers(column, spec.nodata)
+    return rows.words(column, spec.values, f"modalities.{name}.values")
+
+
+def _shares(
+    name: str, spec: ModalitySpec, columns: Mapping[str, Sequence[str]], steps: int, rows: Rows
+) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Categories by step as a channel a category, 1 in that of the step's and 0 in the others, NaN where a cell is empty."""
+    if len(columns) != 1:
+        what = f"a series of categories has one column a step, not {len(columns)}"
+        raise UsageError(what, where=f"modalities.{name}.columns", fix="make a series of each")
+    categories = list_categories(name, spec)
+    place = {category.name: number for number, category in enumerate(categories)}
+    if isinstance(spec.categories, dict):
+        place |= {text: place[each.name] for each in categories for text in (str(each.code), f"{each.code}.0")}
+    values = np.full((len(rows.ids), steps, 1 + len(categories)), np.nan)
+    for step, column in enumerate(next(iter(columns.values()))):
+        found = rows.words(column, place, f"modalities.{name}.categories")
+        known = ~np.isnan(found)
+        values[known, step, 1:] = np.eye(len(categories))[found[known].astype(np.int64)]
+    return values, [category.name for category in categories]
 
 
 def _series_columns(name: str, spec: ModalitySpec, rows: Rows) -> tuple[dict[str, list[str]], list[int]]:
