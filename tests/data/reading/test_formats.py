@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from affine import Affine
+from PIL import Image, ImageOps
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
@@ -78,3 +79,18 @@ def test_endings_are_of_one_format_each():
     assert len(set(endings())) == len(endings())
     assert format_of("A.TIF").title.startswith("an image")
     assert format_of("unknown").title.startswith("an image")
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_pictures_of_cameras_are_turned_as_exif_wants(tmp_path, turn):
+    picture = Image.fromarray(np.random.default_rng(turn).integers(0, 255, (8, 16), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = str(tmp_path / "a.jpg")
+    picture.save(path, exif=exif, quality=95)
+    with Image.open(path) as saved:
+        expected = np.asarray(ImageOps.exif_transpose(saved)).astype(int)
+    with reading_environment(), open_file(path, None, "here") as image:
+        grid = inspect_file(path, "here").grid
+        assert (grid.height, grid.width) == expected.shape == (image.height, image.width)
+        assert np.abs(image.read([1], window=Window(2, 1, 5, 6))[0] - expected[1:7, 2:7]).max() <= 2

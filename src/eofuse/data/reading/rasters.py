@@ -30,6 +30,9 @@ from eofuse.limits import RASTER, TEXT
 PICTURES = ("PNG", "JPEG")
 """Drivers of formats that hold a picture: grey, red, green and blue, or a palette of colours, perhaps with transparency."""
 
+SIDEWAYS = 5
+"""The EXIF orientation from which on rows are columns."""
+
 DRIVERS = ("GTiff", "JP2OpenJPEG", *PICTURES)
 FORMATS = "GeoTIFF, JPEG 2000, PNG or JPEG"
 SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
@@ -195,7 +198,10 @@ def inspect_raster(path: str | Path, where: str) -> RasterFile:
     with open_raster(path, where) as dataset:
         check_size(dataset, where)
         transform, crs = dataset.transform, dataset.crs or _projection_file(path, where)
-        grid = Grid(crs or CRS(), Affine(*transform[:6]), dataset.width, dataset.height)
+        width, height = (
+            (dataset.width, dataset.height) if turn_of(dataset) < SIDEWAYS else (dataset.height, dataset.width)
+        )
+        grid = Grid(crs or CRS(), Affine(*transform[:6]), width, height)
         if not np.isfinite(grid.bounds).all() or not 0 < grid.pixel_area < np.inf:
             raise DataError("its georeference is no place", where=where, fix="georeference the file (gdal_edit)")
         if crs and not (crs.is_geographic or crs.is_projected):
@@ -254,6 +260,14 @@ def check_size(dataset: Any, where: str) -> None:
 def _size_of(path: str) -> float:
     """Bytes of a file; infinitely many of one behind an address, which is read in parts."""
     return np.inf if path.startswith("/vsi") else os.path.getsize(path)  # noqa: PTH202 (a str, for speed)
+
+
+def turn_of(dataset: Any) -> int:
+    """How a JPEG picture of a camera is to be turned, by its EXIF orientation: 1 for not at all."""
+    if dataset.driver != "JPEG" or dataset.crs:
+        return 1
+    given = str(dataset.tags().get("EXIF_Orientation", "1")).strip()
+    return int(given) if given in ("1", "2", "3", "4", "5", "6", "7", "8") else 1
 
 
 def _projection_file(path: str, where: str) -> CRS | None:

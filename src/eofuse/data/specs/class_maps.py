@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eofuse.data.reading.rasters import RasterFile, open_raster
+from eofuse.data.reading.formats import open_file
+from eofuse.data.reading.rasters import RasterFile
 from eofuse.data.specs.columns import words_of
 from eofuse.data.specs.folders import MASK_FOLDERS
 from eofuse.errors import DataError
@@ -41,7 +42,7 @@ def codes_of(pattern: str, files: Sequence[RasterFile]) -> dict[int, str] | None
         if file.grid.width * file.grid.height > MOST_PIXELS:
             continue
         try:
-            with open_raster(file.path, file.path) as dataset:
+            with open_file(file.path, file.part, file.path) as dataset:
                 found = np.unique(dataset.read(file.bands[0].number))
                 colours = dataset.colormap(1) if file.has_palette else {}
         except (DataError, OSError):
