@@ -17,9 +17,14 @@ class CollectSource(SpecSource):
     command = "collect"
 
     def describes(self, values: Mapping[str, Any]) -> bool:
-        """Whether it has labels with a file or a grid, and modalities."""
+        """Whether it has labels with a file or a grid, and modalities, and no table."""
         labels = values.get("labels")
-        return isinstance(labels, Mapping) and bool({"file", "grid"} & set(labels)) and "modalities" in values
+        return (
+            isinstance(labels, Mapping)
+            and bool({"file", "grid"} & set(labels))
+            and "modalities" in values
+            and "table" not in values
+        )
 
     def open(self, path: Path, options: OpenOptions) -> Samples:
         """Refuses: patches are written as they come, by `eofuse collect`."""

@@ -4,14 +4,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from eofuse.data.reading.formats import endings, format_of, is_there
+from eofuse.data.reading.formats import endings, format_of, inspect_file, is_there
 from eofuse.data.reading.matching import band_names
-from eofuse.data.reading.rasters import RasterFile, inspect_raster, reading_environment
+from eofuse.data.reading.rasters import Part, RasterFile, inspect_raster, reading_environment
 from eofuse.data.specs.arrays import MOST_FILES, ArrayPattern, guess_arrays
 from eofuse.data.specs.class_maps import codes_of
 from eofuse.data.specs.columns import is_text, modality_name
@@ -31,6 +32,7 @@ class FilePattern:
         files: what some of them say of themselves.
         missing: rows without a file.
         codes: of a map of classes, codes that some of the files hold → colours.
+        within: keys of the spec that say where in its file an image is.
     """
 
     name: str
@@ -39,6 +41,7 @@ class FilePattern:
     files: tuple[RasterFile, ...]
     missing: int
     codes: Mapping[int, str] | None = None
+    within: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -88,6 +91,7 @@ class FilePattern:
             f"{self.name}:  # {self.said().removeprefix(self.pattern + ', ')}",
             "  kind: raster",
             f'  files: "{self.pattern}"',
+            *(f"  {key}: {value}" for key, value in self.within.items()),
         ]
         if self.codes:
             named = (f'{code}: {{name: class_{code}, colour: "{colour}"}}' for code, colour in self.codes.items())
@@ -142,6 +146,26 @@ def find_patterns(folder: Path, table: pd.DataFrame, identity: str | None, taken
                 names = [*taken, *(each.name for each in found)]
                 found += _arrays(folder, table, pattern, names, _word(pattern, names))
         return found or _arrays_of_all_rows(folder, table, taken)
+
+
+def find_cell_images(folder: Path, table: pd.DataFrame, columns: Sequence[str]) -> list[FilePattern]:
+    """The images in the cells of Parquet files that `file` and `position` name, a pattern a column."""
+    found: list[FilePattern] = []
+    with reading_environment():
+        for column in columns:
+            files = []
+            for file, position in zip(table["file"].head(SAMPLE).tolist(), table["position"].tolist(), strict=False):
+                path = str(folder / file)
+                with suppress(DataError):
+                    files.append(inspect_file(path, path, Part((column,), position)))
+            if not files:
+                continue
+            name = modality_name(column.lower(), [each.name for each in found])
+            codes = codes_of(column, files)
+            bands = () if codes else next((band_names(file) for file in files if band_names(file)[0] != "band_1"), ())
+            within = {"variables": column, "rows": "position"}
+            found.append(FilePattern(name, "{file}", bands, tuple(files), 0, codes, within))
+    return found
 
 
 def _arrays(folder: Path, table: pd.DataFrame, pattern: str, taken: Sequence[str], name: str) -> list[Found]:

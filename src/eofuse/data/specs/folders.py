@@ -81,6 +81,11 @@ def table_of_files(folder: Path) -> pd.DataFrame:
     return table
 
 
+def part_of(path: str) -> str:
+    """The word of a part of a split in a path, such as `train` in `data/train-00000-of-00002.parquet`; "" if there is none."""
+    return next((word for word in re.split(r"[/_.-]", path) if word.lower() in _PARTS), "")
+
+
 def holds_classes(folder: pd.Series) -> bool:
     """Whether folders of files look like classes: two or more, with two files each on average."""
     return 2 <= folder.nunique() <= len(folder) / 2

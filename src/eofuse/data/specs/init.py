@@ -23,8 +23,9 @@ from eofuse.data.reading.tables import GEOMETRY_PLACE, decimal_commas, read_tabl
 from eofuse.data.reading.vectors import BINARY_SUFFIXES
 from eofuse.data.specs.arrays import ArrayPattern, table_of_arrays
 from eofuse.data.specs.columns import MOST_SHOWN, Guess, guess_columns
-from eofuse.data.specs.files import Found, find_patterns
+from eofuse.data.specs.files import Found, find_cell_images, find_patterns
 from eofuse.data.specs.folders import holds_classes, list_arrays, list_images, table_of_files
+from eofuse.data.specs.hub import table_of_parquet
 from eofuse.errors import DataError, UsageError
 from eofuse.files import write_text
 from eofuse.words import counted, listed
@@ -75,10 +76,11 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
     folder = origin if origin.is_dir() and not _is_array(origin) else origin.parent
     notes: list[str] = []
     decimal: Literal[".", ","] = "."
-    tables = _tables(origin)
     if origin.suffix.lower() in GEOJSON:
         return _labels(origin, name, spec)
-    arrays: list[ArrayPattern] = []
+    hub = table_of_parquet(origin)
+    tables = _tables(origin) if hub is None else []
+    arrays: Sequence[Found] = ()
     if tables:
         file = tables[0]
         frame = read_table_file(file)
@@ -89,13 +91,17 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         if commas:
             notes.append(f"decimal commas: {', '.join(commas)}")
     else:
-        frame, arrays = _samples_of(origin, folder)
+        if hub is None:
+            frame, arrays = _samples_of(origin, folder)
+        else:
+            frame, arrays = hub.table, find_cell_images(folder, hub.table, hub.images)
+            notes += hub.notes
         file = spec.with_suffix(".csv")
         _write_once(file, frame.to_csv(index=False))
         notes.append(f"there is no table: {file} lists the {'samples' if arrays else 'images'}")
         if "path" not in frame and not arrays:
             notes.append("files of equal names in different folders are one sample")
-    guess = guess_columns(frame if tables else frame.drop(columns="name", errors="ignore"))
+    guess = guess_columns(frame if tables else frame.drop(columns=["name", "file", "position"], errors="ignore"))
     if "folder" in guess.unused and not tables and holds_classes(frame["folder"]):
         guess.labels["folder"] = "class"
         guess.unused.remove("folder")
@@ -111,13 +117,18 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         )
     if origin.is_file() and tables and not patterns and not guess.series and not guess.vectors and _has_places(frame):
         return _labels(origin, name, spec, decimal)
-    used = [f"{each.pattern} {{{each.rows}}}" if isinstance(each, ArrayPattern) else each.pattern for each in patterns]
+    used = [f"{each.pattern} {{{_rows_of(each)}}}" for each in patterns]
     unused = [column for column in guess.unused if not any(f"{{{column}}}" in each for each in used)]
     if unused:
         guess.unknown.append(f"in no modality, kept in the index (labels?): {listed(unused, MOST_SHOWN)}")
     text = _spec_text(name, spec, folder, file, decimal, guess, patterns, notes)
     _write_once(spec, text)
     return Init(spec, tuple(notes + _found(frame, guess, patterns)), tuple(_unknown(guess, patterns)))
+
+
+def _rows_of(pattern: Found) -> str:
+    """The column with the position of each row in the files of a pattern, "" if there is none."""
+    return pattern.rows if isinstance(pattern, ArrayPattern) else pattern.within.get("rows", "")
 
 
 def _samples_of(origin: Path, folder: Path) -> tuple[pd.DataFrame, list[ArrayPattern]]:

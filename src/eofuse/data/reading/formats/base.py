@@ -37,6 +37,7 @@ class FileFormat(ABC):
         suffixes: endings of the names of its files, in small letters.
         is_folder: whether a file of it is a folder.
         holds_arrays: whether a file may hold several arrays, or the values of many samples, of which a `Part` is wanted.
+        is_table: whether a file is first of all a table, in whose cells the images are.
         tells_dates: whether a file may say of which dates its images are.
     """
 
@@ -45,6 +46,7 @@ class FileFormat(ABC):
     is_folder: ClassVar[bool] = False
     holds_arrays: ClassVar[bool] = False
     tells_dates: ClassVar[bool] = False
+    is_table: ClassVar[bool] = False
 
     @abstractmethod
     def inspect(self, path: str, part: Part | None, where: str) -> RasterFile:
@@ -75,8 +77,9 @@ def format_of(path: str) -> FileFormat:
 
 
 def endings(*, arrays: bool | None = None, dated: bool | None = None) -> tuple[str, ...]:
-    """Endings of the names of all files that are read; if wanted, of formats that hold arrays, or tell dates, or of the others."""
-    kinds = [kind for kind in FILE_FORMATS.values() if arrays is None or kind.holds_arrays is arrays]
+    """Endings of all files but tables; if wanted, of formats that hold arrays or tell dates, or of those that don't."""
+    kinds = [kind for kind in FILE_FORMATS.values() if not kind.is_table]
+    kinds = [kind for kind in kinds if arrays is None or kind.holds_arrays is arrays]
     kinds = [kind for kind in kinds if dated is None or kind.tells_dates is dated]
     return tuple(suffix for kind in kinds for suffix in kind.suffixes)
 
