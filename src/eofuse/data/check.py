@@ -61,7 +61,7 @@ def check_samples(samples: Samples, progress: Progress | None = None, workers: i
         problems += found
         if progress:
             progress(chunk.stop, total)
-    return errors_first(problems)
+    return errors_first(list(dict.fromkeys(problems)))  # what the index tells of a file, its sample tells again
 
 
 def check_sample(samples: Samples, row: int) -> list[Problem]:

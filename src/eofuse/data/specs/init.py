@@ -101,7 +101,8 @@ def init(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = N
         notes.append(f"there is no table: {file} lists the {'samples' if arrays else 'images'}")
         if "path" not in frame and not arrays:
             notes.append("files of equal names in different folders are one sample")
-    guess = guess_columns(frame if tables else frame.drop(columns=["name", "file", "position"], errors="ignore"))
+    own = ["file", "position"] if hub is not None else ["position"] if arrays else ["name"]
+    guess = guess_columns(frame.drop(columns=[] if tables else own, errors="ignore"))
     if "folder" in guess.unused and not tables and holds_classes(frame["folder"]):
         guess.labels["folder"] = "class"
         guess.unused.remove("folder")
