@@ -162,6 +162,14 @@ def run_subset(arguments: argparse.Namespace) -> None:
     _tell(arguments.to, carry_out(subset, arguments, "copying", "patches", ids=ids))
 
 
+def run_export(arguments: argparse.Namespace) -> None:
+    """Does `eofuse export`."""
+    from eofuse.data.export.write import export
+
+    folder = carry_out(export, arguments, "exporting", "patches")
+    show(f"{folder}: written as {arguments.form}; {folder / 'README.md'} says what it holds and how to read it")
+
+
 def run_show(arguments: argparse.Namespace) -> None:
     """Does `eofuse show`."""
     if (arguments.path / "recipe.yaml").is_file():

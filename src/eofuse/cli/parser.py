@@ -172,6 +172,17 @@ def make_parser() -> argparse.ArgumentParser:
     _overwrite(add)
 
     add = command(
+        "export", data.run_export, "write a store as GeoTIFF, WebDataset or Parquet, with a card and checksums"
+    )
+    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("to", metavar="FOLDER", type=Path, help="the folder to be made")
+    add.add_argument(
+        "--as", dest="form", required=True, choices=("geotiff", "parquet", "webdataset"), help="the form of the patches"
+    )
+    add.add_argument("--modalities", type=_names, help="those wanted, with commas between (default: all)")
+    add.add_argument("--licence", default="", help="of the data, such as CC-BY-4.0, for the card")
+
+    add = command(
         "show",
         data.run_show,
         "draw a patch of a store, or several side by side; of a run its course, confusions and examples",

@@ -7,7 +7,7 @@ target `target`. Physical values are `array * modality.scale + modality.offset`,
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,8 @@ class PatchDataset(Dataset[Sample]):
         split: the options of a recipe's `split`, by which the part is found; whole scenes by default, as in a recipe.
         rows: of the store, in place of a part.
         incomplete: whether patches that lack an input stay; `present` says what they lack.
+        style: `eofuse`, or `torchgeo`: samples with `image` (float32: the channels of all rasters in physical units, NaN where
+            there are no data) and `label` or `mask`, as torchgeo's data sets have them.
 
     Attributes:
         rows: of the store, in the order of the samples.
@@ -58,8 +60,11 @@ class PatchDataset(Dataset[Sample]):
         split: Mapping[str, Any] | None = None,
         rows: Sequence[int] | Rows | pd.Series | None = None,
         incomplete: bool = False,
+        style: Literal["eofuse", "torchgeo"] = "eofuse",
     ) -> None:
-        self.store = store
+        if style not in ("eofuse", "torchgeo"):
+            raise UsageError(f"there is no style '{style}'", where="style", fix="choose eofuse or torchgeo")
+        self.store, self.style = store, style
         named = dict.fromkeys(store.modalities) if inputs is None else inputs
         chosen = named if isinstance(named, Mapping) else dict.fromkeys(named)
         self._channels: dict[str, list[int] | None] = {}
@@ -125,7 +130,29 @@ class PatchDataset(Dataset[Sample]):
         batch["row"] = torch.from_numpy(rows)
         if self._target is not None:
             batch["target"] = torch.from_numpy(self._target.read(rows))
-        return batch
+        return self._as_torchgeo(batch) if self.style == "torchgeo" else batch
+
+    def _as_torchgeo(self, batch: Sample) -> Sample:
+        """A batch with the keys of torchgeo's samples."""
+        images = []
+        for name in self._channels:
+            modality = self.store.modality(name)
+            if modality.kind is not Kind.RASTER:
+                fix = "name rasters as inputs, or leave style out"
+                raise UsageError(f"has no image: it is a {modality.kind.value}", where=name, fix=fix)
+            values = batch[name].to(torch.float32)
+            missing = (
+                values == modality.nodata if modality.nodata is not None else torch.zeros_like(values, dtype=torch.bool)
+            )
+            if not modality.is_categorical:
+                values = values * modality.scale + modality.offset
+            images.append(values.masked_fill(missing, torch.nan))
+        sample: Sample = {"image": torch.cat(images, 1)}
+        if self._target is not None:
+            truth = batch["target"]
+            is_number = truth.dtype.is_floating_point
+            sample["mask" if self._target.kind.is_map else "label"] = truth if is_number else truth.to(torch.int64)
+        return sample | {name: batch[name] for name in ("patch_id", "lon", "lat", "row")}
 
 
 class _Gathered(Sequence[Sample]):
@@ -140,6 +167,8 @@ class _Gathered(Sequence[Sample]):
     def __getitem__(self, position: Any) -> Any:
         if not -len(self) <= position < len(self):
             raise IndexError(position)
+        if "present" not in self.batch:
+            return {name: values[position] for name, values in self.batch.items()}
         present = {name: values[position] for name, values in self.batch["present"].items()}
         return {name: values[position] for name, values in self.batch.items() if name != "present"} | {
             "present": present

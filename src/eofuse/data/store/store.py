@@ -155,11 +155,17 @@ class Store:
         """The patches, or some of them, as a PyTorch dataset with a target.
 
         Args:
-            options: `inputs`, `target`, `part`, `split`, `rows`, `incomplete`: see `eofuse.data.dataset.PatchDataset`.
+            options: `inputs`, `target`, `part`, `split`, `rows`, `incomplete`, `style`: see `eofuse.data.dataset.PatchDataset`.
         """
         from eofuse.data.dataset import PatchDataset
 
         return PatchDataset(self, **options)
+
+    def to_xarray(self) -> Any:
+        """All patches as an `xarray.Dataset` whose values are read when they are needed; see `eofuse.data.export.labelled`."""
+        from eofuse.data.export.labelled import to_xarray
+
+        return to_xarray(self)
 
     def modality(self, name: str) -> Modality:
         """The modality of that name; a `UsageError` names the nearest if there is none."""

@@ -1,0 +1,1 @@
+"""Stores for others: xarray datasets, GeoTIFF, WebDataset and Parquet, with a card and checksums."""
