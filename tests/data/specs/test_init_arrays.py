@@ -3,7 +3,9 @@
 import h5py
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
+import shapely
 
 from arrays_folder import write_arrays
 from eofuse.config import read_yaml
@@ -40,8 +42,8 @@ def test_a_file_a_patch_is_found_by_id_with_its_variables_and_scale(arrays, tmp_
     [
         ("all.npy", {"all": "raster"}),
         ("all.npz", {"images": "raster", "means": "vector", "season": "series"}),
-        ("all.h5", {"all": "raster"}),
-        ("all.nc", {"all": "raster"}),
+        ("all.h5", {"images": "raster"}),
+        ("all.nc", {"reflectance": "raster"}),
     ],
 )
 def test_a_file_of_all_patches_gets_a_table(arrays, tmp_path, name, expected):
@@ -83,3 +85,23 @@ def test_a_scene_is_no_set_of_samples(shared, tmp_path, arrays):
     scene = next(arrays[0].glob("*[0-9].nc"))
     with pytest.raises(DataError, match=r"is a NetCDF file, without an axis of samples; .*eofuse cut"):
         init(scene, tmp_path / "spec.yaml")
+
+
+@pytest.mark.parametrize(("ending", "driver"), [("gpkg", "GPKG"), ("shp", "ESRI Shapefile"), ("fgb", "FlatGeobuf")])
+def test_shapes_are_tables_of_places(tmp_path, ending, driver):
+    points = shapely.points(np.c_[8 + np.arange(6) / 50, 47 + np.arange(6) / 50])
+    fields = {"crop": np.array(["a", "b"] * 3, dtype=object), "w_t": np.arange(6.0), "w_u": np.arange(6.0) * 2}
+    path = tmp_path / f"fields.{ending}"
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(points),
+        list(fields.values()),
+        list(fields),
+        crs="EPSG:4326",
+        geometry_type="Point",
+        driver=driver,
+    )
+    _, source = opened(path, tmp_path)
+    assert [modality.name for modality in source.modalities] == ["w"]
+    assert source.provenance.labels == {"crop": "class"}
+    assert sorted(source.index["lon"]) == pytest.approx(shapely.get_x(points))  # FlatGeobuf has an order of its own

@@ -149,7 +149,8 @@ def guess_arrays(
     found: list[ArrayPattern] = []
     for variables in of_kind.values():
         names = [*taken, *(each.name for each in found)]
-        single = name if len(of_kind) == 1 and name else variables[0].name.rpartition("/")[2] or name or "image"
+        own = variables[0].name.rpartition("/")[2]
+        single = name if len(of_kind) == 1 and name and not rows else own or name or "image"
         word = modality_name((single if len(variables) == 1 else name or "image").lower(), names)
         described = _describe(file, path, variables, pattern, rows, word)
         found += [described] if described is not None else []

@@ -11,6 +11,7 @@ from eofuse.data.reading.formats import endings, inspect_file
 from eofuse.data.reading.rasters import SUFFIXES, reading_environment
 from eofuse.data.sources.table.spec import SPLIT_WORDS
 from eofuse.errors import DataError
+from eofuse.kinds import SEGMENTATION
 
 KIND_OF_FILE = re.compile(
     r"[_.-](?:mask|masks|label|labels|seg|gt|annotation|annotations|target|image|img)$", re.IGNORECASE
@@ -18,7 +19,7 @@ KIND_OF_FILE = re.compile(
 """What the name of a file has after that of its sample."""
 
 MASK_FOLDERS = {
-    "mask", "masks", "label", "labels", "seg", "segmentation", "annotation", "annotations", "gt", "target", "targets",
+    "mask", "masks", "label", "labels", "seg", SEGMENTATION.name, "annotation", "annotations", "gt", "target", "targets",
     "landcover", "lulc",
 }  # fmt: skip
 """Words in paths of files that hold the classes of pixels."""
