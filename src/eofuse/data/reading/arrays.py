@@ -18,6 +18,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
+from eofuse.data.reading.addresses import is_virtual
 from eofuse.data.reading.array_files import Array, ArrayFile, Variable, choose_variables
 from eofuse.data.reading.axes import CHANNEL, ROW, TIME, X, Y, pixel_axes
 from eofuse.data.reading.formats.base import FileFormat, endings, format_of
@@ -105,6 +106,9 @@ def layout_of(path: str, part: Part, where: str) -> "Layout":
 
 
 def _state(path: str, where: str) -> str:
+    if is_virtual(path):
+        fix = "fetch the file first, or name images (GeoTIFF)"
+        raise DataError("is at an address, from which images alone are read", where=where, fix=fix)
     try:
         state = os.stat(path)  # noqa: PTH116 (a str, for speed)
         return f"{state.st_size} {state.st_mtime_ns}"

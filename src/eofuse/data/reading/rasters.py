@@ -22,6 +22,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from eofuse.data.reading.addresses import SETTINGS, is_virtual
 from eofuse.data.reading.grid import Grid, is_mirrored, parse_crs
 from eofuse.data.reading.resampling import Method
 from eofuse.errors import DataError
@@ -57,6 +58,7 @@ def reading_environment(cache_bytes: int = CACHE_BYTES) -> Iterator[None]:
         "GDAL_NUM_THREADS": "1",
         "GDAL_CACHEMAX": cache_bytes,
         "GTIFF_SRS_SOURCE": "GEOKEYS",
+        **SETTINGS,
     }
     with rasterio.Env(**settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -180,8 +182,12 @@ def open_raster(path: str, where: str) -> Any:
         DataError: if there is no such file, or it is of no format in `DRIVERS`.
     """
     try:
-        return rasterio.io.DatasetReader(path, driver=list(DRIVERS), sharing=False)
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR") if is_virtual(path) else contextlib.nullcontext():
+            return rasterio.io.DatasetReader(path, driver=list(DRIVERS), sharing=False)
     except (RasterioError, OSError) as error:
+        if is_virtual(path):
+            fix = "check the address and the connection, and the variables of your account (AWS_…, GDAL_HTTP_HEADERS)"
+            raise DataError(f"can't be fetched: {error}", where=where, fix=fix) from None
         if not os.path.exists(path):  # noqa: PTH110 (a str, for speed)
             raise DataError("file missing", where=where, fix="add the file, or correct `files`") from None
         fix = "fetch the file again, or convert it to GeoTIFF (gdal_translate)"
@@ -236,7 +242,7 @@ def inspect_raster(path: str | Path, where: str) -> RasterFile:
             any(flags not in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flags in dataset.mask_flag_enums),
             is_picture,
             is_picture and meanings[0] is ColorInterp.palette,
-            _sidecars(path, dataset.files),
+            () if is_virtual(path) else _sidecars(path, dataset.files),
         )
 
 
@@ -283,6 +289,7 @@ def _projection_file(path: str, where: str) -> CRS | None:
 
 
 def _sidecars(path: str, files: list[str]) -> tuple[str, ...]:
+    """Files beside one that belong to it; of one at an address, beside which nothing is looked for, none."""
     found = {str(file) for file in files if not str(file).lower().endswith(_OF_OVERVIEWS)} - {path}
     projection = str(Path(path).with_suffix(".prj"))
     return tuple(sorted(found | ({projection} if os.path.isfile(projection) else set())))  # noqa: PTH113

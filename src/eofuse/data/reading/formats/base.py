@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.windows import Window
 
+from eofuse.data.reading.addresses import is_virtual
 from eofuse.data.reading.rasters import Part, RasterFile
 from eofuse.errors import DataError
 from eofuse.registry import Registry
@@ -95,8 +96,8 @@ def open_file(path: str, part: Part | None, where: str) -> Any:
 
 
 def is_there(path: str) -> bool:
-    """Whether there is a file, or a folder where the format is one."""
-    return os.path.isfile(path) or (format_of(path).is_folder and os.path.isdir(path))  # noqa: PTH112, PTH113 (speed)
+    """Whether there is a file, or a folder where the format is one; of addresses it is taken for granted."""
+    return is_virtual(path) or os.path.isfile(path) or (format_of(path).is_folder and os.path.isdir(path))  # noqa: PTH112, PTH113 (speed)
 
 
 def file_states(paths: Iterable[str]) -> dict[str, str]:
@@ -105,11 +106,13 @@ def file_states(paths: Iterable[str]) -> dict[str, str]:
 
 
 def file_state(path: str) -> str:
-    """Size and time of the last change of a file; of a folder, of all files in it.
+    """Size and time of the last change of a file; of a folder, of all files in it; of one at an address nothing.
 
     Raises:
         OSError: if it is not there.
     """
+    if is_virtual(path):
+        return "at an address"
     state = os.stat(path)  # noqa: PTH116 (a str, for speed)
     size, changed = state.st_size, state.st_mtime_ns
     if os.path.isdir(path):  # noqa: PTH112

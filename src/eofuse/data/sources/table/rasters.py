@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from affine import Affine
 
+from eofuse.data.reading.addresses import virtual_path
 from eofuse.data.reading.arrays import days_in, samples_in
 from eofuse.data.reading.formats import inspect_file, is_there
 from eofuse.data.reading.grid import Grid
@@ -334,7 +335,7 @@ def find_paths(
                 rows.wrong(row, f"column '{empty}' is empty, so '{name}' has no path", fix)
             found.append(None)
             continue
-        paths = tuple(_path(base, template, values, spec.outside, rows.where(row)) for template in templates)
+        paths = tuple(_path(base, template, values, spec, rows.where(row)) for template in templates)
         dated, missing = [(0.0, paths)], None
         if modality.kind == "image_series" and not modality.is_stack:
             dated = _dated(base, paths)
@@ -342,7 +343,7 @@ def find_paths(
         else:
             missing = next((path for path in paths if not is_there(path)), None)
         if modality.is_stack and missing is None:
-            listed = modality.date_files and _path(base, modality.date_files, values, spec.outside, rows.where(row))
+            listed = modality.date_files and _path(base, modality.date_files, values, spec, rows.where(row))
             days = _days(modality, listed, paths[0], parts[row], f"{rows.where(row)}, {name}")
             dated = [(day, paths) for day in days]
         if missing is not None and not modality.optional:
@@ -377,12 +378,18 @@ def _filled(cells: pd.Series) -> npt.NDArray[np.object_]:
     return words.astype(object).where(words != "", None).to_numpy()
 
 
-def _path(base: str, template: str, values: dict[str, str], outside: bool, where: str) -> str:
+def _path(base: str, template: str, values: dict[str, str], spec: TableSpec, where: str) -> str:
     path = template
     for field, value in values.items():
         path = path.replace(f"{{{field}}}", value)
+    address = virtual_path(path)
+    if address is not None and not spec.remote:
+        fix = "fetch the files, or set remote: true if the spec and the table can be trusted: this machine opens what they name"
+        raise DataError(f"the path '{path}' is an address", where=where, fix=fix)
+    if address is not None:
+        return address
     joined = os.path.normpath(os.path.join(base, path))  # noqa: PTH118 (an absolute path replaces the base)
-    if not outside and not joined.startswith(f"{base}{os.sep}"):
+    if not spec.outside and not joined.startswith(f"{base}{os.sep}"):
         fix = "keep the files in root, or set outside: true if the table can be trusted"
         raise DataError(f"the path '{path}' leads out of {base}", where=where, fix=fix)
     return joined

@@ -19,6 +19,7 @@ import pandas as pd
 from eofuse.config import apply_overrides, parse_options, read_yaml
 from eofuse.data.doors import require_kind
 from eofuse.data.problems import errors_first
+from eofuse.data.reading.addresses import is_virtual
 from eofuse.data.reading.formats import file_states
 from eofuse.data.reading.matching import mixed_values
 from eofuse.data.reading.rasters import reading_environment
@@ -215,5 +216,6 @@ def _fingerprint(source: TableSamples, rasters: RowRasters | None, sidecars: Seq
     every = list(itertools.chain(itertools.chain.from_iterable(rows), sidecars))
     state = file_states(every)
     for path in every:
-        digest.update(f"{os.path.relpath(path, base)} {state[path]}\0".encode())
+        named = path if is_virtual(path) else os.path.relpath(path, base)
+        digest.update(f"{named} {state[path]}\0".encode())
     return digest.hexdigest()

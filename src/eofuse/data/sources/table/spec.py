@@ -253,6 +253,7 @@ class TableSpec(Options):
         reference: raster modality on whose grid all others are brought; the first by default.
         size: side of a patch in pixels of the reference; that of the first row by default.
         outside: whether files may lie outside `root`.
+        remote: whether files may be at addresses (`https://`, `s3://`, `/vsi…`).
         simulated: whether the data are simulated.
     """
 
@@ -277,6 +278,7 @@ class TableSpec(Options):
     reference: str | None = None
     size: int | None = Field(default=None, ge=1)
     outside: bool = False
+    remote: bool = False
     simulated: bool = False
 
     @model_validator(mode="after")
