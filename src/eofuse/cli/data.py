@@ -162,11 +162,11 @@ def run_subset(arguments: argparse.Namespace) -> None:
     _tell(arguments.to, carry_out(subset, arguments, "copying", "patches", ids=ids))
 
 
-def run_export(arguments: argparse.Namespace) -> None:
-    """Does `eofuse export`."""
-    from eofuse.data.export.write import export
+def run_publish(arguments: argparse.Namespace) -> None:
+    """Does `eofuse publish`."""
+    from eofuse.data.publish.write import publish
 
-    folder = carry_out(export, arguments, "exporting", "patches")
+    folder = carry_out(publish, arguments, "writing", "patches")
     show(f"{folder}: written as {arguments.form}; {folder / 'README.md'} says what it holds and how to read it")
 
 

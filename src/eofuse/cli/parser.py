@@ -172,7 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
     _overwrite(add)
 
     add = command(
-        "export", data.run_export, "write a store as GeoTIFF, WebDataset or Parquet, with a card and checksums"
+        "publish", data.run_publish, "write a store as GeoTIFF, WebDataset or Parquet, with a card and checksums"
     )
     add.add_argument("store", metavar="STORE", type=Path)
     add.add_argument("to", metavar="FOLDER", type=Path, help="the folder to be made")

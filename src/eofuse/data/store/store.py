@@ -162,8 +162,8 @@ class Store:
         return PatchDataset(self, **options)
 
     def to_xarray(self) -> Any:
-        """All patches as an `xarray.Dataset` whose values are read when they are needed; see `eofuse.data.export.labelled`."""
-        from eofuse.data.export.labelled import to_xarray
+        """All patches as an `xarray.Dataset` whose values are read when they are needed; see `eofuse.data.publish.labelled`."""
+        from eofuse.data.publish.labelled import to_xarray
 
         return to_xarray(self)
 

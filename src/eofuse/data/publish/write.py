@@ -1,4 +1,4 @@
-"""Writes a store in forms that others read: `export`, for `eofuse export`.
+"""Writes a store in forms that others read: `publish`, for `eofuse publish`.
 
 A folder holds the patches (`FORMS`), `README.md` with what they are, their licence and how to read them, and `SHA256SUMS`, which
 `sha256sum --check` reads. It appears when it is whole.
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import yaml
 
-from eofuse.data.export.card import card_of
+from eofuse.data.publish.card import card_of
 from eofuse.data.sources.stores import belongs_to
 from eofuse.data.store import Store, open_store
 from eofuse.data.store.arrays import in_order
@@ -36,7 +36,7 @@ PATCHES_PER_FILE = 1024
 
 
 @writes("to")
-def export(
+def publish(
     store: Store | Path | str,
     to: Path | str,
     form: str,
@@ -271,4 +271,4 @@ FORMS: dict[str, Callable[[Store, Sequence[Modality], Path, Progress | None], st
     "parquet": _parquet,
     "webdataset": _webdataset,
 }
-"""What `eofuse export --as` writes; each gives what a reader is told to do."""
+"""What `eofuse publish --as` writes; each gives what a reader is told to do."""

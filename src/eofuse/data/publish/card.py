@@ -28,7 +28,7 @@ def card_of(store: Store, modalities: Sequence[Modality], form: str, licence: st
         yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
         "---",
         f"# {store.name}",
-        f"{counted(len(store), 'patch', 'patches')} as {form}, exported by eofuse from the store `{store.fingerprint[:16]}`.",
+        f"{counted(len(store), 'patch', 'patches')} as {form}, written by eofuse from the store `{store.fingerprint[:16]}`.",
         *(["**The values are simulated: for teaching and tests, never for claims.**"] if store.simulated else []),
         "",
         f"Licence: {licence or 'not said: ask before you use the data'}.",

@@ -14,7 +14,7 @@ import xarray as xr
 
 from arrays_folder import BANDS, real_patches
 from eofuse.cli import main
-from eofuse.data.export.write import export
+from eofuse.data.publish.write import publish
 from eofuse.data.store.pack import pack
 from eofuse.data.store.write import write_store
 from eofuse.errors import UsageError
@@ -69,7 +69,7 @@ def test_samples_can_be_those_of_torchgeo(store):
 
 
 def test_geotiffs_are_packed_again_to_the_same_values(store, tmp_path, capsys):
-    words = ["export", str(store.path), str(tmp_path / "out"), "--as", "geotiff", "--licence", "CC-BY-4.0"]
+    words = ["publish", str(store.path), str(tmp_path / "out"), "--as", "geotiff", "--licence", "CC-BY-4.0"]
     assert main(words) == 0, capsys.readouterr()
     again = pack(tmp_path / "out" / "spec.yaml", tmp_path / "again.store", workers=1)
     assert again.index["patch_id"].tolist() == store.index["patch_id"].tolist()
@@ -85,14 +85,14 @@ def test_geotiffs_are_packed_again_to_the_same_values(store, tmp_path, capsys):
 
 
 def test_every_file_has_its_checksum(store, tmp_path):
-    folder = export(store, tmp_path / "out", "webdataset")
+    folder = publish(store, tmp_path / "out", "webdataset")
     lines = [line.split("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
     assert {name for _, name in lines} == {"000000.tar", "README.md"}
     assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for digest, name in lines)
 
 
 def test_webdataset_has_arrays_and_facts(store, tmp_path):
-    with tarfile.open(export(store, tmp_path / "out", "webdataset") / "000000.tar") as shard:
+    with tarfile.open(publish(store, tmp_path / "out", "webdataset") / "000000.tar") as shard:
         members = {member.name: shard.extractfile(member).read() for member in shard}
     assert (np.load(io.BytesIO(members["000000003.s2.npy"])) == store.read("s2", [3])[0]).all()
     assert np.load(io.BytesIO(members["000000001.season.npy"])).shape == (2, 1, 16, 16)
@@ -101,7 +101,7 @@ def test_webdataset_has_arrays_and_facts(store, tmp_path):
 
 
 def test_parquet_has_arrays_in_rows(store, tmp_path):
-    folder = export(store, tmp_path / "out", "parquet", modalities=["s2", "weather"])
+    folder = publish(store, tmp_path / "out", "parquet", modalities=["s2", "weather"])
     table = pq.read_table(folder / "data" / "data-00000-of-00001.parquet")
     assert (np.array(table["s2"].to_pylist()) == store.read("s2", range(6))).all()
     assert "season" not in table.column_names
@@ -110,6 +110,6 @@ def test_parquet_has_arrays_in_rows(store, tmp_path):
 
 def test_a_folder_that_exists_and_a_form_that_is_none_are_refused(store, tmp_path):
     with pytest.raises(UsageError, match="exists already"):
-        export(store, tmp_path, "parquet")
+        publish(store, tmp_path, "parquet")
     with pytest.raises(UsageError, match="there is no form 'zip'"):
-        export(store, tmp_path / "out", "zip")
+        publish(store, tmp_path / "out", "zip")
