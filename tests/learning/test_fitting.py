@@ -158,7 +158,7 @@ def test_pseudo_labels_are_what_the_model_says_before_calibration(recipe, tmp_pa
         return replace(prepared, rows={**prepared.rows, "train": train[::2]}, unlabelled=train[1::2])
 
     monkeypatch.setattr("eofuse.learning.fitting.FixMatch", Watched)
-    monkeypatch.setattr(runs, "prepare", with_hidden)
+    monkeypatch.setattr(runs, "prepare_once", with_hidden)
     run = recipes.train({**recipe, "refit": True, "unlabelled": {"threshold": 0.8}}, to=tmp_path / "run")
     assert run.model().head("label").spec.temperature != 1
     assert len(temperatures) == 30 + run.result["best_step"]

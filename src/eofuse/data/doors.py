@@ -75,7 +75,9 @@ def describe_path(path: Path) -> tuple[str, str] | None:
         return "a table", f"write a spec of it with `eofuse init {path}`, then `eofuse pack SPEC.yaml STORE`"
     if name.endswith(endings(arrays=True)):
         fix = f"of samples with a table beside it, or in an axis of it: `eofuse init {path}`; a scene is a layer of `eofuse cut`: "
-        return format_of(name).title, f"{fix}{{files: {path.name}, variables: [NAME]}} (docs/tables.md#arrays)"
+        return format_of(name).title, _or_added(
+            f"{fix}{{files: {path.name}, variables: [NAME]}} (docs/tables.md#arrays)"
+        )
     if name.endswith(SUFFIXES):
         fix = f"for a folder of patches `eofuse init {path.parent}`; for scenes `eofuse cut SPEC.yaml STORE` (docs/scenes.md)"
         return "one image", fix
