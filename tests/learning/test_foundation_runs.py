@@ -100,7 +100,7 @@ def test_the_random_twin_is_frozen_alike(store, shared, tmp_path):
 
 def test_what_the_model_is_told_is_no_target(store, shared, tmp_path):
     fusion = {**recipe(store, shared)["fusion"], "foundation": {"place": True}}
-    with pytest.raises(UsageError, match="derives from the place, which the model is told"):
+    with pytest.raises(UsageError, match="derives from the place, which the model takes as an input"):
         eofuse.train(recipe(store, shared, fusion=fusion, task={"target": "lon"}), to=tmp_path / "run")
 
 

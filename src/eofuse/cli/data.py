@@ -93,7 +93,7 @@ def run_cut(arguments: argparse.Namespace) -> None:
     for name, scenes in done.warped.items():
         show(f"{name}: warped to the reference's grid in {len(scenes)} scenes ({', '.join(done.resampling[name])})")
     show(
-        f"{arguments.store}: {len(done.store)} patches of {', '.join(done.store.modalities)}; "
+        f"{arguments.store}: {counted(len(done.store), 'patch', 'patches')} of {', '.join(done.store.modalities)}; "
         f"left out: {done.beyond_edge} that would stick out, {done.no_data} without data"
     )
 
@@ -220,4 +220,4 @@ def _show_run(arguments: argparse.Namespace) -> None:
 
 def _tell(path: Path, store: "Store") -> None:
     """Says what a store that was made holds."""
-    show(", ".join([f"{path}: {len(store)} patches", *store.modalities]))
+    show(", ".join([f"{path}: {counted(len(store), 'patch', 'patches')}", *store.modalities]))

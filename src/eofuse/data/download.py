@@ -20,7 +20,6 @@ import re
 import shutil
 import stat
 import tarfile
-import time
 import urllib.error
 import urllib.parse
 import zipfile
@@ -32,10 +31,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
-from eofuse.data.web import BLOCK, blocks, open_url
+from eofuse.data.web import BLOCK, blocks, open_url, read_json, retrying
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import LONGEST_NAME, parse_json, write_text
-from eofuse.limits import ARCHIVE, JSON
+from eofuse.limits import ARCHIVE
 from eofuse.locks import writing
 from eofuse.progress import Progress
 from eofuse.words import is_control
@@ -153,16 +152,7 @@ def _web_address(url: str) -> str:
 
 def _published_files(url: str) -> list[_File]:
     """What the record says of its files."""
-
-    def read() -> bytes:
-        content = b""
-        with open_url(url, {"Accept": "application/json"}) as response:
-            for block in blocks(response):
-                content += block
-                JSON.check(len(content), "the record's description has more than", url)
-        return content
-
-    content = _retrying(read, url)
+    content = _retrying(lambda: read_json(url, "the record's description has more than"), url)
     try:
         files = [_published_file(entry) for entry in parse_json(content.decode())["files"]]
         twice = [key for key, count in Counter(file.key for file in files).items() if count > 1]
@@ -267,24 +257,7 @@ def _continues(response: http.client.HTTPResponse, have: int, size: int) -> bool
 
 
 def _retrying(action: Callable[[], _Result], url: str) -> _Result:
-    """Repeats an action that the network interrupts, a few times; a `DataError` then, or at once if the server refuses."""
-    for pause in (*_PAUSES_SECONDS, None):
-        try:
-            return action()
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code < 500 and error.code not in (408, 429):
-                what = f"the server refuses: {error.code} {error.reason}"
-                raise DataError(what, where=url, fix="check the address") from None
-            problem = f"{error.code} {error.reason}"
-        except (ValueError, OverflowError, http.client.InvalidURL) as error:  # of an address or a head
-            raise DataError(f"the server's answer can't be used: {error}", where=url, fix="check the address") from None
-        except (OSError, http.client.HTTPException) as error:
-            problem = str(getattr(error, "reason", error)) or type(error).__name__
-        if pause is not None:
-            _logger.info("%s: %s; trying again in %g s", url, problem, pause)
-            time.sleep(pause)
-    raise DataError(f"the download broke off: {problem}", where=url, fix=_RESUMES)
+    return retrying(action, url, _PAUSES_SECONDS, "the download broke off", _RESUMES)
 
 
 def _unpack_all(files: list[_File], work: Path) -> Path:

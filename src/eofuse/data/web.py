@@ -1,16 +1,26 @@
-"""Web servers that may be slow, endless, or lead elsewhere: `open_url` opens an address, `blocks` takes what it sends."""
+"""Web servers that may be slow, broken, endless, or lead elsewhere.
+
+`open_url` opens an address, `blocks` takes what it sends, `read_json` a whole description, and `retrying` repeats what they interrupt.
+"""
 
 import http.client
+import logging
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from email.message import Message
 from socket import SHUT_RDWR, socket
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
+
+from eofuse.errors import DataError
+from eofuse.limits import JSON
+
+_logger = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 TIMEOUT_S = 60.0
 """Seconds for an answer to begin, and between two counts of what has come."""
@@ -58,6 +68,57 @@ def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
                 raise TimeoutError(f"the server sends only {count / TIMEOUT_S:.0f} bytes a second")
             began, count = time.monotonic(), 0
         yield block
+
+
+def read_json(url: str, too_large: str) -> bytes:
+    """What an address has for programs.
+
+    Args:
+        url: the address.
+        too_large: how the message begins if it is larger than JSON may be: 'has'.
+
+    Raises:
+        DataError: if it is too large; what `open_url` and `blocks` raise.
+    """
+    content = b""
+    with open_url(url, {"Accept": "application/json"}) as response:
+        for block in blocks(response):
+            content += block
+            JSON.check(len(content), too_large, url)
+    return content
+
+
+def retrying(action: Callable[[], _Result], where: str, pauses: Iterable[float], given_up: str, fix: str) -> _Result:
+    """Repeats what the network interrupts.
+
+    Args:
+        action: what is done.
+        where: the address, for messages.
+        pauses: seconds before each further try.
+        given_up: how the message begins if the last try failed.
+        fix: what to do then.
+
+    Raises:
+        DataError: if the server refuses, its answer is none, or the last try failed.
+    """
+    for pause in (*pauses, None):
+        try:
+            return action()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < 500 and error.code not in (408, 425, 429):
+                what = f"the server refuses: {error.code} {error.reason}"
+                raise DataError(what, where=where, fix="check the address") from None
+            problem = f"{error.code} {error.reason}"
+        except (ValueError, OverflowError, http.client.InvalidURL) as error:  # of an address or a head
+            what = f"the server's answer can't be used: {error}"
+            raise DataError(what, where=where, fix="check the address") from None
+        except (OSError, http.client.HTTPException) as error:
+            problem = str(getattr(error, "reason", error)) or type(error).__name__
+        if pause is not None:
+            _logger.info("%s: %s; trying again in %g s", where, problem, pause)
+            time.sleep(pause)
+    raise DataError(f"{given_up}: {problem}", where=where, fix=fix)
 
 
 class _Redirections(urllib.request.HTTPRedirectHandler):

@@ -56,10 +56,10 @@ def refuse_leaking_inputs(store: Store, target: Target, inputs: Inputs, context:
         if seen := _seen_in_vectors(store, name, target):
             found = f"the target '{target.name}' derives from {seen}, of which the vectors of '{name}' were computed"
             raise UsageError(found, where="inputs", fix=f"leave out '{name}', or embed without: --inputs, --place")
-    told = _told(store, target, context)
-    if told is not None:
-        found = f"the target '{target.name}' derives from {told}, which the model is told"
-        fix = "leave out fusion.foundation.place" if told == "the place" else "choose an encoder that is not told it"
+    taken = _taken(store, target, context)
+    if taken is not None:
+        found = f"the target '{target.name}' derives from {taken}, which the model takes as an input"
+        fix = "leave out fusion.foundation.place" if taken == "the place" else "choose an encoder that does not take it"
         raise UsageError(found, where="fusion", fix=fix)
     copy = copied_channel(store, target, inputs)
     if copy is not None:
@@ -91,8 +91,8 @@ def _seen_by(embedding: Mapping[str, Any], target: Target) -> str | None:
     return None
 
 
-def _told(store: Store, target: Target, context: tuple[str, ...]) -> str | None:
-    """What a target derives from of the time and place that a model is told, in words; None if nothing."""
+def _taken(store: Store, target: Target, context: tuple[str, ...]) -> str | None:
+    """What a target derives from of the time and place that a model takes, in words; None if nothing."""
     if PLACE in context and target.name in ("lon", "lat"):
         return "the place"
     if MONTH in context and SEASON.name in (target.name, *target.sources):

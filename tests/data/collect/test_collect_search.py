@@ -1,6 +1,7 @@
 """Catalogues behind an API, as the public ones are: what is asked of them, and what eofuse knows of those by name."""
 
 import json
+from http.client import BadStatusLine
 from types import SimpleNamespace
 from urllib.parse import parse_qs, unquote
 
@@ -9,9 +10,12 @@ import pytest
 import shapely
 
 from eofuse.cli import main
+from eofuse.data import web
+from eofuse.data.collect.catalogues import find_items
 from eofuse.data.collect.places import wrapped
 from eofuse.data.collect.presets import CATALOGUES, KnownCatalogue, KnownCollection, known_collection
 from eofuse.data.collect.run import collect
+from eofuse.data.collect.spec import NetworkOptions
 from eofuse.data.specs.init import init
 from eofuse.errors import DataError, UsageError
 from scene_archive import BANDS, CORNER, degrees, tiles
@@ -186,3 +190,20 @@ def test_init_says_what_it_does_not_find(tmp_path):
     assert done.command == "collect"
     assert any("no property looks like a class; there are note" in line for line in done.unknown)
     assert any("no property holds dates" in line for line in done.unknown)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (ValueError("the server leads to 'file:///etc/passwd'"), "the server's answer can't be used: the server leads"),
+        (BadStatusLine("nonsense"), "can't be read after 2 tries"),
+    ],
+)
+def test_a_catalogue_whose_server_answers_nonsense_is_one_error(problem, words, tmp_path, monkeypatch):
+    def broken(url, headers):
+        raise problem
+
+    monkeypatch.setattr(web, "open_url", broken)
+    network = NetworkOptions(tries=2, pause=0)
+    with pytest.raises(DataError, match=words):
+        find_items("http://127.0.0.1/catalog.json", "s2", tmp_path, [], network, "modalities.s2")

@@ -4,28 +4,20 @@ A static catalogue is read through `eofuse.data.web`, which bears slow and broke
 a catalogue says is trusted further than its words: addresses are opened by the one reader of rasters.
 """
 
-import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError
+from typing import Any
 from urllib.parse import urlsplit
 
 from eofuse.data.collect.items import Found, Window, is_remote, no_collection, to_item
 from eofuse.data.collect.presets import CATALOGUES
-from eofuse.data.collect.search import TRANSIENT, search_api
+from eofuse.data.collect.search import search_api
 from eofuse.data.collect.spec import NetworkOptions
-from eofuse.data.web import blocks, open_url
+from eofuse.data.web import read_json, retrying
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import parse_json
 from eofuse.limits import JSON
-
-if TYPE_CHECKING:
-    pass
-
-_logger = logging.getLogger(__name__)
 
 MOST_ITEMS = 1_000_000
 
@@ -121,41 +113,14 @@ class _Reader:
                 "is no address of the web", where=f"{self._where}, {href}", fix="give one that begins with https://"
             )
 
-        def fetch() -> str:
-            content = b""
-            with open_url(href, {"Accept": "application/json"}) as response:
-                for block in blocks(response):
-                    content += block
-                    JSON.check(len(content), "has", href)
-            return content.decode()
-
-        return patiently(fetch, self._network, f"{self._where}, {href}")
-
-
-def patiently(action: Callable[[], str], network: NetworkOptions, where: str) -> str:
-    """Repeats what a server interrupts.
-
-    Raises:
-        DataError: if the server refuses, or after so many tries.
-    """
-    problem = ""
-    for number in range(network.tries):
-        if number:
-            _logger.info("%s: %s; trying again", where, problem)
-            time.sleep(network.pause * 2 ** (number - 1))
-        try:
-            return action()
-        except HTTPError as error:
-            error.close()
-            problem = f"{error.code} {error.reason}"
-            if error.code not in TRANSIENT:
-                raise DataError(f"the server refuses: {problem}", where=where, fix="check the address") from None
-        except UnicodeDecodeError:
-            raise DataError("is no text", where=where, fix="check the address") from None
-        except OSError as error:
-            problem = str(getattr(error, "reason", error)) or type(error).__name__
-    fix = "check the connection and run the same command again"
-    raise DataError(f"can't be read after {network.tries} tries: {problem}", where=where, fix=fix)
+        network = self._network
+        pauses = [network.pause * 2**number for number in range(network.tries - 1)]
+        given_up, fix = (
+            f"can't be read after {network.tries} tries",
+            "check the connection and run the same command again",
+        )
+        where = f"{self._where}, {href}"
+        return retrying(lambda: read_json(href, "has"), where, pauses, given_up, fix).decode()
 
 
 def _is_api(values: Mapping[str, Any]) -> bool:

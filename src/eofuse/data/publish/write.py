@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import tarfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,7 @@ def _parquet(store: Store, modalities: Sequence[Modality], folder: Path, progres
 def _geotiff(store: Store, modalities: Sequence[Modality], folder: Path, progress: Progress | None) -> str:
     import rasterio
     from rasterio.crs import CRS
+    from rasterio.errors import NotGeoreferencedWarning
 
     facts = _facts(store, modalities)
     files = [f"{row:09d}_{file_name(str(name))[:80]}" for row, name in enumerate(facts["patch_id"])]
@@ -215,15 +217,18 @@ def _geotiff(store: Store, modalities: Sequence[Modality], folder: Path, progres
                 "dtype": modality.dtype,
                 "nodata": modality.nodata,
             }
-            with rasterio.open(path, "w", driver="GTiff", compress="deflate", **size, **place) as file:
-                file.write(values)
-                file.descriptions = modality.channel_names
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                with rasterio.open(path, "w", driver="GTiff", compress="deflate", **size, **place) as file:
+                    file.write(values)
+                    file.descriptions = modality.channel_names
     kept = [name for name in facts.columns if belongs_to(str(name), store.modalities) is None]
     table = facts[[name for name in kept if not str(name).startswith("grid_")]].copy()
     scalars = [name for name in facts.columns if "." in str(name) and str(name).split(".")[0] in store.modalities]
     table = pd.concat(
         [table, facts[[name for name in scalars if not str(name).startswith(("nodata.", "has_"))]]], axis=1
     )
+    table = table.loc[:, table.notna().any()]  # what no patch has is no column
     table.insert(0, "file", files)
     table.to_csv(folder / "patches.csv", index=False)
     write_text(
@@ -271,4 +276,4 @@ FORMS: dict[str, Callable[[Store, Sequence[Modality], Path, Progress | None], st
     "parquet": _parquet,
     "webdataset": _webdataset,
 }
-"""What `eofuse publish --as` writes; each gives what a reader is told to do."""
+"""What `eofuse publish --as` writes; each returns how to read it, for the README."""
