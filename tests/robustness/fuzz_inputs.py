@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyogrio
@@ -10,7 +9,8 @@ import shapely
 
 from .cases import World
 from .commands import in_fork
-from .inputs import DATA, made
+from .door_inputs import DOORS
+from .inputs import DATA, made, raster, write
 
 RECIPES = {
     "boxes.yaml": f"""
@@ -37,36 +37,15 @@ def own_input(world: World, name: str) -> Path:
     """The path of an input, of the fuzzer or of all harnesses, which is made the first time."""
     if name in RECIPES:
         folder = str(world.root / "made")
-        return world.made(name, lambda path: _write(path, RECIPES[name].replace("MADE", folder)))
+        return world.made(name, lambda path: write(path, RECIPES[name].replace("MADE", folder)))
+    if name in DOORS:
+        return world.made(name, lambda path: in_fork(lambda: DOORS[name](path)))
     makers = {"scenes": _scenes, "table": _table, "boxes.json": _coco, "boxes.geojson": _geojson, "order.csv": _order}
-    makers["maps"] = _maps
+    makers["maps of classes"] = _maps
     if name not in makers:
         return made(world, name)
     store = made(world, "a.store")
     return world.made(name, lambda path: in_fork(lambda: makers[name](path, store)))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _raster(
-    path: Path, values: Any, place: tuple[float, float, float], crs: str | None = "EPSG:32633", **options: Any
-) -> None:
-    import rasterio
-    from affine import Affine
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    left, top, pixel = place
-    profile = {
-        "driver": "GTiff",
-        "dtype": values.dtype,
-        "crs": crs,
-        "transform": Affine(pixel, 0, left, 0, -pixel, top),
-    }
-    profile |= {"count": len(values), "height": values.shape[1], "width": values.shape[2], **options}
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(values)
 
 
 SHAPES = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "shp": "ESRI Shapefile"}
@@ -78,9 +57,9 @@ def _scenes(folder: Path, store: Path) -> None:
     random = np.random.default_rng(0)
     for number, left in enumerate((500_000, 600_000)):
         optical = random.integers(1, 3000, (3, 120, 120)).astype(np.uint16)
-        _raster(folder / f"{number}_optical.tif", optical, (left, 5e6, 10), compress="deflate")
+        raster(folder / f"{number}_optical.tif", optical, (left, 5e6, 10), compress="deflate")
         height = random.normal(300, 20, (1, 50, 50)).astype(np.float32)
-        _raster(folder / f"{number}_height.tif", height, (left - 100, 5e6 + 100, 30), nodata=-9999)
+        raster(folder / f"{number}_height.tif", height, (left - 100, 5e6 + 100, 30), nodata=-9999)
     ring = [[15.0, 45.15], [15.01, 45.15], [15.01, 45.148], [15.0, 45.15]]
     polygons = [
         {"type": "Polygon", "coordinates": [ring]},
@@ -102,7 +81,7 @@ modalities:
   crop: {polygons: {file: fields.geojson, property: crop}, categories: {1: wheat, 2: {name: maize, colour: "#e8c000"}}}
 block: 2
 """
-    _write(folder / "scenes.yaml", text)
+    write(folder / "scenes.yaml", text)
     triangle = shapely.to_wkb(shapely.Polygon(ring))
     for suffix, driver in SHAPES.items():
         pyogrio.raw.write(
@@ -114,7 +93,7 @@ block: 2
             geometry_type="Polygon",
             driver=driver,
         )
-        _write(folder / f"{suffix}.yaml", text.replace("fields.geojson", f"fields.{suffix}"))
+        write(folder / f"{suffix}.yaml", text.replace("fields.geojson", f"fields.{suffix}"))
 
 
 def _table(folder: Path, store: Path) -> None:
@@ -143,9 +122,9 @@ def _table(folder: Path, store: Path) -> None:
     )
     for number in range(count):
         values = random.integers(1, 3000, (3, 24, 24)).astype(np.uint16)
-        _raster(folder / "optical" / f"p{number}.tif", values, (500_000 + 1000 * number, 5e6, 10))
+        raster(folder / "optical" / f"p{number}.tif", values, (500_000 + 1000 * number, 5e6, 10))
         picture = random.integers(0, 255, (3, 24, 24)).astype(np.uint8)
-        _raster(folder / "optical" / f"p{number}.png", picture, (0, 0, 1), None, driver="PNG", transform=None)
+        raster(folder / "optical" / f"p{number}.png", picture, (0, 0, 1), None, driver="PNG", transform=None)
     table.to_csv(folder / "plots.csv", index=False)
     table.to_parquet(folder / "plots.parquet")
     text = """
@@ -167,8 +146,8 @@ modalities:
   soil: {kind: category, column: soil}
   ndvi: {kind: series, columns: "ndvi_t{step}", date_columns: "date_t{step}"}
 """
-    _write(folder / "table.yaml", text)
-    _write(folder / "parquet.yaml", text.replace("plots.csv", "plots.parquet"))
+    write(folder / "table.yaml", text)
+    write(folder / "parquet.yaml", text.replace("plots.csv", "plots.parquet"))
 
 
 def _ids(store: Path) -> list[str]:
@@ -219,7 +198,7 @@ def _maps(folder: Path, store: Path) -> None:
 
     names = {1: "water", 2: "forest", 3: "crops"}
     mapped = np.random.default_rng(0).integers(1, 4, (1, 60, 60)).astype(np.uint8)
-    _raster(folder / "map.tif", mapped, (500_000, 5e6, 10), nodata=255)
+    raster(folder / "map.tif", mapped, (500_000, 5e6, 10), nodata=255)
     with rasterio.open(folder / "map.tif", "r+") as file:
         file.update_tags(1, **{f"class_{code}": name for code, name in names.items()})
     for suffix in ("gpkg", "csv", "geojson"):

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .cases import World
 from .commands import eofuse, survivors
@@ -92,15 +93,34 @@ def made(world: World, name: str) -> Path:
     if name in TEXTS:
         for other in re.findall(r"MADE/([\w.]+)", TEXTS[name]):
             made(world, other)
-        return world.made(name, lambda path: _write(path, TEXTS[name].replace("MADE", str(folder))))
+        return world.made(name, lambda path: write(path, TEXTS[name].replace("MADE", str(folder))))
     needed, argv = COMMANDS[name]
     for other in needed:
         made(world, other)
     return world.made(name, lambda path: _run(argv, path))
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+def raster(
+    path: Path, values: Any, place: tuple[float, float, float], crs: str | None = "EPSG:32633", **options: Any
+) -> None:
+    import rasterio
+    from affine import Affine
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    left, top, pixel = place
+    profile = {
+        "driver": "GTiff",
+        "dtype": values.dtype,
+        "crs": crs,
+        "transform": Affine(pixel, 0, left, 0, -pixel, top),
+    }
+    profile |= {"count": len(values), "height": values.shape[1], "width": values.shape[2], **options}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(values)
 
 
 def _run(argv: Sequence[str], path: Path) -> None:

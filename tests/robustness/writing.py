@@ -1,6 +1,7 @@
 """The commands that write: what each needs, makes, and makes again; `WRITERS`."""
 
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import pandas as pd
 
 from .cases import World
 from .commands import Ended, eofuse, in_fork, survivors
+from .fuzz_inputs import own_input
 from .inputs import made
 from .site import site
 from .trees import digests
@@ -37,7 +39,7 @@ class Writer:
 
     def words(self, world: World) -> list[str]:
         """The command, with the paths of its inputs, which are made where they are missing."""
-        return [_input(word[1:-1], world) if word.startswith("{") else word for word in self.argv]
+        return [re.sub(r"^\{(.+?)\}", lambda found: _input(found[1], world), word) for word in self.argv]
 
     def folder(self, world: World) -> Path:
         """A folder in which it can begin."""
@@ -68,6 +70,17 @@ WRITERS: dict[str, Writer] = {
     "append": Writer(["append", "out", "{a.store}"], (("out", "b.store"),), opens=["check", "out"], weight=12),
     "subset": Writer(["subset", "{a.store}", "-o", "out", "-n", "7"], weight=8),
     "download": Writer(["download", "ben-ge-800", "--base-url", "{site}"], weight=8),
+    "collect": Writer(["collect", "{catalogue}/collect.yaml", "out"], weight=8),
+    "collect masks": Writer(["collect", "{catalogue}/masks.yaml", "out"]),
+    "pack arrays": Writer(["pack", "{arrays}/spec.yaml", "out", "--workers", "2"]),
+    "publish": Writer(["publish", "{a.store}", "out", "--as", "geotiff"], weight=4),
+    "publish as WebDataset": Writer(["publish", "{a.store}", "out", "--as", "webdataset"], weight=3),
+    "publish as Parquet": Writer(["publish", "{a.store}", "out", "--as", "parquet"], weight=3),
+    "sample": Writer(["sample", "{maps of classes}/map.tif", "-n", "40", "-o", "points.gpkg"], weight=3),
+    "area": Writer(["area", "{maps of classes}/map.tif", "{maps of classes}/points.geojson", "-o", "out"], weight=3),
+    "export": Writer(["export", "{run}", "model.onnx"], weight=1),
+    "export for torch": Writer(["export", "{run}", "model.pt2"], weight=1),
+    "card": Writer(["card", "{run}", "-o", "card.md"], weight=1),
     "init": Writer(["init", "{table/plots.csv}", "-o", "spec.yaml"], weight=2),
     "show": Writer(["show", "{a.store}", "{patch}", "-o", "patch.png"], weight=2),
     "describe": Writer(["describe", "{a.store}", "--html", "card.html"], weight=2),
@@ -94,7 +107,7 @@ def _input(name: str, world: World) -> str:
         return in_fork(lambda: str(pd.read_parquet(index)["patch_id"].iloc[0]))
     if name == "weights":
         return str(world.made("presto.safetensors", lambda path: in_fork(lambda: _write_weights(path))))
-    return str(made(world, name))
+    return str(own_input(world, name))
 
 
 def _write_weights(path: Path) -> None:

@@ -46,8 +46,9 @@ def read_array_values(name: str, spec: TableSpec, rows: Rows, root: Path) -> Val
     found: dict[str, _Numbers] = {}
     by_row: list[npt.NDArray[np.float64] | None] = []
     days: list[npt.NDArray[np.float64] | None] = []
-    for row, (paths, part) in enumerate(zip(find_paths(name, spec, root, rows, parts), parts, strict=True)):
-        if paths is None or rows.ids[row] in rows.bad_ids():
+    located, bad = find_paths(name, spec, root, rows, parts), rows.bad_ids()
+    for row, (paths, part) in enumerate(zip(located, parts, strict=True)):
+        if paths is None or rows.ids[row] in bad:
             by_row.append(None)
             days.append(None)
             continue
@@ -69,7 +70,7 @@ def read_array_values(name: str, spec: TableSpec, rows: Rows, root: Path) -> Val
         by_row.append(numbers.values[at])
         days.append(numbers.days)
     if all(each is None for each in by_row):
-        raise DataError("no row has a file", where=where, fix="correct the path, or `root`")
+        raise rows.first_error() or DataError("no row has a file", where=where, fix="correct the path, or `root`")
     channels = _channels(name, modality, first, by_row, rows)
     values, dated = _joined(name, modality, by_row, days, len(channels))
     missing = np.isnan(values[:, :, 1:])

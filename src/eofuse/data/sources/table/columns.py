@@ -57,6 +57,11 @@ class Rows:
         """Names of the rows in which something is wrong."""
         return {problem.patch_id for problem in self.problems if problem.severity == "error"}
 
+    def first_error(self) -> DataError | None:
+        """The first error in a row, if there is one."""
+        found = next((problem for problem in self.problems if problem.severity == "error"), None)
+        return None if found is None else DataError(found.what, where=found.where, fix=found.fix)
+
     def sound(self, which: npt.NDArray[np.bool_]) -> list[int]:
         """Those of some rows in which nothing is known to be wrong."""
         bad = self.bad_ids()
