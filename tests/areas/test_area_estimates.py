@@ -278,7 +278,11 @@ def test_the_page_is_complete_self_contained_and_escaped(tmp_path):
     values = json.loads((tmp_path / "out" / "areas.json").read_text())
     table = pd.read_csv(tmp_path / "out" / "areas.csv")
     assert [row["class"] for row in values["classes"]] == table["class"].tolist()
-    with pytest.raises(UsageError, match="overwrite"):
+    (tmp_path / "out" / "report.html").unlink()
+    eofuse.estimate_area(fake.path, points, output=tmp_path / "out", classes=names)  # goes on where it was interrupted
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == page
+    (tmp_path / "out" / "areas.csv").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds areas\.csv of other estimates; .*overwrite"):
         eofuse.estimate_area(fake.path, points, output=tmp_path / "out", classes=names)
 
 
@@ -293,7 +297,7 @@ def test_the_commands_sample_and_area(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "Areas in hectares" in shown
     assert "not known which areas the model learned from" in shown
-    assert main(["area", "map.tif", "points.geojson", "--json"]) == 2  # the output exists
+    assert main(["area", "map.tif", "points.geojson", "--as-random"]) == 2  # other estimates exist
     assert main(["area", "map.tif", "points.geojson", "--json", "--overwrite"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["classes"]) == 3

@@ -253,10 +253,14 @@ def test_strata_of_confidence_need_confidence(tmp_path):
 
 
 def test_points_that_exist_are_kept_unless_told(small, tmp_path):
-    eofuse.sample_map(small.path, tmp_path / "p.csv", 20)
+    path = eofuse.sample_map(small.path, tmp_path / "p.csv", 20).points
+    eofuse.sample_map(small.path, path, 20)  # the same sample, without labels: nothing is lost
     with pytest.raises(UsageError, match="exists"):
-        eofuse.sample_map(small.path, tmp_path / "p.csv", 20)
-    eofuse.sample_map(small.path, tmp_path / "p.csv", 20, overwrite=True)
+        eofuse.sample_map(small.path, path, 20, seed=1)
+    path.write_text(path.read_text().replace(",\n", ",water\n"))
+    with pytest.raises(UsageError, match="labels in it are lost"):
+        eofuse.sample_map(small.path, path, 20)
+    eofuse.sample_map(small.path, path, 20, overwrite=True)
 
 
 def test_two_processes_do_not_write_one_file(small, tmp_path):

@@ -92,17 +92,17 @@ def estimate_area(
         output: folder for `report.html`, `areas.csv` and `areas.json`; nothing is written by default.
         as_random: treat any points as a simple random sample of the whole map; they need no design.
         classes: names of classes by code, or a file of them; also classes that labels have and the map has not.
-        overwrite: whether an output that exists is replaced.
+        overwrite: whether other estimates in the output are replaced.
         progress: called with (rows read, rows to read).
 
     Raises:
-        UsageError: if the points are no probability sample of this map, a label is no class, or the output exists.
+        UsageError: if the points are no probability sample of this map, a label is no class, or the output holds other estimates.
         DataError: if a file is damaged, points have moved, or a stratum has too few labels.
     """
     from eofuse.areas.output import check_output, write_output
 
     if output is not None:
-        check_output(Path(output), overwrite)
+        check_output(Path(output))
     class_map = open_map(path, classes)
     found = read_points(Path(points), class_map.file.grid, label, needs_ids=not as_random)
     design = None if as_random else read_design(Path(points))
@@ -116,7 +116,7 @@ def estimate_area(
     place = place.with_codes(class_of_labels(place.labels, known, place.path))
     estimates = _estimate(frame, census, strata, place, helpers, design)
     if output is not None:
-        write_output(estimates, frame, place, Path(output))
+        write_output(estimates, frame, place, Path(output), overwrite)
     return estimates
 
 

@@ -19,32 +19,37 @@ from eofuse.locks import writing
 PAGE, TABLE, VALUES = "report.html", "areas.csv", "areas.json"
 
 
-def check_output(folder: Path, overwrite: bool) -> None:
-    """Refuses a folder that holds estimates, or a file in its place.
+def check_output(folder: Path) -> None:
+    """Refuses a file in the place of the folder.
 
     Raises:
         UsageError: if it is one.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError("is no folder", where=folder, fix="name a folder for page and tables")
-    present = [name for name in (PAGE, TABLE, VALUES) if (folder / name).exists()]
-    if present and not overwrite:
-        raise UsageError(f"holds {present[0]}", where=folder, fix="name another folder, or replace it with --overwrite")
 
 
-def write_output(estimates: AreaEstimates, frame: Frame, place: Placed, folder: Path) -> None:
+def write_output(estimates: AreaEstimates, frame: Frame, place: Placed, folder: Path, overwrite: bool) -> None:
     """Writes page, table and JSON.
 
     Raises:
-        UsageError: if another process writes them.
+        UsageError: if another process writes them, or the folder holds other estimates that are not to be replaced.
     """
+    values = json.dumps(as_json(estimates), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    texts = {
+        TABLE: estimates.classes.to_csv(index=False),
+        VALUES: values,
+        PAGE: area_page(estimates, frame, place),
+    }
     with writing(folder):
+        for name, text in texts.items():
+            path = folder / name
+            if not overwrite and path.exists() and path.read_bytes() != text.encode():
+                fix = "name another folder, or replace it with --overwrite"
+                raise UsageError(f"holds {name} of other estimates", where=folder, fix=fix)
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / TABLE, estimates.classes.to_csv(index=False))
-        write_text(
-            folder / VALUES, json.dumps(as_json(estimates), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        )
-        write_text(folder / PAGE, area_page(estimates, frame, place))
+        for name, text in texts.items():
+            write_text(folder / name, text)
 
 
 def as_json(estimates: AreaEstimates) -> dict[str, Any]:

@@ -4,9 +4,11 @@ Within each stratum every pixel has the same chance, without replacement. Strata
 one seed gives one sample whatever the blocks of the file. Two passes over the map: counting, then finding what was drawn.
 """
 
-from collections.abc import Mapping
+import filecmp
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -89,11 +91,6 @@ def sample_map(
     output = Path(output)
     check_format(output)
     design = design_path(output)
-    for each in (output, design):
-        if each.exists() and not overwrite:
-            raise UsageError(
-                "exists", where=each, fix="name another file, or replace it with --overwrite: labels in it are lost"
-            )
     if label.lower() in RESERVED or not label.strip():
         raise UsageError(
             f"'{label}' can't be the name of the column for labels", where="label", fix="name it class, say"
@@ -109,10 +106,33 @@ def sample_map(
         [frame.map.file.grid.place_of(c + 0.5, r + 0.5) for c, r in zip(drawn["column"], drawn["row"], strict=True)]
     )
     record = _record(frame, census, strata, points, drawn, ids, by, allocation, smallest, seed, label)
-    write_points(output, frame.map.file.grid, places, ids, label)
-    write_design(design, record)
+
+    def write(points: Path, design: Path) -> None:
+        write_points(points, frame.map.file.grid, places, ids, label)
+        write_design(design, record)
+
+    if not overwrite:
+        _require_same(output, design, write)
+    write(output, design)
     table = pd.DataFrame(record["strata"])
     return DrawnSample(output, design, label, record["frame"], table, _notes(frame, census, strata))
+
+
+def _require_same(output: Path, design: Path, write: Callable[[Path, Path], None]) -> None:
+    """Refuses files that exist, but for those of the same sample without a label, which an interrupted command leaves.
+
+    Raises:
+        UsageError: if there is one.
+    """
+    present = [path for path in (output, design) if path.exists()]
+    if not present:
+        return
+    with TemporaryDirectory() as folder:
+        write(Path(folder, output.name), Path(folder, design.name))
+        for path in present:
+            if not filecmp.cmp(path, Path(folder, path.name), shallow=False):
+                fix = "name another file, or replace it with --overwrite: labels in it are lost"
+                raise UsageError("exists", where=path, fix=fix)
 
 
 def _draw(strata: Strata, points: IntArray, seed: int) -> list[IntArray]:
