@@ -25,6 +25,7 @@ ALLOWED = {
     "kinds": {"errors"},
     "progress": set(),
     "devices": {"errors"},
+    "ranks": {"errors"},
     "modalities": {"errors"},
     "config": {"errors"},
     "simulation": {"modalities", "errors", "locks", "processes"},
@@ -80,7 +81,7 @@ ALLOWED = {
 }
 """Room → rooms that it may use, besides itself and those that every room may use (`EVERYWHERE`)."""
 
-EVERYWHERE = {"words", "limits", "registry", "progress", "kinds", "devices"}
+EVERYWHERE = {"words", "limits", "registry", "progress", "kinds", "devices", "ranks"}
 
 
 def rooms_used(path: Path) -> set[str]:

@@ -69,10 +69,34 @@ class Batch:
         groups = (self.inputs, self.present, self.targets, self.valid)
         return Batch(self.rows, *({name: send(t, device) for name, t in group.items()} for group in groups))
 
+    def parts(self, count: int) -> "list[Batch]":
+        """The batch as so many batches of (nearly) equal size, one after the other, of the same memory."""
+        if count == 1:
+            return [self]
+        groups = (self.inputs, self.present, self.targets, self.valid)
+        stretches = [slice(rows[0], rows[-1] + 1) for rows in cut(np.arange(len(self)), count)]
+        return [
+            Batch(self.rows[each], *({name: _stretch(t, each) for name, t in group.items()} for group in groups))
+            for each in stretches
+        ]
+
     def tensors(self) -> "Iterator[Tensor]":
         """All its tensors."""
         for group in (self.inputs, self.present, self.targets, self.valid):
             yield from group.values()
+
+
+def cut(rows: Rows, count: int) -> list[Rows]:
+    """Rows in so many stretches of (nearly) equal length."""
+    return np.array_split(rows, count)
+
+
+def _stretch(values: "Tensor", stretch: slice) -> "Tensor":
+    """Some rows of a tensor; of a mask that keeps its copy on the CPU (see `eofuse.devices.send`), with those of the copy."""
+    part = values[stretch]
+    if hasattr(values, "on_cpu"):
+        part.on_cpu = values.on_cpu[stretch]  # type: ignore[attr-defined]
+    return part
 
 
 class Buffers:

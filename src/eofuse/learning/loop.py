@@ -3,6 +3,9 @@
 Everything that a step depends on is a function of (seed, step): the rows of its batch, its randomness, its learning rate. One
 checkpoint holds the rest (weights, optimiser, losses so far, best score), is written to a temporary file and renamed. So a run that
 was killed at any moment goes on to the same numbers as one that was not.
+
+A batch is cut into parts of equal size: as many as there are processes, times `accumulate`. The randomness of a part is a function of
+(seed, step, number of the part), so that two processes draw what one draws that accumulates two parts.
 """
 
 import logging
@@ -12,19 +15,22 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
-from eofuse.config import Options
-from eofuse.data.loading import Loader, Rows
-from eofuse.devices import check_name, find_device
+from eofuse import ranks
+from eofuse.data.loading import Batch, Loader, Rows, cut
+from eofuse.devices import find_device
 from eofuse.errors import DataError
 from eofuse.files import replacing
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
+from eofuse.learning.train_options import WITHOUT_EFFECT as WITHOUT_EFFECT
+from eofuse.learning.train_options import Schedule as Schedule
+from eofuse.learning.train_options import TrainOptions as TrainOptions
 from eofuse.models.model import Model
 from eofuse.progress import Progress
 from eofuse.tasks.objective import Objective
@@ -34,75 +40,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
-WITHOUT_EFFECT = {"checkpoint_minutes"}
-"""Options of training on which no number depends: they tell no two runs apart."""
-
-MOMENTUM, MOST_VALIDATED = 0.9, 4000
-Schedule = Literal["cosine", "linear", "step", "constant"]
 RowsOfStep = Callable[[int], Rows]
 Evaluate = Callable[[], dict[str, float]]
-
-
-class TrainOptions(Options):
-    """How a model is trained.
-
-    Attributes:
-        steps: budget in optimiser steps.
-        epochs: the same as passes over the training patches; give one of the two.
-        batch_size: patches a step, at least the two that batch normalisation needs.
-        optimizer: AdamW (Loshchilov & Hutter 2019) or SGD.
-        momentum: of SGD; 0 is plain SGD.
-        learning_rate: at its peak, after the warm-up.
-        schedule: how the learning rate goes on from its peak, see `learning_rate_factor`.
-        weight_decay: of weight matrices and kernels; biases and norms have none.
-        warmup: share of the steps in which the learning rate rises.
-        clip_norm: largest norm of the gradient, None for no limit.
-        evaluations: how often the validation patches are looked at, evenly over the budget.
-        validation_patches: most that are looked at while the model learns; the best weights are scored on all.
-        patience: stop after so many evaluations without a better score; None for never.
-        precision: `auto` is bfloat16 where the device has it and float32 elsewhere.
-        device: `auto` takes the first CUDA device if there is one; `cpu`, `cuda`, `cuda:1` (the second of several), `mps`.
-        threads: threads of the process; other numbers give other bits.
-        checkpoint_minutes: after so many minutes a checkpoint is written between two evaluations, too; changes no number.
-    """
-
-    steps: int | None = Field(default=None, ge=1)
-    epochs: float | None = Field(default=None, gt=0)
-    batch_size: int = Field(default=32, ge=2)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    momentum: float = Field(default=MOMENTUM, ge=0, lt=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Schedule = "cosine"
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup: float = Field(default=0.05, ge=0, lt=1)
-    clip_norm: float | None = Field(default=1.0, gt=0)
-    evaluations: int = Field(default=20, ge=1)
-    validation_patches: int = Field(default=MOST_VALIDATED, ge=1)
-    patience: int | None = Field(default=None, ge=1)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: Annotated[str, AfterValidator(check_name)] = "auto"
-    threads: int = Field(default=1, ge=1)
-    checkpoint_minutes: float = Field(default=5.0, gt=0)
-
-    @model_validator(mode="after")
-    def _check(self) -> "TrainOptions":
-        if self.steps is not None and self.epochs is not None:
-            raise ValueError("give steps or epochs, not both (steps=null takes it away)")
-        if self.optimizer != "sgd" and self.momentum != MOMENTUM:
-            raise ValueError("momentum is an option of sgd (optimizer: sgd)")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Recipes that don't choose these options have the identity that they had before there were such."""
-        later = [("momentum", MOMENTUM), ("schedule", "cosine"), ("validation_patches", MOST_VALIDATED)]
-        return {name: value for name, value in handler(self).items() if (name, value) not in later}
-
-    def budget(self, patches: int) -> int:
-        """Optimiser steps for so many training patches; 1,000 if nothing is said."""
-        if self.epochs is not None:
-            return max(1, math.ceil(self.epochs * patches / self.batch_size))
-        return self.steps or 1000
 
 
 class DivergenceError(DataError):
@@ -257,16 +196,13 @@ class Training:
         saved = time.perf_counter()
         logged: list[dict[str, Tensor]] = []
         module.train()
-        for batch in self.loader.batches((self.rows_of_step(step) for step in steps), self.fabric.device):
-            torch.manual_seed(self.seed * 1_000_003 + state.step)
+        for batch in self.loader.batches((self._own_rows(step) for step in steps), self.fabric.device):
             self._set_rates(optimizer, state.step)
-            loss, logs = self.objective.step(batch)
-            self.fabric.backward(loss)
+            logged.append(self._set_gradients(batch, state.step))
             if options.clip_norm is not None:
                 self.fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            logged.append({"loss": loss.detach(), **logs})
             state.step += 1
             self.objective.after_step(state.step)
             words = ""
@@ -286,6 +222,28 @@ class Training:
                 break
         self.objective.module = module
         return state
+
+    def _own_rows(self, step: int) -> Rows:
+        """The rows of a step that this process has."""
+        rows, place = self.rows_of_step(step), ranks.place()
+        count = self.options.accumulate
+        return (
+            rows
+            if place.size * count == 1
+            else np.concatenate(cut(rows, place.size * count)[place.rank * count :][:count])
+        )
+
+    def _set_gradients(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Gradients of the loss of the whole batch, of which this process has its parts; loss and logs."""
+        parts = batch.parts(self.options.accumulate)
+        first = ranks.place().rank * len(parts)
+        logged: dict[str, Tensor] = {}
+        with ranks.together():
+            for loss, logs in self.objective.losses(parts, lambda part: reseed(self.seed, step, first + part)):
+                self.fabric.backward(loss)
+                own = {"loss": loss.detach(), **logs}
+                logged = {name: logged[name] + value for name, value in own.items()} if logged else own
+        return logged
 
     def _set_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         if self.fine_tuning is not None:
@@ -317,6 +275,14 @@ class Training:
             selection.keep()
         state.stopped = self.options.patience is not None and state.waiting >= self.options.patience
         return f"{selection.metric} {scores[selection.metric]:.3f}"
+
+
+def reseed(seed: int, step: int, part: int) -> None:
+    """Sets torch's random state to that of a part of a step's batch."""
+    first = seed * 1_000_003 + step
+    torch.manual_seed(
+        first if part == 0 else int(np.random.SeedSequence([first, part]).generate_state(1, np.uint64)[0])
+    )
 
 
 def make_optimizer(

@@ -135,6 +135,22 @@ class RunOptions(LearningOptions):
             raise ValueError("only one of several tasks can be balanced by sampling")
         return self
 
+    @model_validator(mode="after")
+    def _parts_that_add_up(self) -> "RunOptions":
+        if self.train.accumulate == 1:
+            return self
+        if any("dice" in options.loss for options in self.targets):
+            raise ValueError(
+                "the dice of a batch is no sum over parts of it: use train.devices, or cross_entropy or focal"
+            )
+        if self.weighting != "fixed":
+            raise ValueError(
+                f"weighting by {self.weighting} looks at whole batches: use train.devices, or weighting: fixed"
+            )
+        if self.unlabelled is not None:
+            raise ValueError("pseudo-labels come with whole batches: leave out train.accumulate")
+        return self
+
     @property
     def drops_modalities(self) -> bool:
         """Whether patches lose modalities in training, in the labelled ones or in the strong views of the others."""

@@ -137,7 +137,7 @@ class FixMatch(Supervised):
             both |= dict(zip(modality.keys, values, strict=True))
         present = {name: torch.cat([labelled.present[name], strong.present[name]]) for name in self.modalities}
         truth = (labelled.targets, labelled.known, partners)
-        loss, pseudo = self.module(both, present, *truth, (labels[chosen], sure[chosen]))
+        loss, pseudo = self.module(both, present, *truth, pseudo=(labels[chosen], sure[chosen]))
         pseudo = pseudo / len(others)
         return loss + self.options.weight * pseudo, {"sure": share, "pseudo_loss": pseudo.detach()}
 
@@ -170,6 +170,7 @@ class PseudoLearner(Learner):
         targets: Mapping[str, Tensor],
         known: Mapping[str, Tensor],
         partners: Mapping[str, Partner],
+        shares: Tensor | None = None,
         pseudo: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Any]:
         """The loss on the labelled patches and, in place of logs, the sum of the losses on the others.
@@ -177,7 +178,7 @@ class PseudoLearner(Learner):
         `inputs` and `present` are of both; `pseudo` has the labels of the others, and of what the model is sure (`pseudo_labels`).
         """
         if pseudo is None:
-            return super().forward(inputs, present, targets, known, partners)
+            return super().forward(inputs, present, targets, known, partners, shares)
         task = self.tasks[0]
         truth, count = targets[task.name], len(targets[task.name])
         output = self.model.head(task.name)(self.model.features(inputs, present), self.model.size(inputs))

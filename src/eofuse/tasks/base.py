@@ -204,6 +204,15 @@ class Task(ABC):
             known: (batch,), which patches have the target.
         """
 
+    def valid_count(self, truth: Tensor, known: Tensor) -> Tensor:
+        """How many valid targets `loss` is the mean of, a scalar: by it, parts of a batch are weighed. Patches by default.
+
+        Args:
+            truth: as `Batch.targets` has it.
+            known: (batch,), which patches have the target.
+        """
+        return known.sum()
+
     @abstractmethod
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """What is kept of some patches.

@@ -1,12 +1,13 @@
 """What the loop minimises: `Objective`, and `Supervised`, a model that learns one task or several at once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from eofuse import ranks
 from eofuse.data.loading import Batch
 from eofuse.models.model import Model
 from eofuse.tasks.base import Task
@@ -26,6 +27,21 @@ class Objective(ABC):
     @abstractmethod
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and values to be logged."""
+
+    def losses(
+        self, parts: Sequence[Batch], reseed: Callable[[int], None]
+    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The losses of a batch in parts, which add up, and values to be logged, which add up too.
+
+        Each is computed when the one before it has passed backward.
+
+        Args:
+            parts: of the batch, in order: those that this process has.
+            reseed: sets the random state to that of one of the parts.
+        """
+        (part,) = parts
+        reseed(0)
+        yield self.step(part)
 
     def after_step(self, step: int) -> None:  # noqa: B027
         """Called after each step of the optimiser, with the number of steps done; does nothing by default."""
@@ -52,15 +68,51 @@ class Supervised(Objective):
         augment: Callable[[Batch], Batch] | None = None,
     ) -> None:
         self.module: nn.Module = Learner(model, tasks, weighting, frozen=frozen)
+        self.model = model
+        self.tasks = list(tasks)
         self.augment = augment
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss; with several tasks, the loss and the weight of each."""
-        if self.augment is not None:
-            batch = self.augment(batch)
-        partners = batch.partners if isinstance(batch, MixedBatch) else {}
-        loss, logs = self.module(batch.inputs, batch.present, batch.targets, batch.valid, partners)
+        return self._loss(batch if self.augment is None else self.augment(batch))
+
+    def losses(
+        self, parts: Sequence[Batch], reseed: Callable[[int], None]
+    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The losses of the parts, each weighed by its share of the batch's valid targets."""
+        if len(parts) == 1 and not ranks.are_together():
+            yield from super().losses(parts, reseed)
+            return
+        changed, states = [], []
+        for number, part in enumerate(parts):
+            reseed(number)
+            changed.append(part if self.augment is None else self.augment(part))
+            states.append(torch.get_rng_state())
+        counts = torch.stack([self._counts(part) for part in changed])
+        shares = counts / ranks.summed(counts.sum(0)).clamp(min=1)
+        names = {task.name for task in self.tasks}  # what else is logged, weights, is the same in every part
+        for number, (part, state) in enumerate(zip(changed, states, strict=True)):
+            reseed(number)  # of CUDA devices too
+            torch.set_rng_state(state)
+            loss, logs = self._loss(part, shares[number])
+            yield loss, {name: value if name in names else value / len(parts) for name, value in logs.items()}
+
+    def _loss(self, batch: Batch, shares: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and logs of a batch that is augmented already; as a part of a batch, with the share of each task."""
+        own = () if shares is None else (shares,)
+        loss, logs = self.module(batch.inputs, batch.present, batch.targets, batch.valid, partners_of(batch), *own)
         return loss, logs
+
+    def _counts(self, batch: Batch) -> Tensor:
+        """How many valid targets each task's loss is a mean of, (tasks,)."""
+        counted = everywhere_counted(self.model, batch.present)
+        partners, counts = partners_of(batch), []
+        for task in self.tasks:
+            count = valid_count(task, batch.targets[task.name], batch.valid[task.name], counted)
+            if (partner := partners.get(task.name)) is not None:
+                count = count.lerp(valid_count(task, partner.truth, partner.valid, counted), partner.weight)
+            counts.append(count)
+        return torch.stack(counts)
 
 
 class Learner(nn.Module):
@@ -89,15 +141,23 @@ class Learner(nn.Module):
         targets: Mapping[str, Tensor],
         known: Mapping[str, Tensor],
         partners: Mapping[str, Partner],
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss of a batch, which may be mixed, and by task its loss and weight."""
+        """The weighted loss of a batch, which may be mixed, and by task its loss and weight.
+
+        Of a part of a batch, (tasks,) `shares` of the batch's valid targets: then the losses are the part's shares of the batch's, or,
+        with several processes, those of the parts that all of them have here.
+        """
         features = self.model.features(inputs, present)
-        counted = self.model.fusion.counted(present)
+        counted = self.model.fusion.counted(present) if shares is None else everywhere_counted(self.model, present)
         losses = {}
         for task in self.tasks:
             truth = targets[task.name]
             output = self.model.head(task.name)(features, self.model.size(inputs), truth)
             losses[task.name] = mixed_loss(task, output, counted, truth, known[task.name], partners.get(task.name))
+        if shares is not None:
+            stacked = torch.stack([loss.float() for loss in losses.values()])
+            losses = dict(zip(losses, ranks.summed(stacked * shares).unbind(), strict=True))
         loss = self.weighting(losses, list(self.model.fusion.parameters()) if self.weighting.needs_shared else ())
         if len(self.tasks) == 1:
             return loss, {}
@@ -106,6 +166,28 @@ class Learner(nn.Module):
             **{name: value.detach() for name, value in losses.items()},
             **{f"{name}.weight": weight.detach() for name, weight in weights},
         }
+
+
+def partners_of(batch: Batch) -> Mapping[str, Partner]:
+    """The second truths of a batch, where patches were mixed."""
+    return batch.partners if isinstance(batch, MixedBatch) else {}
+
+
+def everywhere_counted(model: Model, present: Mapping[str, Tensor]) -> Tensor | None:
+    """`Fusion.counted`, also where every head counts on every patch: parts of a batch are then weighed alike. None with one head."""
+    counted = model.fusion.counted(present)
+    sets = len(model.fusion.sizes)
+    if counted is None and sets > 1:
+        some = next(iter(present.values()))
+        counted = torch.ones(sets, len(some), dtype=torch.bool, device=some.device)
+    return counted
+
+
+def valid_count(task: Task, truth: Tensor, known: Tensor, counted: Tensor | None) -> Tensor:
+    """How many valid targets a task's loss is a mean of, over the heads that count on each patch."""
+    if counted is None:
+        return task.valid_count(truth, known).float()
+    return torch.stack([task.valid_count(truth, known & there).float() for there in counted]).sum()
 
 
 def mixed_loss(

@@ -49,6 +49,10 @@ class PixelRegression(Numbers):
         pixels = standard.isfinite() & known[:, None, None, None]
         return torch.stack([regression_loss(name, output, standard, pixels) for name in self.loss_names]).sum()
 
+    def valid_count(self, truth: Tensor, known: Tensor) -> Tensor:
+        """Known numbers of pixels."""
+        return (truth.isfinite() & known[:, None, None, None]).sum()
+
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Sums over the pixels of each patch."""
         margin = np.array(spec.margin) if spec.margin else None

@@ -44,6 +44,12 @@ class Regression(Numbers):
         everywhere = known[:, None].expand(standard.shape)
         return torch.stack([regression_loss(name, output, standard, everywhere) for name in self.loss_names]).sum()
 
+    def valid_count(self, truth: Tensor, known: Tensor) -> Tensor:
+        """Known numbers; of shares that sum to 1, patches."""
+        if self.target.composition:
+            return (known & ~truth.isnan().any(1)).sum()
+        return (known[:, None] & ~truth.isnan()).sum()
+
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Truth and prediction, with the half width of the predictive interval (NaN if it is not known)."""
         margin = self.margins(spec, len(truth))

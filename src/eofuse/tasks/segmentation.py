@@ -60,6 +60,10 @@ class Segmentation(Task):
         weights = self.weights_on(output.device)
         return segmentation_loss(self.loss_names, output, truth, known, weights)
 
+    def valid_count(self, truth: Tensor, known: Tensor) -> Tensor:
+        """Labelled pixels."""
+        return (known[:, None, None] & (truth != IGNORE)).sum()
+
     def evidence(self, prediction: Array, truth: Array, spec: HeadSpec, *, complete: bool = True) -> Evidence:
         """Counts of pixels: confusion, and if complete, boundaries and reliability."""
         classes = len(self.classes)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, SerializeAsAny, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AfterValidator, SerializeAsAny, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from eofuse.config import Choice
 from eofuse.learning.augment import AugmentOptions
@@ -57,3 +57,11 @@ class PretrainingOptions(LearningOptions):
 
     pretrain: SerializeAsAny[PretrainOptions]
     augment: AugmentOptions | None = None
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> "PretrainingOptions":
+        if self.train.accumulate > 1:
+            raise ValueError(
+                "a pretraining compares the patches of whole batches: use train.devices, not train.accumulate"
+            )
+        return self
