@@ -9,8 +9,8 @@ from scipy.stats import t as student_t
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation import resampling
 from eofuse.evaluation.intervals import holm
+from eofuse.evaluation.predictions import Predictions
 from eofuse.evaluation.resampling import (
-    Predictions,
     Resampling,
     few_scenes_warning,
     seed_averaged,

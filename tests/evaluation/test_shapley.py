@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eofuse.errors import UsageError
-from eofuse.evaluation.resampling import Predictions, Resampling
+from eofuse.evaluation.predictions import Predictions
+from eofuse.evaluation.resampling import Resampling
 from eofuse.evaluation.shapley import Game, attribute_gain
 
 NAMES = ("s1", "s2", "elevation", "season")

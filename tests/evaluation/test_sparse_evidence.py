@@ -8,7 +8,8 @@ from eofuse.errors import DataError
 from eofuse.evaluation.evidence import from_columns, joined, to_columns
 from eofuse.evaluation.metrics import METRICS, Metric, metrics_of, scores, sums_of
 from eofuse.evaluation.metrics.segmentation import PixelTotals, patch_counts
-from eofuse.evaluation.resampling import Predictions, Resampling
+from eofuse.evaluation.predictions import Predictions
+from eofuse.evaluation.resampling import Resampling
 from eofuse.evaluation.sparse import SparseRows, concatenated
 from eofuse.kinds import SEGMENTATION
 from eofuse.records import read_table, write_table

@@ -10,7 +10,8 @@ from eofuse.data.scenes import Scenes, scenes_of, units
 from eofuse.data.store import shared_store
 from eofuse.evaluation.evidence import from_columns
 from eofuse.evaluation.metrics import METRICS, sums_of
-from eofuse.evaluation.resampling import Predictions, Resampling
+from eofuse.evaluation.predictions import Predictions
+from eofuse.evaluation.resampling import Resampling
 from eofuse.files import replacing
 from eofuse.learning.run import test_run
 from eofuse.learning.sharing import prepare_once

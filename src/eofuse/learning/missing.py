@@ -21,7 +21,7 @@ from eofuse.data.scenes import units
 from eofuse.data.store import shared_store
 from eofuse.evaluation.evidence import to_columns
 from eofuse.evaluation.metrics import sums_of
-from eofuse.evaluation.resampling import Predictions
+from eofuse.evaluation.predictions import Predictions
 from eofuse.evaluation.shapley import Subset
 from eofuse.files import file_name, shortened
 from eofuse.learning.loop import evaluate_as_trained, open_device

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from eofuse.config import write_yaml
@@ -19,10 +18,9 @@ from eofuse.data.scenes import scenes_of
 from eofuse.data.store import shared_store
 from eofuse.errors import DataError
 from eofuse.evaluation.evidence import joined
-from eofuse.evaluation.metrics import METRICS, lower_is_better
-from eofuse.evaluation.resampling import Predictions, Resampling
+from eofuse.evaluation.predictions import Predictions
+from eofuse.evaluation.resampling import Resampling
 from eofuse.files import write_text
-from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE, read_curve
 from eofuse.learning.evaluate import score_rows, to_predictions
 from eofuse.learning.outputs import predictions_file
 from eofuse.learning.preparation import Prepared, few_data_warning
@@ -40,13 +38,12 @@ from eofuse.studies.labels import LabelCount
 from eofuse.studies.missing import missing_tables
 from eofuse.studies.plan import StudyPlan
 from eofuse.studies.pretraining import PREFIX, Pretraining
+from eofuse.studies.run_tables import Labels, cells_table, curves_table, pretraining_table
 from eofuse.studies.split_table import write_study_split
 from eofuse.studies.summary import control_warnings, mixed_environments, summarise_study
 from eofuse.tasks import Task
 
 SUMMARY_FILE = "summary.json"
-
-CURVE_POINTS = 200
 
 
 def collect(
@@ -114,8 +111,8 @@ def collect(
         write_table(chapter.predictions(), predictions_file(folder, target))
         targets.append(chapter.describe(one))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    cells_table = pd.concat([_pretraining_cells(starts), _cells(everything, label)], ignore_index=True)
-    joined |= {"cells": cells_table, "curves": _curves(runs, label)}
+    cells = pd.concat([pretraining_table(starts), cells_table(everything, label)], ignore_index=True)
+    joined |= {"cells": cells, "curves": curves_table(runs, label)}
     for name, table in joined.items():
         write_table(table, folder / f"{name}.parquet")
     summary = summarise_study(plan, prepared, runs, targets, warnings, counts)
@@ -262,31 +259,6 @@ class _Chapter:
         return pd.concat(parts, ignore_index=True)
 
 
-class Labels:
-    """What a run is called in the tables: variant, role, seed, fold and number of labels.
-
-    `counts` has the numbers of labels, ascending.
-    """
-
-    def __init__(self, counts: Mapping[str, LabelCount]) -> None:
-        self._of_amount = {amount: count.labels for amount, count in counts.items()}
-        self.counts = list(self._of_amount.values())
-
-    def __call__(self, cell: Cell) -> dict[str, Any]:
-        """The columns of a run."""
-        options = cell.options
-        named = {"variant": cell.variant, "role": cell.role, "seed": options.seed, "fold": options.split.fold}
-        return {**named, "n_labels": self.count(cell)}
-
-    def count(self, cell: Cell) -> int:
-        """Number of labels of a run."""
-        return self._of_amount[cell.amount]
-
-    def is_full(self, cell: Cell) -> bool:
-        """Whether a run has the most labels of the study."""
-        return self.count(cell) == self.counts[-1]
-
-
 def _warnings_of_all_folds(warnings: Sequence[str], prepared: Prepared, runs: Sequence[tuple[Cell, Run]]) -> list[str]:
     """The warnings, but of too few data only if the test patches of all folds together are too few."""
     kept = [warning for warning in warnings if "prove nothing" not in warning]
@@ -315,23 +287,6 @@ def _start_notes(runs: Sequence[Run]) -> list[str]:
     return [note for _, note in found.values()]
 
 
-def _cells(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
-    """A row a run; a search run that is also a variant's run is listed once, as the latter."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for cell, run in runs:
-        result = run.result
-        labels = label(cell)
-        labels["role"] = "final" if cell.role == "variant" else cell.role
-        rows[run.folder.name, cell.variant] = {
-            "cell": run.folder.name,
-            **labels,
-            "learning_rate": cell.options.train.learning_rate if cell.role in ("search", "variant") else float("nan"),
-            **{name: result[name] for name in ("steps", "best_step", "seconds", "parameters")},
-            "validation_score": _validation_score(result),
-        }
-    return pd.DataFrame(rows.values())
-
-
 def _split_tables(
     runs: Sequence[tuple[Cell, Run]], starts: Sequence[tuple[Pretraining, PretrainedRun]], label: Labels
 ) -> list[tuple[dict[str, Any], Path]]:
@@ -350,53 +305,3 @@ def _split_tables(
         named = {"variant": PREFIX + start.name, "fold": options.split.fold, "seed": options.seed, "n_labels": 0}
         found.append((named, pretrained.folder))
     return found
-
-
-def _pretraining_cells(starts: Sequence[tuple[Pretraining, PretrainedRun]]) -> pd.DataFrame:
-    """A row a pretraining, which sees no labels."""
-    return pd.DataFrame(
-        [
-            {
-                "cell": run.folder.name,
-                "variant": start.name,
-                "role": start.role,
-                "seed": start.options.seed,
-                "fold": start.options.split.fold,
-                "n_labels": 0,
-                "learning_rate": start.options.train.learning_rate,
-                "best_step": run.result["steps"],
-                **{name: run.result[name] for name in ("steps", "seconds", "parameters")},
-                "validation_score": float("nan"),
-            }
-            for start, run in starts
-        ]
-    )
-
-
-def _validation_score(result: Mapping[str, Any]) -> float:
-    """The best score on validation as it is; the loop turns scores so that greater is better."""
-    if result["score"] is None:
-        return float("nan")
-    return -float(result["score"]) if lower_is_better(result["metric"]) else float(result["score"])
-
-
-def _curves(runs: Sequence[tuple[Cell, Run]], label: Labels) -> pd.DataFrame:
-    """Training loss in means of equal stretches, and every validation score, of each target."""
-    parts = []
-    for cell, run in runs:
-        if cell.role != "variant":
-            continue
-        labels = {key: value for key, value in label(cell).items() if key != "role"}
-        losses = read_curve(run.folder / LOSSES_FILE, "loss")
-        scores = read_curve(run.folder / EVALUATIONS_FILE)
-        stretch = np.arange(len(losses)) * min(CURVE_POINTS, len(losses)) // max(len(losses), 1)
-        targets = [task.target for task in cell.options.targets]
-        for target in targets:
-            alone = len(targets) == 1
-            means = losses.groupby(stretch).agg(step=("step", "max"), value=("loss" if alone else target, "mean"))
-            parts.append(means.assign(**labels, target=target, split="train", metric="loss"))
-            start = "" if alone else f"{target}."
-            named = {f"{start}{metric}": metric for metric in METRICS if f"{start}{metric}" in scores.columns}
-            own = scores[["step", *named]].rename(columns=named).melt("step", var_name="metric")
-            parts.append(own.assign(**labels, target=target, split="validation"))
-    return pd.concat(parts, ignore_index=True)

@@ -11,7 +11,8 @@ import pandas as pd
 
 from eofuse.evaluation.label_curve import labels_to_match
 from eofuse.evaluation.metrics import lower_is_better
-from eofuse.evaluation.resampling import Predictions, Resampling
+from eofuse.evaluation.predictions import Predictions
+from eofuse.evaluation.resampling import Resampling
 from eofuse.studies.families import corrected
 from eofuse.studies.grid import twin_name
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from eofuse.evaluation.resampling import Predictions, Resampling
+from eofuse.evaluation.predictions import Predictions
+from eofuse.evaluation.resampling import Resampling
 from eofuse.evaluation.shapley import Game, Subset, attribute_gain
 from eofuse.learning.attribution import judged
 from eofuse.learning.evaluate import to_predictions
