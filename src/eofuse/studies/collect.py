@@ -111,8 +111,8 @@ def collect(
         write_table(chapter.predictions(), predictions_file(folder, target))
         targets.append(chapter.describe(one))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    cells = pd.concat([pretraining_table(starts), cells_table(everything, label)], ignore_index=True)
-    joined |= {"cells": cells, "curves": curves_table(runs, label)}
+    listed = pd.concat([pretraining_table(starts), cells_table(everything, label)], ignore_index=True)
+    joined |= {"cells": listed, "curves": curves_table(runs, label)}
     for name, table in joined.items():
         write_table(table, folder / f"{name}.parquet")
     summary = summarise_study(plan, prepared, runs, targets, warnings, counts)
