@@ -54,7 +54,7 @@ class InThisProcess:
     has_ended = False
 
     def run(self, role: str, folder: Path, fingerprint: str):
-        from eofuse.studies.pool import outcome
+        from eofuse.studies.executors import outcome
         from eofuse.studies.worker import answer
 
         with self.one:
@@ -65,7 +65,7 @@ class InThisProcess:
 def cells_in_this_process() -> Iterator[pytest.MonkeyPatch]:
     """Studies run their cells here, one after the other."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eofuse.studies.pool.Worker", InThisProcess)
+        patch.setattr("eofuse.studies.executors.local.Worker", InThisProcess)
         yield patch
 
 
@@ -74,7 +74,7 @@ def worker_processes(cells_in_this_process: pytest.MonkeyPatch) -> Iterator[None
     """Studies run their cells in processes, as they do for users."""
     cells_in_this_process.undo()
     yield
-    cells_in_this_process.setattr("eofuse.studies.pool.Worker", InThisProcess)
+    cells_in_this_process.setattr("eofuse.studies.executors.local.Worker", InThisProcess)
 
 
 def not_drawn(results, store, path: Path) -> Path:

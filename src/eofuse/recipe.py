@@ -30,6 +30,7 @@ from eofuse.learning.sharing import prepare_once
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writing
 from eofuse.progress import Progress
+from eofuse.studies.executors import read_resources
 from eofuse.studies.plan import plan_study
 from eofuse.studies.runner import run_study
 from eofuse.trained import Study, TrainedRun, open_run
@@ -195,6 +196,8 @@ def study(
     store: AnyPath | Store | None = None,
     to: AnyPath | None = None,
     overrides: Sequence[str] = (),
+    on: str = "local",
+    resources: str | Mapping[str, Any] | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
@@ -206,7 +209,9 @@ def study(
         store: a store in place of the recipe's.
         to: the study's folder; `studies/<name>` by default.
         overrides: `key.path=value` words.
-        workers: processes at a time, one a core by default.
+        on: where its runs are done: `local`, `ray`, `slurm`, or a place that another package adds.
+        resources: what is asked of that place, as a mapping, `key=value,key=value` or a YAML file (see docs/scaling.md).
+        workers: runs at a time; on this machine one a core by default.
         retry_failed: try runs again whose training diverged; what failed for other reasons is tried again anyway.
         progress: called with (runs done, runs in all, a few words).
 
@@ -226,6 +231,8 @@ def study(
         plan,
         values,
         folder,
+        on=on,
+        resources=read_resources(on, resources),
         workers=workers,
         retry_failed=retry_failed,
         command=shlex.join(words),

@@ -30,7 +30,7 @@ from eofuse.models.pretrained import map_weights
 from eofuse.models.pretrained.source import model_source
 from eofuse.studies.grid import final_cells
 from eofuse.studies.plan import plan_study
-from eofuse.studies.runner import _Cells
+from eofuse.studies.steps import CellFolders
 
 MODES = {
     "full": {},
@@ -136,8 +136,8 @@ def test_other_weights_at_the_same_place_make_another_run_and_another_cell(make_
 
     def folders():
         run = recipes._default_folder(options, open_store(options.data.store))
-        named = _Cells(tmp_path, "data", None, None, 0, None, retry_failed=False)
-        return [run, *(named._folder(cell) for cell in cells)]
+        named = CellFolders(tmp_path, "data", "fingerprint").of
+        return [run, *map(named, cells)]
 
     before = folders()
     assert folders() == before

@@ -188,9 +188,9 @@ def _become(
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         from eofuse.cli import main
-        from eofuse.studies import pool
+        from eofuse.studies.executors import local
 
-        pool.Worker.__init__ = _fork_worker  # type: ignore[method-assign]
+        local.Worker.__init__ = _fork_worker  # type: ignore[method-assign]
 
         if before is not None:
             before()

@@ -1,13 +1,14 @@
 """CUDA devices of a study: which its processes take, and how many run on each."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from eofuse.learning.loop import TrainOptions
-from eofuse.studies import pool as pools
 from eofuse.studies.cards import cards_for, workers_on
+from eofuse.studies.executors import Resources, Setting, local
 
 
 @pytest.fixture
@@ -42,9 +43,10 @@ def test_processes_take_cards_in_turn_and_the_place_of_one_that_ended(monkeypatc
         def __init__(self, threads: int, card: str | None = None) -> None:
             self.card, self.has_ended = card, False
 
-    monkeypatch.setattr(pools, "Worker", Idle)
-    pool = pools.Pool(4, 1, "", ["0", "1"])
-    started = [pool._start() for _ in range(4)]
+    monkeypatch.setattr(local, "Worker", Idle)
+    monkeypatch.setattr(local, "cards_for", lambda training: ["0", "1"])
+    here = local.Local(Setting(Path(), "", [TrainOptions()], workers=4), Resources())
+    started = [here._start() for _ in range(4)]
     assert [each.card for each in started] == ["0", "1", "0", "1"]
     started[1].has_ended = True
-    assert pool._start().card == "1"
+    assert here._start().card == "1"

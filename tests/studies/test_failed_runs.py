@@ -12,13 +12,14 @@ from eofuse.config import write_yaml
 from eofuse.errors import DataError
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import ENVIRONMENT_FILE
-from eofuse.learning.loop import DivergenceError
+from eofuse.learning.loop import DivergenceError, TrainOptions
 from eofuse.learning.run import read_options, train_run
 from eofuse.reports.html import write_report
-from eofuse.studies import pool, worker
+from eofuse.studies import worker
+from eofuse.studies.executors import Job, Resources, Setting, local
 from eofuse.studies.failures import failure_warnings
-from eofuse.studies.pool import Pool
 from eofuse.studies.results import read_results
+from eofuse.studies.schedule import Step, carry_out
 
 
 class Failing:
@@ -155,18 +156,40 @@ def test_means_and_failures_are_told_by_amount_of_labels():
 
 
 def test_a_worker_that_is_killed_costs_only_its_own_run(worker_processes, monkeypatch, tmp_path):
-    """The first of the jobs kills its worker, the others are done by another one."""
+    """A job kills its worker, and the one that tries it again; one does so the first time only."""
     code = (
-        "import json, os, signal, sys\n"
+        "import json, os, pathlib, signal, sys\n"
         "for line in sys.stdin:\n"
-        "    if json.loads(line)['role'] == 'deadly':\n"
+        "    job = json.loads(line)\n"
+        "    seen = pathlib.Path(job['folder'])\n"
+        "    if job['role'] == 'deadly' or job['role'] == 'unlucky' and not seen.exists():\n"
+        "        seen.mkdir(exist_ok=True)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    print('{}', flush=True)\n"
     )
-    monkeypatch.setattr(pool, "COMMAND", [sys.executable, "-c", code])
-    jobs = [("deadly", tmp_path / "first"), ("harmless", tmp_path / "second"), ("harmless", tmp_path / "third")]
-    with Pool(1, 1, "fingerprint") as running:
-        outcomes = {job[1].name: failure for job, failure in running.run(jobs)}
-    assert outcomes["second"] is outcomes["third"] is None
-    assert outcomes["first"].kind == "ended"
-    assert "killed" in outcomes["first"].why
+    monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", code])
+    steps = [Noted(Job(role, tmp_path / role)) for role in ("deadly", "unlucky", "harmless")]
+    with local.Local(Setting(tmp_path, "fingerprint", [TrainOptions()], workers=1), Resources()) as executor:
+        carry_out(steps, executor)
+    deadly, unlucky, harmless = steps
+    assert deadly.failure.kind == "ended"
+    assert "killed" in deadly.failure.why
+    assert (deadly.tries, unlucky.tries, harmless.tries) == (2, 2, 1)
+    assert unlucky.failure is harmless.failure is None
+
+
+class Noted(Step):
+    """A job, and what becomes of it."""
+
+    def __init__(self, job, after=()):
+        super().__init__(after)
+        self.job, self.tries, self.failure = job, 1, None
+
+    def begin(self):
+        return self.job
+
+    def again(self, failure):
+        self.tries += 1
+
+    def end(self, failure):
+        self.failure = failure

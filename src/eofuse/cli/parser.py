@@ -426,6 +426,10 @@ def make_parser() -> argparse.ArgumentParser:
     _recipe(add)
     add.add_argument("--to", metavar="STUDY", type=Path, help="the study's folder (default: studies/<name>)")
     add.add_argument("--retry-failed", action="store_true", help="try runs again whose training diverged")
+    where = "where its runs are done: local (default), ray or slurm; see docs/scaling.md"
+    add.add_argument("--on", metavar="PLACE", default="local", help=where)
+    words = "what to ask there: gpus=1,memory_gb=32 or a YAML file; docs/scaling.md lists the keys"
+    add.add_argument("--resources", metavar="KEY=VALUE,…", help=words)
     _workers(add)
 
     add = command("report", models.run_report, "write the report of a finished study again")

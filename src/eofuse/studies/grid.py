@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from eofuse.data.splits.subsets import Amount
@@ -214,6 +214,24 @@ def twin_name(variant: str) -> str:
 
 OWN_CONTROLS: dict[str, Callable[[str], str]] = {"random_twin": twin_name, "frozen_random": frozen_name}
 """What the controls that a variant has for itself are called, by role."""
+
+
+def rated_by(plan: StudyPlan, cell: Cell) -> str | None:
+    """The variant whose search gives a run that is tested its learning rate, if one does."""
+    if cell.role == "variant":
+        return cell.variant
+    named = OWN_CONTROLS.get(cell.role)
+    return next((name for name in plan.variants if named and named(name) == cell.variant), None)
+
+
+def at_rates(plan: StudyPlan, cell: Cell, learning_rates: Mapping[Key, float]) -> Cell:
+    """The same run with the learning rates that were found: its own, and those of the runs that picked its labels."""
+    options, rated = cell.options, rated_by(plan, cell)
+    if rated is not None:
+        options = _with_train(options, {"learning_rate": learning_rates[rated, options.split.fold, cell.amount]})
+    if cell.role in ("search", "variant"):
+        return _cell(plan, cell.variant, cell.role, options, learning_rates)
+    return replace(cell, options=options)
 
 
 def trees_name(variant: str, role: Role) -> str:
