@@ -78,6 +78,13 @@ def test_candidates_of_another_store_are_those_without_a_label(run, partly, tmp_
     assert found.left_out == {"lack an input": 1, "have a label": 10}
 
 
+def test_candidates_can_be_looked_for_among_ids_only(run, partly, tmp_path):
+    (tmp_path / "ids.txt").write_text("new_3\nnew_5\nnew_35\n")
+    command = ["suggest", str(run), str(partly.path), "--ids", str(tmp_path / "ids.txt"), "-o", str(tmp_path), "-q"]
+    assert main(command) == 0
+    assert set(pd.read_csv(tmp_path / "suggestions.csv")["patch_id"]) == {"new_3", "new_5"}
+
+
 def test_test_patches_are_left_out_in_whichever_store_they_are(run, planted_store, partly, tmp_path):
     prepared = rows_of(run, planted_store)
     taken = planted_store.index["patch_id"].iloc[[prepared.rows["test"][0], prepared.rows["train"][0]]].tolist()

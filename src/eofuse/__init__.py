@@ -20,6 +20,7 @@ The public names load what they need when they are first used: `import eofuse` i
 `augment_patch`  what an augmentation makes of a patch, as arrays
 `show_grid`      several patches in one picture, at random or some of each class
 `show_run`       pictures of a run: its course, confusions, test patches right and wrong
+`explore`        a store, run or study → one page to look at: map, embedding, pictures, filters
 `train`          one recipe → run
 `pretrain`       one recipe → encoders trained without labels
 `resume`         goes on with an interrupted run
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from eofuse.data.store.subset import subset as subset
     from eofuse.data.store.write import write_store as write_store
     from eofuse.embedding.make import embed as embed
+    from eofuse.explorer.make import explore as explore
     from eofuse.export.card import model_card as model_card
     from eofuse.export.write import export_model as export_model
     from eofuse.inference.predict import predict_store as predict_store
@@ -90,6 +92,7 @@ _ROOMS = {
     "embed": "eofuse.embedding.make",
     "estimate_area": "eofuse.areas.estimate",
     "evaluate": "eofuse.learning.evaluate",
+    "explore": "eofuse.explorer.make",
     "export_model": "eofuse.export.write",
     "map_scenes": "eofuse.maps.make",
     "merge": "eofuse.data.store.combine",

@@ -5,6 +5,7 @@ none, of any other those that have none. Its validation and test patches are nev
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def suggest(
     count: int = 50,
     *,
     by: str = "mix",
+    ids: Sequence[str] | None = None,
     output: AnyPath = "suggestions",
     seed: int = 0,
     device: str = "auto",
@@ -72,13 +74,14 @@ def suggest(
         store: a store with the run's inputs: its own, or any other.
         count: how many patches are wanted.
         by: `uncertainty`, `diversity`, `mix` of both, or `random` (see `eofuse.evaluation.acquisition`).
+        ids: the patches among which candidates are looked for, all by default.
         output: folder for `suggestions.csv` and `suggestions.png`.
         seed: of `random`; the other ways draw nothing.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         progress: called with (patches seen, patches in all).
 
     Raises:
-        UsageError: if there is no such way, or it needs probabilities that the run does not tell.
+        UsageError: if there is no such way or patch, or it needs probabilities that the run does not tell.
         DataError: if the run is not finished, the store does not fit it, or no patch is left to be annotated.
     """
     if by not in METHODS:
@@ -90,7 +93,10 @@ def suggest(
     refuse_without_probabilities(by, [task.kind for task in prepared.tasks])
     model = trained.model().to(find_device(device))
     loader = loader_for(model, given)
-    wanted, left_out = _candidates(prepared, trained.options, given, usable_patches(model, loader))
+    among = np.ones(len(given), dtype=bool)
+    if ids is not None:
+        among = np.isin(np.arange(len(given)), [given.row_of(patch_id) for patch_id in ids])
+    wanted, left_out = _candidates(prepared, trained.options, given, usable_patches(model, loader), among)
     rows = np.flatnonzero(wanted)
     if not len(rows):
         reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
@@ -126,7 +132,9 @@ def _own_store(run: Run, given: Store) -> Store:
     return own
 
 
-def _candidates(prepared: Prepared, options: RunOptions, given: Store, complete: Mask) -> tuple[Mask, dict[str, int]]:
+def _candidates(
+    prepared: Prepared, options: RunOptions, given: Store, complete: Mask, among: Mask
+) -> tuple[Mask, dict[str, int]]:
     """Which patches of a store can be suggested, and how many others there are by the first reason that holds."""
     ids, own = given.index["patch_id"], prepared.store.index
     parts = make_split(own, options.split).parts()
@@ -135,6 +143,7 @@ def _candidates(prepared: Prepared, options: RunOptions, given: Store, complete:
     flags = [name for name in options.data.exclude if name in given.index]
     wanted, left_out = np.ones(len(given), dtype=bool), {}
     for reason, bars in {
+        "not among the ids": ~among,
         "validation or test patches of the run": ids.isin(own["patch_id"].iloc[held_out]).to_numpy(),
         "already labelled": ids.isin(own["patch_id"].iloc[prepared.rows["train"]]).to_numpy(),
         "lack an input": ~complete,

@@ -218,6 +218,16 @@ def _show_run(arguments: argparse.Namespace) -> None:
         show(path)
 
 
+def run_explore(arguments: argparse.Namespace) -> None:
+    """Does `eofuse explore`."""
+    from eofuse.explorer.make import explore
+
+    done = carry_out(explore, arguments, "looking at", "patches")
+    for line in done.words:
+        show(line)
+    show(f"{done.path}: {counted(done.patches, 'patch', 'patches')}, {done.size / 1e6:.1f} MB; open it in a browser")
+
+
 def _tell(path: Path, store: "Store") -> None:
     """Says what a store that was made holds."""
     show(", ".join([f"{path}: {counted(len(store), 'patch', 'patches')}", *store.modalities]))

@@ -244,9 +244,11 @@ def _axes(shape: "Sequence[int | str]") -> str:
 
 def run_suggest(arguments: argparse.Namespace) -> None:
     """Does `eofuse suggest`."""
+    from eofuse.data.store.subset import read_ids
     from eofuse.suggestions import SHEET_FILE, TABLE_FILE, suggest
 
-    found = carry_out(suggest, arguments, "looking at", "patches")
+    ids = read_ids(arguments.ids) if arguments.ids else None
+    found = carry_out(suggest, arguments, "looking at", "patches", ids=ids)
     without = ", ".join(f"{number} {reason}" for reason, number in found.left_out.items())
     show(f"{found.candidates} candidates" + (f"; left out: {without}" if without else ""))
     show(f"{found.folder / TABLE_FILE}: {len(found.table)} patches, the most wanted first")

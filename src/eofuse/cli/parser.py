@@ -204,6 +204,28 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default: 0)")
 
+    add = command(
+        "explore",
+        data.run_explore,
+        "write one page to look at a store, run or study: map, embedding, pictures, filters",
+    )
+    add.add_argument("path", metavar="STORE|RUN|STUDY", type=Path)
+    add.add_argument("-o", "--output", metavar="FILE.html", type=Path, default=Path("explore.html"))
+    add.add_argument("--store", metavar="STORE", type=Path, help="of a run or study, where it lies now")
+    add.add_argument("--target", metavar="NAME", help="of a run or study with several: only this one")
+    add.add_argument("--variant", metavar="NAME", help="of a study: only this one (default: all, the best first)")
+    add.add_argument("--seed", metavar="N", type=int, help="of a study: only the runs with this seed")
+    add.add_argument(
+        "--features",
+        metavar="NAME",
+        help="what tells patches apart: run (its encoders), a vector of the store, or bands (default: the first there is)",
+    )
+    add.add_argument("--projection", choices=("pca", "umap"), default="pca", help="of these to a plane (default: pca)")
+    add.add_argument(
+        "--size", metavar="MB", type=float, default=6.0, dest="megabytes", help="that pictures fill up to (default: 6)"
+    )
+    add.add_argument("--device", default="auto", help="where a run computes: auto, cpu, cuda, cuda:1, mps")
+
     group = "models"
     add = command("train", models.run_train, "train one recipe and test it")
     _recipe(add)
@@ -288,6 +310,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="mix",
         help="unsure predictions, patches unlike those with labels, both (default), or a draw",
     )
+    add.add_argument("--ids", metavar="FILE", type=Path, help="only among these patches: text file, an id a line")
     add.add_argument(
         "-o", "--output", metavar="DIR", type=Path, default=Path("suggestions"), help="default: suggestions"
     )

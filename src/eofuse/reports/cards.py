@@ -32,7 +32,7 @@ def example_cards(results: StudyResults, store: Store | None, variant: str, most
     note = missing_store(results, store)
     if store is None or note:
         return replace(chosen, note=note)
-    painter = _Painter(results, store, variant)
+    painter = Painter(results, store, variant)
     best, worst = (
         tuple(replace(example, panels=painter.panels(example)) for example in part)
         for part in (chosen.best, chosen.worst)
@@ -90,12 +90,19 @@ def map_panels(
     return [panel for at in shown for panel in number_panels(truth[at], predicted[at], names[at], unit)]
 
 
-class _Painter:
-    """Draws the panels of one target's patches: the truth and the prediction first, then the inputs."""
+class Painter:
+    """Draws the panels of one target's patches: the truth and the prediction first, then the inputs.
+
+    Args:
+        results: of the target.
+        store: on which they were made.
+        variant: whose predictions are drawn.
+    """
 
     def __init__(self, results: StudyResults, store: Store, variant: str) -> None:
         self.results = results
         self.store = store
+        self.variant = variant
         self.kind = results.kind
         crop = results.summary.get("crop")
         self.window = Window.centred(crop, store.patch_size) if crop else None
@@ -106,18 +113,28 @@ class _Painter:
 
     def panels(self, example: Example) -> tuple[PanelPicture, ...]:
         """Pictures of one patch."""
-        row = self.store.row_of(example.patch_id)
-        hidden = self.target.sources if self.target else ()
-        inputs = patch_panels(self.store, row, self.window, without=hidden)
+        inputs = self.inputs(self.store.row_of(example.patch_id))
         first: list[PanelPicture] = []
         if self.kind.is_boxes:
             first, inputs = self._boxes(example.prediction, inputs)
-        elif self.target is not None:
-            truth = self.target.read(np.array([row]), self.window)[0]
-            predicted = predicted_map(self.results, example.prediction)
-            maps = map_panels(self.store, self.target, self.results.summary, truth, predicted)
-            first = [panel_picture(panel) for panel in maps]
+        else:
+            first = [panel_picture(panel) for panel in self.maps(example.prediction)]
         return (*first, *(panel_picture(panel) for panel in inputs))
+
+    def inputs(self, row: int) -> list[Panel]:
+        """What the store holds of a patch, but for what the target derives from."""
+        return patch_panels(self.store, row, self.window, without=self.target.sources if self.target else ())
+
+    def maps(self, prediction: pd.Series) -> list[Panel]:
+        """The true and the predicted map of a patch, and what is wrong; nothing of targets without maps.
+
+        `prediction` is a row of `eofuse.reports.runs.first_seed`.
+        """
+        if self.target is None:
+            return []
+        truth = self.target.read(np.array([self.store.row_of(str(prediction["patch_id"]))]), self.window)[0]
+        predicted = predicted_map(self.results, prediction)
+        return map_panels(self.store, self.target, self.results.summary, truth, predicted)
 
     def _boxes(self, prediction: pd.Series, inputs: list[Panel]) -> tuple[list[PanelPicture], list[Panel]]:
         """The boxes on the first picture that the patch has, and the other pictures."""

@@ -1,0 +1,266 @@
+"""Pictures of patches, as small as the page has room for: thumbnails in sheets, and all that is known of some patches, large."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.colors import to_hex
+from PIL import Image, features
+
+from eofuse.data.store import Store
+from eofuse.modalities import Kind, Modality
+from eofuse.progress import Progress
+from eofuse.reports.cards import Painter, shown_boxes
+from eofuse.reports.figures.boxes import box_colour
+from eofuse.reports.figures.patch import patch_panels
+from eofuse.reports.figures.rendering import TRUE_COLOUR, Panel, Pixels, has_channels, ramp_colours, raster_panels
+from eofuse.reports.figures.sheet import best_raster
+from eofuse.reports.runs import first_seed
+from eofuse.reports.wording import class_title, number
+
+SIDES = (96, 72, 56, 48, 40, 32, 24)
+"""Sides of a thumbnail in pixels; the largest that there is room for is taken."""
+
+SMALLEST = 24
+TRIED = 96
+"""Thumbnails by which the size of all is estimated."""
+
+PER_SHEET = 1024
+QUALITY = 55
+LARGE_SIDE, LARGE_QUALITY = 144, 70
+BASE64 = 4 / 3
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Small pictures in sheets.
+
+    Attributes:
+        side: of each, in pixels; 0 where there are none.
+        sheets: `data:` addresses of sheets, `per_line` pictures a line, `per_sheet` a sheet.
+        places: number of the picture of each patch, −1 of those without one, (patches,).
+        title: what they show.
+    """
+
+    side: int
+    sheets: tuple[str, ...]
+    places: npt.NDArray[np.int32]
+    title: str = ""
+    per_line: int = 32
+    per_sheet: int = PER_SHEET
+
+
+def thumbnails(
+    store: Store, order: Rows, room: float, among: Sequence[str] = (), progress: Progress | None = None
+) -> Thumbnails:
+    """Small pictures of as many patches as there is room for, as large as there is room for.
+
+    Args:
+        store: the store.
+        order: rows, the most wanted first.
+        room: bytes of text that they may take.
+        among: modalities that are preferred.
+        progress: called with (patches done, patches in all).
+    """
+    places = np.full(len(store), -1, dtype=np.int32)
+    modality = best_raster(store, among)
+    if modality is None:
+        return Thumbnails(0, (), places)
+    wanted = order[store.present(modality.name)[order]]
+    if not len(wanted):
+        return Thumbnails(0, (), places)
+    shown = _seen(modality)
+    some = wanted[np.unique(np.linspace(0, len(wanted) - 1, TRIED).astype(np.int64))]
+    tried = [_picture(store, shown, int(row)) for row in some]
+    count, side = 0, SMALLEST
+    for side in SIDES:
+        size = len(_sheet(tried, side)) / len(tried)
+        count = min(len(wanted), int(room / size))
+        if count == len(wanted):
+            break
+    kept = np.sort(wanted[:count])
+    sheets = []
+    for first in range(0, len(kept), PER_SHEET):
+        pictures = []
+        for row in kept[first : first + PER_SHEET].tolist():
+            pictures.append(_small(_picture(store, shown, row), side))
+            if progress:
+                progress(first + len(pictures), len(kept))
+        sheets.append(_sheet(pictures, side))
+    places[kept] = np.arange(len(kept))
+    return Thumbnails(side, tuple(sheets), places, modality.title or modality.name)
+
+
+def _seen(modality: Modality) -> Modality:
+    """What of a modality a thumbnail shows."""
+    return modality.select(TRUE_COLOUR) if has_channels(modality, TRUE_COLOUR) else modality
+
+
+def _picture(store: Store, shown: Modality, row: int) -> Pixels:
+    channels = [store.modalities[shown.name].channel_index(name) for name in shown.channel_names]
+    pixels = raster_panels(shown, store.read(shown.name, [row], channels=channels)[0])[0].pixels
+    assert pixels is not None
+    return pixels
+
+
+def _small(pixels: Pixels, side: int) -> Pixels:
+    height, width = pixels.shape[:2]
+    if (height, width) == (side, side):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX))
+
+
+def _sheet(pictures: Sequence[Pixels], side: int, per_line: int = 32) -> str:
+    lines = -(-len(pictures) // per_line)
+    sheet = np.full((lines * side, min(per_line, len(pictures)) * side, 3), 225, dtype=np.uint8)
+    for place, pixels in enumerate(pictures):
+        top, left = place // per_line * side, place % per_line * side
+        sheet[top : top + side, left : left + side] = _small(pixels, side)
+    return encoded(sheet)
+
+
+def encoded(pixels: Pixels, quality: int = QUALITY, lossless: bool = False) -> str:
+    """(H, W, 3) bytes as a WebP in a `data:` address; as PNG or JPEG where Pillow can't write WebP."""
+    stream = io.BytesIO()
+    form = "WEBP" if features.check("webp") else "PNG" if lossless else "JPEG"
+    Image.fromarray(pixels).save(stream, form, quality=quality, lossless=lossless, method=4)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def large_pictures(
+    store: Store, order: Rows, room: float, painter: Painter | None, progress: Progress | None = None
+) -> dict[int, dict[str, Any]]:
+    """Everything with pixels of as many patches as there is room for, by row: truth and prediction first.
+
+    Args:
+        store: the store.
+        order: rows, the most wanted first.
+        room: bytes of text that they may take.
+        painter: draws truth and prediction; None of a store.
+        progress: called with (patches done, patches in all).
+    """
+    if not any(modality.has_pixels for modality in store.modalities.values()):
+        return {}
+    predictions = _predictions(painter)
+    found: dict[int, dict[str, Any]] = {}
+    used = 0.0
+    for row in order.tolist():
+        entry = _large(store, row, painter, predictions.get(row))
+        size = sum(len(strip) for strip in entry["strips"]) + 400 * len(entry["panels"])
+        if used + size > room:
+            break
+        used += size
+        found[row] = entry
+        if progress:
+            progress(min(int(used), int(room)), int(room))
+    return found
+
+
+def _predictions(painter: Painter | None) -> Mapping[int, pd.Series]:
+    """The rows of the first seed, by row of the store, where something is drawn of them."""
+    if painter is None or not painter.kind.needs_maps:
+        return {}
+    table = first_seed(painter.results, painter.variant)
+    return {int(entry["row"]): entry for _, entry in table.iterrows()}
+
+
+def _large(store: Store, row: int, painter: Painter | None, prediction: pd.Series | None) -> dict[str, Any]:
+    maps: list[Panel] = []
+    if painter is not None and prediction is not None:
+        maps, panels = painter.maps(prediction), painter.inputs(row)
+    else:
+        panels = patch_panels(store, row, painter.window if painter else None)
+    strips: tuple[list[Pixels], list[Pixels]] = ([], [])
+    described = []
+    for panel in [*maps, *panels]:
+        described.append(_described(panel, strips))
+    entry: dict[str, Any] = {
+        "panels": described,
+        "strips": [_strip(strips[0]), _strip(strips[1], lossless=True)],
+    }
+    if painter is not None and prediction is not None and painter.kind.is_boxes:
+        entry["boxes"] = _boxes(painter, prediction)
+    return entry
+
+
+def _described(panel: Panel, strips: tuple[list[Pixels], list[Pixels]]) -> dict[str, Any]:
+    """A panel in words, with the place of its picture in a strip: of photographs, or of maps whose colours are those of a legend."""
+    told: dict[str, Any] = {"title": panel.title, "caption": panel.caption}
+    if panel.legend:
+        told["legend"] = [list(entry) for entry in panel.legend]
+    if panel.ramp is not None:
+        told["ramp"] = {
+            "colours": [to_hex(colour) for colour in ramp_colours(panel.ramp, 7)],
+            "ends": [_end(panel.ramp.low, panel.ramp.unit), _end(panel.ramp.high, panel.ramp.unit)],
+        }
+    if panel.pixels is None:
+        return told
+    is_map = bool(panel.legend) or panel.title == "Where it is wrong"
+    strip = strips[is_map]
+    pixels = _fitted(panel.pixels, is_map)
+    told["picture"] = [int(is_map), sum(each.shape[1] for each in strip), pixels.shape[1], pixels.shape[0]]
+    strip.append(pixels)
+    return told
+
+
+def _end(value: float, unit: str) -> str:
+    return f"{number(value, 0 if abs(value) >= 10 else 2)} {unit}".rstrip()
+
+
+def _fitted(pixels: Pixels, is_map: bool) -> Pixels:
+    """A picture whose frames are no larger than `LARGE_SIDE`: fewer pixels, or every n-th where colours are a legend's."""
+    height, width = pixels.shape[:2]
+    if height <= LARGE_SIDE:
+        return pixels
+    size = (max(round(width * LARGE_SIDE / height), 1), LARGE_SIDE)
+    way = Image.Resampling.NEAREST if is_map else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(pixels).resize(size, way))
+
+
+def _strip(pictures: Sequence[Pixels], lossless: bool = False) -> str:
+    """Pictures beside each other; empty text of none."""
+    if not pictures:
+        return ""
+    height = max(each.shape[0] for each in pictures)
+    strip = np.zeros((height, sum(each.shape[1] for each in pictures), 3), dtype=np.uint8)
+    left = 0
+    for each in pictures:
+        strip[: each.shape[0], left : left + each.shape[1]] = each
+        left += each.shape[1]
+    return encoded(strip, LARGE_QUALITY, lossless)
+
+
+def _boxes(painter: Painter, prediction: pd.Series) -> dict[str, Any]:
+    """True and predicted boxes in pixels of the patch, with colours and names."""
+    truth, boxes, labels, scores = shown_boxes(painter.results, prediction, painter.threshold)
+    classes = painter.results.summary["classes"]
+    size = painter.window or painter.store.patch_size
+    height, width = size if isinstance(size, tuple) else (size.height, size.width)
+    true = [[*box[:4], box_colour(int(box[4])), class_title(classes[int(box[4])])] for box in truth.tolist()]
+    predicted = [
+        [*box, box_colour(at), f"{class_title(classes[at])} {score:.2f}"]
+        for box, at, score in zip(boxes.tolist(), labels, scores, strict=True)
+    ]
+    return {"size": [width, height], "true": true, "predicted": predicted, "least": painter.threshold}
+
+
+def facts_of(store: Store, rows: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+    """By row, modalities that a patch lacks, where it lacks any."""
+    present = {name: store.present(name) for name in store.modalities}
+    titles = {name: modality.title or name for name, modality in store.modalities.items()}
+    for row in rows:
+        lacking = [titles[name] for name, there in present.items() if not there[row]]
+        if lacking:
+            yield row, lacking
+
+
+def series_titles(store: Store) -> list[str]:
+    """Series of numbers, which the page does not draw."""
+    return [each.title or each.name for each in store.modalities.values() if each.kind is Kind.SERIES]
