@@ -21,9 +21,8 @@ from typing import Any
 import pytest
 
 from eofuse.cli import main
-from eofuse.data import download as module
 from eofuse.data import web
-from eofuse.data.download import RECORDS, download, is_downloaded
+from eofuse.data.download import RECORDS, download, is_downloaded, transfer
 from eofuse.errors import DataError, UsageError
 
 CONTENT = {"ben-ge-800/ben-ge-800_meta.csv": b"patch_id\nP1\n", "ben-ge-800/dem/P1_dem.tif": bytes(range(256)) * 4000}
@@ -105,7 +104,7 @@ def handler_of(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(module, "_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(transfer, "PAUSES_SECONDS", (0.0, 0.0))
     monkeypatch.setenv("no_proxy", "*")
     site = Site()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler_of(site))
@@ -432,7 +431,7 @@ def drip(first: bytes, piece: bytes) -> Iterator[bytes]:
 )
 def test_a_server_that_drips_is_left(site: Site, tmp_path: Path, monkeypatch, first: bytes, piece: bytes) -> None:
     monkeypatch.setattr(web, "TIMEOUT_S", 0.1)
-    monkeypatch.setattr(module, "_PAUSES_SECONDS", ())
+    monkeypatch.setattr(transfer, "PAUSES_SECONDS", ())
     site.raw = drip(first, piece)
     with pytest.raises(DataError, match="the download broke off"):
         fetch(site, tmp_path)

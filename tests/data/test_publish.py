@@ -14,11 +14,14 @@ import xarray as xr
 
 from arrays_folder import BANDS, real_patches
 from eofuse.cli import main
+from eofuse.data.download import download, transfer
 from eofuse.data.publish.write import publish
+from eofuse.data.store import open_store
 from eofuse.data.store.pack import pack
 from eofuse.data.store.write import write_store
-from eofuse.errors import UsageError
+from eofuse.errors import DataError, UsageError
 from eofuse.modalities import Category, Channel, Kind, Modality
+from range_server import RangeServer
 
 MODALITIES = [
     Modality("s2", Kind.RASTER, tuple(map(Channel, BANDS)), "Sentinel-2", "uint16", 1e-4, nodata=0, attribution="ESA"),
@@ -113,3 +116,50 @@ def test_a_folder_that_exists_and_a_form_that_is_none_are_refused(store, tmp_pat
         publish(store, tmp_path, "parquet")
     with pytest.raises(UsageError, match="there is no form 'zip'"):
         publish(store, tmp_path / "out", "zip")
+
+
+@pytest.fixture
+def server(tmp_path):
+    site = RangeServer(tmp_path / "served")
+    yield site
+    site.close()
+
+
+def test_a_published_store_is_downloaded_resumed_and_opened(store, tmp_path, server, monkeypatch, capsys):
+    monkeypatch.setattr(transfer, "PAUSES_SECONDS", ())
+    words = ["publish", str(store.path), str(server.folder), "--as", "store"]
+    assert main(words) == 0, capsys.readouterr()
+    wanted = ["download", f"{server.url}/", "--to", str(tmp_path)]
+    with server.failing({"/index.parquet": ["cut"]}):
+        assert main(wanted) == 1
+    assert not (tmp_path / "mine.store").exists()
+    assert main(wanted) == 0
+    again = open_store(tmp_path / "mine.store")
+    assert (again.fingerprint, again.index["patch_id"].tolist()) == (
+        store.fingerprint,
+        store.index["patch_id"].tolist(),
+    )
+    assert main(["check", str(again.path), "--workers", "1"]) == 0
+    assert main(wanted) == 0
+    assert "is there already" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"served", "mine.store"}
+
+
+def test_a_list_of_files_can_not_lead_out_of_the_folder(store, tmp_path, server):
+    publish(store, server.folder, "webdataset")
+    path = server.folder / "published.json"
+    sound = path.read_text()
+    for name in ("../000000.tar", "/etc/passwd", "a/../../b", "C:x", "published.json", "download.json", "a.part", ""):
+        path.write_text(sound.replace("000000.tar", name))
+        with pytest.raises(DataError, match=r"published\.json: the list of files is not understood"):
+            download(server.url, tmp_path / "to")
+    path.write_text(sound.replace('"mine"', '"../mine"'))
+    with pytest.raises(DataError, match="the name"):
+        download(server.url, tmp_path / "to")
+    path.write_text(sound)
+    (server.folder / "000000.tar").write_bytes(b"x" * (server.folder / "000000.tar").stat().st_size)
+    with pytest.raises(DataError, match="checksum does not agree"):
+        download(server.url, tmp_path / "to")
+    with pytest.raises(DataError, match="the server refuses: 404"):
+        download(f"{server.url}/elsewhere", tmp_path / "to")
+    assert not (tmp_path / "to" / "mine").exists()

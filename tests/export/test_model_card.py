@@ -2,8 +2,13 @@
 
 import re
 
+from pandas.testing import assert_frame_equal
+
 from eofuse.cli import main
+from eofuse.data.download import download
 from eofuse.learning.evaluate import evaluate
+from eofuse.learning.run import open_run
+from range_server import RangeServer
 
 
 def test_the_card_has_data_scores_with_intervals_calibration_and_limits(trained, capsys):
@@ -28,3 +33,16 @@ def test_a_file_that_is_no_card_is_not_replaced(trained, tmp_path, capsys):
     assert main(["card", str(trained.folder), "-o", str(mine)]) == 2
     assert "is no model card" in capsys.readouterr().err
     assert mine.read_text() == "# my project"
+
+
+def test_a_published_model_is_downloaded_and_predicts_the_same(trained, tmp_path, capsys):
+    words = ["publish", str(trained.folder), str(tmp_path / "site"), "--as", "model", "--licence", "MIT"]
+    assert main(words) == 0, capsys.readouterr()
+    server = RangeServer(tmp_path / "site")
+    folder = download(server.url, tmp_path / "to")
+    server.close()
+    store = trained.options.data.store
+    expected, found = trained.predict(store), open_run(folder).predict(store)
+    assert_frame_equal(found, expected)
+    assert "Licence of this model: MIT." in (folder / "README.md").read_text(encoding="utf-8")
+    assert not [path for path in folder.rglob("*") if path.name.startswith(("checkpoint", "events"))]

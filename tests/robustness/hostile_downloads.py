@@ -44,10 +44,11 @@ def run(case: Case, world: World) -> Outcome:
 
     def before() -> None:
         """The server lives in the process of the command, which waits for less time than it would elsewhere."""
-        from eofuse.data import download, web
+        from eofuse.data import web
+        from eofuse.data.download import transfer
 
         web.TIMEOUT_S = 0.3
-        download._PAUSES_SECONDS = ()
+        transfer.PAUSES_SECONDS = ()
         _Handler.answers = answers
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -23,11 +23,14 @@ def run_simulate(arguments: argparse.Namespace) -> None:
 def run_download(arguments: argparse.Namespace) -> None:
     """Does `eofuse download`."""
     from eofuse.data.download import download, is_downloaded
+    from eofuse.data.publish.listing import LISTING
 
     before = is_downloaded(arguments.name, arguments.to)
     folder = carry_out(download, arguments, "downloading", "bytes")
-    done = "is there already" if before else f"downloaded and checked; next: eofuse pack {folder} {folder}.store"
-    show(f"{folder}: {done}")
+    forms = {"store.json": f"describe {folder}", "spec.yaml": f"pack {folder / 'spec.yaml'} {folder}.store"}
+    ways = [f"eofuse {words}" for file, words in forms.items() if (folder / file).exists()]
+    ways += [f"see {folder / 'README.md'}"] if (folder / LISTING).exists() else [f"eofuse pack {folder} {folder}.store"]
+    show(f"{folder}: {'is there already' if before else f'downloaded and checked; next: {ways[0]}'}")
 
 
 def run_check(arguments: argparse.Namespace) -> int:
@@ -165,9 +168,18 @@ def run_subset(arguments: argparse.Namespace) -> None:
 def run_publish(arguments: argparse.Namespace) -> None:
     """Does `eofuse publish`."""
     from eofuse.data.publish.write import publish
+    from eofuse.errors import UsageError
 
-    folder = carry_out(publish, arguments, "writing", "patches")
-    show(f"{folder}: written as {arguments.form}; {folder / 'README.md'} says what it holds and how to read it")
+    if arguments.form != "model":
+        folder = carry_out(publish, arguments, "writing", "patches")
+        show(f"{folder}: written as {arguments.form}; {folder / 'README.md'} says what it holds and how to read it")
+        return
+    from eofuse.export.publish import publish_model
+
+    if arguments.modalities:
+        raise UsageError("a model has no modalities to choose from", where="--modalities", fix="leave it out")
+    folder = publish_model(arguments.store, arguments.to, arguments.licence)
+    show(f"{folder}: the model, its card, and checksums; eofuse predict and eofuse map take it as a run")
 
 
 def run_show(arguments: argparse.Namespace) -> None:

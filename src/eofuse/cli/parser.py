@@ -71,8 +71,10 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--season", type=int, default=0, metavar="DATES", help=text)
     _workers(add)
 
-    add = command("download", data.run_download, "fetch a published dataset: resumable, checked, safely unpacked")
-    add.add_argument("name", metavar="NAME", help="ben-ge-800 or ben-ge-8k")
+    add = command("download", data.run_download, "fetch published data: resumable, checked, safely unpacked")
+    add.add_argument(
+        "name", metavar="NAME|URL", help="ben-ge-800, ben-ge-8k, or the address of a folder that eofuse publish wrote"
+    )
     add.add_argument("--to", metavar="DIR", type=Path, default=Path(), help="where to (default: here)")
     add.add_argument("--base-url", default="https://zenodo.org", help="address of the archive, for mirrors")
 
@@ -172,15 +174,21 @@ def make_parser() -> argparse.ArgumentParser:
     _overwrite(add)
 
     add = command(
-        "publish", data.run_publish, "write a store as GeoTIFF, WebDataset or Parquet, with a card and checksums"
+        "publish",
+        data.run_publish,
+        "write a store or a model for others: with a card and checksums, to be served and downloaded",
     )
-    add.add_argument("store", metavar="STORE", type=Path)
+    add.add_argument("store", metavar="STORE|RUN", type=Path)
     add.add_argument("to", metavar="FOLDER", type=Path, help="the folder to be made")
     add.add_argument(
-        "--as", dest="form", required=True, choices=("geotiff", "parquet", "webdataset"), help="the form of the patches"
+        "--as",
+        dest="form",
+        required=True,
+        choices=("store", "geotiff", "parquet", "webdataset", "model"),
+        help="the form",
     )
     add.add_argument("--modalities", type=_names, help="those wanted, with commas between (default: all)")
-    add.add_argument("--licence", default="", help="of the data, such as CC-BY-4.0, for the card")
+    add.add_argument("--licence", default="", help="such as CC-BY-4.0, for the card")
 
     add = command(
         "show",

@@ -31,12 +31,13 @@ CARD_FILE = "README.md"
 PREDICTORS = {"run": "this model", "constant": "always the same answer"}
 
 
-def model_card(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> Path:
+def model_card(run: str | os.PathLike[str], output: str | os.PathLike[str] | None = None, licence: str = "") -> Path:
     """Writes the model card of a trained run, and returns its path.
 
     Args:
         run: its folder; the store it learned from must be where it was.
         output: the file, `README.md` in the folder by default; an older card is replaced.
+        licence: of the model, not said by default.
 
     Raises:
         UsageError: if it is no run folder, or the file exists and is no card.
@@ -49,11 +50,11 @@ def model_card(run: str | os.PathLike[str], output: str | os.PathLike[str] | Non
     if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         raise UsageError("exists and is no model card", where=path, fix="name another file with -o")
     opened = open_last(folder)
-    write_text(path, _card(opened, evaluate(folder)))
+    write_text(path, _card(opened, evaluate(folder), licence))
     return path
 
 
-def _card(run: Run, scores: pd.DataFrame) -> str:
+def _card(run: Run, scores: pd.DataFrame, licence: str) -> str:
     spec, data = run.model().spec, read_facts(run.folder, DATA_FILE)
     notes = [*run.notes(), *width_notes(scores)]
     parts = [
@@ -78,7 +79,9 @@ def _card(run: Run, scores: pd.DataFrame) -> str:
         _list(notes or ["None of those for which eofuse looks was found."]),
         "## Licence and attribution",
         _list([f"{each.name}: {each.attribution}" for each in spec.modalities if each.attribution]),
-        "Licences of the data and of this model are not recorded in the run: add them here.",
+        f"Licence of this model: {_plain(licence)}. Licences of the data are not recorded in the run."
+        if licence
+        else "Licences of the data and of this model are not recorded in the run: add them here.",
         *(
             [f"It started from the weights `{_plain(run.options.start.source)}`."]
             if run.options.start is not None

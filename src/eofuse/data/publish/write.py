@@ -1,7 +1,6 @@
 """Writes a store in forms that others read: `publish`, for `eofuse publish`.
 
-A folder holds the patches (`FORMS`), `README.md` with what they are, their licence and how to read them, and `SHA256SUMS`, which
-`sha256sum --check` reads. It appears when it is whole.
+A folder holds the patches (`FORMS`) and `README.md` with what they are, their licence and how to read them; see `folder`.
 """
 
 import io
@@ -19,12 +18,13 @@ import pandas as pd
 import yaml
 
 from eofuse.data.publish.card import card_of
+from eofuse.data.publish.folder import published_folder
 from eofuse.data.sources.stores import belongs_to
 from eofuse.data.store import Store, open_store
 from eofuse.data.store.arrays import in_order
 from eofuse.data.store.georeference import grid_of
 from eofuse.errors import UsageError
-from eofuse.files import file_name, sha256, write_text
+from eofuse.files import file_name, write_text
 from eofuse.locks import writes
 from eofuse.modalities import Kind, Modality
 from eofuse.progress import Progress
@@ -51,8 +51,8 @@ def publish(
     Args:
         store: an open one, or its folder.
         to: the folder.
-        form: `geotiff` (a file a patch and modality, and a spec that packs them again), `webdataset` (tar shards of arrays), or
-            `parquet` (rows with arrays, as Hugging Face `datasets` reads them).
+        form: `store` (as it is), `geotiff` (a file a patch and modality, and a spec that packs them again), `webdataset` (tar
+            shards of arrays), or `parquet` (rows with arrays, as Hugging Face `datasets` reads them).
         modalities: names of those wanted, all by default.
         licence: of the data, such as CC-BY-4.0, for the card.
         progress: receives how many patches are written.
@@ -67,22 +67,10 @@ def publish(
     folder = Path(to)
     if form not in FORMS:
         raise UsageError(f"there is no form '{form}'", where="--as", fix=f"choose {', '.join(FORMS)}")
-    if folder.exists():
-        raise UsageError("exists already", where=folder, fix="remove it, or name another folder")
     wanted = [opened.modality(name) for name in modalities or opened.modalities]
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with published_folder(folder, f"{opened.name}.store" if form == "store" else opened.name, form) as partial:
         usage = FORMS[form](opened, wanted, partial, progress)
         write_text(partial / "README.md", card_of(opened, wanted, form, licence, usage))
-        files = sorted(path for path in partial.rglob("*") if path.is_file())
-        sums = "".join(f"{sha256(path)}  {path.relative_to(partial).as_posix()}\n" for path in files)
-        write_text(partial / "SHA256SUMS", sums)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return folder
 
 
@@ -271,9 +259,19 @@ def _spec(store: Store, modalities: Sequence[Modality], table: pd.DataFrame) -> 
     return spec | ({"labels": labels} if labels else {}) | {"simulated": store.simulated, "modalities": layers}
 
 
+def _store(store: Store, modalities: Sequence[Modality], folder: Path, progress: Progress | None) -> str:
+    if len(modalities) < len(store.modalities):
+        raise UsageError(
+            "a store is published with all its modalities", where="--modalities", fix="choose another form"
+        )
+    shutil.copytree(store.path, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
+    return '```python\nimport eofuse\n\nstore = eofuse.open_store(".")\n```'
+
+
 FORMS: dict[str, Callable[[Store, Sequence[Modality], Path, Progress | None], str]] = {
     "geotiff": _geotiff,
     "parquet": _parquet,
+    "store": _store,
     "webdataset": _webdataset,
 }
 """What `eofuse publish --as` writes; each returns how to read it, for the README."""
