@@ -7,7 +7,7 @@ from pandas.testing import assert_frame_equal
 from eofuse.cli import main
 from eofuse.data.download import download
 from eofuse.learning.evaluate import evaluate
-from eofuse.learning.run import open_run
+from eofuse.trained import open_run
 from range_server import RangeServer
 
 
@@ -41,8 +41,7 @@ def test_a_published_model_is_downloaded_and_predicts_the_same(trained, tmp_path
     server = RangeServer(tmp_path / "site")
     folder = download(server.url, tmp_path / "to")
     server.close()
-    store = trained.options.data.store
-    expected, found = trained.predict(store), open_run(folder).predict(store)
+    expected, found = (open_run(each).predict(trained.options.data.store) for each in (trained.folder, folder))
     assert_frame_equal(found, expected)
     assert "Licence of this model: MIT." in (folder / "README.md").read_text(encoding="utf-8")
     assert not [path for path in folder.rglob("*") if path.name.startswith(("checkpoint", "events"))]
