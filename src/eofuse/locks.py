@@ -141,7 +141,7 @@ def _acquire(path: Path, write: bool, until: float) -> int:
             if time.monotonic() < (until if holder else max(until, named)):
                 time.sleep(PAUSE_S)
                 continue
-            found = f"another process is at work on it{_who(holder)}"
+            found = f"another process is at work on it{who_holds(holder)}"
             raise HeldError(found, where=path, fix="wait until it is done, or stop it")
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
@@ -156,7 +156,8 @@ def _acquire(path: Path, write: bool, until: float) -> int:
     return descriptor
 
 
-def _who(holder: bytes) -> str:
+def who_holds(holder: bytes) -> str:
+    """In words, from what a lock or claim says: process, host and since when; nothing if it says nothing."""
     try:
         facts = json.loads(holder)
         return f": process {facts['process']:d} on {facts['host']}, since {facts['since']}"

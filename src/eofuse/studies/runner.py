@@ -6,6 +6,7 @@ A study folder holds `study.yaml`, a run folder a cell in `cells/<identity>/`, a
 import hashlib
 import json
 import time
+from _thread import interrupt_main
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from eofuse.learning.sharing import prepare_once
 from eofuse.locks import remove_locks, writes
 from eofuse.progress import Progress
 from eofuse.records import read_record
+from eofuse.studies.claims import claimed, remove_claims
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
 from eofuse.studies.executors import EXECUTORS, Resources, Setting, read_resources
@@ -36,8 +38,6 @@ from eofuse.studies.results import STUDY_FILE, StudyResults, read_results
 from eofuse.studies.steps import CellFolders, StudyWork
 
 COST_FILE = "cost.json"
-
-NO_RATE = "training diverged at every learning rate"
 
 
 @writes("folder")
@@ -72,51 +72,59 @@ def run_study(
         DataError: if the data don't fit the study, or no run of the baseline has a score after all others were run.
     """
     resources = resources or read_resources(on)
-    if (folder / STUDY_FILE).is_file():
-        remove_locks(folder)
-        remove_temporaries(folder)
-    elif folder.exists() and not is_empty(folder):
+    if folder.exists() and not is_empty(folder) and not (folder / STUDY_FILE).is_file():
         raise UsageError("exists and holds no study", where=folder, fix="choose another folder")
-    store = shared_store(plan.options.data.store)
-    refuse_one_target_twice(store, plan.targets)
-    with_maps = []
-    for name, options in plan.variants.items():
-        prepared = prepare_once(store, options)
-        if options.labels.picked_by:
-            refuse_without_probabilities(options.labels.picked_by, [task.kind for task in prepared.tasks])
-        start = pretraining_name(options)  # finds what is wrong before anything runs
-        if start is None:
-            rehearse(prepared, options)
-            _refuse_seen_in_folds(store, plan, options)
-        else:
-            rehearse_start(store, prepared, options, plan.pretraining[start])
-        rasters = any(store.modality(modality).has_pixels for modality in options.inputs)
-        if rasters and any(task.kind.is_map for task in prepared.tasks):
-            with_maps.append(name)
-        if name in plan.axes.trees:
-            _refuse_pixels(prepared, options)
-        pixels = any(task.kind.needs_maps for task in prepared.tasks)
-        if pixels and options.data.crop != plan.options.data.crop:
-            fix = "give all variants the same data.crop"
-            raise UsageError("has other pixels to predict than the baseline", where=f"study.variants.{name}", fix=fix)
-    counts = count_labels(store, plan)
+    with claimed(folder, leave=interrupt_main, waiting=lambda words: progress and progress(0, 1, words)) as claim:
+        if (folder / STUDY_FILE).is_file():
+            remove_locks(folder)
+            remove_temporaries(folder)
+        store = shared_store(plan.options.data.store)
+        refuse_one_target_twice(store, plan.targets)
+        with_maps = [name for name in plan.variants if _rehearse_variant(store, plan, name)]
+        counts = count_labels(store, plan)
+        write_text(folder / STUDY_FILE, write_yaml(recipe))
+        training = [plan.options.train, *(options.train for options in plan.variants.values())]
+        setting = Setting(folder, store.fingerprint, training, claim.token, workers)
+        folders = CellFolders(folder, _digest_of_data(store, plan), store.fingerprint)
+        with _Cost(folder) as cost, EXECUTORS[on](setting, resources) as executor:
+            work = StudyWork(plan, folders, with_maps, retry_failed, cost.save, progress)
+            _check_questions(plan, work.tested())
+            work.run(executor)
+        remove_claims(folder / "cells")
+        every = work.finished([*work.searched(), *work.tested()])
+        pretrained = work.finished(plan.pretrainings)
+        collect(plan, recipe, folder, every, pretrained, counts, cost.values, command, work.failed())
+    return read_results(folder)
+
+
+def _rehearse_variant(store: Store, plan: StudyPlan, name: str) -> bool:
+    """Finds what is wrong with a variant before anything runs; gives whether both its targets and its inputs have pixels."""
+    options = plan.variants[name]
+    prepared = prepare_once(store, options)
+    if options.labels.picked_by:
+        refuse_without_probabilities(options.labels.picked_by, [task.kind for task in prepared.tasks])
+    start = pretraining_name(options)
+    if start is None:
+        rehearse(prepared, options)
+        _refuse_seen_in_folds(store, plan, options)
+    else:
+        rehearse_start(store, prepared, options, plan.pretraining[start])
+    if name in plan.axes.trees:
+        _refuse_pixels(prepared, options)
+    if any(task.kind.needs_maps for task in prepared.tasks) and options.data.crop != plan.options.data.crop:
+        fix = "give all variants the same data.crop"
+        raise UsageError("has other pixels to predict than the baseline", where=f"study.variants.{name}", fix=fix)
+    rasters = any(store.modality(modality).has_pixels for modality in options.inputs)
+    return rasters and any(task.kind.is_map for task in prepared.tasks)
+
+
+def _digest_of_data(store: Store, plan: StudyPlan) -> str:
+    """Of the data, and of the patches and annotations that are used."""
     complete = has_required(store, plan.options.data.require, plan.options.data.empty_bands)
     annotations = sorted(
         {digest for options in plan.variants.values() for digest in annotation_digests(options).values()}
     )
-    data = " ".join([store.fingerprint, hashlib.sha256(complete.tobytes()).hexdigest(), *annotations])
-    write_text(folder / STUDY_FILE, write_yaml(recipe))
-    training = [plan.options.train, *(options.train for options in plan.variants.values())]
-    setting = Setting(folder, store.fingerprint, training, workers)
-    folders = CellFolders(folder, data, store.fingerprint)
-    with _Cost(folder) as cost, EXECUTORS[on](setting, resources) as executor:
-        work = StudyWork(plan, folders, with_maps, retry_failed, cost.save, progress)
-        _check_questions(plan, work.tested())
-        work.run(executor)
-    every = work.finished([*work.searched(), *work.tested()])
-    pretrained = work.finished(plan.pretrainings)
-    collect(plan, recipe, folder, every, pretrained, counts, cost.values, command, work.failed())
-    return read_results(folder)
+    return " ".join([store.fingerprint, hashlib.sha256(complete.tobytes()).hexdigest(), *annotations])
 
 
 def _refuse_seen_in_folds(store: Store, plan: StudyPlan, options: RunOptions) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from eofuse.learning.pretraining.run import train_pretraining
 from eofuse.learning.run import read_recipe, test_run, train_run
 from eofuse.learning.transfer import forget_start
 from eofuse.locks import writing
+from eofuse.studies.claims import claimed
 from eofuse.studies.failures import Failure
 from eofuse.studies.missing import WITHOUT, taken_away
 from eofuse.studies.picking import PICKING
@@ -66,7 +68,8 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
     if shared_store(options.data.store).fingerprint != fingerprint:
         what = "the store has changed since the study began"
         raise ChangedStoreError(what, where=options.data.store, fix="run the study again")
-    with writing(folder, PATIENCE_S), threadpool_limits(options.train.threads):
+    claim = claimed(folder, PATIENCE_S, leave=partial(os._exit, 1))
+    with writing(folder, PATIENCE_S), claim, threadpool_limits(options.train.threads):
         if role in CONTROLS:
             CONTROLS[role](folder)
         elif role == "pretraining":

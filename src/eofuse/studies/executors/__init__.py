@@ -62,12 +62,14 @@ class Setting:
         folder: of the study.
         fingerprint: of the store.
         training: of the variants, that of the baseline first.
+        token: of the claim of the study (see `eofuse.studies.claims`).
         workers: jobs at a time, if the user says.
     """
 
     folder: Path
     fingerprint: str
     training: Sequence[TrainOptions]
+    token: str = ""
     workers: int | None = None
 
     @property
