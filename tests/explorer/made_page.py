@@ -55,7 +55,6 @@ def made_data(count: int, thumbnails: int = 0, hostile: bool = False) -> dict[st
         "store": HOSTILE[2] if hostile else "a.store",
         "run": "",
         "canSuggest": False,
-        "words": "",
         "simulated": True,
         "patches": count,
         "pixels": [16, 16],

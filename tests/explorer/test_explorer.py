@@ -17,11 +17,12 @@ from eofuse.cli import main
 from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.explorer.columns import Sort, column_of
+from eofuse.explorer.pictures import thumbnails
 from eofuse.explorer.projection import project
 from eofuse.explorer.subject import open_subject
 from eofuse.explorer.write import as_script, packed, packed_numbers
 from eofuse.modalities import Channel, Kind, Modality
-from fake_source import FakeSource
+from fake_source import SCENES, FakeSource
 
 
 def data_of(path: Path) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def test_a_run_shows_its_test_predictions_and_the_features_of_its_encoders(
         (np.stack(tested["probabilities"]).argmax(axis=1) != tested["truth"]).to_numpy().astype(int)
     )
     assert 0 < right <= 1
-    assert "features of its encoders" in of_run["embedding"]["words"]
+    assert "features of the encoders of the run" in of_run["embedding"]["words"]
     assert names(of_run)[0] == "part in the run"
     assert of_run["canSuggest"] is True
 
@@ -178,3 +179,11 @@ def test_many_numbers_are_kept_to_a_65000th_of_their_range() -> None:
 def test_data_can_not_end_their_script() -> None:
     assert "<" not in as_script({"a": "</script><!--"})
     assert json.loads(as_script({"a": "</script>&"})) == {"a": "</script>&"}
+
+
+def test_a_series_of_images_is_shown_by_a_date_in_its_middle(tmp_path: Path) -> None:
+    store = pack_source(FakeSource(patches=8, modalities=(SCENES,)), tmp_path / "s.store", workers=1)
+    order = np.arange(8)
+    found = thumbnails(store, order, 1e5)
+    assert found.places.tolist() == order.tolist()
+    assert found.title == "Scenes"

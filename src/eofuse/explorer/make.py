@@ -119,13 +119,12 @@ def _data(
     }
     used = sum(len(text) for text in _texts(data))
     room = max(size - used - 120_000, LEAST_FOR_PICTURES * size)
-    inputs = list(subject.results[0].summary.get("inputs", ())) if subject.results else []
-    small = thumbnails(store, order, OF_THUMBNAILS * room, inputs, progress)
+    small = thumbnails(store, order, OF_THUMBNAILS * room, progress)
     taken = sum(map(len, small.sheets))
-    painter = None
-    if sets:
-        painter = Painter(subject.results[0], store, sets[0].variant)
-    large = large_pictures(store, order, room - taken, painter, progress)
+    first = {each.target: each.variant for each in reversed(sets)}
+    named = [(results, first.get(results.summary["target"])) for results in subject.results]
+    painters = [Painter(results, store, variant) for results, variant in named if variant is not None]
+    large = large_pictures(store, order, room - taken, painters, progress)
     data["thumbnails"] = thumbnail_data(small)
     data["large"] = {str(row): entry for row, entry in large.items()}
     words = _words(store, small.side, int((small.places >= 0).sum()), len(large), sets)
@@ -143,7 +142,6 @@ def _facts(subject: Subject) -> dict[str, Any]:
         "store": str(store.path),
         "run": str(subject.path) if subject.run is not None else "",
         "canSuggest": subject.kind == "run",
-        "words": subject.words,
         "simulated": store.simulated,
         "patches": len(store),
         "pixels": list(store.patch_size),

@@ -2,8 +2,8 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.colors import to_hex
 from PIL import Image, features
 
-from eofuse.data.store import Store
+from eofuse.data.store import Store, Window
 from eofuse.modalities import Kind, Modality
 from eofuse.progress import Progress
 from eofuse.reports.cards import Painter, shown_boxes
@@ -30,10 +30,14 @@ SMALLEST = 24
 TRIED = 96
 """Thumbnails by which the size of all is estimated."""
 
+ENOUGH = 1.2
+"""Pixels of which a pixel of a thumbnail is made, at least, each way."""
+
 PER_SHEET = 1024
 QUALITY = 55
 LARGE_SIDE, LARGE_QUALITY = 144, 70
-BASE64 = 4 / 3
+
+WRONG_TITLE = "Where it is wrong"
 
 Rows = npt.NDArray[np.int64]
 
@@ -57,28 +61,25 @@ class Thumbnails:
     per_sheet: int = PER_SHEET
 
 
-def thumbnails(
-    store: Store, order: Rows, room: float, among: Sequence[str] = (), progress: Progress | None = None
-) -> Thumbnails:
+def thumbnails(store: Store, order: Rows, room: float, progress: Progress | None = None) -> Thumbnails:
     """Small pictures of as many patches as there is room for, as large as there is room for.
 
     Args:
         store: the store.
         order: rows, the most wanted first.
         room: bytes of text that they may take.
-        among: modalities that are preferred.
         progress: called with (patches done, patches in all).
     """
     places = np.full(len(store), -1, dtype=np.int32)
-    modality = best_raster(store, among)
+    series = (each for each in store.modalities.values() if each.kind is Kind.IMAGE_SERIES)
+    modality = best_raster(store) or next(series, None)
     if modality is None:
         return Thumbnails(0, (), places)
     wanted = order[store.present(modality.name)[order]]
     if not len(wanted):
         return Thumbnails(0, (), places)
-    shown = _seen(modality)
     some = wanted[np.unique(np.linspace(0, len(wanted) - 1, TRIED).astype(np.int64))]
-    tried = [_picture(store, shown, int(row)) for row in some]
+    tried = [_picture(store, modality, int(row)) for row in some]
     count, side = 0, SMALLEST
     for side in SIDES:
         size = len(_sheet(tried, side)) / len(tried)
@@ -86,11 +87,12 @@ def thumbnails(
         if count == len(wanted):
             break
     kept = np.sort(wanted[:count])
+    step = max(1, int(min(store.patch_size) / (ENOUGH * side)))
     sheets = []
     for first in range(0, len(kept), PER_SHEET):
         pictures = []
         for row in kept[first : first + PER_SHEET].tolist():
-            pictures.append(_small(_picture(store, shown, row), side))
+            pictures.append(_small(_picture(store, modality, row, step), side))
             if progress:
                 progress(first + len(pictures), len(kept))
         sheets.append(_sheet(pictures, side))
@@ -98,14 +100,15 @@ def thumbnails(
     return Thumbnails(side, tuple(sheets), places, modality.title or modality.name)
 
 
-def _seen(modality: Modality) -> Modality:
-    """What of a modality a thumbnail shows."""
-    return modality.select(TRUE_COLOUR) if has_channels(modality, TRUE_COLOUR) else modality
-
-
-def _picture(store: Store, shown: Modality, row: int) -> Pixels:
-    channels = [store.modalities[shown.name].channel_index(name) for name in shown.channel_names]
-    pixels = raster_panels(shown, store.read(shown.name, [row], channels=channels)[0])[0].pixels
+def _picture(store: Store, modality: Modality, row: int, step: int = 1) -> Pixels:
+    """The picture of a patch, of a series that of a date in its middle; of every n-th of its pixels, for a small one."""
+    names = TRUE_COLOUR if has_channels(modality, TRUE_COLOUR) else modality.channel_names
+    channels = [modality.channel_index(name) for name in names]
+    values = store.read(modality.name, [row], channels=channels)[0]
+    if modality.kind is Kind.IMAGE_SERIES:
+        values = values[int(np.isfinite(store.times(modality.name, [row])[0]).sum()) // 2]
+        modality = replace(modality, kind=Kind.RASTER, steps=None, dated=False)
+    pixels = raster_panels(modality.select(names), values[:, ::step, ::step])[0].pixels
     assert pixels is not None
     return pixels
 
@@ -135,7 +138,7 @@ def encoded(pixels: Pixels, quality: int = QUALITY, lossless: bool = False) -> s
 
 
 def large_pictures(
-    store: Store, order: Rows, room: float, painter: Painter | None, progress: Progress | None = None
+    store: Store, order: Rows, room: float, painters: Sequence[Painter] = (), progress: Progress | None = None
 ) -> dict[int, dict[str, Any]]:
     """Everything with pixels of as many patches as there is room for, by row: truth and prediction first.
 
@@ -143,16 +146,21 @@ def large_pictures(
         store: the store.
         order: rows, the most wanted first.
         room: bytes of text that they may take.
-        painter: draws truth and prediction; None of a store.
-        progress: called with (patches done, patches in all).
+        painters: draw truth and prediction, one a target; none of a store.
+        progress: called with (bytes taken, bytes that may be).
     """
     if not any(modality.has_pixels for modality in store.modalities.values()):
         return {}
-    predictions = _predictions(painter)
+    predictions: dict[int, list[tuple[Painter, pd.Series]]] = {}
+    for painter in painters:
+        if painter.kind.needs_maps:
+            for _, prediction in first_seed(painter.results, painter.variant).iterrows():
+                predictions.setdefault(int(prediction["row"]), []).append((painter, prediction))
+    window = painters[0].window if painters else None
     found: dict[int, dict[str, Any]] = {}
     used = 0.0
     for row in order.tolist():
-        entry = _large(store, row, painter, predictions.get(row))
+        entry = _large(store, row, window, predictions.get(row, []))
         size = sum(len(strip) for strip in entry["strips"]) + 400 * len(entry["panels"])
         if used + size > room:
             break
@@ -163,30 +171,20 @@ def large_pictures(
     return found
 
 
-def _predictions(painter: Painter | None) -> Mapping[int, pd.Series]:
-    """The rows of the first seed, by row of the store, where something is drawn of them."""
-    if painter is None or not painter.kind.needs_maps:
-        return {}
-    table = first_seed(painter.results, painter.variant)
-    return {int(entry["row"]): entry for _, entry in table.iterrows()}
-
-
-def _large(store: Store, row: int, painter: Painter | None, prediction: pd.Series | None) -> dict[str, Any]:
-    maps: list[Panel] = []
-    if painter is not None and prediction is not None:
-        maps, panels = painter.maps(prediction), painter.inputs(row)
-    else:
-        panels = patch_panels(store, row, painter.window if painter else None)
+def _large(store: Store, row: int, window: Window | None, predicted: list[tuple[Painter, pd.Series]]) -> dict[str, Any]:
     strips: tuple[list[Pixels], list[Pixels]] = ([], [])
-    described = []
-    for panel in [*maps, *panels]:
-        described.append(_described(panel, strips))
-    entry: dict[str, Any] = {
-        "panels": described,
-        "strips": [_strip(strips[0]), _strip(strips[1], lossless=True)],
-    }
-    if painter is not None and prediction is not None and painter.kind.is_boxes:
-        entry["boxes"] = _boxes(painter, prediction)
+    hidden = {source for painter, _ in predicted if painter.target for source in painter.target.sources}
+    maps = [
+        replace(panel, title=f"{panel.title} ({painter.results.summary['target']})") if len(predicted) > 1 else panel
+        for painter, prediction in predicted
+        for panel in painter.maps(prediction)
+    ]
+    panels = [*maps, *patch_panels(store, row, window, without=hidden)]
+    entry: dict[str, Any] = {"panels": [_described(panel, strips) for panel in panels]}
+    entry["strips"] = [_strip(strips[0]), _strip(strips[1], lossless=True)]
+    boxes = [_boxes(painter, prediction) for painter, prediction in predicted if painter.kind.is_boxes]
+    if boxes:
+        entry |= {"boxes": boxes[0], "ground": len(maps)}
     return entry
 
 
@@ -202,7 +200,7 @@ def _described(panel: Panel, strips: tuple[list[Pixels], list[Pixels]]) -> dict[
         }
     if panel.pixels is None:
         return told
-    is_map = bool(panel.legend) or panel.title == "Where it is wrong"
+    is_map = bool(panel.legend) or panel.title.startswith(WRONG_TITLE)
     strip = strips[is_map]
     pixels = _fitted(panel.pixels, is_map)
     told["picture"] = [int(is_map), sum(each.shape[1] for each in strip), pixels.shape[1], pixels.shape[0]]
@@ -249,16 +247,6 @@ def _boxes(painter: Painter, prediction: pd.Series) -> dict[str, Any]:
         for box, at, score in zip(boxes.tolist(), labels, scores, strict=True)
     ]
     return {"size": [width, height], "true": true, "predicted": predicted, "least": painter.threshold}
-
-
-def facts_of(store: Store, rows: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
-    """By row, modalities that a patch lacks, where it lacks any."""
-    present = {name: store.present(name) for name in store.modalities}
-    titles = {name: modality.title or name for name, modality in store.modalities.items()}
-    for row in rows:
-        lacking = [titles[name] for name, there in present.items() if not there[row]]
-        if lacking:
-            yield row, lacking
 
 
 def series_titles(store: Store) -> list[str]:

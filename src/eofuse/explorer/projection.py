@@ -29,6 +29,9 @@ MOST_BYTES = 8_000_000_000
 WINDOW = 32
 """Of a store with more bytes of pixels than that, statistics are of the middle pixels."""
 
+PIXELS = 40
+"""Of a patch with more pixels a side, statistics are of every n-th."""
+
 FARTHEST = 5.0
 """Standard deviations beyond which a statistic counts no more, so that a few clouds don't make the axes."""
 
@@ -73,7 +76,7 @@ def project(
     vectors = [modality.name for modality in store.modalities.values() if modality.kind is Kind.VECTOR]
     if name == RUN and subject.run is not None:
         embedder = embedder_of_run(store, subject.run, seed)
-        values, words = _of_run(embedder, device, progress), f"{subject.words}: features of its encoders"
+        values, words = _of_run(embedder, device, progress), f"features of the encoders of {subject.features}"
     elif name == BANDS:
         found = _bands(store, progress)
         if found is None:
@@ -134,10 +137,12 @@ def _bands(store: Store, progress: Progress | None) -> tuple[Numbers, str] | Non
     middle = patch_bytes * len(store) > MOST_BYTES and min(height, width) > WINDOW
     window = Window.centred(WINDOW, store.patch_size) if middle else None
     found: dict[str, list[Numbers]] = {modality.name: [] for modality in rasters}
+    side = WINDOW if middle else min(store.patch_size)
+    step = max(1, side // PIXELS)
     for first, last in pairwise([*range(0, len(store), PORTION), len(store)]):
         rows = np.arange(first, last)
         for modality in rasters:
-            values = _statistics(modality, store.read(modality.name, rows, window=window))
+            values = _statistics(modality, store.read(modality.name, rows, window=window)[:, :, ::step, ::step])
             values[~store.present(modality.name)[rows]] = np.nan
             found[modality.name].append(values)
         if progress:
@@ -148,6 +153,7 @@ def _bands(store: Store, progress: Progress | None) -> tuple[Numbers, str] | Non
     shown = [modality.title or modality.name for modality in rasters or scalars]
     what = "mean and spread of the bands of" if rasters else "numbers of"
     words = f"{what} {', '.join(shown)}" + (f", of the middle {WINDOW} × {WINDOW} pixels" if middle else "")
+    words += f", of one pixel in {step**2}" if step > 1 else ""
     values = np.concatenate([np.nan_to_num(part) for part in parts], axis=1)  # what a patch lacks is as the mean
     values[np.isnan(np.concatenate(parts, axis=1)).all(axis=1)] = np.nan
     return values, words

@@ -37,7 +37,7 @@ class Subject:
         variants: that are shown, the chosen one first.
         seeds: that are shown, all of them by default.
         run: folder of the run whose features and maps are shown; None of a store.
-        words: which run that is, and why.
+        features: what the run is, in words.
         notes: what a reader must know.
     """
 
@@ -49,7 +49,7 @@ class Subject:
     variants: tuple[str, ...] = ()
     seed: int | None = None
     run: Path | None = None
-    words: str = ""
+    features: str = ""
     notes: tuple[str, ...] = ()
 
     def part(self) -> Column | None:
@@ -106,7 +106,7 @@ def _run(path: Path, store: AnyPath | Store | None, target: str | None) -> Subje
     where = store if store is not None else run.options.data.store
     opened = _opened(where, results, path)
     name = run.options.name
-    return Subject(path, "run", name, opened, results, (name,), None, path, f"run {path}", tuple(notes))
+    return Subject(path, "run", name, opened, results, (name,), None, path, "the run", tuple(notes))
 
 
 def _study(
@@ -125,7 +125,10 @@ def _study(
     opened = _opened(store if store is not None else first.summary["store_path"], results, path)
     notes = list(first.summary["warnings"])
     title = str(first.summary["title"] or first.summary["name"])
-    return Subject(path, "study", title, opened, results, variants, seed, choice.folders[0], choice.words, tuple(notes))
+    folder = choice.folders[0]
+    features = f"{choice.variant}, its best run by validation ({folder.name})"
+    notes.append(f"The first variant is {choice.words}.")
+    return Subject(path, "study", title, opened, results, variants, seed, folder, features, tuple(notes))
 
 
 def _chosen(target: str | None, targets: Sequence[str], path: Path) -> list[str]:
@@ -138,12 +141,9 @@ def _chosen(target: str | None, targets: Sequence[str], path: Path) -> list[str]
 
 def _opened(where: AnyPath | Store, results: Sequence[StudyResults], path: Path) -> Store:
     """The store of a run or study, with its patches as they were."""
-    if isinstance(where, Store):
-        store = where
-    else:
-        if not Path(where).exists():
-            raise DataError(f"its store ({where}) is not there any more", where=path, fix="name it: --store STORE")
-        store = open_store(where)
+    if isinstance(where, str | os.PathLike) and not Path(where).exists():
+        raise DataError(f"its store ({where}) is not there any more", where=path, fix="name it: --store STORE")
+    store = open_store(where) if isinstance(where, str | os.PathLike) else where
     for each in results:
         if each.summary["fingerprint"] != store.fingerprint:
             fix = "name the store of that time: --store STORE"

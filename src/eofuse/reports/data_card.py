@@ -1,5 +1,6 @@
 """The data card of a store: one HTML file that shows what is in it and says what to fix first."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -83,6 +84,7 @@ def _context(store: Store, card: DataCard) -> dict[str, Any]:
         "bands": card.bands[(card.bands["empty"] > 0) | (card.bands["constant"] > 0) | card.bands["value"].notna()],
         "duplicates": [_duplicates(store, one, card) for one in card.duplicates],
         "modalities": list(store.modalities.values()),
+        "explore": shlex.join(["eofuse", "explore", str(store.path), "-o", "explore.html"]),
     }
 
 

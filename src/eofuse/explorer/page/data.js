@@ -8,10 +8,16 @@ const ARRAYS = {
   u8: Uint8Array, i8: Int8Array, u16: Uint16Array, i16: Int16Array, i32: Int32Array, f32: Float32Array,
 };
 
+function bytesOf(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+}
+
 /** An array from base64; of steps between a smallest and a largest number, the numbers. */
 function unpack(packed) {
-  const text = atob(packed.data), bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const bytes = bytesOf(packed.data);
   const array = new ARRAYS[packed.type](bytes.buffer);
   if (packed.step === undefined) return array;
   const numbers = new Float32Array(array.length);
@@ -36,7 +42,8 @@ function make(tag, attributes = {}, ...children) {
 const breakable = (name) => name.split(/(?<=[._/])/).flatMap((part) => [part, make("wbr")]);
 
 const byId = (id) => document.getElementById(id);
-const whole = (number) => number.toLocaleString("en-US");
+const withCommas = new Intl.NumberFormat("en-US");
+const whole = (number) => withCommas.format(number);
 const counted = (number, one, several) => `${whole(number)} ${number === 1 ? one : several}`;
 
 /** A number in words that a person can read. */

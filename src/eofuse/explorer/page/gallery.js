@@ -1,17 +1,23 @@
 // Thumbnails: sheets of small pictures, the gallery of chosen patches, and what stands beside the pointer.
 
 const thumbs = facts.thumbnails, thumbPlaces = unpack(thumbs.places);
-const sheets = thumbs.sheets.map((source) => {
-  const image = new Image();
-  image.src = source;
-  return { image, ready: image.decode().catch(() => null) };
-});
+const sheets = new Map();
+
+/** A sheet of thumbnails, read when it is first needed. */
+function sheetOf(number) {
+  if (!sheets.has(number)) {
+    const image = new Image();
+    image.src = thumbs.sheets[number];
+    sheets.set(number, { image, ready: image.decode().catch(() => null) });
+  }
+  return sheets.get(number);
+}
 
 /** A canvas with the small picture of a patch; null if it has none. */
 function thumbnail(patch) {
   const place = thumbPlaces[patch];
   if (place < 0) return null;
-  const { side, perLine, perSheet } = thumbs, sheet = sheets[Math.floor(place / perSheet)], at = place % perSheet;
+  const { side, perLine, perSheet } = thumbs, sheet = sheetOf(Math.floor(place / perSheet)), at = place % perSheet;
   const canvas = make("canvas", { width: side, height: side });
   canvas.setAttribute("aria-hidden", "true");
   sheet.ready.then(() => {

@@ -65,7 +65,7 @@ function panels(large) {
     return { image, ready: image.decode().catch(() => null) };
   });
   const box = make("div", { className: "panels" });
-  const ground = large.boxes ? large.panels.find((panel) => panel.picture) : null;
+  const ground = large.boxes ? large.panels.slice(large.ground).find((panel) => panel.picture) : null;
   for (const panel of large.panels) {
     const caption = make("figcaption", {}, make("strong", {}, panel.title), panel.caption);
     for (const [colour, name] of panel.legend ?? []) caption.append(key(colour, name));
