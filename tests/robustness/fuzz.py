@@ -55,14 +55,16 @@ def run(case: Case, world: World) -> Outcome:
 
 
 def _before(rewrite: Callable[[], None] | None) -> None:
-    """What happens in the process of a command at first: a training is only begun, as it would take long."""
+    """What happens in the process of a command at first: trainings and exports are only begun, as they would take long."""
     from eofuse import recipe
+    from eofuse.export import write
 
     def enough(*_: object, **__: object) -> None:
         os._exit(0)
 
     recipe.start_run = enough  # type: ignore[assignment]
     recipe.run_study = enough  # type: ignore[assignment]
+    write.write_graph = enough  # type: ignore[assignment]
     if rewrite is not None:
         rewrite()
 
