@@ -170,19 +170,32 @@ def test_train_tells_scores_and_where_the_run_is(recipe, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["train", "pretrain", "study"])
-def test_several_processes_of_a_launcher_are_refused_before_anything_is_written(
+def test_a_launcher_that_does_not_say_which_process_this_is_is_refused_before_anything_is_written(
     recipe, tmp_path, capsys, monkeypatch, command
 ):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main([command, str(recipe), "--to", str(tmp_path / "run")]) == 2
-    assert "one run has one process, and a launcher began 2; start it without torchrun" in capsys.readouterr().err
+    assert "a launcher began 2 processes and does not say which one this is (RANK, " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_several_processes_of_a_launcher_do_not_go_on_with_a_run(run, capsys, monkeypatch):
+def test_a_launcher_that_does_not_say_which_process_this_is_does_not_go_on_with_a_run(run, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["resume", str(run)]) == 2
     assert "a launcher began 2" in capsys.readouterr().err
+
+
+def test_a_study_is_refused_to_processes_of_a_launcher(recipe, tmp_path, capsys, monkeypatch):
+    for name, value in {
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "x",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert main(["study", str(recipe), "--to", str(tmp_path / "study")]) == 2
+    assert "a study begins its processes itself, and a launcher began 2; start it without" in capsys.readouterr().err
 
 
 def test_resume_of_a_finished_run_reads_it(run, capsys):

@@ -8,24 +8,34 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from eofuse import ranks
 from eofuse.config import apply_overrides, merge, parse_options
 from eofuse.data.doors import read_kind
 from eofuse.data.store import Store, shared_store
-from eofuse.errors import UsageError
+from eofuse.errors import DataError, UsageError
 from eofuse.files import folder_name, remove_temporaries
+from eofuse.learning.facts import RESULT_FILE, TEST_FILE
+from eofuse.learning.launching import train_folder, train_in_processes
 from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.preparation import annotation_digests, rehearse
 from eofuse.learning.pretraining import PretrainingOptions
-from eofuse.learning.pretraining.run import PretrainedRun, is_pretraining, rehearse_pretraining, train_pretraining
-from eofuse.learning.run import start_run, test_run, train_run
+from eofuse.learning.pretraining.run import (
+    PretrainedRun,
+    is_pretraining,
+    open_pretraining,
+    rehearse_pretraining,
+)
+from eofuse.learning.run import RECIPE_FILE, read_recipe, start_run, test_run
+from eofuse.learning.several import check_several, processes_of
 from eofuse.learning.sharing import prepare_once
 from eofuse.learning.transfer import weights_digest
 from eofuse.locks import remove_locks, writing
@@ -36,6 +46,10 @@ from eofuse.studies.runner import run_study
 from eofuse.trained import Study, TrainedRun, open_run
 
 AnyPath = str | os.PathLike[str]
+Result = TypeVar("Result")
+
+SHARED_S = 5
+"""Time in which a file that one machine wrote is seen by the others."""
 
 
 def load_recipe(
@@ -44,9 +58,8 @@ def load_recipe(
     """The values of a recipe, with overrides and the store's path in place, and its file if it is one.
 
     Raises:
-        UsageError: if the file can't be read, an override is no `key=value`, or a launcher began several processes.
+        UsageError: if the file can't be read, or an override is no `key=value`.
     """
-    _refuse_several_ranks()
     if isinstance(recipe, Mapping):
         values, where = apply_overrides(recipe, overrides), None
     else:
@@ -58,12 +71,18 @@ def load_recipe(
     return values, where
 
 
-def _refuse_several_ranks() -> None:
-    """Raises a `UsageError` if a launcher such as torchrun began several processes, which would all do the same."""
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    if ranks not in ("", "1"):
-        fix = "start it without torchrun (or without WORLD_SIZE); a study spreads its runs over --workers"
-        raise UsageError(f"one run has one process, and a launcher began {ranks}", where="WORLD_SIZE", fix=fix)
+def _refuse_several_processes(values: Mapping[str, Any]) -> None:
+    """Raises a `UsageError` if a study is to be run by processes of a launcher, or its runs by several each."""
+    launched = ranks.launched()
+    if launched is not None:
+        fix = "start it without torchrun or srun: it spreads its runs over --workers"
+        what = f"a study begins its processes itself, and a launcher began {launched.size}"
+        raise UsageError(what, where="WORLD_SIZE", fix=fix)
+    train = values.get("train")
+    chosen = [key for key in ("devices", "nodes") if isinstance(train, Mapping) and train.get(key, 1) != 1]
+    if chosen:
+        fix = "leave it out: a study spreads its runs over --workers; `eofuse train` trains one run on several devices"
+        raise UsageError("a run of a study has one process", where=f"train.{chosen[0]}", fix=fix)
 
 
 def train(
@@ -88,6 +107,17 @@ def train(
         UsageError: if the recipe is wrong, or the folder holds another run.
         DataError: if the data don't fit it.
     """
+    with ranks.joined(ranks.launched()):
+        return _train(recipe, store, to, overrides, progress)
+
+
+def _train(
+    recipe: AnyPath | Mapping[str, Any],
+    store: AnyPath | Store | None,
+    to: AnyPath | None,
+    overrides: Sequence[str],
+    progress: Progress | None,
+) -> TrainedRun:
     values, where = load_recipe(recipe, store, overrides)
     if "study" in values:
         raise UsageError("is a study", where=where, fix="run it with `eofuse study`")
@@ -97,13 +127,48 @@ def train(
     if options.labels.picked_by:
         fix = "give it to the variants of a study, or leave it out; `eofuse suggest` picks for one run"
         raise UsageError("labels are picked from one run to the next", where="labels.picked_by", fix=fix)
+    _check_processes(options)
     opened = shared_store(options.data.store)
-    rehearse(prepare_once(opened, options), options)  # finds what is wrong before anything is written
     folder = _default_folder(options, opened) if to is None else Path(to)
+    if not ranks.is_first():
+        return _follow(folder, open_run)
+    rehearse(prepare_once(opened, options), options)  # finds what is wrong before anything is written
     with writing(folder), _own_threads():
         start_run(options, folder)
         _sweep(folder)
         return _to_its_end(folder, progress)
+
+
+def _check_processes(options: LearningOptions) -> None:
+    """Raises a `UsageError` if the processes of a recipe can't train it, or a launcher has begun another number of them."""
+    size, devices, nodes = ranks.place().size, options.train.devices, options.train.nodes
+    if size > 1 and devices != "auto" and devices * nodes not in (1, size):
+        what = f"the recipe says {devices} × {nodes} processes, and a launcher began {size}"
+        raise UsageError(
+            what, where="train.devices", fix="leave out train.devices and train.nodes: the launcher says it"
+        )
+    check_several(options, _count(options))
+
+
+def _count(options: LearningOptions) -> int:
+    """How many processes train: those that a launcher began, or as many as the recipe says."""
+    size = ranks.place().size
+    return size if size > 1 else processes_of(options.train)
+
+
+def _follow(folder: Path, opened: Callable[[Path], Result]) -> Result:
+    """What all processes of a launcher but the first one do."""
+    ranks.wait()
+    until = time.monotonic() + SHARED_S
+    while not (folder / RECIPE_FILE).is_file():
+        if time.monotonic() > until:
+            fix = "let all machines see the same folder, on a file system that they share"
+            raise DataError("this process does not see the folder that the first one made", where=folder, fix=fix)
+        time.sleep(0.1)
+    with _own_threads():
+        train_folder(folder)
+    ranks.wait()
+    return opened(folder)
 
 
 def _default_folder(options: LearningOptions, store: Store) -> Path:
@@ -141,30 +206,49 @@ def pretrain(
         UsageError: if the recipe is wrong, or the folder holds another run.
         DataError: if the data don't fit it.
     """
+    with ranks.joined(ranks.launched()):
+        return _pretrain(recipe, store, to, overrides, progress)
+
+
+def _pretrain(
+    recipe: AnyPath | Mapping[str, Any],
+    store: AnyPath | Store | None,
+    to: AnyPath | None,
+    overrides: Sequence[str],
+    progress: Progress | None,
+) -> PretrainedRun:
     values, where = load_recipe(recipe, store, overrides)
     options = parse_options(PretrainingOptions, values, where)
+    _check_processes(options)
     opened = shared_store(options.data.store)
-    rehearse_pretraining(opened, options)  # finds what is wrong before anything is written
     folder = _default_folder(options, opened) if to is None else Path(to)
+    if not ranks.is_first():
+        return _follow(folder, open_pretraining)
+    rehearse_pretraining(opened, options)  # finds what is wrong before anything is written
     with writing(folder), _own_threads():
         start_run(options, folder)
         _sweep(folder)
-        return train_pretraining(folder, progress)
+        return _pretrain_to_its_end(folder, progress)
 
 
 def resume(folder: AnyPath, progress: Progress | None = None) -> TrainedRun | PretrainedRun:
     """Goes on with an interrupted run or pretraining, to the numbers that it would have had without the interruption.
 
     Raises:
-        UsageError: if it is no run folder, or a launcher began several processes.
+        UsageError: if it is no run folder.
     """
-    _refuse_several_ranks()
-    with writing(Path(folder)), _own_threads():
-        pretraining = is_pretraining(Path(folder))
-        _sweep(Path(folder))
-        if pretraining:
-            return train_pretraining(Path(folder), progress)
-        return _to_its_end(Path(folder), progress)
+    place = Path(folder)
+    with ranks.joined(ranks.launched()):
+        opened: Callable[[Path], TrainedRun | PretrainedRun] = open_run
+        if is_pretraining(place):
+            opened = open_pretraining
+        if not ranks.is_first():
+            return _follow(place, opened)
+        with writing(place), _own_threads():
+            _sweep(place)
+            if opened is open_pretraining:
+                return _pretrain_to_its_end(place, progress)
+            return _to_its_end(place, progress)
 
 
 def _sweep(folder: Path) -> None:
@@ -175,9 +259,29 @@ def _sweep(folder: Path) -> None:
 
 def _to_its_end(folder: Path, progress: Progress | None) -> TrainedRun:
     """Trains and tests a run, or goes on with it."""
-    train_run(folder, progress)
+    _train_folder(folder, read_recipe(folder, RunOptions), progress)
     test_run(folder, progress)
+    ranks.wait()
     return open_run(folder)
+
+
+def _pretrain_to_its_end(folder: Path, progress: Progress | None) -> PretrainedRun:
+    """Pretrains, or goes on with it."""
+    _train_folder(folder, read_recipe(folder, PretrainingOptions), progress)
+    ranks.wait()
+    return open_pretraining(folder)
+
+
+def _train_folder(folder: Path, options: LearningOptions, progress: Progress | None) -> None:
+    """The training of a folder: by this process, with those that a launcher began, or by several that are begun here."""
+    ranks.wait()
+    count = _count(options)
+    check_several(options, count)
+    again = isinstance(options, RunOptions) and options.refit and not (folder / TEST_FILE).is_file()
+    if count > ranks.place().size and (again or not (folder / RESULT_FILE).is_file()):
+        train_in_processes(folder, options, count, progress)
+    else:
+        train_folder(folder, progress)
 
 
 @contextmanager
@@ -220,6 +324,7 @@ def study(
         DataError: if the data don't fit it.
     """
     values, where = load_recipe(recipe, store, overrides)
+    _refuse_several_processes(values)
     plan = plan_study(values, where)
     folder = Path(to) if to is not None else Path("studies") / folder_name(plan.name)
     words = ["eofuse", "study", where or "RECIPE.yaml", *overrides]

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
+from eofuse import ranks
 from eofuse.cli.output import say
 from eofuse.cli.parser import make_parser
 from eofuse.errors import DataError, explain
@@ -60,7 +61,7 @@ def _run(argv: Sequence[str] | None) -> int:
     if rest:  # key=value words after an option
         arguments.overrides += rest
     try:
-        with _quietly(arguments.quiet), _verbosely(arguments.verbose):
+        with _quietly(arguments.quiet or not ranks.speaks()), _verbosely(arguments.verbose):
             status: int = arguments.command(arguments) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # who read the output has seen enough

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from eofuse import ranks
 from eofuse.cli.output import carry_out, show, show_json
 from eofuse.errors import UsageError
 from eofuse.words import counted
@@ -18,14 +19,18 @@ def run_train(arguments: argparse.Namespace) -> None:
     """Does `eofuse train`."""
     from eofuse.recipe import train
 
-    _tell(carry_out(train, arguments, "training", "steps"))
+    run = carry_out(train, arguments, "training", "steps")
+    if ranks.speaks():
+        _tell(run)
 
 
 def run_pretrain(arguments: argparse.Namespace) -> None:
     """Does `eofuse pretrain`."""
     from eofuse.recipe import pretrain
 
-    _tell_pretraining(carry_out(pretrain, arguments, "pretraining", "steps"))
+    run = carry_out(pretrain, arguments, "pretraining", "steps")
+    if ranks.speaks():
+        _tell_pretraining(run)
 
 
 def _tell_pretraining(run: "PretrainedRun") -> None:
@@ -44,6 +49,8 @@ def run_resume(arguments: argparse.Namespace) -> None:
     from eofuse.recipe import resume
 
     run = carry_out(resume, arguments, "training", "steps")
+    if not ranks.speaks():
+        return
     if isinstance(run, Run):
         _tell(run)
     else:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eofuse import ranks
 from eofuse.data.loading import balancing_weights, cumulated, drawn_rows, shuffled_rows
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
@@ -13,6 +14,7 @@ from eofuse.learning.loop import RowsOfStep, Selection, State, Training, open_fa
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, model_spec, with_training
 from eofuse.learning.semi_supervised import FixMatch, with_unlabelled
+from eofuse.learning.several import share_batch_norm
 from eofuse.learning.transfer import history_of, start_once
 from eofuse.learning.vectors import with_vectors
 from eofuse.models.artifact import save_model
@@ -26,11 +28,14 @@ from eofuse.tasks.weighting import WEIGHTINGS
 def begin(prepared: Prepared, options: RunOptions, folder: Path) -> tuple[Model, FineTuning | None]:
     """A run's model before its first step, and how its layers learn if it starts from trained weights."""
     model = build_model(model_spec(prepared, options), seed=options.seed)
+    share_batch_norm(model, prepared, options)
     if options.start is None:
         model.history = with_training(History(), prepared, options).to_text()
         check_fitted_heads(model, options)
         return model, None
-    model, table = start_once(model, options.start, folder)
+    start = options.start
+    model, table = ranks.first_of_all(lambda: start_once(model, start, folder))
+    share_batch_norm(model, prepared, options)
     model.history = with_training(history_of(options.start, folder), prepared, options).to_text()
     fine_tuning = FineTuning(model, options.start, table, options.seed)
     check_fitted_heads(model, options)

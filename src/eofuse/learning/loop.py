@@ -13,19 +13,22 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from eofuse import ranks
 from eofuse.data.loading import Batch, Loader, Rows, cut
 from eofuse.devices import find_device
 from eofuse.errors import DataError
-from eofuse.files import replacing
+from eofuse.learning.checkpoints import CHECKPOINT_FILE as CHECKPOINT_FILE
+from eofuse.learning.checkpoints import State as State
+from eofuse.learning.checkpoints import restore, save
 from eofuse.learning.curves import Curves
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.train_options import WITHOUT_EFFECT as WITHOUT_EFFECT
@@ -34,11 +37,10 @@ from eofuse.learning.train_options import TrainOptions as TrainOptions
 from eofuse.models.model import Model
 from eofuse.progress import Progress
 from eofuse.tasks.objective import Objective
+from eofuse.words import counted
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-CHECKPOINT_FILE = "checkpoint.pt"
 
 RowsOfStep = Callable[[int], Rows]
 Evaluate = Callable[[], dict[str, float]]
@@ -48,38 +50,15 @@ class DivergenceError(DataError):
     """The training loss is no finite number any more."""
 
 
-@dataclass
-class State:
-    """What the loop knows besides weights and optimiser.
-
-    Attributes:
-        step: steps done.
-        best_step: the evaluation with the best score so far; 0 before the first.
-        best_score: its score, turned so that greater is better.
-        waiting: evaluations since then.
-        stopped: whether patience ran out.
-        seconds: computing time so far, over all interruptions.
-        losses: training loss of each step, and what else the objective logs, by name.
-        evaluations: `{"step": …, metric: value, …}` for each evaluation.
-    """
-
-    step: int = 0
-    best_step: int = 0
-    best_score: float = -math.inf
-    waiting: int = 0
-    stopped: bool = False
-    seconds: float = 0.0
-    losses: dict[str, list[float]] = field(default_factory=lambda: {"loss": []})
-    evaluations: list[dict[str, float]] = field(default_factory=list)
-
-
 def open_device(options: TrainOptions) -> torch.device:
     """The device of the options, made ready: its threads, and numbers that are the same each time.
 
     Raises:
         UsageError: if there is no such device.
     """
-    device = find_device(options.device, "train.device")
+    device, place = find_device(options.device, "train.device"), ranks.place()
+    if place.size > 1 and device.type == "cuda":
+        device = find_device(f"cuda:{place.local}", "train.devices")
     torch.set_num_threads(options.threads)
     if device.type != "cuda":
         return device
@@ -103,12 +82,14 @@ def open_fabric(options: TrainOptions) -> "Fabric":
     """
     device = open_device(options)
     from lightning_fabric import Fabric  # 40 MB that only training needs
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # precision and device stand in the run's folder
 
     names: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
     devices: Any = [device.index] if device.type == "cuda" else 1
-    return Fabric(accelerator=device.type, devices=devices, precision=names[precision_on(device, options)])
+    own: Any = LightningEnvironment() if ranks.place().size > 1 else None  # what a launcher began is known to `ranks`
+    return Fabric(accelerator=device.type, devices=devices, precision=names[precision_on(device, options)], plugins=own)
 
 
 def precision_on(device: torch.device, options: TrainOptions) -> Literal["float32", "bfloat16"]:
@@ -187,9 +168,11 @@ class Training:
         optimizer = make_optimizer(module, options, self.fine_tuning)
         wrapped, optimizer = self.fabric.setup(module, optimizer)
         self.objective.module = wrapped
-        state = _restore(self.folder / CHECKPOINT_FILE, module, optimizer, self.fabric)
-        curves.write(state.losses, state.evaluations)
+        state = restore(self.folder / CHECKPOINT_FILE, module, optimizer, self.fabric.device)
         last = self.until or self.steps
+        self._meet(module, state, last)
+        if is_first := ranks.is_first():
+            curves.write(state.losses, state.evaluations)
         evaluate_at = evaluation_steps(last, options.evaluations)
         steps = range(state.step, 0 if state.stopped else last)
         started = time.perf_counter() - state.seconds
@@ -199,6 +182,7 @@ class Training:
         for batch in self.loader.batches((self._own_rows(step) for step in steps), self.fabric.device):
             self._set_rates(optimizer, state.step)
             logged.append(self._set_gradients(batch, state.step))
+            ranks.average(*_exchanged(module))
             if options.clip_norm is not None:
                 self.fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
             optimizer.step()
@@ -212,9 +196,10 @@ class Training:
                 if is_evaluated:
                     words = self._evaluate(state, last)
                 state.seconds = time.perf_counter() - started
-                _save(self.folder / CHECKPOINT_FILE, module, optimizer, state)
+                if is_first:
+                    save(self.folder / CHECKPOINT_FILE, module, optimizer, state)
                 saved = time.perf_counter()
-            if is_evaluated:
+            if is_evaluated and is_first:
                 curves.write(state.losses, state.evaluations)
             if self.progress:
                 self.progress(state.step, last, words)
@@ -222,6 +207,22 @@ class Training:
                 break
         self.objective.module = module
         return state
+
+    def _meet(self, module: nn.Module, state: State, last: int) -> None:
+        """Lets several processes begin with the same weights, and notes how many they are."""
+        place = ranks.place()
+        if len(set(ranks.joined_parts([state.step]))) > 1:
+            fix = "let all machines see the same folder, on a file system that they share"
+            raise DataError("the processes find different checkpoints", where=self.folder, fix=fix)
+        tensors = [each for each in module.state_dict().values() if each.device == self.fabric.device]
+        ranks.copy_from_first(tensors)
+        before = state.processes[-1][1] if state.processes else 1
+        if place.size != before:
+            state.processes.append([state.step, place.size])
+            if state.step and self.progress:
+                self.progress(
+                    state.step, last, f"goes on with {counted(place.size, 'process', 'processes')}, not {before}"
+                )
 
     def _own_rows(self, step: int) -> Rows:
         """The rows of a step that this process has."""
@@ -261,18 +262,20 @@ class Training:
             what = f"the training loss is {loss} at step {state.step}"
             raise DivergenceError(what, where=self.folder, fix="lower train.learning_rate")
         if selection.evaluate is None:
-            if state.step == last:
+            if state.step == last and ranks.is_first():
                 selection.keep()
             return ""
         scores = selection.evaluate()
         watched = selection.watch() if selection.watch is not None else {}
+        scores, watched = ranks.by_first(lambda: (scores, watched))
         others = {name: value for name, value in watched.items() if name not in scores}
         state.evaluations.append({"step": state.step, **scores, **others})
         state.waiting += 1
         score = -scores[selection.metric] if selection.lower_is_better else scores[selection.metric]
         if score > state.best_score or not state.best_step:
             state.best_score, state.best_step, state.waiting = score, state.step, 0
-            selection.keep()
+            if ranks.is_first():
+                selection.keep()
         state.stopped = self.options.patience is not None and state.waiting >= self.options.patience
         return f"{selection.metric} {scores[selection.metric]:.3f}"
 
@@ -335,32 +338,18 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {round(number * steps / evaluations) for number in range(1, evaluations + 1)} - {0}
 
 
+def _exchanged(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """What learns of a module, and the running means of its batch norms: what processes that train together average."""
+    if ranks.place().size == 1:
+        return [], []
+    norms = [each for each in module.modules() if isinstance(each, _BatchNorm) and each.training]
+    means = [tensor for each in norms for tensor in (each.running_mean, each.running_var) if tensor is not None]
+    return [each for each in module.parameters() if each.requires_grad], means
+
+
 def _keep_losses(state: State, logged: list[dict[str, Tensor]]) -> None:
     """Moves what was logged since the last time into the state; waits for the device."""
     for name in logged[0]:
         values = torch.stack([values[name] for values in logged]).float().cpu().tolist()
         state.losses.setdefault(name, []).extend(values)
     logged.clear()
-
-
-def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
-    content = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        try:
-            torch.save(content, file)  # not by its name: then the system's errors get lost
-        except RuntimeError as error:  # torch's own, when it can't end what the system did not let it begin
-            cause = error.__context__
-            raise OSError(cause.errno, cause.strerror, str(path)) if isinstance(cause, OSError) else error from None
-
-
-def _restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fabric: "Fabric") -> State:
-    if not path.is_file():
-        return State()
-    try:
-        content = torch.load(path, map_location=fabric.device, weights_only=True)
-        module.load_state_dict(content["module"])
-        optimizer.load_state_dict(content["optimizer"])
-        return State(**content["state"])
-    except Exception as error:  # damaged files make torch raise many kinds
-        fix = "delete it to start this run anew"
-        raise DataError(f"the checkpoint can't be read: {error}", where=path, fix=fix) from None

@@ -25,12 +25,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from eofuse.config import OptionsType, parse_options, read_yaml, write_yaml
-from eofuse.data.doors import describe_path
-from eofuse.data.store import Store, shared_store
+from eofuse import ranks
+from eofuse.data.store import shared_store
 from eofuse.data.store.gaps import left_out_words
-from eofuse.errors import DataError, UsageError
-from eofuse.files import is_empty, write_text
+from eofuse.errors import DataError
 from eofuse.learning.cautions import run_cautions, temperature_notes
 from eofuse.learning.curves import Curves, read_curves
 from eofuse.learning.environment import describe_environment
@@ -47,16 +45,23 @@ from eofuse.learning.facts import (
 )
 from eofuse.learning.fitted import has_fitted_heads
 from eofuse.learning.fitting import begin, learn, refit
-from eofuse.learning.loop import WITHOUT_EFFECT, Selection, evaluate_as_trained, open_device, open_fabric
-from eofuse.learning.options import LearningOptions, RunOptions
+from eofuse.learning.loop import Selection, State, evaluate_as_trained, open_device, open_fabric
+from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
-from eofuse.learning.preparation import Prepared, annotation_digests, inherited
+from eofuse.learning.preparation import Prepared, inherited
+from eofuse.learning.run_folder import RECIPE_FILE as RECIPE_FILE
+from eofuse.learning.run_folder import began_with
+from eofuse.learning.run_folder import check_same_data as check_same_data
+from eofuse.learning.run_folder import read_options as read_options
+from eofuse.learning.run_folder import read_recipe as read_recipe
+from eofuse.learning.run_folder import recipe_text as recipe_text
+from eofuse.learning.run_folder import start_run as start_run
+from eofuse.learning.several import check_several, describe_batch_norm, process_notes
 from eofuse.learning.sharing import prepare_once
 from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import (
     forget_start,
     read_transfer,
-    refuse_changed_weights,
     summarise_transfer,
     weights_digest,
 )
@@ -69,7 +74,6 @@ from eofuse.models.model import Model, count_parameters
 from eofuse.progress import Progress
 from eofuse.tasks.gathering import gather, predict_with
 
-RECIPE_FILE = "recipe.yaml"
 MODEL_FOLDER = "model"
 REFIT_FOLDER = "refit"
 
@@ -116,6 +120,7 @@ class Run:
             *([left_out] if left_out else []),
             *data["warnings"],
             *self.start_notes(),
+            *process_notes(self.result.get("processes", [])),
             *run_cautions(self.folder, self.result, patches, batch_size, self.test),
             *(temperature_notes(read_facts(self.folder, CALIBRATION_FILE)) if calibrated else []),
         ]
@@ -144,30 +149,6 @@ class Run:
     def model(self) -> Model:
         """The model with the best weights, on the CPU."""
         return load_model(self.folder / MODEL_FOLDER)
-
-
-def read_options(folder: Path) -> RunOptions:
-    """The recipe of a run folder.
-
-    Raises:
-        UsageError: if it is no run folder.
-    """
-    return read_recipe(folder, RunOptions)
-
-
-def read_recipe(folder: Path, kind: type[OptionsType]) -> OptionsType:
-    """The recipe of a folder, as options of this kind.
-
-    Raises:
-        UsageError: if there is none.
-    """
-    if not (folder / RECIPE_FILE).is_file():
-        what, fix = "is no run folder (it has no recipe.yaml)", "give the folder that `eofuse train` made"
-        found = describe_path(folder)
-        if found is not None:
-            what, fix = f"is {found[0]}, not a run", found[1]
-        raise UsageError(what, where=folder, fix=fix)
-    return parse_options(kind, read_yaml(folder / RECIPE_FILE), where=folder / RECIPE_FILE)
 
 
 def open_run(folder: Path) -> Run:
@@ -208,40 +189,6 @@ def open_last(folder: Path) -> Run:
     return run
 
 
-def recipe_text(options: LearningOptions) -> str:
-    """A run's recipe as it stands in its folder, with absolute paths."""
-    if isinstance(options, RunOptions) and options.start is not None:
-        options = options.model_copy(update={"start": options.start.resolved()})
-    values = options.model_dump(mode="json")
-    values["data"]["store"] = str(Path(options.data.store).resolve())
-    for task in [values.get("task"), *(values.get("tasks") or {}).values()]:
-        if task and task["file"]:
-            task["file"] = str(Path(task["file"]).resolve())
-    if (values.get("labels") or {}).get("order"):
-        values["labels"]["order"] = str(Path(values["labels"]["order"]).resolve())
-    return write_yaml(values)
-
-
-def start_run(options: LearningOptions, folder: Path) -> None:
-    """Makes a run folder with its recipe; one that holds this very recipe, but for what changes no number, is gone on with.
-
-    Raises:
-        UsageError: if the folder holds something else.
-    """
-    file = folder / RECIPE_FILE
-    if folder.exists():
-        if file.is_file():
-            there = read_recipe(folder, type(options))
-            alike = {name: getattr(options.train, name) for name in WITHOUT_EFFECT}
-            train = there.train.model_copy(update=alike)
-            if recipe_text(there.model_copy(update={"data": options.data, "train": train})) != recipe_text(options):
-                fix = f"choose another folder, or go on with it by `eofuse resume {folder}`"
-                raise UsageError("exists and holds another run", where=folder, fix=fix)
-        elif not is_empty(folder):
-            raise UsageError("exists and holds something else", where=folder, fix="choose another folder")
-    write_text(file, recipe_text(options))
-
-
 def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool = True) -> Run:
     """Trains the recipe of a run folder; goes on where an interrupted run stopped; a finished one is only read.
 
@@ -257,20 +204,24 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     check_same_data(folder, store)
     if (folder / RESULT_FILE).is_file():
         return open_run(folder)
+    check_several(options, ranks.place().size)
     prepared = prepare_once(store, options)
-    write_split(prepared.split_table(), folder)
-    notes = inherited(prepared, options.start, folder)[1] if options.start is not None else []
-    weights = _began_with(folder) or (weights_digest(options.start) if options.start is not None else None)
-    write_facts(folder, DATA_FILE, {**prepared.summary(), "weights": weights, "start": notes})
-    write_facts(folder, ENVIRONMENT_FILE, describe_environment(options.train.device))
+    if is_first := ranks.is_first():
+        write_split(prepared.split_table(), folder)
+        notes = inherited(prepared, options.start, folder)[1] if options.start is not None else []
+        weights = began_with(folder) or (weights_digest(options.start) if options.start is not None else None)
+        write_facts(folder, DATA_FILE, {**prepared.summary(), "weights": weights, "start": notes})
 
     fabric = open_fabric(options.train)
     model, fine_tuning = begin(prepared, options, folder)
+    if is_first:
+        several = ranks.describe(describe_batch_norm(model))
+        write_facts(folder, ENVIRONMENT_FILE, {**describe_environment(options.train.device), **several})
     evaluate_as_trained(model, fabric.device, options.train)
     prepared = with_vectors(prepared, model, options, fabric.device)
     predict = LossKeeper(model, prepared.tasks, fabric.device)
     validation = Validation(prepared, options, predict, model.spec.heads)
-    curves = Curves(folder, tensorboard)
+    curves = Curves(folder, tensorboard and is_first)
     selection = Selection(
         lambda: save_model(merged(model), folder / MODEL_FOLDER),
         validation.evaluate,
@@ -281,7 +232,23 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     more = {"fabric": fabric, "curves": curves, "fine_tuning": fine_tuning, "progress": progress}
     state, budget = learn(model, prepared, options, folder, selection, **more)
     curves.close()
-    best, score, sampled = validation.judge(state, folder / MODEL_FOLDER, fabric.device)
+    if is_first:
+        _write_result(folder, options, model, validation, state, budget, fabric.device)
+    ranks.wait()
+    return open_run(folder)
+
+
+def _write_result(
+    folder: Path,
+    options: RunOptions,
+    model: Model,
+    validation: Validation,
+    state: State,
+    budget: int,
+    device: torch.device,
+) -> None:
+    """Finishes the training of a run."""
+    best, score, sampled = validation.judge(state, folder / MODEL_FOLDER, device)
     result = {
         "targets": validation.describe(best),
         "metric": validation.metric,
@@ -294,11 +261,11 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         "parameters": count_parameters(model),
         **({"fitted": True} if has_fitted_heads(options) else {}),
         **sampled,
+        **({"processes": state.processes} if state.processes else {}),
     }
     write_facts(folder, RESULT_FILE, result)
     if not options.refit:
         forget_start(folder)
-    return open_run(folder)
 
 
 def test_run(folder: Path, progress: Progress | None = None) -> Run:
@@ -318,7 +285,11 @@ def test_run(folder: Path, progress: Progress | None = None) -> Run:
         return run
     prepared = prepare_once(store, run.options)
     device = open_device(run.options.train)
-    model = _refitted(run, prepared, device, progress) if run.options.refit else _calibrated(run, prepared, device)
+    if run.options.refit:
+        refit_run(folder, progress)
+        model = load_model(folder / REFIT_FOLDER, device)
+    else:
+        model = _calibrated(run, prepared, device)
     specs, calibrated = model.spec.heads, model.spec.calibration
     evaluate_as_trained(model, device, run.options.train)
     model.calibrate({})  # evidence holds what the model says before calibration, and how it is calibrated
@@ -353,47 +324,33 @@ def _calibrated(run: Run, prepared: Prepared, device: torch.device) -> Model:
     return model
 
 
-def _refitted(run: Run, prepared: Prepared, device: torch.device, progress: Progress | None) -> Model:
-    """The model after it was trained once more, calibrated like the one that validation chose, which it does not replace yet."""
-    folder = run.folder / REFIT_FOLDER
-    if "refit" not in run.result:
-        steps, until = run.result["budget"], run.result["best_step"]
-        seconds = refit(
-            prepared,
-            run.options,
-            run.folder,
-            folder,
-            steps=steps,
-            until=until,
-            calibrated=_calibrated(run, prepared, device).spec.calibration,
-            progress=progress,
-        )
-        again = {"steps": until, "patches": len(prepared.with_validation().rows["train"]), "seconds": seconds}
-        result = {**run.result, "refit": again, "seconds": run.result["seconds"] + seconds}
-        write_facts(run.folder, RESULT_FILE, result)
-    return load_model(folder, device)
+def refit_run(folder: Path, progress: Progress | None = None) -> None:
+    """Trains the model of a run with `refit` once more.
 
+    It is calibrated like the one that validation chose, which it does not replace yet.
 
-def check_same_data(folder: Path, store: Store) -> None:
-    """Raises a `DataError` if the run began with other data, or from other weights."""
-    file = folder / DATA_FILE
-    if not file.is_file():
+    Args:
+        folder: a trained run; nothing is done if it is tested, or was trained once more already.
+        progress: called with (steps done, steps in all, a few words).
+    """
+    run = open_run(folder)
+    if not run.options.refit or run.test is not None or "refit" in run.result:
         return
-    began = read_facts(folder, DATA_FILE)
-    if "annotations" in began:
-        digests = annotation_digests(read_options(folder))
-        changed = [name for name, digest in digests.items() if digest not in began["annotations"]]
-        if changed:
-            what = "the file is not the one with which this run began"
-            raise DataError(what, where=changed[0], fix="start a new run")
-        start = read_options(folder).start
-        if start is not None:
-            refuse_changed_weights(start, _began_with(folder))
-    if began["fingerprint"] != store.fingerprint:
-        raise DataError("the store is not the one with which this run began", where=folder, fix="start a new run")
-
-
-def _began_with(folder: Path) -> str | None:
-    """The digest of the weights with which a run began; None if it did not begin, or with none that has a file."""
-    file = folder / DATA_FILE
-    return read_facts(folder, DATA_FILE).get("weights") if file.is_file() else None
+    prepared = prepare_once(shared_store(run.options.data.store), run.options)
+    device, is_first = open_device(run.options.train), ranks.is_first()
+    calibrated = _calibrated(run, prepared, device).spec.calibration if is_first else {}
+    steps, until = run.result["budget"], run.result["best_step"]
+    seconds = refit(
+        prepared,
+        run.options,
+        folder,
+        folder / REFIT_FOLDER,
+        steps=steps,
+        until=until,
+        calibrated=calibrated,
+        progress=progress,
+    )
+    if is_first:
+        again = {"steps": until, "patches": len(prepared.with_validation().rows["train"]), "seconds": seconds}
+        write_facts(folder, RESULT_FILE, {**run.result, "refit": again, "seconds": run.result["seconds"] + seconds})
+    ranks.wait()

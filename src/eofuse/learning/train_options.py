@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 from eofuse.config import Options
 from eofuse.devices import check_name
 
-WITHOUT_EFFECT = {"checkpoint_minutes"}
-"""Options of training on which no number depends: they tell no two runs apart."""
+WITHOUT_EFFECT = {"checkpoint_minutes", "devices", "nodes"}
+"""Options that tell no two runs apart: no number depends on them, or they are of the machine, which a run records."""
 
 MOMENTUM, MOST_VALIDATED = 0.9, 4000
 Schedule = Literal["cosine", "linear", "step", "constant"]
@@ -36,6 +36,9 @@ class TrainOptions(Options):
         patience: stop after so many evaluations without a better score; None for never.
         precision: `auto` is bfloat16 where the device has it and float32 elsewhere.
         device: `auto` takes the first CUDA device if there is one; `cpu`, `cuda`, `cuda:1` (the second of several), `mps`.
+        devices: processes a machine that train together, each on a device of its own, with its part of each batch: a number, or
+            `auto` for all CUDA devices (one process without any). What torchrun or srun begins replaces it.
+        nodes: machines; several need torchrun or srun.
         threads: threads of the process; other numbers give other bits.
         checkpoint_minutes: after so many minutes a checkpoint is written between two evaluations, too; changes no number.
     """
@@ -56,6 +59,8 @@ class TrainOptions(Options):
     patience: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Annotated[str, AfterValidator(check_name)] = "auto"
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    nodes: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
     checkpoint_minutes: float = Field(default=5.0, gt=0)
 
@@ -75,7 +80,7 @@ class TrainOptions(Options):
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Recipes that don't choose these options have the identity that they had before there were such."""
         later = [("momentum", MOMENTUM), ("schedule", "cosine"), ("validation_patches", MOST_VALIDATED)]
-        later += [("accumulate", 1)]
+        later += [("accumulate", 1), ("devices", 1), ("nodes", 1)]
         return {name: value for name, value in handler(self).items() if (name, value) not in later}
 
     def budget(self, patches: int) -> int:

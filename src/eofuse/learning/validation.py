@@ -42,7 +42,8 @@ class Validation:
         options: its recipe.
         predict: what predicts.
         specs: of the heads, by target name.
-        whole: whether all patches are looked at; otherwise as many as the recipe says (see `spread`).
+        whole: whether all patches are looked at, by this process alone; otherwise as many as the recipe says (see `spread`), by all
+            processes that train together.
 
     Attributes:
         rows: the patches that are looked at.
@@ -58,6 +59,7 @@ class Validation:
         whole: bool = False,
     ) -> None:
         self.prepared = prepared
+        self.whole = whole
         self.tasks = prepared.tasks
         self.loader = prepared.loader(options)
         self.rows, most = prepared.rows["validation"], options.train.validation_patches
@@ -139,7 +141,9 @@ class Validation:
         return self._score(predict_constant(self.tasks))
 
     def _score(self, predict: Predict) -> dict[str, dict[str, float]]:
-        evidence = gather(predict, self.tasks, self.specs, self.loader, self.rows, complete=False)
+        evidence = gather(
+            predict, self.tasks, self.specs, self.loader, self.rows, complete=False, shared=not self.whole
+        )
         found = {}
         for task in self.tasks:
             scores = task.score(evidence[task.name])

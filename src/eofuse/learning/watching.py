@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from eofuse import ranks
 from eofuse.data.loading import Batch
 from eofuse.learning.curves import ON_TRAINING
 from eofuse.learning.options import RunOptions
@@ -63,10 +64,11 @@ class LossKeeper:
     def take(self) -> dict[str, float]:
         """Mean losses by target since the last time: of batches, weighed by the patches that have the target."""
         means = {}
-        for name, losses in self._losses.items():
+        for name, own in self._losses.items():
+            losses = ranks.joined_parts([(float(loss), count) for loss, count in own])
             total = sum(count for _, count in losses)
-            means[name] = sum(float(loss) * count for loss, count in losses) / total if total else float("nan")
-            losses.clear()
+            means[name] = sum(loss * count for loss, count in losses) / total if total else float("nan")
+            own.clear()
         return means
 
 
@@ -112,7 +114,7 @@ class Watch:
 
     def _score(self, predict: Predict) -> dict[str, dict[str, float]]:
         """Scores by target and metric; NaN where none of the patches has the target."""
-        found = gather(predict, self.tasks, self.specs, self.loader, self.rows, complete=False)
+        found = gather(predict, self.tasks, self.specs, self.loader, self.rows, complete=False, shared=True)
         scores = {task.name: task.score(found[task.name]) if task.name in found else {} for task in self.tasks}
         return {
             task.name: {metric: float(scores[task.name].get(metric, np.nan)) for metric in task.metrics}

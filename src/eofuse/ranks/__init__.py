@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PATIENCE_TO_MEET = timedelta(minutes=10)
+"""How long a process waits until all have begun."""
+
 PATIENCE = timedelta(days=7)
-"""How long a process waits for the others. The end of one is noticed at once, by its closed connection."""
+"""How long it waits for the others then. The end of one is noticed at once, by its closed connection."""
 
 PATIENCE_OF_CUDA = timedelta(hours=1)
 """The same for sums on CUDA devices, where a dead process leaves no trace."""
 
-MOMENT_S = 5
+MOMENT_S = 3
 """Time in which the first process hears of an error in another one."""
 
 
@@ -97,6 +100,15 @@ def launched() -> Place | None:
     return Place(int(known["RANK"]), int(size), int(known["LOCAL_RANK"]), int(known.get("GROUP_WORLD_SIZE", "1")))
 
 
+def speaks() -> bool:
+    """Whether this process prints results: the first one of a launcher, or one that is alone."""
+    try:
+        found = launched()
+    except UsageError:
+        return True
+    return found is None or found.rank == 0
+
+
 def _first_host(hosts: str) -> str:
     """The first of the hosts that Slurm names, such as `node[03-07,12],other1`."""
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -126,7 +138,7 @@ def joined(where: Place | None) -> Iterator[None]:
     from torch.distributed.rendezvous import rendezvous
 
     try:
-        store, _, _ = next(iter(rendezvous("env://", timeout=PATIENCE)))
+        store, _, _ = next(iter(rendezvous("env://", timeout=PATIENCE_TO_MEET)))
         cuda = torch.cuda.is_available() and dist.is_nccl_available()
         backend, patience = ("nccl", PATIENCE_OF_CUDA) if cuda else ("gloo", PATIENCE)
         dist.init_process_group(backend, store=store, rank=where.rank, world_size=where.size, timeout=patience)
@@ -152,8 +164,9 @@ def _leave() -> None:
     import torch.distributed as dist
 
     _place, _control = ALONE, None
-    with suppress(RuntimeError, ValueError):
-        dist.destroy_process_group()
+    if dist.is_initialized():
+        with suppress(RuntimeError, ValueError):
+            dist.destroy_process_group()
 
 
 def _heard(store: Any, error: BaseException) -> BaseException:
@@ -187,7 +200,9 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        what = f"another process of this training has ended ({_first_line(error)})"
+        cause = _first_line(error)
+        why = "" if "peer" in cause or "losed" in cause else f" ({cause})"
+        what = f"another process of this training has ended{why}"
         raise LostError(what, fix="what is done is kept: run the same command again to go on") from None
 
 
@@ -231,6 +246,17 @@ def gathered(values: "Tensor") -> "Tensor":
     return result
 
 
+def mean_loss(loss: "Tensor", count: int) -> "Tensor":
+    """The mean loss of the patches of all processes, within `together`, from that of the patches, so many, of this one."""
+    if not _together:
+        return loss
+    import torch
+
+    total, patches = summed(torch.stack([loss * count, torch.full_like(loss, count)]))
+    result: Tensor = total / patches
+    return result
+
+
 def sum_in_place(values: "Tensor") -> "Tensor":
     """The sum over the processes, in the memory of the values."""
     import torch.distributed as dist
@@ -238,6 +264,23 @@ def sum_in_place(values: "Tensor") -> "Tensor":
     with _talking():
         dist.all_reduce(values)
     return values
+
+
+def mean(tensors: "Sequence[Tensor | None]", like: "Sequence[Tensor]") -> "list[Tensor | None]":
+    """The mean over the processes of what each has, within `together`; zeros stand for what one has not.
+
+    Args:
+        tensors: gradients, say.
+        like: tensors of their shapes.
+    """
+    if not _together:
+        return list(tensors)
+    import torch
+
+    filled = [torch.zeros_like(other) if each is None else each for each, other in zip(tensors, like, strict=True)]
+    flat = sum_in_place(torch.cat([each.flatten().float() for each in filled])).div_(_place.size)
+    parts = torch.split(flat, [each.numel() for each in filled])
+    return [part.view_as(each) for part, each in zip(parts, filled, strict=True)]
 
 
 def average(parameters: "Sequence[Tensor]", buffers: "Sequence[Tensor]" = ()) -> None:

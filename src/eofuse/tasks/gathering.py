@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
+from eofuse import ranks
 from eofuse.data.loading import Batch, Loader, Rows, in_order
 from eofuse.evaluation.sparse import concatenated
 from eofuse.models.heads.base import HeadSpec
@@ -36,7 +37,13 @@ def predict_constant(tasks: Sequence[Task]) -> Predict:
 
 
 def walk(
-    predict: Predict, tasks: Sequence[Task], loader: Loader, rows: Rows, batch_size: int = BATCH_SIZE
+    predict: Predict,
+    tasks: Sequence[Task],
+    loader: Loader,
+    rows: Rows,
+    batch_size: int = BATCH_SIZE,
+    *,
+    shared: bool = False,
 ) -> Iterator[tuple[Task, Array, Array]]:
     """Task, predictions and truth of the patches that are known, batch by batch.
 
@@ -46,8 +53,10 @@ def walk(
         loader: reads inputs and targets.
         rows: the patches, in order.
         batch_size: patches at a time.
+        shared: whether the processes that train together have a part of the batches each.
     """
-    for batch in loader.batches(in_order(rows, batch_size)):
+    batches = in_order(rows, batch_size)
+    for batch in loader.batches(ranks.own_part(batches) if shared else batches):
         predictions = predict(batch)
         for task in tasks:
             known, truth = batch.valid[task.name].numpy(), batch.targets[task.name].numpy()
@@ -69,6 +78,7 @@ def gather(
     complete: bool = True,
     keep: Callable[[Task, Array], None] | None = None,
     batch_size: int = BATCH_SIZE,
+    shared: bool = False,
 ) -> dict[str, Evidence]:
     """Evidence by target name, a row a patch that is known, in the order of the rows.
 
@@ -81,12 +91,15 @@ def gather(
         complete: whether metrics that are slow to compute are wanted too.
         keep: gets the predictions of each batch.
         batch_size: patches at a time.
+        shared: whether the processes that train together predict a part of the batches each; every one gets all of the evidence.
     """
     parts: dict[str, list[Evidence]] = {task.name: [] for task in tasks}
-    for task, prediction, truth in walk(predict, tasks, loader, rows, batch_size):
+    for task, prediction, truth in walk(predict, tasks, loader, rows, batch_size, shared=shared):
         parts[task.name].append(task.evidence(prediction, truth, specs[task.name], complete=complete))
         if keep:
             keep(task, prediction)
+    if shared:
+        parts = {name: ranks.joined_parts(found) for name, found in parts.items()}
     return {name: join(found) for name, found in parts.items() if found}
 
 

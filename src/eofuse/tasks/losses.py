@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from eofuse import ranks
 from eofuse.data.targets import IGNORE
 
 
@@ -67,6 +68,10 @@ def dice(log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None 
     hits = (probabilities * is_class).sum((1, 3, 4))
     predicted = (probabilities * (truth != IGNORE)[:, None]).sum((1, 3, 4))
     true = is_class.sum((0, 2, 3))
+    if ranks.are_together():
+        heads = len(hits)
+        sums = ranks.summed(torch.cat([hits, predicted, true[None].to(hits)]))
+        hits, predicted, true = sums[:heads], sums[heads:-1], sums[-1]
     occurs = true > 0
     scores = 2 * hits / torch.where(occurs, predicted + true, 1.0)
     return ((1 - scores) * occurs).sum(1).mean() / occurs.sum().clamp(min=1)

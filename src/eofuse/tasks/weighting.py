@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from eofuse import ranks
 from eofuse.errors import UsageError, did_you_mean
 
 INTERVAL = 10
@@ -190,7 +191,7 @@ def _gradient_norm(loss: Tensor, shared: Sequence[Tensor]) -> Tensor:
     """Norm of a loss's gradient on some tensors together; 0 if it does not depend on them."""
     if not loss.requires_grad:
         return torch.zeros((), device=loss.device)
-    gradients = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
+    gradients = ranks.mean(torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True), shared)
     norms = [torch.linalg.vector_norm(each, dtype=torch.float32) for each in gradients if each is not None]
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), device=loss.device)
 

@@ -10,6 +10,7 @@ from lightly.utils.scheduler import cosine_schedule
 from pydantic import Field
 from torch import Tensor, nn
 
+from eofuse import ranks
 from eofuse.data.loading import Batch
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
@@ -48,7 +49,7 @@ class BYOL(TwoViews):
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared distance of predictions to projections, both of length 1: from 0 to 4."""
-        return self.compare(batch), {}
+        return ranks.mean_loss(self.compare(batch), len(batch)), {}
 
     def after_step(self, step: int) -> None:
         """Moves the teacher towards the student."""

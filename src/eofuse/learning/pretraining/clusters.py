@@ -9,6 +9,7 @@ from pydantic import Field
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
+from eofuse import ranks
 from eofuse.data.loading import Batch
 from eofuse.devices import send
 from eofuse.errors import DataError
@@ -64,9 +65,11 @@ class Clusters(Method):
         regions = send(self.regions[torch.from_numpy(batch.rows)], logits.device)
         known = regions >= 0
         losses = [F.cross_entropy(each, regions.clamp(min=0), reduction="none") for each in logits]
-        loss = (torch.stack(losses).mean(0) * known).sum() / known.sum().clamp(min=1)
-        right = (logits.softmax(-1).mean(0).argmax(-1) == regions).sum() / known.sum().clamp(min=1)
-        return loss, {"accuracy": right.detach()}
+        right = (logits.softmax(-1).mean(0).argmax(-1) == regions).sum()
+        sums = torch.stack([(torch.stack(losses).mean(0) * known).sum(), right.to(logits), known.sum().to(logits)])
+        loss, right, patches = ranks.summed(sums.float())
+        patches = patches.clamp(min=1)
+        return loss / patches, {"accuracy": (right / patches).detach()}
 
 
 class _Classifier(nn.Module):

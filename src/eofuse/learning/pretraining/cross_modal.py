@@ -13,6 +13,7 @@ from lightly.loss import NTXentLoss
 from lightly.models.modules.heads import SimCLRProjectionHead
 from torch import Tensor, nn
 
+from eofuse import ranks
 from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
 from eofuse.learning.pretraining.base import Method
@@ -80,7 +81,9 @@ class CrossModal(Method):
         return {f"{one}-{other}": (projected[one], projected[other]) for one, other in combinations(projected, 2)}
 
     def _contrast(self, one: Tensor, other: Tensor, chosen: Tensor) -> Tensor:
-        """The contrastive loss of some of the patches, 0 if there are fewer than two."""
+        """The contrastive loss of some of the patches, of all processes that train together; 0 if there are fewer than two."""
+        if ranks.are_together():
+            one, other, chosen = ranks.gathered(one), ranks.gathered(other), ranks.gathered(chosen.to(torch.uint8)) > 0
         if chosen.sum() < 2:
             return 0 * (one.sum() + other.sum())
         loss: Tensor = self.loss(one, other) if bool(chosen.all()) else self.loss(one[chosen], other[chosen])

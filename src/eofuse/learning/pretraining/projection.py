@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from eofuse import ranks
 from eofuse.data.loading import Batch
 from eofuse.learning.pretraining.base import Method
 from eofuse.learning.pretraining.options import PretrainingOptions, PretrainOptions
@@ -60,6 +61,11 @@ class Projected(nn.Module):
             one, other = head(features.vector).chunk(2)
             projected.append((one, other))
         return projected
+
+
+def gathered_pairs(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Projections of both views, for each set of features, of the patches of all processes that train together."""
+    return [(ranks.gathered(one), ranks.gathered(other)) for one, other in pairs]
 
 
 class TwoViews(Method):

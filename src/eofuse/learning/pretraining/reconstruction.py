@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eofuse import ranks
 from eofuse.data.loading import Batch
 from eofuse.errors import UsageError
 from eofuse.learning.augment import Augmentation
@@ -84,7 +85,11 @@ class Reconstruction(nn.Module):
             for modality in self.modalities
             if modality.name in hidden
         }
-        counted = [error for name, error in errors.items() if name not in valid or bool(targets[name].any())]
+        counts = [torch.tensor(True) if name not in valid else targets[name].any() for name in errors]
+        found = ranks.summed(
+            torch.stack([each.to(errors[name].device) for name, each in zip(errors, counts, strict=True)]).float()
+        )
+        counted = [error for error, any_data in zip(errors.values(), found.tolist(), strict=True) if any_data]
         loss = torch.stack(counted or list(errors.values())).mean()
         return loss, {name: value.detach() for name, value in errors.items()}
 
@@ -186,7 +191,11 @@ def error_where_hidden(modality: Modality, predicted: Tensor, truth: Tensor, hid
         weight = (hidden & truth.any(1, keepdim=True)).float()
     else:
         error = F.smooth_l1_loss(predicted, truth, reduction="none")
+        if ranks.are_together():  # of other processes, it may differ between the channels
+            hidden = hidden.expand_as(error)
         if hidden.shape[1] == 1:
             error = error.mean(1, keepdim=True)
         weight = hidden.float()
-    return (error * weight).sum() / weight.sum().clamp(min=1)
+    total, count = ranks.summed(torch.stack([(error * weight).sum(), weight.sum()]))
+    mean: Tensor = total / count.clamp(min=1)
+    return mean

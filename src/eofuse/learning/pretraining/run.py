@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from eofuse import ranks
 from eofuse.config import read_yaml
 from eofuse.data.loading import distinct_rows
 from eofuse.data.store import Store, shared_store
@@ -29,7 +30,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve, read_curves
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts, write_facts
-from eofuse.learning.loop import Selection, Training, open_device, open_fabric
+from eofuse.learning.loop import Selection, State, Training, open_device, open_fabric
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.monitoring import COLLAPSED, Monitor
 from eofuse.learning.pretraining.preparation import Unlabelled, model_without_heads, prepare_unlabelled
@@ -39,6 +40,7 @@ from eofuse.learning.run import (
     check_same_data,
     read_recipe,
 )
+from eofuse.learning.several import check_several, describe_batch_norm, process_notes
 from eofuse.learning.split_table import write_split
 from eofuse.learning.transfer import PATCHES_FILE
 from eofuse.models.artifact import load_model, save_model
@@ -79,7 +81,8 @@ class PretrainedRun:
         """What a user of the weights must know."""
         data = read_facts(self.folder, DATA_FILE)
         simulated = ["Simulated data: these weights say nothing about the real world."] if data["simulated"] else []
-        return [*simulated, *data["warnings"], *self.result["warnings"]]
+        changed = process_notes(self.result.get("processes", []))
+        return [*simulated, *data["warnings"], *changed, *self.result["warnings"]]
 
     def model(self) -> Model:
         """The model without heads, with the last weights, on the CPU."""
@@ -131,11 +134,12 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     check_same_data(folder, store)
     if (folder / RESULT_FILE).is_file():
         return open_pretraining(folder)
+    check_several(options, ranks.place().size)
     data = prepare_unlabelled(store, options)
-    write_split(data.split_table(), folder)
-    write_facts(folder, DATA_FILE, data.summary())
-    write_facts(folder, ENVIRONMENT_FILE, describe_environment(options.train.device))
-    write_table(data.patches(), folder / PATCHES_FILE)
+    if is_first := ranks.is_first():
+        write_split(data.split_table(), folder)
+        write_facts(folder, DATA_FILE, data.summary())
+        write_table(data.patches(), folder / PATCHES_FILE)
 
     fabric = open_fabric(options.train)
     train, batch_size = data.rows["train"], options.train.batch_size
@@ -145,8 +149,12 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     objective = make_objective(model, data, options)
     objective.module.to(fabric.device)
     monitor = Monitor(data, options, model, objective, fabric.device)
-    before = monitor.evaluate()
-    curves = Curves(folder, tensorboard)
+    evaluate = partial(ranks.by_first, monitor.evaluate)
+    before = evaluate()
+    curves = Curves(folder, tensorboard and is_first)
+    if is_first:
+        several = ranks.describe(describe_batch_norm(objective.module))
+        write_facts(folder, ENVIRONMENT_FILE, {**describe_environment(options.train.device), **several})
     state = Training(
         objective=objective,
         loader=data.loader(options),
@@ -156,11 +164,21 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
         seed=options.seed,
         folder=folder,
         fabric=fabric,
-        selection=Selection(lambda: None, monitor.evaluate, "loss", lower_is_better=True),
+        selection=Selection(lambda: None, evaluate, "loss", lower_is_better=True),
         curves=curves,
         progress=progress and partial(_tell, progress, monitor),
     ).run()
     curves.close()
+    if is_first:
+        _finish(folder, options, model, state, before, steps)
+    ranks.wait()
+    return open_pretraining(folder)
+
+
+def _finish(
+    folder: Path, options: PretrainingOptions, model: Model, state: State, before: dict[str, float], steps: int
+) -> None:
+    """Writes weights and result."""
     save_model(model, folder / MODEL_FOLDER)
     after = state.evaluations[-1]
     result = {
@@ -173,9 +191,9 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
         "stopped_early": state.stopped,
         "seconds": state.seconds,
         "parameters": count_parameters(model),
+        **({"processes": state.processes} if state.processes else {}),
     }
     write_facts(folder, RESULT_FILE, result)
-    return open_pretraining(folder)
 
 
 def make_objective(model: Model, data: Unlabelled, options: PretrainingOptions) -> Objective:

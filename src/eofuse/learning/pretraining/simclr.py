@@ -8,7 +8,7 @@ from torch import Tensor
 from eofuse.data.loading import Batch
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.projection import ContrastOptions, Projected, TwoViews
+from eofuse.learning.pretraining.projection import ContrastOptions, Projected, TwoViews, gathered_pairs
 from eofuse.models.model import Model
 
 
@@ -26,6 +26,6 @@ class SimCLR(TwoViews):
         self.loss = NTXentLoss(temperature=own.temperature)
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The contrastive loss of a batch."""
-        pairs = self.compare(batch)
+        """The contrastive loss of a batch; of several processes, of the patches of all."""
+        pairs = gathered_pairs(self.compare(batch))
         return torch.stack([self.loss(one, other) for one, other in pairs]).mean(), {}

@@ -8,7 +8,7 @@ from torch import Tensor
 from eofuse.data.loading import Batch
 from eofuse.learning.pretraining.options import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.preparation import Unlabelled
-from eofuse.learning.pretraining.projection import Projected, ProjectionOptions, TwoViews
+from eofuse.learning.pretraining.projection import Projected, ProjectionOptions, TwoViews, gathered_pairs
 from eofuse.models.model import Model
 
 WEIGHTS = {"invariance": 25.0, "variance": 25.0, "covariance": 1.0}
@@ -37,7 +37,7 @@ class VICReg(TwoViews):
 
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the three terms, and each of them."""
-        pairs = self.compare(batch)
+        pairs = gathered_pairs(self.compare(batch))
         terms = [
             {
                 "invariance": invariance_loss(one, other),
