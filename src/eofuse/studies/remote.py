@@ -36,7 +36,8 @@ def message(job: Job, setting: Setting) -> dict[str, Any]:
 def do(sent: Mapping[str, Any]) -> dict[str, Any]:
     """Does a job; gives its machine, what a worker answers, and the names and sizes of the files that it left."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    host, folder, study = platform.node(), Path(sent["folder"]), Path(sent["study"])
+    host = os.environ.get("SLURMD_NODENAME") or platform.node()
+    folder, study = Path(sent["folder"]), Path(sent["study"])
     if sent["version"] != _version():
         found = f"eofuse {sent['version']} began the study, and {host} has {_version()}"
         return {"host": host, "answer": {"ends": {"what": found, "where": None, "fix": "install one version on all"}}}
