@@ -1,6 +1,8 @@
 """Stores that are merged, appended to and cut down: every value and every row of the index is the one it was."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -272,6 +274,52 @@ def test_appending_is_merging_in_place(tmp_path):
     holds_the_same(grown, merged, np.arange(15))
     assert [part["patches"] for part in grown.provenance["parts"]] == [5, 5, 5]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "merged"]
+
+
+@pytest.fixture
+def grown(tmp_path, monkeypatch):
+    """A store of 23 patches in shards of a few rows, a smaller one, and what they are together."""
+    monkeypatch.setattr(partial, "SHARD_BYTES", 3000)
+    monkeypatch.setattr(packing, "CHUNK", 2)
+    base = pack_source(SeriesSource(patches=23, size=4, absent={"s1": {0, 7}}), tmp_path / "base", workers=1)
+    more = SeriesSource(patches=6, size=4)
+    more.index["patch_id"] = [f"more_{row}" for row in range(6)]
+    other = pack_source(more, tmp_path / "more", workers=1)
+    return base, other, merge([base.path, other.path], tmp_path / "merged")
+
+
+def test_a_store_that_grows_keeps_its_full_arrays(grown):
+    base, other, merged = grown
+    inodes = {path.name: path.stat().st_ino for path in (base.path / "s2").iterdir()}
+    appended = append(base.path, [other.path])
+    holds_the_same(appended, merged, np.arange(len(merged)))
+    assert appended.fingerprint == merged.fingerprint
+    assert len(inodes) > 3
+    kept = {path.name for path in (appended.path / "s2").iterdir() if inodes.get(path.name) == path.stat().st_ino}
+    assert kept == {*inodes} - {max(inodes)}
+    assert all(path.stat().st_nlink == 1 for path in appended.path.rglob("*.npy"))
+
+
+def test_an_interrupted_append_never_writes_into_the_store_that_grows(grown, monkeypatch):
+    base, other, merged = grown
+    before = {path.relative_to(base.path): path.read_bytes() for path in base.path.rglob("*.npy")}
+    witness = base.path.with_name("witness")
+    shutil.copytree(base.path, witness, copy_function=os.link)
+
+    def killed(writer, skip_bad):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as kill:
+        kill.setattr(partial.PartialStore, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            append(base.path, [other.path])
+    lent = base.path.with_name("base.partial") / "s2" / "00001.npy"
+    content = bytearray(lent.read_bytes())
+    content[-1] ^= 1
+    lent.unlink()
+    lent.write_bytes(content)  # what was taken by its file is damaged: all from here on is read again
+    holds_the_same(append(base.path, [other.path]), merged, np.arange(len(merged)))
+    assert all((witness / path).read_bytes() == content for path, content in before.items())
 
 
 def test_appending_what_is_there_changes_nothing(tmp_path):

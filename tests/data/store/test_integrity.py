@@ -296,7 +296,7 @@ def killed_after(chunks: int, folder: Path, monkeypatch) -> Path:
 
 
 def test_a_damaged_write_is_found_before_the_store_gets_its_name(whole, tmp_path, monkeypatch):
-    original = partial._extend
+    original = partial.extend
 
     def extend(path, rows, values):
         original(path, rows, values)
@@ -304,7 +304,7 @@ def test_a_damaged_write_is_found_before_the_store_gets_its_name(whole, tmp_path
             flip(path, path.stat().st_size - 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(partial, "_extend", extend)
+        patch.setattr(partial, "extend", extend)
         with pytest.raises(DataError, match="patch patch_31 was written, and other bytes were read back"):
             packed(tmp_path / "fake.store")
     assert not (tmp_path / "fake.store").exists()

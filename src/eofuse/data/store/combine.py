@@ -82,8 +82,8 @@ def append(
 ) -> Store:
     """Adds the patches of other stores to a store, behind its own.
 
-    If these very stores were appended last, nothing is done: after an interruption, do the same again. The disk needs room for
-    the old and the new store at once.
+    If these very stores were appended last, nothing is done: after an interruption, do the same again. Full arrays of the store
+    stay where they are (as hard links, where the disk has them); only the last of each modality is copied.
 
     Args:
         store: folder of the store that grows.
@@ -110,7 +110,9 @@ def append(
         whole = _together(opened, base.name, done, skip_identical=skip_identical, with_simulated=with_simulated)
         if len(whole.index) == len(base):  # they hold nothing new
             return base
-        return pack_source(whole, Path(store).resolve(), overwrite=True, discard=False, workers=1, progress=progress)
+        return pack_source(
+            whole, Path(store).resolve(), overwrite=True, discard=False, base=base, workers=1, progress=progress
+        )
 
 
 def _together(

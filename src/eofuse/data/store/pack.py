@@ -93,6 +93,7 @@ def pack_source(
     skip_bad: bool = False,
     overwrite: bool = False,
     discard: bool | None = None,
+    base: Store | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Store:
@@ -104,6 +105,7 @@ def pack_source(
         skip_bad: as in `pack`.
         overwrite: as in `pack`.
         discard: whether a packing of other data that was interrupted is thrown away; as `overwrite` by default.
+        base: a store whose patches are the first of the source, in its order: its files serve.
         workers: as in `pack`.
         progress: as in `pack`.
 
@@ -130,6 +132,8 @@ def pack_source(
         partial = store.with_name(f"{store.name}.partial")
         discard = overwrite if discard is None else discard
         writer = PartialStore.open(partial, source, chunks, job, skip_bad=skip_bad, discard=discard)
+        if base is not None and not writer.chunks_done:
+            writer.begin_with(base)
         _fill(writer, skip_bad, workers or usable_cores(), progress)
         writer.finish(skip_bad)
         move_into_place(writer.folder, store)

@@ -9,7 +9,6 @@ a damaged write.
 import io
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from hashlib import sha256 as sha256_of
@@ -22,7 +21,7 @@ import pandas as pd
 
 from eofuse import __version__
 from eofuse.data.sources import Samples
-from eofuse.data.store import IMAGE_SERIES_VERSION, INDEX_FILE, SCHEMA_VERSION, STORE_FILE
+from eofuse.data.store import IMAGE_SERIES_VERSION, INDEX_FILE, SCHEMA_VERSION, STORE_FILE, Store
 from eofuse.data.store.arrays import Chunk
 from eofuse.data.store.gaps import AT_ONCE, empty_bands_column, may_have_empty_bands
 from eofuse.data.store.index import counts_of
@@ -35,6 +34,7 @@ from eofuse.data.store.integrity import (
     side_by_side,
 )
 from eofuse.data.store.placing import JOURNAL_FILE, read_journal, remove_partial
+from eofuse.data.store.shards import cut_off, extend, head_of, lend, own
 from eofuse.errors import DataError, UsageError
 from eofuse.files import remove_temporaries, synchronise, write_text
 from eofuse.modalities import Kind, Modality
@@ -157,7 +157,7 @@ class PartialStore:
             if path not in expected:
                 path.unlink()
         for path, size in expected.items():
-            os.truncate(path, size)
+            cut_off(path, size)
         return True
 
     def _read_back(self) -> tuple[dict[str, str], int | None]:
@@ -211,6 +211,34 @@ class PartialStore:
         self._count_dates()
         self._cut_to_journal()
 
+    def begin_with(self, base: Store) -> None:
+        """Takes the first patches, which are those of a store, by its files and not by their values; does nothing where these differ.
+
+        Whole chunks are taken; those behind them are read at the source, as all others are.
+        """
+        chunks = [
+            chunk
+            for chunk, last in zip(self.chunks, np.cumsum([*map(len, self.chunks)]), strict=True)
+            if last <= len(base)
+        ]
+        rows = sum(map(len, chunks))
+        alike = [modality.to_dict() for modality in base.modalities.values() if modality.is_array]
+        per_shard = {modality.name: self._rows_per_shard(modality) for modality in self.modalities}
+        if (
+            not rows
+            or [row for chunk in chunks for row in chunk] != list(range(rows))
+            or alike != [modality.to_dict() for modality in self.modalities]
+            or {name: base.rows_per_shard.get(name) for name in per_shard} != per_shard
+            or not (base.path / PATCH_DIGESTS_FILE).is_file()
+        ):
+            return
+        self.journal |= {"chunks_done": len(chunks), "rows_done": rows}
+        self._count_dates()
+        for path, shape, dtype in self._arrays():
+            size = HEADER_BYTES + math.prod(shape) * np.dtype(dtype).itemsize
+            lend(base.path / path.relative_to(self.folder), path, size)
+        self._save_journal()
+
     def require_space(self, patches: int) -> None:
         """Raises a `DataError` if what is still to be written can't fit on the disk."""
         needed = patches * sum(
@@ -237,12 +265,12 @@ class PartialStore:
                 number, row = divmod(start + written, per_shard)
                 count = min(per_shard - row, len(chunk.rows) - written)
                 portion = values[edges[written] : edges[written + count]]
-                _extend(self.folder / modality.name / f"{number:05d}.npy", row, portion)
+                extend(self.folder / modality.name / f"{number:05d}.npy", row, portion)
                 written += count
             if counts is not None:
                 self.counts[modality.name] += counts
         if self.modalities and chunk.rows:
-            _extend(self.folder / PATCH_DIGESTS_FILE, start, chunk.digests)
+            extend(self.folder / PATCH_DIGESTS_FILE, start, chunk.digests)
         self.journal["rows_done"] += len(chunk.rows)
         self.journal["bad"] += chunk.bad
         self.journal["chunks_done"] += 1
@@ -305,12 +333,13 @@ class PartialStore:
         """Writes the heads of all arrays into the space left for them, and waits until the arrays are on the disk."""
         for path, shape, dtype in self._arrays():
             head = array_header(shape, dtype)
-            with path.open("r+b") as file:
-                file.write(head)
+            if head_of(path) != head:
+                own(path)
+                with path.open("r+b") as file:
+                    file.write(head)
             synchronise(path)
-            with path.open("rb") as file:
-                if file.read(HEADER_BYTES) != head:
-                    raise _not_given_back(self.folder, path.relative_to(self.folder).as_posix())
+            if head_of(path) != head:
+                raise _not_given_back(self.folder, path.relative_to(self.folder).as_posix())
 
     def _write(self, name: str, content: bytes) -> str:
         """Writes a file and returns its SHA-256."""
@@ -362,11 +391,3 @@ def _not_given_back(folder: Path, what: str) -> DataError:
     """The disk, or what lies between, changed what was written."""
     fix = "check the disk, then run the same command again: it goes on from what is not damaged"
     return DataError(f"{what} was written, and other bytes were read back", where=folder, fix=fix)
-
-
-def _extend(path: Path, rows: int, values: np.ndarray) -> None:
-    """Appends values to an array of so many rows; room for its head is left at its beginning."""
-    with path.open("ab") as file:
-        if rows == 0:
-            file.write(bytes(HEADER_BYTES))
-        file.write(np.ascontiguousarray(values).data)
