@@ -32,6 +32,8 @@ def made_data(count: int, thumbnails: int = 0, hostile: bool = False) -> dict[st
         Column("height", Sort.NUMBER, up * 1000, unit="m"),
         Column("land", Sort.CATEGORY, np.arange(count) % len(names), names),
     ]
+    if hostile:
+        columns += [Column(name, Sort.NUMBER, up, group=name) for name in HOSTILE]
     sets = []
     for variant, limit in zip(VARIANTS, (0.5, 0.75), strict=True):
         wrong = (up[rows] > limit).astype(np.int32)
@@ -63,6 +65,7 @@ def made_data(count: int, thumbnails: int = 0, hostile: bool = False) -> dict[st
         "map": {"x": packed(10 + across), "y": packed(50 + up), "known": count},
         "embedding": {"x": packed(up), "y": packed(across), "known": count, "title": "PCA", "words": "made"},
         "columns": [column_data(column) for column in columns],
+        "colour": "land",
         "sets": sets,
         "setRows": [packed(rows)],
         "thumbnails": thumbnail_data(Thumbnails(16, (sheet,), places, "made", per_sheet=thumbnails or 1)),

@@ -21,7 +21,8 @@ from eofuse.reports.wording import class_title
 MISSING = -1
 """Code of a patch without a category."""
 
-DOMINANT = "dominant_land_cover"
+DOMINANT_LAND_COVER = "dominant land cover"
+"""Column of the most common land cover, which the index does not have."""
 
 HIDDEN = ("patch_id", "patch_id_s1", "column", "row", "lon", "lat", "ulx", "uly", "scene_kind")
 HIDDEN_STARTS = ("grid_", "empty_bands.", "times.")
@@ -70,9 +71,9 @@ class Column:
 
 
 def index_columns(store: Store) -> Iterator[Column]:
-    """The columns of a store by which patches can be told apart: split and scene first, then what the index holds."""
+    """The columns of a store by which patches can be told apart: labels, split and scene first, then what the index holds."""
     index = store.index
-    first = [name for name in ("split", "scene") if name in index]
+    first = [name for name in (*store.provenance.get("labels", {}), "split", "scene") if name in index]
     scalars = {f"{m.name}.{c}": m for m in store.modalities.values() if not m.is_array for c in m.channel_names}
     land_cover = _dominant(store)
     if land_cover is not None:
@@ -176,12 +177,12 @@ def _scalar(values: pd.Series, modality: Modality) -> Column | None:
 def _dominant(store: Store) -> Column | None:
     """The most common land cover of each patch, where the store has a land-cover map."""
     try:
-        target = make_target(store, DOMINANT)
+        target = make_target(store, "dominant_land_cover")
     except EofuseError:
         return None
     codes = np.where(target.valid, target.values, MISSING).astype(np.int32)
     colours = class_colours(target.classes, store.modalities.get(target.sources[0]) if target.sources else None)
-    return Column("dominant land cover", Sort.CATEGORY, codes, tuple(map(class_title, target.classes)), tuple(colours))
+    return Column(DOMINANT_LAND_COVER, Sort.CATEGORY, codes, tuple(map(class_title, target.classes)), tuple(colours))
 
 
 def _days(values: pd.Series) -> Numbers:

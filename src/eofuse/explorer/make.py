@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from eofuse.data.store import Store
 from eofuse.errors import UsageError
-from eofuse.explorer.columns import index_columns
-from eofuse.explorer.pictures import large_pictures, series_titles, thumbnails
+from eofuse.explorer.columns import DOMINANT_LAND_COVER, index_columns
+from eofuse.explorer.pictures import large_pictures, thumbnails
 from eofuse.explorer.predictions import PredictionSet, prediction_sets
 from eofuse.explorer.projection import Projection, check_method, project
 from eofuse.explorer.subject import Subject, is_held_out, open_subject
@@ -115,6 +115,7 @@ def _data(
         "map": _map(store),
         "embedding": _embedding(places),
         "columns": [column_data(column) for column in columns],
+        "colour": _colour(store, [column.name for column in columns]),
         **_predictions(sets),
     }
     used = sum(len(text) for text in _texts(data))
@@ -128,7 +129,7 @@ def _data(
     data["thumbnails"] = thumbnail_data(small)
     data["large"] = {str(row): entry for row, entry in large.items()}
     words = _words(store, small.side, int((small.places >= 0).sum()), len(large), sets)
-    notes = [*subject.notes, *words, *_unseen(store)]
+    notes = [*subject.notes, *words]
     data["notes"] = list(dict.fromkeys(notes))
     return data, words
 
@@ -146,6 +147,12 @@ def _facts(subject: Subject) -> dict[str, Any]:
         "patches": len(store),
         "pixels": list(store.patch_size),
     }
+
+
+def _colour(store: Store, names: Sequence[str]) -> str:
+    """The column of the first colours, where there are no predictions: a label, else land cover, else the split."""
+    wanted = [*store.provenance.get("labels", {}), DOMINANT_LAND_COVER, "split"]
+    return next((name for name in wanted if name in names), "")
 
 
 def _sets(subject: Subject) -> list[PredictionSet]:
@@ -237,8 +244,3 @@ def _words(store: Store, side: int, small: int, large: int, sets: Sequence[Predi
         of = "all patches" if large == len(store) else f"{large:,} of {counted(len(store), 'patch', 'patches')}{first}"
         found.append(f"Pictures of all modalities of {of}.")
     return found
-
-
-def _unseen(store: Store) -> list[str]:
-    titles = series_titles(store)
-    return [f"Series are not drawn here ({', '.join(titles)}); `eofuse show` draws them."] if titles else []

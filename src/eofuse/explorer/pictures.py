@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from eofuse.reports.cards import Painter, shown_boxes
 from eofuse.reports.figures.boxes import box_colour
 from eofuse.reports.figures.patch import patch_panels
 from eofuse.reports.figures.rendering import TRUE_COLOUR, Panel, Pixels, has_channels, ramp_colours, raster_panels
+from eofuse.reports.figures.series import SeriesPanel, series_panels
 from eofuse.reports.figures.sheet import best_raster
 from eofuse.reports.runs import first_seed
 from eofuse.reports.wording import class_title, number
@@ -140,7 +142,7 @@ def encoded(pixels: Pixels, quality: int = QUALITY, lossless: bool = False) -> s
 def large_pictures(
     store: Store, order: Rows, room: float, painters: Sequence[Painter] = (), progress: Progress | None = None
 ) -> dict[int, dict[str, Any]]:
-    """Everything with pixels of as many patches as there is room for, by row: truth and prediction first.
+    """Rasters and series of as many patches as there is room for, by row: truth and prediction first.
 
     Args:
         store: the store.
@@ -149,7 +151,7 @@ def large_pictures(
         painters: draw truth and prediction, one a target; none of a store.
         progress: called with (bytes taken, bytes that may be).
     """
-    if not any(modality.has_pixels for modality in store.modalities.values()):
+    if not any(modality.is_array for modality in store.modalities.values()):
         return {}
     predictions: dict[int, list[tuple[Painter, pd.Series]]] = {}
     for painter in painters:
@@ -161,7 +163,7 @@ def large_pictures(
     used = 0.0
     for row in order.tolist():
         entry = _large(store, row, window, predictions.get(row, []))
-        size = sum(len(strip) for strip in entry["strips"]) + 400 * len(entry["panels"])
+        size = len(json.dumps(entry))
         if used + size > room:
             break
         used += size
@@ -181,6 +183,7 @@ def _large(store: Store, row: int, window: Window | None, predicted: list[tuple[
     ]
     panels = [*maps, *patch_panels(store, row, window, without=hidden)]
     entry: dict[str, Any] = {"panels": [_described(panel, strips) for panel in panels]}
+    entry["panels"] += [_lines(panel) for panel in series_panels(store, row)]
     entry["strips"] = [_strip(strips[0]), _strip(strips[1], lossless=True)]
     boxes = [_boxes(painter, prediction) for painter, prediction in predicted if painter.kind.is_boxes]
     if boxes:
@@ -206,6 +209,26 @@ def _described(panel: Panel, strips: tuple[list[Pixels], list[Pixels]]) -> dict[
     told["picture"] = [int(is_map), sum(each.shape[1] for each in strip), pixels.shape[1], pixels.shape[0]]
     strip.append(pixels)
     return told
+
+
+def _lines(panel: SeriesPanel) -> dict[str, Any]:
+    """A series in words, and its lines, each in hundredths between its own smallest and largest number; None in gaps."""
+    told: dict[str, Any] = {"title": panel.title, "caption": panel.caption}
+    if not panel.lines:
+        return told
+    told["legend"] = [[line.colour, line.label] for line in panel.lines]
+    told["series"] = {
+        "times": _hundredths(panel.times),
+        "lines": [[line.colour, _hundredths(line.numbers)] for line in panel.lines],
+    }
+    return told
+
+
+def _hundredths(numbers: npt.NDArray[np.float64]) -> list[float | None]:
+    known = np.isfinite(numbers)
+    low, high = (numbers[known].min(), numbers[known].max()) if known.any() else (0.0, 0.0)
+    places = (numbers - low) / (high - low) if high > low else np.where(known, 0.5, np.nan)
+    return [round(100 * float(place), 1) if np.isfinite(place) else None for place in places]
 
 
 def _end(value: float, unit: str) -> str:
@@ -247,8 +270,3 @@ def _boxes(painter: Painter, prediction: pd.Series) -> dict[str, Any]:
         for box, at, score in zip(boxes.tolist(), labels, scores, strict=True)
     ]
     return {"size": [width, height], "true": true, "predicted": predicted, "least": painter.threshold}
-
-
-def series_titles(store: Store) -> list[str]:
-    """Series of numbers, which the page does not draw."""
-    return [each.title or each.name for each in store.modalities.values() if each.kind is Kind.SERIES]

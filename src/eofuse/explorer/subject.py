@@ -126,7 +126,8 @@ def _study(
     notes = list(first.summary["warnings"])
     title = str(first.summary["title"] or first.summary["name"])
     folder = choice.folders[0]
-    features = f"{choice.variant}, its best run by validation ({folder.name})"
+    own = first.cells.loc[first.cells["cell"] == folder.name, "seed"]
+    features = f"{choice.variant}, its best run by validation (seed {own.iloc[0]})"
     notes.append(f"The first variant is {choice.words}.")
     return Subject(path, "study", title, opened, results, variants, seed, folder, features, tuple(notes))
 

@@ -27,14 +27,14 @@ function unpack(packed) {
   return numbers;
 }
 
-/** An element with text; children are elements or text, never markup. */
+/** An element with text; children are elements, text or null, never markup. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name in element && name !== "list") element[name] = value;
     else element.setAttribute(name, value);
   }
-  element.append(...children.filter((child) => child !== null && child !== ""));
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
   return element;
 }
 

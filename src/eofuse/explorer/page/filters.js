@@ -165,7 +165,7 @@ let facets = [];
 const OPEN = ["right or wrong", "error", "confidence", "part in the run", "dominant land cover"];
 
 /** Whether a facet is open at first. */
-const isWanted = (name) => OPEN.includes(name) || (name === "split" && columnNamed("part in the run") === null);
+const isWanted = (name) => OPEN.includes(name) || name === facts.colour || (name === "split" && columnNamed("part in the run") === null);
 
 function makeFacets() {
   const place = byId("facets"), open = new Set(facets.filter((facet) => facet.box.open).map((facet) => facet.column.name));

@@ -50,7 +50,7 @@ function card(patch) {
     said.push(make("span", { className: "said" }, column.text(patch)));
   }
   const id = make("span", { className: "id", title: facts.ids[patch] }, make("bdi", {}, facts.ids[patch]));
-  const button = make("button", { type: "button" }, thumbnail(patch) ?? make("span", { className: "blank" }, "no picture"), ...said, id);
+  const button = make("button", { type: "button" }, thumbnail(patch) ?? (thumbs.side ? make("span", { className: "blank" }, "no picture") : null), ...said, id);
   button.setAttribute("aria-label", `${facts.ids[patch]}. ${describe(patch)}${wrong === null ? "" : wrong ? ", wrong" : ", right"}`);
   button.dataset.patch = patch;
   button.addEventListener("click", () => openPatch(patch));
@@ -67,7 +67,7 @@ function drawGallery() {
   const words = byId("order").selectedOptions[0]?.textContent ?? "";
   byId("gallery-note").textContent = rows.length === 0
     ? "No patch meets all filters and lies within the selection."
-    : `${whole(shown)} of ${whole(rows.length)} selected, first ${words}.${thumbs.title ? ` Pictures: ${thumbs.title}.` : ""}`;
+    : `${whole(shown)} of ${counted(rows.length, "selected patch", "selected patches")}, ${words}.${thumbs.title ? ` Pictures: ${thumbs.title}.` : ""}`;
 }
 
 byId("more").addEventListener("click", () => {

@@ -74,7 +74,7 @@ function fillColours() {
     select.append(make("optgroup", { label: group }, ...own.map((column) => make("option", { value: column.name }, column.name))));
   }
   if (state.colour === null && state.columns.length) {
-    const wanted = ["right or wrong", "error", "dominant land cover", "split"].map(columnNamed).find((column) => column !== null);
+    const wanted = ["right or wrong", "error", facts.colour].map(columnNamed).find((column) => column !== null);
     state.colour = (wanted ?? state.columns[0]).name;
   }
   select.value = state.colour ?? "";
@@ -82,7 +82,7 @@ function fillColours() {
 
 function fillOrders() {
   const select = byId("order"), has = (order) => columnNamed(order.replace("-", "")) !== null;
-  const found = [...ORDERS.filter(([order]) => has(order)), ["store", "those of the store"], ["colour", "the largest by colour"], ["-colour", "the smallest by colour"]];
+  const found = [...ORDERS.filter(([order]) => has(order)), ["store", "as in the store"], ["colour", "by colour, largest first"], ["-colour", "by colour, smallest first"]];
   select.replaceChildren(...found.map(([order, words]) => make("option", { value: order }, words)));
   if (!found.some(([order]) => order === state.order)) state.order = found[0][0];
   select.value = state.order;

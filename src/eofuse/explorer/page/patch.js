@@ -52,7 +52,7 @@ function small(patch) {
     found.push(make("div", { className: "panels" }, make("figure", {}, picture, make("figcaption", {}, make("strong", {}, thumbs.title)))));
   }
   found.push(
-    make("p", { className: "note" }, "This page has no room for the other pictures of this patch. To see them:"),
+    make("p", { className: "note" }, "This page has no further pictures of this patch. To see them all:"),
     make("pre", { tabIndex: 0 }, make("code", {}, `eofuse show ${shellWord(facts.store)} ${shellWord(facts.ids[patch])}`)));
   return found;
 }
@@ -68,11 +68,15 @@ function panels(large) {
   const ground = large.boxes ? large.panels.slice(large.ground).find((panel) => panel.picture) : null;
   for (const panel of large.panels) {
     const caption = make("figcaption", {}, make("strong", {}, panel.title), panel.caption);
-    for (const [colour, name] of panel.legend ?? []) caption.append(key(colour, name));
+    for (const [colour, name] of panel.legend ?? []) caption.append(key(colour, name, panel.series ? seen : channels));
     if (panel.ramp) {
       const ramp = make("span", { className: "ramp" });
       ramp.style.background = `linear-gradient(to right, ${panel.ramp.colours.join(", ")})`;
       caption.append(ramp, make("span", { className: "ends" }, make("span", {}, panel.ramp.ends[0]), make("span", {}, panel.ramp.ends[1])));
+    }
+    if (panel.series) {
+      box.append(make("figure", {}, seriesCanvas(panel), caption));
+      continue;
     }
     if (!panel.picture) {
       box.append(make("figure", {}, make("div", { className: "absent" }, "absent"), caption));
@@ -94,9 +98,33 @@ function panels(large) {
   return box;
 }
 
-function key(colour, name) {
+/** A canvas with the lines of a series, each between its own smallest and largest number; gaps interrupt them. */
+function seriesCanvas(panel) {
+  const [width, height, edge] = [480, 300, 14], canvas = make("canvas", { width, height });
+  const pen = canvas.getContext("2d"), { times, lines } = panel.series;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `${panel.title}: ${(panel.legend ?? []).map(([, label]) => label).join("; ")}`);
+  pen.lineWidth = 2.5;
+  for (const [colour, heights] of lines) {
+    pen.strokeStyle = pen.fillStyle = css(seen(colour));
+    pen.beginPath();
+    let before = false;
+    heights.forEach((value, i) => {
+      const left = edge + (times[i] / 100) * (width - 2 * edge), top = height - edge - (value / 100) * (height - 2 * edge);
+      if (value !== null) {
+        pen[before ? "lineTo" : "moveTo"](left, top);
+        pen.fillRect(left - 4, top - 4, 8, 8);
+      }
+      before = value !== null;
+    });
+    pen.stroke();
+  }
+  return canvas;
+}
+
+function key(colour, name, shade = channels) {
   const chip = make("span", { className: "chip" });
-  chip.style.background = css(channels(colour));
+  chip.style.background = css(shade(colour));
   return make("span", { className: "key" }, chip, name);
 }
 

@@ -98,7 +98,8 @@ function pick(mask, how = "replace") {
 }
 
 const ORDERS = [
-  ["error", "the largest errors"], ["-confidence", "the least sure"], ["confidence", "the surest"], ["-error", "the smallest errors"],
+  ["error", "largest error first"], ["-confidence", "least confident first"], ["confidence", "most confident first"],
+  ["-error", "smallest error first"],
 ];
 
 /** Numbers by which a patch comes earlier, the larger first. */
