@@ -19,6 +19,7 @@ import yaml
 
 from eofuse.data.publish.card import card_of
 from eofuse.data.publish.folder import published_folder
+from eofuse.data.publish.series import packs_again, series_columns, series_layer, write_dates
 from eofuse.data.sources.stores import belongs_to
 from eofuse.data.store import Store, open_store
 from eofuse.data.store.arrays import in_order
@@ -183,18 +184,21 @@ def _geotiff(store: Store, modalities: Sequence[Modality], folder: Path, progres
 
     facts = _facts(store, modalities)
     files = [f"{row:09d}_{file_name(str(name))[:80]}" for row, name in enumerate(facts["patch_id"])]
-    for modality in modalities:
-        if modality.is_array:
-            (folder / modality.name).mkdir()
-    for row, arrays in _patches(store, modalities, progress):
+    columns = [each for each in modalities if each.kind is Kind.SERIES and packs_again(each)]
+    with_files = [modality for modality in modalities if modality.is_array and modality not in columns]
+    for modality in with_files:
+        (folder / modality.name).mkdir()
+    for row, arrays in _patches(store, with_files, progress):
         grid = grid_of(store.index, row)
-        for modality in modalities:
+        for modality in with_files:
             values = arrays.get(modality.name)
             if values is None:
                 continue
             path = folder / modality.name / f"{files[row]}.tif"
             if modality.kind is not Kind.RASTER:
                 np.save(path.with_suffix(".npy"), values, allow_pickle=False)
+                if modality.kind is Kind.IMAGE_SERIES and packs_again(modality):
+                    write_dates(path.with_suffix(".json"), store.index[f"times.{modality.name}"][row])
                 continue
             place = {} if grid is None else {"crs": grid.crs or CRS(), "transform": grid.transform}
             count, height, width = values.shape
@@ -217,6 +221,7 @@ def _geotiff(store: Store, modalities: Sequence[Modality], folder: Path, progres
         [table, facts[[name for name in scalars if not str(name).startswith(("nodata.", "has_"))]]], axis=1
     )
     table = table.loc[:, table.notna().any()]  # what no patch has is no column
+    table = pd.concat([table, *(series_columns(store, modality, AT_ONCE) for modality in columns)], axis=1)
     table.insert(0, "file", files)
     table.to_csv(folder / "patches.csv", index=False)
     write_text(
@@ -248,6 +253,8 @@ def _spec(store: Store, modalities: Sequence[Modality], table: pd.DataFrame) -> 
             about |= {"kind": "vector", "columns": f"{modality.name}.{{channel}}"}
         elif modality.kind is Kind.CATEGORY:
             about |= {"kind": "category", "column": f"{modality.name}.{names[0]}"}
+        elif packs_again(modality):
+            about |= series_layer(modality)
         else:
             continue
         layers[modality.name] = about
