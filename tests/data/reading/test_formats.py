@@ -1,5 +1,7 @@
 """Every registered format of files keeps one contract: a header, windows of values as stored, one error for what is no such file."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -8,6 +10,7 @@ from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from arrays_folder import packed
+from eofuse.data.reading.arrays import open_arrays
 from eofuse.data.reading.formats import FILE_FORMATS, endings, format_of, inspect_file, open_file
 from eofuse.data.reading.rasters import Part, reading_environment
 from eofuse.errors import DataError
@@ -94,3 +97,15 @@ def test_pictures_of_cameras_are_turned_as_exif_wants(tmp_path, turn):
         grid = inspect_file(path, "here").grid
         assert (grid.height, grid.width) == expected.shape == (image.height, image.width)
         assert np.abs(image.read([1], window=Window(2, 1, 5, 6))[0] - expected[1:7, 2:7]).max() <= 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_array_that_python_2_wrote_is_read_without_a_word(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(6, dtype=np.uint16).reshape(2, 3))
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content.replace(b"(2, 3), }  ", b"(2L, 3L), }"))
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.write(tmp_path / "a.npy", "a.npy")
+    opened = open_arrays(str(tmp_path / "a.npy"), "a.npy"), open_arrays(str(tmp_path / "b.npz"), "b.npz")
+    for file, name in zip(opened, ("", "a"), strict=True):
+        assert file.read(name, (slice(None), slice(None))).tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -1,4 +1,4 @@
-"""Where the runs of a study are done: `EXECUTORS`, a file each; other packages add theirs by the entry points `eofuse.executor`.
+"""Where the runs of a study are done: `EXECUTORS`, a file each; other packages add theirs by the entry points `eofuse.executors`.
 
 An `Executor` takes jobs, gives those that have ended, and ends what still runs when it is closed. In which order jobs are done, and
 what is tried again, is for `eofuse.studies.schedule`.
@@ -138,7 +138,7 @@ class Executor(ABC):
         self.close()
 
 
-EXECUTORS: Registry[type[Executor]] = Registry("place for studies", "eofuse.executor", __name__)
+EXECUTORS: Registry[type[Executor]] = Registry("place for studies", "eofuse.executors", __name__)
 
 
 def read_resources(on: str, resources: str | Mapping[str, Any] | None = None) -> Resources:

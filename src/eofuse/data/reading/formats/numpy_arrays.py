@@ -1,7 +1,10 @@
 """NumPy arrays: `.npy`, which are mapped into memory, and `.npz`. Nothing is unpickled."""
 
 import math
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,8 @@ class NumpyArrays(ArrayFormat):
 
     def open_arrays(self, path: str, where: str) -> ArrayFile:
         """The array mapped into memory, or the archive."""
-        return NumpyFile(path) if path.lower().endswith(ENDING) else NumpyArchive(path, where)
+        with _of_python_2():
+            return NumpyFile(path) if path.lower().endswith(ENDING) else NumpyArchive(path, where)
 
 
 class NumpyFile(ArrayFile):
@@ -62,9 +66,19 @@ class NumpyArchive(ArrayFile):
             variable = self.variables[name]
             size = math.prod(variable.shape) * np.dtype(variable.dtype).itemsize
             TABLE.check(size, f"has the array {name}, which unpacks to", self._where)
-            with np.load(self._path, allow_pickle=False) as archive:
+            with _of_python_2(), np.load(self._path, allow_pickle=False) as archive:
                 self._read = {name: archive[name]}
         return self._read[name][index]
+
+
+@contextmanager
+def _of_python_2() -> Iterator[None]:
+    """Silences NumPy about files that Python 2 wrote: they are read like all others."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Reading `.npy` or `.npz` file required additional header parsing", UserWarning
+        )
+        yield
 
 
 def _header(file: Any, name: str) -> Variable:
