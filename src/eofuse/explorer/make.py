@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from eofuse.data.store import Store
 from eofuse.errors import UsageError
-from eofuse.explorer.columns import DOMINANT_LAND_COVER, index_columns
+from eofuse.explorer.columns import DOMINANT_LAND_COVER, Sort, index_columns
 from eofuse.explorer.pictures import large_pictures, thumbnails
 from eofuse.explorer.predictions import PredictionSet, prediction_sets
 from eofuse.explorer.projection import Projection, check_method, project
@@ -115,7 +115,7 @@ def _data(
         "map": _map(store),
         "embedding": _embedding(places),
         "columns": [column_data(column) for column in columns],
-        "colour": _colour(store, [column.name for column in columns]),
+        "colour": _colour(store, [column.name for column in columns if column.sort is not Sort.LIST]),
         **_predictions(sets),
     }
     used = sum(len(text) for text in _texts(data))

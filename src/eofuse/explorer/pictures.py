@@ -149,7 +149,7 @@ def large_pictures(
         order: rows, the most wanted first.
         room: bytes of text that they may take.
         painters: draw truth and prediction, one a target; none of a store.
-        progress: called with (bytes taken, bytes that may be).
+        progress: called with (patches done, patches that there seems to be room for).
     """
     if not any(modality.is_array for modality in store.modalities.values()):
         return {}
@@ -169,7 +169,7 @@ def large_pictures(
         used += size
         found[row] = entry
         if progress:
-            progress(min(int(used), int(room)), int(room))
+            progress(len(found), min(len(order), max(int(len(found) * room / used), len(found))))
     return found
 
 

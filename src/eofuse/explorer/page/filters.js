@@ -179,6 +179,7 @@ function makeFacets() {
   }
   for (const [group, own] of groups) place.append(make("h3", {}, group), ...own.map((facet) => facet.box));
   const wide = matchMedia("(min-width: 801px)").matches;
+  if (first) byId("filters").open = wide;
   for (const facet of facets) facet.box.open = first ? wide && isWanted(facet.column.name) : open.has(facet.column.name);
   facets.forEach((facet) => facet.refresh());
 }

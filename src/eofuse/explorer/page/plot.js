@@ -168,24 +168,29 @@ class Plot {
 
   drawGraticule(pen) {
     const steps = [30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
-    const step = steps.find((each) => each * this.scale < 130) ?? 0.001, digits = Math.max(0, Math.ceil(-Math.log10(step)));
+    const stepAt = (scale) => steps.find((each) => each * scale < 130) ?? 0.001;
+    const digits = (step) => Math.max(0, Math.ceil(-Math.log10(step)));
+    const [along, up] = [stepAt(this.scale * this.stretch), stepAt(this.scale)];
     const [left, high] = this.dataAt([0, 0]), [right, low] = this.dataAt([this.width, this.height]);
-    const write = (value, plus, minus) => `${Number(Math.abs(value).toFixed(digits))}° ${value === 0 ? "" : value > 0 ? plus : minus}`.trim();
+    const write = (value, step, plus, minus) => {
+      const rounded = Number(value.toFixed(digits(step)));
+      return `${Math.abs(rounded)}° ${rounded === 0 ? "" : rounded > 0 ? plus : minus}`.trim();
+    };
     pen.strokeStyle = theme("rule");
     pen.fillStyle = theme("quiet");
     pen.font = "11px system-ui, sans-serif";
     pen.lineWidth = 1;
     const from = Math.max(left / this.stretch, -180), to = Math.min(right / this.stretch, 180);
-    for (let lon = Math.ceil(from / step) * step; lon <= to; lon += step) {
+    for (let lon = Math.ceil(from / along) * along; lon <= to; lon += along) {
       const at = this.width / 2 + (lon * this.stretch - this.center[0]) * this.scale;
       pen.beginPath(); pen.moveTo(at, 0); pen.lineTo(at, this.height); pen.stroke();
-      pen.fillText(write(Number(lon.toFixed(digits)), "E", "W"), at + 3, this.height - 4);
+      pen.fillText(write(lon, along, "E", "W"), at + 3, this.height - 4);
     }
     const south = Math.max(low, -90), north = Math.min(high, 90);
-    for (let lat = Math.ceil(south / step) * step; lat <= north; lat += step) {
+    for (let lat = Math.ceil(south / up) * up; lat <= north; lat += up) {
       const at = this.height / 2 - (lat - this.center[1]) * this.scale;
       pen.beginPath(); pen.moveTo(0, at); pen.lineTo(this.width, at); pen.stroke();
-      if (at > 12) pen.fillText(write(Number(lat.toFixed(digits)), "N", "S"), 3, at - 3);
+      if (at > 12) pen.fillText(write(lat, up, "N", "S"), 3, at - 3);
     }
   }
 
@@ -363,7 +368,7 @@ class Plot {
       const patch = this.nearest(place);
       if (patch >= 0) openPatch(patch);
     } else if (path !== null && path.length > 2) {
-      this.pickWithin(path, event.shiftKey ? "add" : event.altKey ? "remove" : "replace");
+      this.pickWithin(path, event.shiftKey ? "add" : event.altKey || event.ctrlKey ? "remove" : "replace");
     }
     this.drawTop();
   }
