@@ -215,7 +215,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     fabric = open_fabric(options.train)
     model, fine_tuning = begin(prepared, options, folder)
     if is_first:
-        several = ranks.describe(describe_batch_norm(model))
+        several = ranks.describe(fabric.device, describe_batch_norm(model))
         write_facts(folder, ENVIRONMENT_FILE, {**describe_environment(options.train.device), **several})
     evaluate_as_trained(model, fabric.device, options.train)
     prepared = with_vectors(prepared, model, options, fabric.device)

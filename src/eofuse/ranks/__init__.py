@@ -11,6 +11,7 @@ gradient is then the mean over the processes (`average`), as that of every sum p
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from eofuse.errors import DataError, UsageError, explain
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Item = TypeVar("Item")
@@ -140,7 +142,7 @@ def joined(where: Place | None) -> Iterator[None]:
     try:
         store, _, _ = next(iter(rendezvous("env://", timeout=PATIENCE_TO_MEET)))
         cuda = torch.cuda.is_available() and dist.is_nccl_available()
-        backend, patience = ("nccl", PATIENCE_OF_CUDA) if cuda else ("gloo", PATIENCE)
+        backend, patience = ("cpu:gloo,cuda:nccl", PATIENCE_OF_CUDA) if cuda else ("gloo", PATIENCE)
         dist.init_process_group(backend, store=store, rank=where.rank, world_size=where.size, timeout=patience)
         _control = dist.new_group(backend="gloo", timeout=PATIENCE) if cuda else dist.group.WORLD
     except (RuntimeError, ValueError) as error:
@@ -148,8 +150,10 @@ def joined(where: Place | None) -> Iterator[None]:
         raise DataError(f"the processes can't be connected: {_first_line(error)}", where="ranks", fix=fix) from None
     _place = where
     try:
+        wait()  # until all are connected: none ends before
         yield
-        wait()
+        with suppress(LostError):  # all is done
+            wait()
     except BaseException as error:
         found = _heard(store, error) if where.rank == 0 else _told(store, error, where)
         if found is not error:
@@ -173,7 +177,7 @@ def _heard(store: Any, error: BaseException) -> BaseException:
     """What the first process raises: its own error, or that of the process that has ended."""
     with suppress(RuntimeError):
         if isinstance(error, LostError):
-            store.wait(["failed"], timedelta(seconds=MOMENT_S))
+            _await(store, "failed", MOMENT_S)
             told = json.loads(store.get("failed"))
             error = (UsageError if told["usage"] else DataError)(told["what"], where=told["where"], fix=told["fix"])
         store.set("heard", "1")
@@ -189,9 +193,18 @@ def _told(store: Any, error: BaseException, where: Place) -> BaseException:
     with suppress(RuntimeError):
         store.set("failed", json.dumps({**told, "usage": isinstance(found, UsageError)}))
         _leave()  # whoever waits for this process notices
-        store.wait(["heard"], timedelta(seconds=2 * MOMENT_S))
+        _await(store, "heard", 2 * MOMENT_S)
         return SystemExit(found.exit_code)
     return error
+
+
+def _await(store: Any, key: str, seconds: float) -> None:
+    """Waits until a key is set; a `RuntimeError` if it is not. The store's own waiting warns of it on the error stream."""
+    until = time.monotonic() + seconds
+    while not store.check([key]):
+        if time.monotonic() > until:
+            raise RuntimeError(f"{key} was not set")
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -368,11 +381,12 @@ def joined_parts(items: list[Item]) -> list[Item]:
     return [each for part in found for each in part]
 
 
-def describe(batch_norm: str) -> dict[str, str]:
+def describe(device: "torch.device", batch_norm: str) -> dict[str, str]:
     """What the number of processes changes of a training, for people; nothing of one that is alone."""
     if _place.size == 1:
         return {}
     import torch.distributed as dist
 
     machines = f"on {_place.nodes} machines" if _place.nodes > 1 else "on one machine"
-    return {"processes": f"{_place.size} {machines}, {dist.get_backend()}", "batch_norm": batch_norm}
+    exchanged = "nccl" if device.type == "cuda" and "nccl" in dist.get_backend_config() else "gloo"
+    return {"processes": f"{_place.size} {machines}, {exchanged}", "batch_norm": batch_norm}

@@ -153,7 +153,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     before = evaluate()
     curves = Curves(folder, tensorboard and is_first)
     if is_first:
-        several = ranks.describe(describe_batch_norm(objective.module))
+        several = ranks.describe(fabric.device, describe_batch_norm(objective.module))
         write_facts(folder, ENVIRONMENT_FILE, {**describe_environment(options.train.device), **several})
     state = Training(
         objective=objective,
