@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,13 @@ from eofuse.studies.failures import Failure
 
 MOST_AT_A_TIME = 1000
 """Tasks that Ray is given at a time, unless the user says; it begins as many as it has room for."""
+
+
+ANSWER_S = 10.0
+"""Seconds in which a cluster must let itself be reached: Ray would try for many minutes."""
+
+MOST_LETTERS = 300
+"""Of an error of Ray that are told."""
 
 
 class RayResources(Resources):
@@ -69,10 +77,14 @@ class OnRay(Executor):
                 cores = max(self.cpus * (self.setting.workers or 0), os.cpu_count() or 1)
                 self.ray.init("local", num_cpus=int(cores), include_dashboard=False, **quiet)
             else:
+                _refuse_silence(options.address)
                 self.ray.init(options.address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            fix = "start one by `ray start --head`, or leave out the address"
-            found = f"no cluster of Ray answers: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        except (OSError, RuntimeError, ValueError, self.ray.exceptions.RayError) as error:
+            fix = (
+                "start one by `ray start --head`, see that its token is here (RAY_AUTH_MODE), or leave out the address"
+            )
+            words = " ".join(str(error).split()) or type(error).__name__
+            found = f"no cluster of Ray answers: {words[:MOST_LETTERS]}"
             raise UsageError(found, where=options.address or "this machine", fix=fix) from error
         finally:
             if threading.current_thread() is threading.main_thread():
@@ -129,3 +141,10 @@ class OnRay(Executor):
                 self.ray.cancel(reference, force=True)
         if self.is_own:
             self.ray.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Raises an `OSError` if nothing listens at `HOST:PORT`."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
