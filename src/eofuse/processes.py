@@ -57,20 +57,19 @@ def in_processes(
         return
     context = get_context("fork" if sys.platform == "linux" else "spawn")  # a fork is not safe on macOS
     count = min(workers, len(jobs))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(function, shared))
+    waiting: deque[Future[Result]] = deque()
     try:
-        with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(function, shared)) as pool:
-            waiting: deque[Future[Result]] = deque()
-            try:
-                for job in jobs:
-                    waiting.append(pool.submit(_do, job))
-                    if len(waiting) >= AHEAD * count:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        for job in jobs:
+            waiting.append(pool.submit(_do, job))
+            if len(waiting) >= AHEAD * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     except BrokenProcessPool:
         raise DataError("a process that worked on it was killed", where=where, fix=fix) from None
+    finally:
+        pool.shutdown(cancel_futures=True)  # to its end: a thread that is left would meet closed files when Python ends
 
 
 _function: Callable[[Any, Any], Any] | None = None
