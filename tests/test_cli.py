@@ -242,11 +242,11 @@ def test_results_of_models_are_json_for_programs(run, store, tmp_path, capsys):
 def test_help_lists_every_command_in_its_group(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    groups = capsys.readouterr().out.split("\n\n")[-4:]
+    groups = capsys.readouterr().out.split("\n\n")[-5:]
     titles = [group.splitlines()[0] for group in groups]
-    assert titles == ["data:", "models:", "maps:", "studies:"]
-    for number, name in enumerate(("pack", "train", "area", "study")):
-        assert [f"  {name} " in group for group in groups] == [at == number for at in range(4)]
+    assert titles == ["data:", "models:", "maps:", "studies:", "shell:"]
+    for number, name in enumerate(("pack", "train", "area", "study", "completion")):
+        assert [f"  {name} " in group for group in groups] == [at == number for at in range(5)]
 
 
 def test_verbose_shows_what_a_command_took_and_where_an_error_arose(tmp_path, store, capsys):

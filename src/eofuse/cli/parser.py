@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from eofuse import __version__
-from eofuse.cli import data, maps, models
+from eofuse.cli import completion, data, maps, models
 from eofuse.errors import did_you_mean
 from eofuse.words import printable
 
@@ -465,6 +465,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     add = command("report", models.run_report, "write the report of a finished study again")
     add.add_argument("study", metavar="STUDY", type=Path)
+
+    group = "shell"
+    add = command("completion", completion.run_completion, "print the script by which a shell completes these words")
+    add.add_argument("shell", metavar="SHELL", choices=completion.SHELLS, help=" or ".join(completion.SHELLS))
     parser.epilog = "\n\n".join("\n".join([f"{title}:", *lines]) for title, lines in groups.items())
     return parser
 
