@@ -4,16 +4,19 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from eofuse import __version__
 from eofuse import recipe as recipes
 from eofuse.cli import main
 from eofuse.errors import UsageError
-from eofuse.studies import executors
+from eofuse.studies import executors, remote
 from eofuse.studies.executors import read_resources
 from eofuse.studies.results import read_results
 
@@ -161,3 +164,31 @@ def test_a_machine_without_slurm_says_so(here, planted_store, tmp_path, monkeypa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"this machine has no Slurm; .* --resources cluster=local"):
         recipes.study(small(planted_store), to=shutil.copytree(here, tmp_path / "study"), on="slurm")
+
+
+def test_an_address_where_no_ray_answers_is_an_error_at_once(here, planted_store, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"127.0.0.1:1: no cluster of Ray answers: .*refused; start one by `ray start --head`"
+    ):
+        recipes.study(
+            small(planted_store),
+            to=shutil.copytree(here, tmp_path / "study"),
+            on="ray",
+            resources={"address": "127.0.0.1:1"},
+        )
+
+
+def test_a_machine_that_does_not_see_the_folder_or_has_another_eofuse_says_so():
+    sent = {"folder": "/nowhere/study/cells/one", "study": "/nowhere/study", "version": __version__}
+    assert "does not see the folder /nowhere/study/cells/one" in remote.do(sent)["answer"]["why"]
+    assert "0.0.1 began the study" in remote.do({**sent, "version": "0.0.1"})["answer"]["ends"]["what"]
+
+
+def test_a_job_whose_study_has_ended_leaves(tmp_path):
+    sent = {"folder": str(tmp_path), "study": str(tmp_path), "token": "gone", "directory": ".", "version": __version__}
+    assert remote.do(sent)["answer"] == {"kind": "ended", "why": "the study has ended"}
+
+
+def test_a_job_of_slurm_hears_of_its_time_limit_before_anything_heavy_is_loaded():
+    code = "import sys, eofuse.studies.remote; assert not {'torch', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

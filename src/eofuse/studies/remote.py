@@ -1,36 +1,26 @@
-"""Jobs on other machines that see the folders of a study: `message` is what is sent, `do` is called there, `settle` takes the answer.
+"""What is done on other machines that see the folders of a study: `do`, sent to Ray by its name, and `Submitted`, to Slurm.
 
 Where a study has ended, or another process goes on with it, its jobs leave: the claim of the study has no holder, or another one.
-Where its process was killed, they go on to their end.
+Where its process was killed, they go on to their end. Importing this loads nothing heavy, so that a job of Slurm hears at once that
+its time is over.
 """
 
+import json
 import os
 import platform
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from eofuse import __version__
+from eofuse.files import write_text
 from eofuse.studies import claims
-from eofuse.studies.executors import Ended, Job, Setting, outcome
-from eofuse.studies.failures import Failure
 
 PATIENCE_S = 60.0
 """Seconds after which a file that was written elsewhere is seen here at the latest."""
-
-
-def message(job: Job, setting: Setting) -> dict[str, Any]:
-    """What is sent: words only, so that nothing of it is executed."""
-    return {
-        "role": job.role,
-        "folder": str(job.folder.resolve()),
-        "fingerprint": setting.fingerprint,
-        "study": str(setting.folder.resolve()),
-        "token": setting.token,
-        "directory": str(Path.cwd()),
-        "version": _version(),
-    }
 
 
 def do(sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,8 +28,8 @@ def do(sent: Mapping[str, Any]) -> dict[str, Any]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     host = os.environ.get("SLURMD_NODENAME") or platform.node()
     folder, study = Path(sent["folder"]), Path(sent["study"])
-    if sent["version"] != _version():
-        found = f"eofuse {sent['version']} began the study, and {host} has {_version()}"
+    if sent["version"] != __version__:
+        found = f"eofuse {sent['version']} began the study, and {host} has {__version__}"
         return {"host": host, "answer": {"ends": {"what": found, "where": None, "fix": "install one version on all"}}}
     if not _comes_to_be(folder):
         found = f"{host} does not see the folder {folder}; a study on a cluster lies where all its machines see it"
@@ -57,24 +47,16 @@ def do(sent: Mapping[str, Any]) -> dict[str, Any]:
     return {"host": host, "answer": answered, "files": left}
 
 
-def settle(job: Job, answered: Mapping[str, Any]) -> Ended:
-    """What became of a job, once the files that it left are seen here: what is cached of a network's folder may be older.
+class Submitted:
+    """The same as a job of submitit, which calls `checkpoint` before its time is over, and queues what that gives."""
 
-    Raises:
-        DataError: if no job of the study can be done any more.
-    """
-    failure = outcome(answered["answer"])
-    until = time.monotonic() + PATIENCE_S
-    while failure is None and not _shows(job.folder, answered["files"]):
-        if time.monotonic() > until:
-            failure = Failure("error", f"what {answered['host']} wrote to {job.folder} is not seen here")
-        time.sleep(0.1)
-    return Ended(job, failure, answered["host"])
+    def __call__(self, sent: Mapping[str, Any]) -> None:
+        """Does a job, and writes what it came to."""
+        write_text(Path(sent["answer"]), json.dumps(do(sent)))
 
-
-def _shows(folder: Path, files: Mapping[str, int]) -> bool:
-    found = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
-    return all(found.get(name) == size for name, size in files.items())
+    def checkpoint(self, sent: Mapping[str, Any]) -> Any:
+        """The job again: a run goes on from its own checkpoint."""
+        return import_module("submitit").helpers.DelayedSubmission(self, sent)
 
 
 def _comes_to_be(folder: Path) -> bool:
@@ -91,9 +73,3 @@ def _leave_with(study: Path, token: str) -> None:
     while claims.is_held_by(study, token):
         time.sleep(claims.BEAT_S)
     os._exit(1)
-
-
-def _version() -> str:
-    from eofuse import __version__
-
-    return __version__

@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import Field
 
 from eofuse.errors import DataError, UsageError
-from eofuse.studies import remote
 from eofuse.studies.cards import RUNS_A_CARD
 from eofuse.studies.executors import EXECUTORS, Ended, Executor, Job, Resources, Setting
 from eofuse.studies.failures import Failure
+from eofuse.studies.remote import do
+from eofuse.studies.sending import message, settle
 
 MOST_AT_A_TIME = 1000
 """Tasks that Ray is given at a time, unless the user says; it begins as many as it has room for."""
@@ -66,7 +67,7 @@ class OnRay(Executor):
         wants: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self._gpus(options), "max_retries": 0}
         if options.memory_gb is not None:
             wants["memory"] = options.memory_gb * 2**30
-        self.task = self.ray.remote(**wants)(remote.do)
+        self.task = self.ray.remote(**wants)(do)
         self.running: dict[Any, Job] = {}
 
     def _start(self, options: RayResources) -> None:
@@ -104,7 +105,7 @@ class OnRay(Executor):
             if job.avoid is not None and (node := self._node_beside(job.avoid)):
                 strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=True)
                 task = task.options(scheduling_strategy=strategy)
-            self.running[task.remote(remote.message(job, self.setting))] = job
+            self.running[task.remote(message(job, self.setting))] = job
 
     def _node_beside(self, host: str) -> str | None:
         nodes = [node for node in self.ray.nodes() if node["Alive"] and node["NodeManagerHostname"] != host]
@@ -132,7 +133,7 @@ class OnRay(Executor):
             elif isinstance(error, errors.WorkerCrashedError):
                 why = "it was killed, or crashed"
             return Ended(job, Failure("ended", f"its process ended ({why})"))
-        return remote.settle(job, answered)
+        return settle(job, answered)
 
     def close(self) -> None:
         """Cancels what runs, and ends the cluster if it was started for the study."""

@@ -4,12 +4,11 @@ A job that comes to its time limit, or is preempted, is queued again and goes on
 writes as JSON; the pickles that submitit writes beside are read by the jobs themselves alone.
 """
 
-import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +18,11 @@ from uuid import uuid4
 from pydantic import Field
 
 from eofuse.errors import UsageError
-from eofuse.files import read_json, write_text
-from eofuse.studies import remote
+from eofuse.files import read_json
 from eofuse.studies.executors import EXECUTORS, Ended, Executor, Job, Resources, Setting
 from eofuse.studies.failures import Failure
+from eofuse.studies.remote import Submitted
+from eofuse.studies.sending import message, settle
 
 MOST_AT_A_TIME = 1000
 """Jobs that Slurm has at a time, unless the user says; it usually takes no larger arrays."""
@@ -113,12 +113,12 @@ class OnSlurm(Executor):
             together = [job for job in jobs if job.avoid == avoided]
             names = [uuid4().hex for _ in together]
             sent = [
-                {**remote.message(job, self.setting), "answer": str(self._answers / f"{name}.json")}
+                {**message(job, self.setting), "answer": str(self._answers / f"{name}.json")}
                 for job, name in zip(together, names, strict=True)
             ]
             try:
                 with _silent_children() if self.is_local else nullcontext():
-                    queued = self._executor(avoided).map_array(_Task(), sent)
+                    queued = self._executor(avoided).map_array(Submitted(), sent)
             except self.submitit.core.utils.FailedJobError as error:
                 words = [line.strip() for line in str(error).splitlines() if line.strip()]
                 why = next((line for line in words if "error" in line.lower()), words[-1] if words else "")
@@ -150,7 +150,7 @@ class OnSlurm(Executor):
 
     def _answered(self, name: str) -> Ended:
         job, queued = self.running.pop(name)
-        ended = remote.settle(job, read_json(self._answers / f"{name}.json"))
+        ended = settle(job, read_json(self._answers / f"{name}.json"))
         return ended if ended.failure is None else self._with_log(ended, queued)
 
     def _lost(self, name: str) -> Ended:
@@ -206,15 +206,3 @@ def _silent_children() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-class _Task:
-    """What a job does; submitit calls `checkpoint` before its time is over, and queues what that gives."""
-
-    def __call__(self, sent: Mapping[str, Any]) -> None:
-        """Does it, and writes what it came to."""
-        write_text(Path(sent["answer"]), json.dumps(remote.do(sent)))
-
-    def checkpoint(self, sent: Mapping[str, Any]) -> Any:
-        """The same again: a run goes on from its own checkpoint."""
-        return import_module("submitit").helpers.DelayedSubmission(self, sent)
