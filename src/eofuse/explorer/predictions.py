@@ -85,7 +85,9 @@ def prediction_sets(results: StudyResults, variants: Sequence[str], colours: Seq
         colours: of the classes.
     """
     kind = results.kind
-    summarise = SUMMARIES.get(kind.name) or SUMMARIES[standard(kind.place, kind.values)]
+    summarise = SUMMARIES.get(kind.name) or SUMMARIES.get(standard(kind.place, kind.values))
+    if summarise is None:  # a kind of another package, which predicts something else
+        return
     for variant in variants:
         own = results.predictions[results.predictions["variant"] == variant]
         seeds = sorted(int(seed) for seed in own["seed"].unique())
