@@ -177,14 +177,15 @@ def as_measured(study: Path, workers: int) -> tuple[StudyPlan, Duration, float]:
     cells = read_results(study).cells
     means = cells.groupby("role")["seconds"].mean().to_dict()
     seconds = json.loads((study / COST_FILE).read_text())["seconds"]
-    overhead = max(0.0, (seconds * workers - cells["seconds"].sum()) / len(cells))
 
     def duration(job: Job) -> float:
         if job.role == "variant" and (job.folder / RESULT_FILE).is_file():
             return 0.0
         return means.get({"variant": "final"}.get(job.role, job.role), 0.0)
 
-    return plan_study(read_yaml(study / STUDY_FILE)), duration, overhead
+    plan = plan_study(read_yaml(study / STUDY_FILE))
+    bare = simulate(plan, lambda done: Simulated(workers, duration, done=done))
+    return plan, duration, max(0.0, (seconds * workers - bare.busy) / bare.jobs)
 
 
 def simulate(plan: StudyPlan, make: Callable[[Callable[[Job], None]], Simulated], stages: bool = False) -> Outcome:
