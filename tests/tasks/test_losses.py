@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from eofuse.data.targets import IGNORE
 from eofuse.tasks.losses import (
     REGRESSION_LOSSES,
     SEGMENTATION_LOSSES,
@@ -265,3 +266,17 @@ def test_without_known_shares_the_loss_is_0_with_a_gradient_of_zeros(name: str):
     loss = composition_loss(name, output, torch.full((PATCHES, CLASSES), torch.nan), ALL)
     assert loss == 0
     assert torch.equal(gradient(loss, output), torch.zeros_like(output))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothed_cross_entropy_is_that_of_torch_over_the_known_pixels(weighted: bool):
+    torch.manual_seed(0)
+    logits, truth = torch.randn(1, 2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4)).to(torch.uint8)
+    truth[0, 0] = IGNORE
+    weights = torch.tensor([0.5, 2.0, 1.0]) if weighted else None
+    known = torch.ones(2, dtype=torch.bool)
+    found = segmentation_loss(["cross_entropy"], logits, truth, known, weights, smoothing=0.2)
+    each = functional.cross_entropy(
+        logits[0], truth.long(), weight=weights, ignore_index=IGNORE, reduction="sum", label_smoothing=0.2
+    )
+    torch.testing.assert_close(found, each / (truth != IGNORE).sum())

@@ -111,3 +111,21 @@ def test_a_crop_of_what_a_target_describes_whole_is_said(store):
 def test_weighting_one_task_is_refused(store):
     with pytest.raises(UsageError, match="for several tasks"):
         prepared(store, ["s1"], {"target": "label"}, weighting="uncertainty")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": "weather", "smoothing": 0.1},
+        {"target": "worldcover", "loss": "dice", "smoothing": 0.1},
+        {"target": "land_cover_fractions", "loss": "cross_entropy", "smoothing": 0.1},
+    ],
+)
+def test_smoothing_is_refused_where_there_is_nothing_to_smooth(store, options):
+    with pytest.raises(UsageError, match="smoothing is for cross-entropy between classes"):
+        make_task(store, TaskOptions(**options))
+
+
+def test_a_recipe_without_smoothing_keeps_its_identity():
+    assert "smoothing" not in TaskOptions(target="a").model_dump()
+    assert TaskOptions(target="a", smoothing=0.1).model_dump()["smoothing"] == 0.1

@@ -47,6 +47,7 @@ class TaskOptions(TargetOptions):
         balance: for rare classes, weight the loss by class or sample classes equally often.
         loss: what is minimised, one name or several to be summed (`cross_entropy+dice`); the kind's default if not given.
         network: decoder (`unet`, `fpn`, `deeplabv3plus`) or detector (`fcos`, `retinanet`, `faster_rcnn`) of kinds with pixels.
+        smoothing: share of the truth that cross-entropy spreads over all classes (Szegedy et al. 2016, arXiv:1512.00567).
         weight: of this task's loss among several.
         metric: the one metric that ranks, selects checkpoints and stops; the kind's default if not given.
         head: `network` learns step by step; others are fitted in one go on encoders that stay as they are, of classes and numbers of
@@ -57,15 +58,20 @@ class TaskOptions(TargetOptions):
     balance: Literal["none", "class_weights", "sampling"] = "none"
     loss: tuple[str, ...] = ()
     network: str | None = None
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
     weight: float = Field(default=1.0, gt=0)
     metric: str | None = None
     head: str = NETWORK
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_chosen(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Recipes without `head` have the identity that they had before there was this option."""
+        """Recipes without `head` and `smoothing` have the identity that they had before there were these options."""
         values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if (name, value) != ("head", NETWORK)}
+        return {
+            name: value
+            for name, value in values.items()
+            if (name, value) not in (("head", NETWORK), ("smoothing", 0.0))
+        }
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -77,7 +83,7 @@ class Task(ABC):
     """A target with its loss and its metrics; a subclass a kind.
 
     `kind` and `totals`, of which the metrics are functions, are those of the class; `losses`, `networks` and `balances` are what
-    options choose from.
+    options choose from, `smooths` says whether cross-entropy takes smoothed classes.
 
     Args:
         target: the truth.
@@ -96,6 +102,7 @@ class Task(ABC):
     losses: tuple[str, ...]
     networks: ClassVar[tuple[str, ...]] = ()
     balances: ClassVar[tuple[str, ...]] = ("none",)
+    smooths: ClassVar[bool] = False
 
     def __init__(self, target: Target, options: TaskOptions) -> None:
         self.target = target
@@ -118,6 +125,11 @@ class Task(ABC):
         self._check("balance", options.balance, self.balances)
         for name in self.loss_names:
             self._check("loss", name, self.losses)
+        if options.smoothing and (
+            not self.smooths or "cross_entropy" not in self.loss_names or options.head != NETWORK
+        ):
+            what = "smoothing is for cross-entropy between classes, of a head that learns step by step"
+            raise UsageError(what, where=f"task.smoothing, {target.name}", fix="leave it out")
         if self.network:
             self._check("network", self.network, self.networks)
         self._check("head", options.head, (NETWORK, *(n for n, each in FITTED_HEADS.items() if each.is_for(self.kind))))

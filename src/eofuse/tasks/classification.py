@@ -17,6 +17,7 @@ class Classification(Task):
 
     totals = LabelTotals
     losses = ("cross_entropy",)
+    smooths = True
     balances = ("none", "class_weights", "sampling")
 
     def check(self, rows: Mapping[str, Rows], where: Path, *, refit: bool) -> list[str]:

@@ -10,6 +10,7 @@ is not cross-entropy at gamma 0, and is NaN where every pixel is ignored.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,7 +21,12 @@ from eofuse.data.targets import IGNORE
 
 
 def segmentation_loss(
-    names: Sequence[str], logits: Tensor, truth: Tensor, known: Tensor, class_weights: Tensor | None = None
+    names: Sequence[str],
+    logits: Tensor,
+    truth: Tensor,
+    known: Tensor,
+    class_weights: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Sum of losses between class logits and a map of classes.
 
@@ -30,17 +36,26 @@ def segmentation_loss(
         truth: (B, H, W) uint8 class numbers, `IGNORE` where a pixel has none.
         known: (B,) bool, the patches whose map is known.
         class_weights: (K,), by which cross-entropy and focal loss weigh the pixels; dice weighs classes equally as it is.
+        smoothing: share of the truth that cross-entropy spreads over all classes.
     """
     counted = known[:, None, None] & (truth != IGNORE)
     classes = truth.long().masked_fill(~counted, IGNORE)
     log_probabilities = logits.float().masked_fill(~counted[:, None], 0.0).log_softmax(2)
     weights = None if class_weights is None else class_weights.to(logits.device, torch.float32)
-    return torch.stack([SEGMENTATION_LOSSES[name](log_probabilities, classes, weights) for name in names]).sum()
+    losses = SEGMENTATION_LOSSES | {"cross_entropy": partial(cross_entropy, smoothing=smoothing)}
+    return torch.stack([losses[name](log_probabilities, classes, weights) for name in names]).sum()
 
 
-def cross_entropy(log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Weighted cross-entropy, summed over the pixels that have a class and divided by their number."""
-    return _mean_of_pixels(_surprise(log_probabilities, truth, class_weights), truth)
+    losses = _surprise(log_probabilities, truth, class_weights)
+    if smoothing:
+        weights = 1.0 if class_weights is None else class_weights[:, None, None]
+        spread = -(log_probabilities * weights).mean(2) * (truth != IGNORE)
+        losses = (1 - smoothing) * losses + smoothing * spread.flatten(0, 1)
+    return _mean_of_pixels(losses, truth)
 
 
 def focal(log_probabilities: Tensor, truth: Tensor, class_weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:

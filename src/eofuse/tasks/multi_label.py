@@ -29,6 +29,8 @@ class MultiLabel(Classification):
         """Binary cross-entropy, averaged over heads, classes and labelled patches."""
         labelled = known.to(output.dtype)
         wanted = truth.to(output.dtype).expand(output.shape)
+        if self.options.smoothing:  # between the class and its absence
+            wanted = wanted * (1 - self.options.smoothing) + self.options.smoothing / 2
         weights = self.weights_on(output.device)
         losses = functional.binary_cross_entropy_with_logits(output, wanted, pos_weight=weights, reduction="none")
         return (losses.mean(dim=(0, 2)) * labelled).sum() / labelled.sum().clamp(min=1)

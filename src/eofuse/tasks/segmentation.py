@@ -31,6 +31,7 @@ class Segmentation(Task):
     kind = SEGMENTATION
     totals = PixelTotals
     losses = ("cross_entropy", "dice", "focal")
+    smooths = True
     networks = ("unet", "fpn", "deeplabv3plus")
     balances = ("none", "class_weights")
 
@@ -58,7 +59,7 @@ class Segmentation(Task):
     def loss(self, output: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         """The named losses, summed, over labelled pixels."""
         weights = self.weights_on(output.device)
-        return segmentation_loss(self.loss_names, output, truth, known, weights)
+        return segmentation_loss(self.loss_names, output, truth, known, weights, self.options.smoothing)
 
     def valid_count(self, truth: Tensor, known: Tensor) -> Tensor:
         """Labelled pixels."""

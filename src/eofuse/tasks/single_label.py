@@ -32,6 +32,10 @@ class SingleLabel(Classification):
         weights = self.weights_on(output.device)
         heads, patches, classes = output.shape
         losses = functional.cross_entropy(
-            output.reshape(heads * patches, classes), truth.repeat(heads), weight=weights, reduction="none"
+            output.reshape(heads * patches, classes),
+            truth.repeat(heads),
+            weight=weights,
+            reduction="none",
+            label_smoothing=self.options.smoothing,
         ).reshape(heads, patches)
         return (losses.mean(0) * labelled).sum() / labelled.sum().clamp(min=1)
