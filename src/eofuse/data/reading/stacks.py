@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eofuse.data.reading.rasters import RasterFile
+from eofuse.data.reading.tables import to_times
 from eofuse.errors import DataError
 from eofuse.limits import TEXT
 
@@ -51,11 +52,11 @@ def days_of(dates: list[str], where: str) -> list[float]:
     Raises:
         DataError: if one is no date, or they do not rise.
     """
-    times = pd.to_datetime(pd.Series(dates, dtype="string"), errors="coerce", format="ISO8601", utc=True)
+    times = to_times(pd.Series(dates, dtype="string"))
     if times.isna().any() or not len(times):
         wrong = dates[int(np.flatnonzero(times.isna())[0])] if len(times) else "nothing"
         raise DataError(f"'{wrong}' is no date", where=where, fix="write it as 2024-06-30")
-    days = ((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
+    days = ((times - pd.Timestamp(1970, 1, 1, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
     if (np.diff(days) <= 0).any():
         number = int(np.flatnonzero(np.diff(days) <= 0)[0])
         what = f"the dates do not rise: {dates[number + 1]} comes after {dates[number]}"

@@ -233,3 +233,9 @@ def _as_float(cell: object) -> float:
         return float(str(cell))
     except ValueError:
         return np.nan
+
+
+def to_times(texts: pd.Series) -> pd.Series:
+    """Texts by ISO 8601 as times in UTC, NaT where there is none; a year has four digits, so that -1 and 12 are no dates."""
+    times: pd.Series = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
+    return times.where(times.dt.year >= 1000)

@@ -116,6 +116,7 @@ def test_a_stack_can_have_the_same_dates_in_all_rows(stacked, tmp_path):
         ('["2024-03-01", "2024-05-01", "2024-06-01"]', "4 bands, which can't be those of 3 dates"),
         ('["2024-05-01", "2024-03-01"]', "do not rise"),
         ('["2024-03-01", "soon"]', "'soon' is no date"),
+        ('["-1", "2024-03-01"]', "'-1' is no date"),
         ("{}", "is no list of dates"),
     ],
 )

@@ -16,6 +16,7 @@ from pyproj.exceptions import CRSError
 
 from eofuse.data.problems import Problems
 from eofuse.data.reading.tables import GEOMETRY_PLACE, require_columns, to_numbers
+from eofuse.data.reading.tables import to_times as iso_times
 from eofuse.data.scenes import GIVEN, PLACE, SCENE_KIND
 from eofuse.data.sources.table.spec import SPLIT_WORDS, ParseSpec, SplitSpec, TableSpec
 from eofuse.data.splits import BLOCK_KM, PARTS, spatial_blocks
@@ -334,8 +335,8 @@ def _whole_numbers(name: str | None, rows: Rows) -> npt.NDArray[np.int64]:
 
 def to_times(cells: pd.Series) -> pd.Series:
     """Cells with dates as times, NaT where there is none: ISO, or day, month and year with dots (24.06.2024)."""
-    texts = cells if pd.api.types.is_datetime64_any_dtype(cells) else _as_iso(cells.astype("string"))
-    times: pd.Series = pd.to_datetime(texts, errors="coerce", format=None if texts is cells else "ISO8601", utc=True)
+    is_read = pd.api.types.is_datetime64_any_dtype(cells)
+    times = pd.to_datetime(cells, utc=True) if is_read else iso_times(_as_iso(cells.astype("string")))
     plain: pd.Series = times.dt.tz_localize(None)
     return plain
 
