@@ -5,11 +5,11 @@ DEMO := demo
 
 .PHONY: install demo test lint docs dist bench clean
 
-install: .venv/.installed # without compiling: modules are compiled when they are first imported
+install: .venv/.installed
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
 demo: install
@@ -30,7 +30,7 @@ docs: .venv/.docs
 	@echo build/docs/index.html
 
 .venv/.docs: .venv/.installed
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 dist: install
