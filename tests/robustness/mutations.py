@@ -74,6 +74,10 @@ HOSTILE: tuple[Any, ...] = (
 """Values in place of right ones."""
 
 
+DEEPEST = 400
+"""Levels of a content in which values are changed."""
+
+
 def nested(depth: int, value: Any = None) -> Any:
     """Lists within lists."""
     for _ in range(depth):
@@ -107,7 +111,7 @@ def change_value(content: Any, source: random.Random) -> tuple[Any, str]:
 def _places(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for number, (key, value) in enumerate(items):
-        if number < 40:
+        if number < 40 and len(at) < DEEPEST:
             yield (*at, key)
             yield from _places(value, (*at, key))
 

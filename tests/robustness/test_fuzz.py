@@ -7,7 +7,7 @@ import struct
 import pytest
 import yaml
 
-from .mutations import CHANGES, change_file, to_json, to_yaml
+from .mutations import CHANGES, change_file, change_value, nested, to_json, to_yaml
 
 CONTENT = {"name": "a", "numbers": [1, 2.5, None], "inner": {"deep": [{"x": True}]}}
 FILES = {
@@ -44,3 +44,8 @@ def test_seeds_spoil_a_file_in_different_ways(suffix):
 def test_values_are_written_as_they_are():
     assert json.loads(to_json(CONTENT)) == CONTENT
     assert yaml.safe_load(to_yaml(CONTENT)) == CONTENT
+
+
+def test_what_is_nested_deeply_is_spoilt_once_more():
+    deep = {"a": nested(700)}
+    assert change_value(deep, random.Random(0))[0] != deep
