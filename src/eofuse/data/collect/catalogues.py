@@ -4,6 +4,7 @@ A static catalogue is read through `eofuse.data.web`, which bears slow and broke
 a catalogue says is trusted further than its words: addresses are opened by the one reader of rasters.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,9 +162,11 @@ def _walk(values: dict[str, Any], href: str, collection: str, reader: _Reader, w
             elif not within:
                 continue
         try:
-            catalogue: pystac.Catalog = (pystac.Collection if kind == "Collection" else pystac.Catalog).from_dict(
-                content, href=at
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of extents, say, which are not used
+                catalogue: pystac.Catalog = (pystac.Collection if kind == "Collection" else pystac.Catalog).from_dict(
+                    content, href=at
+                )
         except Exception as error:  # whatever pystac does with what is none
             what = f"is no valid {kind} ({type(error).__name__}: {error})"
             raise DataError(what, where=f"{where}, {at}", fix="correct it (pystac validates)") from None
