@@ -1,8 +1,3 @@
-"""`python -m eofuse`, as the command `eofuse`."""
+"""`python -m eofuse` is `eofuse`."""
 
-import sys
-
-from eofuse.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+from eofuse.cli import __main__  # noqa: F401, which ends with the command's exit code

@@ -7,14 +7,13 @@ import torch
 from eofuse import ranks
 from eofuse import recipe as recipes
 from eofuse.config import merge, parse_options
-from eofuse.data.store.pack import pack_source
 from eofuse.errors import UsageError
 from eofuse.learning import fitting
 from eofuse.learning.loop import reseed
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import prepare
 from eofuse.learning.pretraining import PretrainingOptions
-from fake_source import MappedSource
+from partly_known import partly_known_store, small_recipe
 
 TASKS = {
     "single_label": {"target": "label"},
@@ -26,29 +25,13 @@ TASKS = {
 }
 
 
-class PartlyKnown(MappedSource):
-    """Most patches at the beginning have no value, and every fifth has no Sentinel-1."""
-
-    def plant(self):
-        super().plant()
-        self.index.loc[np.arange(self.patches) % 5 > 1, "value"] = np.nan
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    source = PartlyKnown(patches=60, size=32, absent={"s1": set(range(0, 60, 5))})
-    return pack_source(source, tmp_path_factory.mktemp("parts") / "parts.store", workers=1)
+    return partly_known_store(tmp_path_factory.mktemp("parts") / "parts.store")
 
 
 def recipe_of(store, **change) -> dict:
-    base = {
-        "data": {"store": str(store.path)},
-        "inputs": ["s1", "s2"],
-        "split": {"fractions": [0.6, 0.2, 0.2]},
-        "fusion": {"encoder": "test_resnet"},
-        "train": {"steps": 3, "batch_size": 12, "evaluations": 1},
-    }
-    return merge(base, change)
+    return small_recipe(store, {"steps": 3, "evaluations": 1}, **change)
 
 
 def gradients(store, values, parts: int) -> tuple[list[torch.Tensor], torch.Tensor]:

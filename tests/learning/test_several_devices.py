@@ -14,7 +14,6 @@ from eofuse import ranks
 from eofuse import recipe as recipes
 from eofuse.cli import main
 from eofuse.config import merge, parse_options
-from eofuse.data.store.pack import pack_source
 from eofuse.errors import DataError, UsageError
 from eofuse.learning import fitting, launching
 from eofuse.learning.loop import Training, reseed
@@ -27,7 +26,7 @@ from eofuse.learning.run import open_run, start_run, train_run
 from eofuse.learning.validation import Validation
 from eofuse.models.model import build_model
 from eofuse.tasks.gathering import predict_with
-from fake_source import MappedSource
+from partly_known import partly_known_store, small_recipe
 from ranks_forked import EndedError, in_ranks
 
 BOXES = {"target": "regions", "classes": ["permanent_water_bodies"], "network": "retinanet"}
@@ -44,29 +43,13 @@ LEARNED = {
 }
 
 
-class PartlyKnown(MappedSource):
-    """Three patches of five have no value."""
-
-    def plant(self):
-        super().plant()
-        self.index.loc[np.arange(self.patches) % 5 > 1, "value"] = np.nan
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    source = PartlyKnown(patches=60, size=32, absent={"s1": set(range(0, 60, 5))})
-    return pack_source(source, tmp_path_factory.mktemp("several") / "several.store", workers=1)
+    return partly_known_store(tmp_path_factory.mktemp("several") / "several.store")
 
 
 def recipe_of(store, **change) -> dict:
-    base = {
-        "data": {"store": str(store.path)},
-        "inputs": ["s1", "s2"],
-        "split": {"fractions": [0.6, 0.2, 0.2]},
-        "fusion": {"encoder": "test_resnet"},
-        "train": {"steps": 4, "batch_size": 12, "evaluations": 2},
-    }
-    return merge(base, change)
+    return small_recipe(store, {"steps": 4, "evaluations": 2}, **change)
 
 
 def without_statistics_of_batches(module: torch.nn.Module) -> None:

@@ -7,6 +7,7 @@ is one that raised an error, which may be that of its machine.
 """
 
 import heapq
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ TRIES = 2
 """How often a job is done that does not fail for reasons of its own."""
 
 
-class Step:
+class Step(ABC):
     """Something to do once others are over, whether they went well or not.
 
     Attributes:
@@ -31,15 +32,15 @@ class Step:
     def __init__(self, after: Sequence["Step"] = ()) -> None:
         self.after = list(dict.fromkeys(after))
 
+    @abstractmethod
     def begin(self) -> Job | None:
         """The job to be done now; nothing if there is none, which the step notes itself. It may be called again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, failure: Failure | None) -> None:
         """Notes that its job is over, and why it failed, if it did."""
-        raise NotImplementedError
 
-    def again(self, failure: Failure) -> None:
+    def again(self, failure: Failure) -> None:  # noqa: B027, optional
         """Notes that its job failed and is done once more."""
 
 

@@ -86,7 +86,7 @@ class CellFolders:
 
 
 class StudyWork:
-    """A study at work: what is known so far, and how it is told.
+    """The state of a study that runs, and its progress messages.
 
     Args:
         plan: the study.

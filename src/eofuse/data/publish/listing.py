@@ -27,13 +27,11 @@ class Listing:
 
     Attributes:
         name: of the folder that a download makes.
-        form: of the patches, as in `eofuse publish --as`.
         files: all but the list itself.
         digest: SHA-256 of the list.
     """
 
     name: str
-    form: str
     files: Sequence[Listed]
     digest: str
 
@@ -60,4 +58,4 @@ def parse_listing(content: bytes) -> Listing:
     if found["format"] != FORMAT:
         raise ValueError(f"the format {str(found['format'])[:80]!r}")
     files = [Listed(str(row["path"]), row["size"], str(row["sha256"])) for row in found["files"]]
-    return Listing(str(found["name"]), str(found["form"]), files, hashlib.sha256(content).hexdigest())
+    return Listing(str(found["name"]), files, hashlib.sha256(content).hexdigest())

@@ -78,7 +78,7 @@ class Setting:
         return self.training[0].threads
 
     def message(self, job: Job) -> dict[str, Any]:
-        """What a worker is told of a job, as JSON has it."""
+        """A job as a worker reads it, in values of JSON."""
         return {"role": job.role, "folder": str(job.folder), "fingerprint": self.fingerprint}
 
 

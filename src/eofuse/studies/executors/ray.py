@@ -27,7 +27,7 @@ ANSWER_S = 10.0
 """Seconds in which a cluster must let itself be reached: Ray would try for many minutes."""
 
 MOST_LETTERS = 300
-"""Of an error of Ray that are told."""
+"""Of an error of Ray that a message quotes."""
 
 
 class RayResources(Resources):
