@@ -6,6 +6,7 @@ import random
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 HOSTILE: tuple[Any, ...] = (
@@ -91,7 +92,7 @@ def hostile(source: random.Random) -> Any:
         return nested(source.choice([20, 100, 300]))
     if source.random() < 0.1:
         return source.choice([source.randint(-1000, 1000), source.gauss(0, 10 ** source.randint(-5, 20))])
-    return source.choice(HOSTILE)
+    return deepcopy(source.choice(HOSTILE))  # further changes may be made in it
 
 
 def change_value(content: Any, source: random.Random) -> tuple[Any, str]:
@@ -171,7 +172,7 @@ def to_yaml(value: Any) -> bytes:
 def _flow(value: Any, nan: str, infinity: str) -> str:
     """The text of a value, however deep; the commands keep the limit with which Python begins."""
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(100_000)
+    sys.setrecursionlimit(10_000)  # which the stack has room for
     try:
         return _text(value, nan, infinity)
     finally:

@@ -7,7 +7,7 @@ import struct
 import pytest
 import yaml
 
-from .mutations import CHANGES, change_file, change_value, nested, to_json, to_yaml
+from .mutations import CHANGES, change_file, change_value, hostile, nested, to_json, to_yaml
 
 CONTENT = {"name": "a", "numbers": [1, 2.5, None], "inner": {"deep": [{"x": True}]}}
 FILES = {
@@ -49,3 +49,9 @@ def test_values_are_written_as_they_are():
 def test_what_is_nested_deeply_is_spoilt_once_more():
     deep = {"a": nested(700)}
     assert change_value(deep, random.Random(0))[0] != deep
+
+
+def test_a_hostile_value_is_a_new_one_each_time():
+    values = [hostile(random.Random(seed)) for seed in range(300)]
+    containers = [id(value) for value in values if isinstance(value, list | dict)]
+    assert len(set(containers)) == len(containers) > 20
