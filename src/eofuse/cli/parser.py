@@ -354,7 +354,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--place", action="store_true", help="let the model see longitude and latitude: it may recognise sites"
     )
     add.add_argument("--patch", type=_positive, metavar="PIXELS", help="side of a token (default: 8)")
-    add.add_argument("--pool", choices=("mean", "groups"), default="mean", help="one mean, or one a group of channels")
+    add.add_argument(
+        "--pool",
+        choices=("mean", "groups", "tokens"),
+        default="mean",
+        help="one mean, one a group of channels, or a raster with a vector for each token",
+    )
     add.add_argument("--no-twin", action="store_false", dest="twin", help="leave the random twin out")
     add.add_argument("--seed", type=int, default=0, help="of the twin's weights (default: 0)")
     add.add_argument("--device", default="auto", help="where it runs: auto, cpu, cuda, cuda:1, mps (default: auto)")

@@ -140,6 +140,9 @@ class PatchDataset(Dataset[Sample]):
             if modality.kind is not Kind.RASTER:
                 fix = "name rasters as inputs, or leave style out"
                 raise UsageError(f"has no image: it is a {modality.kind.value}", where=name, fix=fix)
+            if modality.cell > 1:
+                what = f"has cells of {modality.cell} pixels, and the channels of an image have one grid"
+                raise UsageError(what, where=name, fix="leave it out, or leave style out")
             values = batch[name].to(torch.float32)
             missing = (
                 values == modality.nodata if modality.nodata is not None else torch.zeros_like(values, dtype=torch.bool)

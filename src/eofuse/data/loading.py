@@ -128,7 +128,7 @@ class Loader:
         store: the store.
         inputs: modalities wanted, with the names of their channels or None for all.
         targets: targets wanted.
-        crop: side of the square in the middle of each patch that is read, the whole patch by default.
+        crop: side of the square in the middle of each patch that is read, the whole patch by default; of whole cells.
         present: by modality, which patches count as having it, (patches,); what the store says by default.
         absent: modalities wanted that the store lacks: no patch has them, and zeros stand for their values.
         context: what is wanted of `eofuse.modalities.CONTEXT`.
@@ -163,6 +163,8 @@ class Loader:
                 raise UsageError("a channel is named twice", where=f"inputs.{name}", fix="name each channel once")
             self._channels[name] = positions
             self.modalities[name] = modality.select(channels) if channels else modality
+            if self.window is not None and modality.cell > 1:
+                self.window.in_cells(modality)
         nowhere = dict.fromkeys(self.absent, np.zeros(len(store), dtype=bool))
         given = {**(present or {}), **nowhere}
         self._present = {name: given[name] if name in given else store.present(name) for name in self.modalities}

@@ -17,7 +17,7 @@ from eofuse.data.store import Store
 BATCH = 16
 """Samples that go through a network together."""
 
-Pool = Literal["mean", "groups"]
+Pool = Literal["mean", "groups", "tokens"]
 Numbers = npt.NDArray[np.float32]
 
 
@@ -42,22 +42,24 @@ class Embedder(ABC):
     Attributes:
         name: of the modality that it makes, where no other is wanted.
         titles: for people: of its vectors, and of those of its twin.
+        cell: side in pixels of what one vector stands for, where it gives a raster of them; 0 where it gives one vector a sample.
         facts: how vectors are computed, for the store's provenance.
         history: what the network has learned from, as `history` (see `eofuse.learning.lineage`), where that is known.
     """
 
     name: str
     titles: tuple[str, str]
+    cell: int = 0
     facts: dict[str, Any]
     history: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def vectors(self, rows: Rows, twin: bool, device: torch.device) -> Numbers:
-        """(rows, numbers), NaN where a sample has nothing that the network takes."""
+        """(rows, numbers), or (rows, numbers, height, width) of a raster; NaN where there is nothing that the network takes."""
 
     @abstractmethod
-    def channels(self, vectors: Numbers) -> dict[str, int]:
-        """Names of the numbers that are kept, and their places, given the vectors of all samples.
+    def channels(self, known: npt.NDArray[np.bool_]) -> dict[str, int]:
+        """Names of the numbers that are kept, and their places, given which of them some sample has, (numbers,).
 
         Raises:
             DataError: if there are none.

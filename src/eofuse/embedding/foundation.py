@@ -1,7 +1,8 @@
-"""Vectors of a foundation model: means of its tokens."""
+"""Vectors of a foundation model: means of its tokens, or a raster of these."""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,11 @@ from torch import Tensor
 from eofuse.data.context import months_of, pixel_m_of, places_of
 from eofuse.data.loading import Rows
 from eofuse.data.store import Store
-from eofuse.embedding.base import BATCH, Embedder, EmbedOptions, Numbers, training_rows
+from eofuse.embedding.base import BATCH, Embedder, EmbedOptions, Numbers, Pool, training_rows
 from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256
-from eofuse.models.foundation import PIXEL_M, Sample, build_foundation
+from eofuse.modalities import Kind
+from eofuse.models.foundation import PIXEL_M, FoundationModel, Sample, build_foundation
 from eofuse.models.foundation.matching import Taken, match_channels, odd_units
 
 COMPARED = 256
@@ -25,11 +27,13 @@ PATCH = 8
 
 
 class FoundationEmbedder(Embedder):
-    """Vectors of a foundation model: means of its tokens."""
+    """Vectors of a foundation model: means of its tokens, over the whole sample or at each place."""
 
     def __init__(self, store: Store, options: EmbedOptions) -> None:
-        if options.pool not in ("mean", "groups"):
-            raise UsageError(f"there is no pool '{options.pool}'", where="pool", fix="choose mean or groups")
+        if options.pool not in get_args(Pool):
+            raise UsageError(
+                f"there is no pool '{options.pool}'", where="pool", fix=f"choose {', '.join(get_args(Pool))}"
+            )
         self.patch = PATCH if options.patch is None else options.patch
         if self.patch < 1:
             raise UsageError(f"tokens of {self.patch} pixels", where="--patch", fix="choose 1 or more")
@@ -42,6 +46,9 @@ class FoundationEmbedder(Embedder):
         self.taken = match_channels(
             model, [store.modality(each) for each in options.inputs or store.modalities], options.units
         )
+        if self.pool == "tokens":
+            self.cell = self.patch
+            self._refuse_without_tokens(model)
         self.months = _months(store, options.month)
         self.places = _places(store) if options.place else None
         self.pixel_m = pixel_m_of(store.index) or min(
@@ -68,11 +75,17 @@ class FoundationEmbedder(Embedder):
 
     @torch.inference_mode()
     def vectors(self, rows: Rows, twin: bool, device: torch.device) -> Numbers:
-        """Means of tokens: of all of them, or (rows, groups × width) of each group."""
+        """Means of tokens: of all of them, (rows, groups × width) of each group, or (rows, width, height, width) of each place."""
         network = self.networks[twin].to(device)
         found = []
         for first, last in pairwise([*range(0, len(rows), BATCH), len(rows)]):
-            means = network.embed(_on(self._sample(rows[first:last]), device), self.patch)
+            sample = _on(self._sample(rows[first:last]), device)
+            if self.pool == "tokens":
+                cells = network.pyramid(sample, self.patch)[1][-1]
+                there = (cells != 0).any(dim=1, keepdim=True)
+                found.append(torch.where(there, cells, torch.nan).float().cpu().numpy())
+                continue
+            means = network.embed(sample, self.patch)
             if self.pool == "groups":
                 values = torch.where(means.tokens[..., None] > 0, means.means, torch.nan).flatten(1)
             else:
@@ -80,17 +93,32 @@ class FoundationEmbedder(Embedder):
             found.append(values.float().cpu().numpy())
         return np.concatenate(found)
 
-    def channels(self, vectors: Numbers) -> dict[str, int]:
+    def channels(self, known: npt.NDArray[np.bool_]) -> dict[str, int]:
         """Numbers of the groups that some sample has; those of the mean of all have but a number."""
         width = self.model.width
-        known = np.flatnonzero(~np.isnan(vectors.reshape(len(vectors), -1, width)[:, :, 0]).all(axis=0))
-        if not len(known):
+        some = np.flatnonzero(known.reshape(-1, width)[:, 0])
+        if not len(some):
             fix = "look at the values: eofuse describe"
             raise DataError("no sample has a token without missing values", where=self.model.name, fix=fix)
-        groups = {"": 0} if self.pool == "mean" else {f"{self.model.groups[each]}_": each for each in known.tolist()}
+        groups = {f"{self.model.groups[each]}_": each for each in some.tolist()} if self.pool == "groups" else {"": 0}
         return {
             f"{group}{number:03d}": place * width + number for group, place in groups.items() for number in range(width)
         }
+
+    def _refuse_without_tokens(self, model: FoundationModel) -> None:
+        """Raises a `UsageError` if there is no raster of tokens."""
+        if not model.maps or all(each.modality.kind is not Kind.RASTER for each in self.taken):
+            sees = "no raster" if model.maps else "one pixel a sample"
+            raise UsageError(
+                f"{model.title} sees {sees}: there are no tokens of places", where="--pool", fix="leave it out"
+            )
+        height, width = self.store.patch_size
+        if height % self.patch or width % self.patch:
+            whole = [side for side in range(2, 17) if not height % side and not width % side]
+            fix = f"choose --patch {' or '.join(map(str, whole))}" if whole else "leave --pool out"
+            raise UsageError(
+                f"tokens of {self.patch} pixels do not fill patches of {height} × {width}", where="--patch", fix=fix
+            )
 
     def _compared(self) -> Rows:
         """Samples whose spread is compared with the pretraining's."""

@@ -6,15 +6,17 @@ goes on after a kill finds the portions that are done, and the store is the same
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
+from eofuse.data.sources.base import Arrays
 from eofuse.data.sources.stores import Part, StoredPatches
 from eofuse.data.specs.layers import LayerSpec, check_names
 from eofuse.data.store import EMBEDDINGS, SAMPLE_KEYS, STORE_FILE, Store, open_store
@@ -74,7 +76,8 @@ def embed(
         month: 1 to 12, for samples without a date.
         place: whether the model sees longitude and latitude, by which it can recognise a site.
         patch: side of a token in pixels, by default 8.
-        pool: `mean` for the mean of all tokens, `groups` for one mean a group of channels.
+        pool: `mean` for the mean of all tokens, `groups` for one mean a group of channels; `tokens` for a raster with a vector for
+            each `patch` × `patch` pixels, the mean of the tokens there.
         twin: whether the vectors of the network with random weights are written beside it, as `NAME_random`: the control.
         seed: of the random weights.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
@@ -117,18 +120,72 @@ def embed(
         _begin(folder, {"entries": entries, "portion": PORTION, "batch": BATCH, "threads": threads})
         torch.set_num_threads(threads)
         try:
-            vectors = _vectors(folder, source, embedder, names, torch.device(torch_device(device)), progress)
-            channels = embedder.channels(vectors[names[0]])
+            portions = Portions(folder, len(source))
+            portions.compute(embedder, names, torch.device(torch_device(device)), progress)
+            channels = embedder.channels(portions.known(names[0]))
         except EofuseError:
             _remove(folder)  # another try would end alike
             raise
-        vectors = {each: values[:, list(channels.values())] for each, values in vectors.items()}
-        modalities = [_modality(each, title, channels) for each, title in zip(names, embedder.titles, strict=False)]
-        made = pack_source(
-            EmbeddedPatches(source, modalities, vectors, entries), target, overwrite=overwrite, workers=1
-        )
+        titles = zip(names, embedder.titles, strict=False)
+        modalities = [_modality(each, title, channels, embedder.cell) for each, title in titles]
+        patches = EmbeddedPatches(source, modalities, portions, list(channels.values()), entries)
+        made = pack_source(patches, target, overwrite=overwrite, workers=1)
     _remove(folder)
     return made
+
+
+class Portions:
+    """Vectors of samples in files of `PORTION` samples each.
+
+    Args:
+        folder: where they lie.
+        count: of the samples.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
+        self.starts = range(0, count, PORTION)
+        self.count = count
+        self._last: tuple[int, dict[str, Numbers]] = (-1, {})
+
+    def __iter__(self) -> Iterator[dict[str, Numbers]]:
+        """Vectors of each portion by the name of the modality, (samples, numbers, …)."""
+        return map(self._read, range(len(self.starts)))
+
+    def of_sample(self, row: int) -> dict[str, Numbers]:
+        """Vectors of a sample by the name of the modality; fastest in the order of the samples."""
+        return {name: values[row % PORTION] for name, values in self._read(row // PORTION).items()}
+
+    def compute(
+        self, embedder: Embedder, names: Sequence[str], device: torch.device, progress: Progress | None
+    ) -> None:
+        """Computes what is not there yet: the vectors of a network, and those of its twin, by their names."""
+        for number, start in enumerate(self.starts):
+            path = self._path(number)
+            stop = min(start + PORTION, self.count)
+            if not path.exists():
+                rows = np.arange(start, stop)
+                found: dict[str, Any] = {
+                    name: embedder.vectors(rows, twin=bool(place), device=device) for place, name in enumerate(names)
+                }
+                with replacing(path) as temporary, temporary.open("wb") as file:
+                    np.savez(file, **found)
+            if progress:
+                progress(stop, self.count)
+
+    def known(self, name: str) -> npt.NDArray[np.bool_]:
+        """Which of the numbers of a modality some sample has, (numbers,)."""
+        portions = ((~np.isnan(each[name])).swapaxes(0, 1) for each in self)
+        return np.any([known.reshape(len(known), -1).any(axis=1) for known in portions], axis=0)
+
+    def _read(self, number: int) -> dict[str, Numbers]:
+        if self._last[0] != number:
+            with np.load(self._path(number), allow_pickle=False) as file:
+                self._last = (number, {name: file[name] for name in file.files})
+        return self._last[1]
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npz"
 
 
 class EmbeddedPatches(StoredPatches):
@@ -136,8 +193,9 @@ class EmbeddedPatches(StoredPatches):
 
     Args:
         store: whose patches they are.
-        modalities: of the vectors.
-        vectors: (patches, numbers) by the name of the modality; NaN where nothing is known.
+        modalities: of the vectors, or of the rasters of them.
+        portions: the vectors; NaN where nothing is known.
+        places: of the numbers that are kept.
         entries: how they were computed, by the name of the modality.
     """
 
@@ -145,52 +203,36 @@ class EmbeddedPatches(StoredPatches):
         self,
         store: Store,
         modalities: Sequence[Modality],
-        vectors: Mapping[str, Numbers],
+        portions: Portions,
+        places: Sequence[int],
         entries: Mapping[str, Mapping[str, Any]],
     ) -> None:
         said = {**store.provenance, EMBEDDINGS: {**store.provenance.get(EMBEDDINGS, {}), **entries}}
         super().__init__([Part(store, np.arange(len(store)))], None, store.name, said)
         self.modalities = (*self.modalities, *modalities)
-        columns = {
-            f"{modality.name}.{channel}": vectors[modality.name][:, number]
-            for modality in modalities
-            for number, channel in enumerate(modality.channel_names)
-        }
-        there = {f"has_{name}": ~np.isnan(values).all(axis=1) for name, values in vectors.items()}
-        self.index = pd.concat([self.index, pd.DataFrame({**columns, **there}, index=self.index.index)], axis=1)
+        self._portions, self._places = portions, list(places)
+        self._rasters = [modality.name for modality in modalities if modality.is_array]
+        columns: dict[str, npt.NDArray[Any]] = {}
         digest = sha256_of(self._digest().encode())
-        for values in vectors.values():
-            digest.update(np.ascontiguousarray(values).tobytes())
+        for modality in modalities:
+            there, vectors = [], []
+            for portion in portions:
+                values = portion[modality.name][:, self._places]
+                there.append(~np.isnan(values.reshape(len(values), -1)).all(axis=1))
+                digest.update(np.ascontiguousarray(values).tobytes())
+                if not modality.is_array:
+                    vectors.append(values)
+            self._present[modality.name] = columns[f"has_{modality.name}"] = np.concatenate(there)
+            for number, channel in enumerate(modality.channel_names if vectors else ()):
+                columns[f"{modality.name}.{channel}"] = np.concatenate([values[:, number] for values in vectors])
+        self.index = pd.concat([self.index, pd.DataFrame(columns, index=self.index.index)], axis=1)
         self.fingerprint = digest.hexdigest()
 
-
-def _vectors(
-    folder: Path,
-    store: Store,
-    embedder: Embedder,
-    names: Sequence[str],
-    device: torch.device,
-    progress: Progress | None,
-) -> dict[str, Numbers]:
-    """(samples, numbers) of the network and of its twin, by their names; portions that are done are read."""
-    count = len(store)
-    starts = list(range(0, count, PORTION))
-    for number, start in enumerate(starts):
-        path = folder / f"{number:06d}.npz"
-        if not path.exists():
-            rows = np.arange(start, min(start + PORTION, count))
-            found: dict[str, Any] = {
-                name: embedder.vectors(rows, twin=bool(place), device=device) for place, name in enumerate(names)
-            }
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **found)
-        if progress:
-            progress(min(start + PORTION, count), count)
-    portions = []
-    for number in range(len(starts)):
-        with np.load(folder / f"{number:06d}.npz", allow_pickle=False) as portion:
-            portions.append({name: portion[name] for name in names})
-    return {name: np.concatenate([portion[name] for portion in portions]) for name in names}
+    def read(self, row: int) -> Arrays:
+        """The arrays of a patch, with the rasters of its vectors."""
+        found = super().read(row)
+        own = self._portions.of_sample(row) if self._rasters else {}
+        return found | {name: own[name][self._places] for name in self._rasters if self._present[name][row]}
 
 
 def _names(store: Store, name: str, twin: bool) -> list[str]:
@@ -225,8 +267,9 @@ def _made_before(target: Path, entries: Mapping[str, Mapping[str, Any]]) -> Stor
     return made
 
 
-def _modality(name: str, title: str, channels: Iterable[str]) -> Modality:
-    return Modality(name, Kind.VECTOR, tuple(Channel(each) for each in channels), title)
+def _modality(name: str, title: str, channels: Iterable[str], cell: int) -> Modality:
+    kind = Kind.RASTER if cell else Kind.VECTOR
+    return Modality(name, kind, tuple(Channel(each) for each in channels), title, cell=cell or 1)
 
 
 def _remove(folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from eofuse.data.loading import Loader, Rows
@@ -71,11 +72,11 @@ class ModelEmbedder(Embedder):
             found[usable[first:last]] = torch.cat([each.vector for each in features], dim=1).float().cpu().numpy()
         return found
 
-    def channels(self, vectors: Numbers) -> dict[str, int]:
+    def channels(self, known: npt.NDArray[np.bool_]) -> dict[str, int]:
         """All of its numbers."""
         if not self.usable.any():
             raise DataError("no sample has what the model takes", where=", ".join(self.loader.modalities))
-        return {f"{number:03d}": number for number in range(vectors.shape[1])}
+        return {f"{number:03d}": number for number in range(len(known))}
 
 
 def embedder_of_run(store: Store, folder: Path, seed: int) -> ModelEmbedder:

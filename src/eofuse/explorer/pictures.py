@@ -110,6 +110,7 @@ def _picture(store: Store, modality: Modality, row: int, step: int = 1) -> Pixel
     if modality.kind is Kind.IMAGE_SERIES:
         values = values[int(np.isfinite(store.times(modality.name, [row])[0]).sum()) // 2]
         modality = replace(modality, kind=Kind.RASTER, steps=None, dated=False)
+    step = max(1, step // modality.cell)
     pixels = raster_panels(modality.select(names), values[:, ::step, ::step])[0].pixels
     assert pixels is not None
     return pixels

@@ -126,7 +126,7 @@ def _of_run(embedder: Any, device: str, progress: Progress | None) -> Numbers:
 
 def _bands(store: Store, progress: Progress | None) -> tuple[Numbers, str] | None:
     """Mean and deviation of every band of the rasters, shares of categories, and numbers without pixels, standardised."""
-    rasters = [modality for modality in store.modalities.values() if modality.kind is Kind.RASTER]
+    rasters = [each for each in store.modalities.values() if each.kind is Kind.RASTER and each.cell == 1]
     scalars = [modality for modality in store.modalities.values() if modality.kind is Kind.VECTOR]
     if not rasters and not scalars:
         return None

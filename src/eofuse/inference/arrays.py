@@ -235,8 +235,11 @@ def _native(modality: Modality, given: Any, spec: ModelSpec) -> Array:
                 raise UsageError(found, where=where, fix="give values as the sensor gave them")
         values = values.astype(wanted)
     axes = {Kind.RASTER: 4, Kind.IMAGE_SERIES: 5}.get(modality.kind)
-    if axes == values.ndim and values.shape[-2:] != spec.patch_size:
-        size = min(spec.patch_size)
+    if axes == values.ndim and values.shape[-2:] != modality.cells(spec.patch_size):
+        size = min(modality.cells(spec.patch_size))
+        if modality.cell > 1:
+            what = f"has {values.shape[-2]} × {values.shape[-1]} cells where the model sees {size} × {size}"
+            raise UsageError(what, where=where, fix=f"give a cell for each {modality.cell} × {modality.cell} pixels")
         try:
             window = Window.centred(size, (values.shape[-2], values.shape[-1]))
         except UsageError:

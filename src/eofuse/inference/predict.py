@@ -131,7 +131,8 @@ def pixels_with_data(modalities: Mapping[str, Modality], batch: Batch) -> npt.ND
         if modality.kind is Kind.IMAGE_SERIES:
             exists = np.isfinite(batch.inputs[modality.times_key].numpy())
             present = (present & exists[:, :, None, None, None]).any(axis=1)
-        found = present.any(axis=1) if found is None else found | present.any(axis=1)
+        shown = present.any(axis=1).repeat(modality.cell, axis=1).repeat(modality.cell, axis=2)
+        found = shown if found is None else found | shown
     return found
 
 
@@ -261,7 +262,7 @@ def usable_patches(model: Predictor, loader: Loader) -> npt.NDArray[np.bool_]:
 def _check_same_values(modality: Modality, store: Store) -> None:
     """Raises a `DataError` if the store's values of a modality mean something else than those of the model."""
     stored = store.modalities.get(modality.name, modality)
-    for name in ("kind", "dtype", "scale", "offset", "nodata", "categories", "steps", "dated"):
+    for name in ("kind", "dtype", "scale", "offset", "nodata", "categories", "steps", "dated", "cell"):
         expected, found = getattr(modality, name), getattr(stored, name)
         if expected != found:
             what = f"{name} is {found} in the store and {expected} in the model"

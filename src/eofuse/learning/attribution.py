@@ -4,7 +4,7 @@ Four questions, each with an interval over scenes; positive numbers say that it 
 
 - `shapley`: of the gain over the constant predictor, how much is due to each modality (see `eofuse.evaluation.shapley`);
 - `drop_one`: what is lost when a modality alone is taken away;
-- `permutation`: what is lost when whole scenes swap the values of a scalar or series;
+- `permutation`: what is lost when whole scenes swap the values of a scalar, of a series, or the cells of a coarse raster;
 - `band`: what is lost when test patches swap a band of a raster.
 
 The first two evaluate the model without modalities, and are worth as much as it has learned to do without them.
@@ -183,7 +183,7 @@ class _Questions:
 
 @dataclass(frozen=True)
 class _Input:
-    """What is permuted: a modality without pixels, or a band."""
+    """What is permuted: a modality as a whole, or a band."""
 
     kind: str
     modality: str
@@ -224,12 +224,12 @@ class _Input:
 
 
 def _inputs(tested: Tested) -> Iterator[_Input]:
-    """What can be permuted: scalars and series, also those of images, as a whole, rasters by band."""
+    """What can be permuted: scalars, series, also those of images, and cells as a whole; rasters of pixels by band."""
     modalities = tested.loader.modalities.values()
-    yield from (_Input("permutation", modality.name) for modality in modalities if modality.kind is not Kind.RASTER)
-    for modality in modalities:
-        if modality.kind is Kind.RASTER:
-            yield from (_Input("band", modality.name, channel) for channel in modality.channel_names)
+    in_bands = [modality for modality in modalities if modality.kind is Kind.RASTER and modality.cell == 1]
+    yield from (_Input("permutation", modality.name) for modality in modalities if modality not in in_bands)
+    for modality in in_bands:
+        yield from (_Input("band", modality.name, channel) for channel in modality.channel_names)
 
 
 def _guessing_warning(task: Task, metric: str) -> str:

@@ -231,7 +231,7 @@ def _common(indicators: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.generic]]:
 
 def _copied_raster(store: Store, target: Target, name: str, channels: Sequence[str] | None) -> str | None:
     """The first channel of a raster that says, pixel by pixel, the same as a raster from which a target derives."""
-    if store.modality(name).kind is not Kind.RASTER:
+    if store.modality(name).kind is not Kind.RASTER or store.modality(name).cell > 1:
         return None
     wanted = None if channels is None else tuple(channels)
     for source in (store.modalities[each] for each in target.sources if each in store.modalities):

@@ -259,13 +259,16 @@ def _inputs(model: ModelSpec) -> dict[str, Modality]:
     """Inputs by name.
 
     Raises:
-        UsageError: if none has pixels.
+        UsageError: if none has pixels, or one is an image series or has cells.
     """
     inputs = {each.name: each for each in model.modalities}
     for each in model.modalities:
         if each.kind is Kind.IMAGE_SERIES:
             fix = "cut the scenes into a store (eofuse cut), then predict its patches with --maps: eofuse predict"
             raise UsageError(f"maps of scenes take no series of images, which '{each.name}' is", fix=fix)
+        if each.cell > 1:
+            fix = "cut the scenes into a store, embed it alike, then predict its patches with --maps: eofuse predict"
+            raise UsageError(f"maps of scenes take pixels, and '{each.name}' has cells of {each.cell} pixels", fix=fix)
     if not any(each.kind is Kind.RASTER for each in inputs.values()):
         fix = "train on rasters, or predict a store: eofuse predict"
         raise UsageError(f"the model sees no pixels, only {listed(list(inputs))}", fix=fix)

@@ -121,9 +121,11 @@ class Modality:
         embedding: name of the embedding whose coordinates the channels are, "" for none: they are normalised together, by one
             deviation, so that directions stay.
         attribution: what the licence of the values wants said of them.
+        cell: side of one of its pixels in pixels of the store; above 1, a raster has a coarser grid of its own over the same patch.
 
     Raises:
-        UsageError: if a series has no number of steps, or is not of float32; or an image series has none, or holds codes.
+        UsageError: if a series has no number of steps, or is not of float32; or an image series has none, or holds codes; or
+            something else than a raster of numbers has cells.
     """
 
     name: str
@@ -140,6 +142,7 @@ class Modality:
     dated: bool = False
     embedding: str = ""
     attribution: str = ""
+    cell: int = 1
 
     def __post_init__(self) -> None:
         if self.kind is Kind.SERIES and not (self.steps and self.steps > 0 and self.dtype == "float32"):
@@ -151,6 +154,9 @@ class Modality:
         if self.kind is Kind.IMAGE_SERIES and self.categories:
             fix = "make it a raster of one date, or numbers"
             raise UsageError("a series of images can't hold codes of categories", where=self.name, fix=fix)
+        if self.cell < 1 or (self.cell > 1 and (self.kind is not Kind.RASTER or self.categories)):
+            what = f"cells of {self.cell} pixels are for rasters of numbers"
+            raise UsageError(what, where=self.name, fix="give 1, or leave the cell out")
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -206,17 +212,22 @@ class Modality:
         A patch may have fewer dates than an image series has at most.
 
         Args:
-            patch_size: height and width of rasters.
+            patch_size: height and width of the patch in pixels of the store.
             channels: number of channels, all by default.
         """
         count = len(self.channels) if channels is None else channels
         if self.kind is Kind.RASTER:
-            return (count, *patch_size)
+            return (count, *self.cells(patch_size))
         if self.kind is Kind.SERIES:
             return (self.steps or 0, 1 + count)
         if self.kind is Kind.IMAGE_SERIES:
             return (self.steps or 0, count, *patch_size)
         return (count,) if self.kind is Kind.VECTOR else ()
+
+    def cells(self, patch_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of its own grid over a patch of so many pixels of the store."""
+        height, width = patch_size
+        return height // self.cell, width // self.cell
 
     def channel_index(self, name: str) -> int:
         """Position of a channel by its name or an alias of it.
@@ -250,11 +261,12 @@ class Modality:
         return replace(self, channels=tuple(self.channels[self.channel_index(name)] for name in names))
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description, the inverse of `from_dict`; what only series or embeddings have is left out of others."""
+        """A JSON-ready description, the inverse of `from_dict`; what only series, embeddings or cells have is left out of others."""
         values = asdict(self)
         has_steps = self.kind in (Kind.SERIES, Kind.IMAGE_SERIES)
         unsaid = {name for name in ("embedding", "attribution") if not values[name]}
         unsaid |= set() if has_steps else {"steps", "dated"}
+        unsaid |= set() if self.cell > 1 else {"cell"}
         return {name: value for name, value in values.items() if name not in unsaid}
 
     @classmethod

@@ -145,9 +145,12 @@ class Model(nn.Module):
         return normalised | {name: values for name, values in inputs.items() if is_context(name)}
 
     def size(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
-        """Height and width of the rasters of a batch; of the patches for which the model is meant where it sees none."""
-        rasters = (inputs[modality.name] for modality in self.spec.modalities if modality.has_pixels)
-        return next(((int(raster.shape[-2]), int(raster.shape[-1])) for raster in rasters), self.spec.patch_size)
+        """Height and width of the patches of a batch in pixels; of those for which the model is meant where it sees no raster."""
+        for modality in self.spec.modalities:
+            if modality.has_pixels:
+                height, width = inputs[modality.name].shape[-2:]
+                return int(height) * modality.cell, int(width) * modality.cell
+        return self.spec.patch_size
 
     def head(self, name: str) -> Head:
         """The head of a target."""

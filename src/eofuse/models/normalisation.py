@@ -324,7 +324,10 @@ def _check_shape(modality: Modality, values: Tensor) -> None:
 
 
 def _check_same_size(modality: Modality, values: Tensor, other: Modality, others: Tensor) -> None:
-    if values.shape[-2:] != others.shape[-2:]:
-        height, width = values.shape[-2:]
-        what = f"has {height}×{width} pixels where {other.name} has {others.shape[-2]}×{others.shape[-1]}"
+    """Raises a `UsageError` if two rasters, each on its own grid, do not cover the same patch."""
+    own, size = (
+        [side * each.cell for side in given.shape[-2:]] for each, given in ((modality, values), (other, others))
+    )
+    if own != size:
+        what = f"has {own[0]}×{own[1]} pixels where {other.name} has {size[0]}×{size[1]}"
         raise UsageError(what, where=modality.name, fix="bring all rasters to one grid")

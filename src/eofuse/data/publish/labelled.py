@@ -14,9 +14,10 @@ from eofuse.modalities import Kind, Modality
 def to_xarray(store: Store) -> Any:
     """All patches as an `xarray.Dataset`, a variable a modality, along `patch`.
 
-    Axes are `patch`, `<modality>_channel`, `y` and `x`; of series `<modality>_step`, of series of images `<modality>_date`, with their
-    times in `<modality>_times`. Scale, offset and nodata are attributes by the CF conventions, so that `xarray.decode_cf` gives
-    physical values with NaN. Columns of the index are coordinates along `patch`.
+    Axes are `patch`, `<modality>_channel`, `y` and `x` (of rasters with cells `<modality>_y` and `<modality>_x`); of series
+    `<modality>_step`, of series of images `<modality>_date`, with their times in `<modality>_times`. Scale, offset and nodata are
+    attributes by the CF conventions, so that `xarray.decode_cf` gives physical values with NaN. Columns of the index are coordinates
+    along `patch`.
 
     Raises:
         DataError: if xarray is not installed.
@@ -49,7 +50,7 @@ def to_xarray(store: Store) -> Any:
 def _axes(modality: Modality) -> tuple[str, ...]:
     channel, name = f"{modality.name}_channel", modality.name
     return {
-        Kind.RASTER: ("patch", channel, "y", "x"),
+        Kind.RASTER: ("patch", channel, *(("y", "x") if modality.cell == 1 else (f"{name}_y", f"{name}_x"))),
         Kind.VECTOR: ("patch", channel),
         Kind.SERIES: ("patch", f"{name}_step", f"{name}_time_and_channel"),
         Kind.IMAGE_SERIES: ("patch", f"{name}_date", channel, "y", "x"),

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import yaml
+from affine import Affine
 
 from eofuse.data.publish.card import card_of
 from eofuse.data.publish.folder import published_folder
@@ -200,7 +201,9 @@ def _geotiff(store: Store, modalities: Sequence[Modality], folder: Path, progres
                 if modality.kind is Kind.IMAGE_SERIES and packs_again(modality):
                     write_dates(path.with_suffix(".json"), store.index[f"times.{modality.name}"][row])
                 continue
-            place = {} if grid is None else {"crs": grid.crs or CRS(), "transform": grid.transform}
+            place = {}
+            if grid is not None:
+                place = {"crs": grid.crs or CRS(), "transform": grid.transform @ Affine.scale(modality.cell)}
             count, height, width = values.shape
             size = {
                 "count": count,
@@ -245,6 +248,8 @@ def _spec(store: Store, modalities: Sequence[Modality], table: pd.DataFrame) -> 
         if not modality.categories and (modality.scale, modality.offset) != (1.0, 0.0):
             about |= {"scale": modality.scale, "offset": modality.offset}
         names = list(modality.channel_names)
+        if modality.cell > 1:  # a spec brings all rasters to one grid
+            continue
         if modality.kind is Kind.RASTER:
             about |= {"kind": "raster", "files": f"{modality.name}/{{file}}.tif", "bands": names}
             about |= {} if modality.categories else {"dtype": modality.dtype}

@@ -163,6 +163,8 @@ def _distinct(rows: npt.NDArray[np.generic]) -> Rows:
 def _looked_at(store: Store, modality: Modality, rows: Rows) -> Sequence[npt.NDArray[np.generic]]:
     if not modality.has_pixels:
         return list(store.read(modality.name, rows))
+    if modality.cell > 1:  # few values
+        return list(store.read(modality.name, rows, channels=[0]))
     height, width = store.patch_size
     window = Window(max(0, (height - STRIP) // 2), 0, min(STRIP, height), width)
     if modality.kind is Kind.IMAGE_SERIES:  # one by one, so that no date fills up others

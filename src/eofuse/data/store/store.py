@@ -5,8 +5,8 @@
     store.json                 schema version, modalities, provenance, checksums of the files and of itself
     index.parquet              a row a patch: id, scene, place, times, published split, presence, scalars, labels
     patch_digests.npy          a digest of each patch in each raster and series (see `eofuse.data.store.integrity`)
-    <modality>/00000.npy …     one array a shard, native dtype, at most 2 GB: rasters (patches, channels, height, width),
-                               series (patches, steps, 1 + channels), image series (dates, channels, height, width)
+    <modality>/00000.npy …     one array a shard, native dtype, at most 2 GB: rasters (patches, channels, height, width), coarser by
+                               their `cell`; series (patches, steps, 1 + channels), image series (dates, channels, height, width)
 
 Row *i* of the index is row *i* of every raster and series (all shards but the last hold `rows_per_shard` rows); a patch without
 a modality has zeros there (of a series, NaN) and `has_<modality>` false in the index. Column 0 of a series is the time of the
@@ -81,6 +81,20 @@ class Window:
         """Its rows and columns."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    def in_cells(self, modality: Modality) -> "Window":
+        """The same window in the pixels of a modality, which may have a coarser grid.
+
+        Raises:
+            UsageError: if it cuts through cells.
+        """
+        cell, sides = modality.cell, (self.top, self.left, self.height, self.width)
+        if any(side % cell for side in sides):
+            what = f"a window of {self.height} × {self.width} pixels at row {self.top}, column {self.left} cuts cells of {cell}"
+            raise UsageError(
+                what, where=modality.name, fix=f"choose a crop that leaves multiples of {cell} on all sides"
+            )
+        return Window(*(side // cell for side in sides))
+
     @classmethod
     def centred(cls, size: int, patch_size: tuple[int, int]) -> "Window":
         """The square of `size` pixels in the middle of a patch.
@@ -102,7 +116,7 @@ class Store:
         name: name of the dataset.
         simulated: whether its pixels are simulated.
         modalities: by name, those that at least one patch has.
-        patch_size: (height, width) of its rasters in pixels; (0, 0) where there are none.
+        patch_size: (height, width) of its rasters in pixels; (0, 0) where there are none. Modalities with cells are coarser.
         provenance: where its content came from.
         fingerprint: digest of its content.
         files: SHA-256 of each file, by path in the folder.
@@ -222,7 +236,7 @@ class Store:
             rows: rows of the index, in any order.
             out: filled and returned if given; its shape and dtype must fit.
             channels: positions of the channels wanted, all by default; of a series, the time stays.
-            window: pixels wanted of a raster, all by default.
+            window: pixels of the store wanted of a raster, all by default.
 
         Returns:
             (batch, channels, height, width) for a raster, (batch, channels) for a vector, (batch, steps, 1 + channels) for a
@@ -255,7 +269,7 @@ class Store:
                 places = np.flatnonzero(rows // rows_per_shard == number)
                 out[places] = shards[number][rows[places] % rows_per_shard][:, :, columns]
             return out
-        area = window.area if window else (slice(None), slice(None))
+        area = window.in_cells(modality).area if window else (slice(None), slice(None))
         if out[:1].nbytes <= FEW_BYTES and (channels is None or len(channels) == 1):
             only = slice(None) if channels is None else slice(channels[0], channels[0] + 1)
             for number in np.unique(rows // rows_per_shard).tolist():

@@ -56,10 +56,11 @@ def write_store(
 
     - `id`: its name, unique;
     - a value for each modality that it has, by the modality's name: of a raster an array (channels, height, width), of one size in all
-      samples; of a vector (channels,); of a series (steps, 1 + channels) with the time first and no more steps than the modality
-      has; of a category its code or name; of an image series (dates, channels, height, width), with the times of the dates under
-      `<modality>.times`: dates (or ISO 8601 text, or days since 1970) of a `dated` one, else rising numbers, 0, 1, … by default.
-      Numbers are those of the modality's dtype; NaN, and the modality's nodata, are missing;
+      samples, but for what a modality's `cell` makes coarser; of a vector (channels,); of a series (steps, 1 + channels) with the
+      time first and no more steps than the modality has; of a category its code or name; of an image series
+      (dates, channels, height, width), with the times of the dates under `<modality>.times`: dates (or ISO 8601 text, or days since
+      1970) of a `dated` one, else rising numbers, 0, 1, … by default. Numbers are those of the modality's dtype; NaN, and the
+      modality's nodata, are missing;
     - optional: `transform` (affine, from the column and row of a pixel to coordinates) with `crs`; `lon` and `lat` in degrees, by
       default those of the middle of the pixels; `scene`, `tile`, `column`, `row`, `block`, `time` (date, or ISO 8601), `split`
       (`train`, `validation` or `test`);
@@ -197,7 +198,7 @@ class _Given(Samples):
             return values
         images = modality.kind is Kind.IMAGE_SERIES
         if self.patch_size == NO_PIXELS and values.ndim == (4 if images else 3):
-            self.patch_size = (values.shape[-2], values.shape[-1])
+            self.patch_size = (values.shape[-2] * modality.cell, values.shape[-1] * modality.cell)
             RASTER.check(values.size * 8, "has patches that take", where)
         expected = modality.shape(self.patch_size)
         fits = values.shape == expected if not images else values.ndim == 4 and values.shape[1:] == expected[1:]

@@ -17,8 +17,11 @@ def raster_target(store: Store, modality: Modality, channel: str = "") -> Target
     """A raster modality, or one channel of it, as what is to be predicted.
 
     Raises:
-        UsageError: if it has no such channel, or more classes than fit.
+        UsageError: if it has no such channel, more classes than fit, or cells larger than pixels.
     """
+    if modality.cell > 1:
+        fix = "name a raster of pixels, or numbers of whole patches"
+        raise UsageError(f"has cells of {modality.cell} pixels and can't be predicted", where=modality.name, fix=fix)
     known = store.present(modality.name)
     if modality.is_categorical:
         if len(modality.categories) >= IGNORE:

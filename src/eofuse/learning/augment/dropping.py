@@ -13,7 +13,7 @@ Rectangle = tuple[int, int, int, int]
 
 
 def cut_out(patches: Patches, largest: float, draw: np.random.Generator) -> None:
-    """Hides a rectangle of each patch, of up to a share of its area, in all rasters.
+    """Hides a rectangle of each patch, of up to a share of its area, in all rasters; of coarse ones all cells that it touches.
 
     The pixels have no label there, and boxes of which less than a quarter remains visible are dropped. Labels of whole patches
     stay. After DeVries & Taylor 2017 (arXiv:1708.04552), with the area drawn.
@@ -23,8 +23,14 @@ def cut_out(patches: Patches, largest: float, draw: np.random.Generator) -> None
     areas = draw.uniform(0, largest, len(patches)).tolist()
     rectangles = [rectangle(patches.size, area, draw, largest) for area in areas]
     inside = None if is_looped(patches.device) else pixels_inside(rectangles, patches.size, patches.device)
-    for name, _, _ in patches.rasters():
-        _hide(patches.writable(name), rectangles, inside, patches.blank(name))
+    for name, modality, _ in patches.rasters():
+        if modality.cell == 1:
+            _hide(patches.writable(name), rectangles, inside, patches.blank(name))
+            continue
+        touched = [cells_touched(each, modality.cell) for each in rectangles]
+        size = modality.cells(patches.size)
+        covered = None if inside is None else pixels_inside(touched, size, patches.device)
+        _hide(patches.writable(name), touched, covered, patches.blank(name))
     for name, kind in patches.maps:
         patches.targets[name] = _hide(patches.targets[name].clone(), rectangles, inside, kind.unlabelled)
         if patches.partners and name in patches.partners:
@@ -54,6 +60,14 @@ def rectangle(size: tuple[int, int], area: float, draw: np.random.Generator, lar
         width = int(largest * size[0] * size[1] / height)
     top, left = int(draw.integers(0, size[0] - height + 1)), int(draw.integers(0, size[1] - width + 1))
     return top, top + height, left, left + width
+
+
+def cells_touched(rectangle: Rectangle, cell: int) -> Rectangle:
+    """The cells, of a side in pixels, that a rectangle touches; none if it is empty."""
+    top, bottom, left, right = rectangle
+    if top == bottom or left == right:
+        return 0, 0, 0, 0
+    return top // cell, -(-bottom // cell), left // cell, -(-right // cell)
 
 
 def pixels_inside(rectangles: list[Rectangle], size: tuple[int, int], device: torch.device) -> Tensor:

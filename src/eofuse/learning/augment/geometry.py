@@ -32,11 +32,18 @@ def turn_patches(patches: Patches, draw: np.random.Generator, to_numbers: Collec
         return
     square = patches.size[0] == patches.size[1]
     turns = draw.integers(0, 8 if square else EXCHANGE, len(patches)).tolist()
-    places = None if is_looped(patches.device) else turned_places(turns, patches.size, patches.device)
-    for name, _, values in patches.rasters():
-        patches.put(name, turn(values, turns, torch.float32 if name in to_numbers else values.dtype, places))
+    places: dict[int, Tensor | None] = {}
+
+    def turned(values: Tensor, cell: int, dtype: torch.dtype) -> Tensor:
+        if cell not in places:
+            size = (values.shape[-2], values.shape[-1])
+            places[cell] = None if is_looped(patches.device) else turned_places(turns, size, patches.device)
+        return turn(values, turns, dtype, places[cell])
+
+    for name, modality, values in patches.rasters():
+        patches.put(name, turned(values, modality.cell, torch.float32 if name in to_numbers else values.dtype))
     for name, _ in patches.maps:
-        patches.targets[name] = turn(patches.targets[name], turns, places=places)
+        patches.targets[name] = turned(patches.targets[name], 1, patches.targets[name].dtype)
     for name in patches.boxes:
         patches.targets[name] = turn_boxes(patches.targets[name], turns, patches.size)
 
@@ -110,6 +117,10 @@ class Windows:
         rows = self.top[:, None] + (np.arange(size[0]) + 0.5) * self.height[:, None] / size[0]
         return columns, rows
 
+    def in_cells(self, cell: int) -> "Windows":
+        """The same parts in pixels of a raster whose pixels are so many times as large."""
+        return Windows(self.left / cell, self.top / cell, self.width / cell, self.height / cell)
+
 
 def crops(count: int, size: tuple[int, int], smallest: float, draw: np.random.Generator) -> Windows:
     """Parts within the patch with a share of its area from the smallest to all, all equally likely.
@@ -152,7 +163,7 @@ def resample_patches(patches: Patches, share: float, windows: Windows, draw: np.
             values[to] = resample_codes(values[to], windows, int(patches.blank(name)))
         else:
             values = patches.numbers(name)
-            values[to] = resample_numbers(values[to], windows)
+            values[to] = resample_numbers(values[to], windows.in_cells(modality.cell))
     for name, kind in patches.maps:
         truth = patches.targets[name] = patches.targets[name].clone()
         if kind.is_numbers:

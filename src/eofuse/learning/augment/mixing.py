@@ -4,12 +4,14 @@ The partner of a patch is the one some places further in the batch, which is in 
 into the first: the losses of both are, which serves every kind of target alike.
 """
 
+from types import EllipsisType
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from eofuse.devices import send
-from eofuse.learning.augment.dropping import rectangle
+from eofuse.learning.augment.dropping import Rectangle, rectangle
 from eofuse.learning.augment.patches import Patches, fill, movable
 from eofuse.modalities import Kind
 from eofuse.tasks.mixed import Partner
@@ -55,19 +57,22 @@ def _mean(values: Tensor, places: int, share: float) -> Tensor:
 def cut_mix(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
     """Pastes a rectangle of the partner into each patch; the share of its area is drawn from Beta(alpha, alpha).
 
-    All rasters and maps of targets get the same rectangle, at the same place, of the same bytes. Vectors and categories stay. The
-    loss of targets of whole patches is the mean of the losses with both truths, by area.
+    All rasters and maps of targets get the same rectangle, of whole cells of all of them, at the same place, of the same bytes.
+    Vectors and categories stay. The loss of targets of whole patches is the mean of the losses with both truths, by area.
     """
     if len(patches) < 2 or patches.size is None:
         return
     height, width = patches.size
-    top, bottom, left, right = rectangle(patches.size, float(draw.beta(alpha, alpha)), draw)
+    cell = patches.cell
+    cells = (height // cell, width // cell)
+    top, bottom, left, right = (cell * side for side in rectangle(cells, float(draw.beta(alpha, alpha)), draw))
     places = int(draw.integers(1, len(patches)))
     share = (bottom - top) * (right - left) / (height * width)
-    area = (..., slice(top, bottom), slice(left, right))
-    for name, _, _ in patches.rasters():
+    area = in_cells((top, bottom, left, right), 1)
+    for name, modality, _ in patches.rasters():
         values = movable(patches.writable(name))
-        values[area] = values[area].roll(-places, 0)
+        own = in_cells((top, bottom, left, right), modality.cell)
+        values[own] = values[own].roll(-places, 0)
         patches.need_both(name, places)
     patches.partners = {}
     for name in patches.targets:
@@ -79,6 +84,12 @@ def cut_mix(patches: Patches, alpha: float, draw: np.random.Generator) -> None:
             truth[area] = fill(pasted, unknown.view(-1, *(1 for _ in pasted.shape[1:])), kind.unlabelled)
         elif kind is not None:
             patches.partners[name] = _partner(patches, name, places, share)
+
+
+def in_cells(rectangle: Rectangle, cell: int) -> tuple[EllipsisType, slice, slice]:
+    """The part of rasters (…, height, width) with cells of so many pixels that lies in a rectangle of whole cells."""
+    top, bottom, left, right = (side // cell for side in rectangle)
+    return ..., slice(top, bottom), slice(left, right)
 
 
 def _partner(patches: Patches, name: str, places: int, share: float) -> Partner:

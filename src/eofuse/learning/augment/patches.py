@@ -8,6 +8,7 @@ NaN for what is missing (`Patches.numbers`); models take both. What is missing b
 one-hot encoding, when a model normalises it.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -44,8 +45,15 @@ class Patches:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """(height, width) of the rasters; None where there are none."""
-        return next(((values.shape[-2], values.shape[-1]) for _, _, values in self.rasters()), None)
+        """(height, width) of the patches in pixels; None where there are no rasters."""
+        return next(
+            ((values.shape[-2] * each.cell, values.shape[-1] * each.cell) for _, each, values in self.rasters()), None
+        )
+
+    @property
+    def cell(self) -> int:
+        """Smallest number of pixels that are whole cells of all rasters."""
+        return math.lcm(*(modality.cell for _, modality, _ in self.rasters()))
 
     def rasters(self) -> Iterator[tuple[str, Modality, Tensor]]:
         """Name, modality and values (batch, …, channels, height, width) of each raster and, with an axis of dates, image series."""

@@ -13,6 +13,7 @@ from eofuse.learning.controls.linear import STRENGTHS, LinearHeads, fit_linear
 from eofuse.learning.controls.pyramid import Pyramid, predict_maps
 from eofuse.learning.preparation import Prepared, model_spec
 from eofuse.modalities import Kind, Modality
+from eofuse.models.fusion.early import enlarged
 from eofuse.models.normalisation import Normaliser, hide_absent
 from eofuse.tasks import Evidence, Task
 from eofuse.tasks.base import Array
@@ -55,9 +56,12 @@ def per_pixel_control(folder: Path) -> None:
 
 
 def _planes(modality: Modality, normalised: torch.Tensor) -> torch.Tensor:
-    """What is seen of each pixel, (batch, width, height, width); of an image series the mean over the dates that show it."""
+    """What is seen of each pixel, (batch, width, height, width); of an image series the mean over the dates that show it.
+
+    The pixels of a cell have its values.
+    """
     if modality.kind is not Kind.IMAGE_SERIES:
-        return normalised
+        return enlarged(normalised, modality.cell)
     known = normalised[:, :, -1:]
     return (normalised[:, :, :-1] * known).sum(1) / known.sum(1).clamp(min=1)
 

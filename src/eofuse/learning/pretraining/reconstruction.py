@@ -22,6 +22,7 @@ from eofuse.learning.pretraining.base import Method
 from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders import prepare_rasters
 from eofuse.models.features import Features, FeatureSizes
+from eofuse.models.fusion.base import refuse_cells
 from eofuse.models.model import Model
 
 Hide = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
@@ -45,6 +46,7 @@ class Reconstruction(nn.Module):
         self.rasters = [modality for modality in self.modalities if modality.kind is Kind.RASTER]
         if not self.rasters:
             raise UsageError("there are no pixels to reconstruct", where="inputs", fix="name a raster modality")
+        refuse_cells(self.rasters, "pixels of all rasters are reconstructed at one resolution")
         if model.normaliser.physical:
             names = ", ".join(sorted(model.normaliser.physical))
             what = f"the encoder of {names} takes physical units, of which nothing can be hidden and reconstructed"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from eofuse.errors import UsageError, did_you_mean
 from eofuse.modalities import CONTEXT, Kind, Modality
 from eofuse.models.encoders.base import ENCODERS, Encoder
+from eofuse.models.encoders.cells import CELLS
 from eofuse.models.encoders.image_series import ImageSeriesEncoder, image_of
 from eofuse.models.encoders.options import EncoderOptions
 from eofuse.models.encoders.raster import DEFAULT_ENCODER, RasterEncoder, first_convolution, prepare_rasters
@@ -33,7 +34,11 @@ __all__ = [
 
 def encoder_name(modality: Modality, options: EncoderOptions) -> str:
     """Name of the encoder of a modality; of an image series, of both of its encoders, as `attention:resnet18`."""
-    of_kind = {Kind.RASTER: options.encoder, Kind.SERIES: options.series, Kind.IMAGE_SERIES: options.temporal}
+    of_kind = {
+        Kind.RASTER: options.encoder if modality.cell == 1 else CELLS,
+        Kind.SERIES: options.series,
+        Kind.IMAGE_SERIES: options.temporal,
+    }
     name = options.encoder_of(modality.name) or of_kind.get(modality.kind, "perceptron")
     if modality.kind is not Kind.IMAGE_SERIES or name.partition(":")[0] in ENCODERS:
         return name

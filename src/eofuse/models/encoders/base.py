@@ -26,13 +26,13 @@ class Encoder(nn.Module, ABC):
 
     Args:
         modalities: what it encodes, with channels in the order in which they come.
-        pixels: whether a head looks at its maps: the side of each is then that of the padded raster divided by its stride.
+        pixels: whether a head looks at its maps: the side of each is then that of the padded patch divided by its stride.
 
     Attributes:
         modalities: what it encodes.
         name: by which recipes choose it.
         sizes: of its features; each subclass sets them.
-        pad_to: rasters are padded to a multiple of this many pixels.
+        pad_to: rasters are padded to a multiple of this many of their own pixels.
         columns: what the inputs of its first layer mean.
         kinds: of the modalities that it accepts.
         own_normalisation: whether it takes physical units, which it normalises by itself, in place of standardised values.
@@ -80,6 +80,11 @@ class Encoder(nn.Module, ABC):
         """Names of the modalities."""
         return [modality.name for modality in self.modalities]
 
+    @property
+    def cell(self) -> int:
+        """Side of a pixel of its rasters in pixels of the patch."""
+        return max((modality.cell for modality in self.modalities), default=1)
+
     @classmethod
     def accepts(cls, modalities: Sequence[Modality]) -> bool:
         """Whether it can encode these modalities together; by default one, of a kind among `kinds`."""
@@ -89,9 +94,10 @@ class Encoder(nn.Module, ABC):
         """Features of its modalities.
 
         Args:
-            inputs: by modality name, (B, C, H, W) for rasters, (B, C) for vectors and one-hot categories, (B, T, C) for series,
-                (B, T, C, H, W) for image series with features of their times under `Modality.times_key`; standardised, with 0 where a
-                value is missing (see `physical`; and `takes_gaps`). And what stands beside them (`eofuse.modalities.is_context`).
+            inputs: by modality name, (B, C, H, W) for rasters on their own grids, (B, C) for vectors and one-hot categories, (B, T, C)
+                for series, (B, T, C, H, W) for image series with features of their times under `Modality.times_key`; standardised,
+                with 0 where a value is missing (see `physical`; and `takes_gaps`). And what stands beside them
+                (`eofuse.modalities.is_context`).
             present: by modality name, the patches that have it, (B,) bool, each patch one or more of them; None where all have all.
         """
         (modality,) = self.modalities

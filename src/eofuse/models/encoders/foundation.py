@@ -104,8 +104,9 @@ class FoundationEncoder(Encoder):
 
     @classmethod
     def accepts(cls, modalities: Sequence[Modality]) -> bool:
-        """Any number of rasters and vectors without categories, and series where the model takes them."""
-        return all(each.kind in kinds_of(cls.foundation) and not each.is_categorical for each in modalities)
+        """Any number of rasters of pixels and vectors without categories, and series where the model takes them."""
+        kinds = kinds_of(cls.foundation)
+        return all(each.kind in kinds and not each.is_categorical and each.cell == 1 for each in modalities)
 
     def features(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Features:
         """The mean of its tokens, or one mean a group; standardised by `standardise_by`, 0 where there is no token.

@@ -35,7 +35,7 @@ class EncoderOptions(Options):
     """Which encoders a model has.
 
     Attributes:
-        encoder: of rasters, and of each date of image series: a name of `ENCODERS`, or a timm name.
+        encoder: of rasters, and of each date of image series: a name of `ENCODERS`, or a timm name. Rasters with cells have `cells`.
         encoders: by modality, where some have another one; those of modalities that are no inputs have no effect.
         series: of series.
         temporal: of image series, over what `encoder` gives for each date: a name of `TEMPORAL`.

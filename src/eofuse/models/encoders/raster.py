@@ -46,7 +46,7 @@ class RasterEncoder(Encoder):
             each map has the side of the padded raster divided by its stride.
         weights: tensors of the whole timm network, by its own names, with which it begins; untrained without them. Names that
             timm does not know are passed over, and what they do not name stays untrained.
-        modalities: what the channels are.
+        modalities: what the channels are; where they have cells, the strides count the pixels of the patch.
 
     Attributes:
         stem: name of the first convolution; it stays after the convolution was taken out.
@@ -68,8 +68,9 @@ class RasterEncoder(Encoder):
         self.in_channels = in_channels
         body = _build_body(name, in_channels, weights)
         self.body: nn.Module = body
-        self.sizes: FeatureSizes = body.sizes
-        self.pad_to = max(body.pad_to, *self.sizes.strides) if pixels else body.pad_to
+        own = body.sizes
+        self.sizes = FeatureSizes(own.vector, own.maps, [stride * self.cell for stride in own.strides])
+        self.pad_to = max(body.pad_to, *own.strides) if pixels else body.pad_to
         self.stem = first_convolution(self)[0]
         self.to(memory_format=torch.channels_last)
 
@@ -108,7 +109,7 @@ class RasterEncoder(Encoder):
         network = self.body.network if isinstance(self.body, _Tokens) else None
         if not isinstance(network, VisionTransformer) or not isinstance(network.patch_embed, PatchEmbed):
             return None
-        side = self.sizes.strides[-1]
+        side = self.sizes.strides[-1] // self.cell
         return network if tuple(network.patch_embed.patch_size) == (side, side) else None
 
     @contextmanager

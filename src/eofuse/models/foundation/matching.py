@@ -103,7 +103,7 @@ def match_channels(
     Raises:
         UsageError: if the model takes none, or it is not clear which or in which unit.
     """
-    candidates = [each for each in modalities if each.kind in kinds and not each.is_categorical]
+    candidates = [each for each in modalities if each.kind in kinds and not each.is_categorical and each.cell == 1]
     names = {name: channel for channel in model.channels for name in (channel.name, *channel.aliases)}
     found: dict[str, Taken] = {}
     places = {name for each in candidates for name in (each.name, *(f"{each.name}.{c}" for c in each.channel_names))}

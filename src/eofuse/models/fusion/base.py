@@ -165,6 +165,15 @@ def refuse_image_series(modalities: Sequence[Modality], strategy: str, why: str)
             raise UsageError(what, where=modality.name, fix=fix)
 
 
+def refuse_cells(modalities: Sequence[Modality], why: str) -> None:
+    """Raises a `UsageError` if one of the modalities has a coarse grid of its own, which can't be taken, and why."""
+    for modality in modalities:
+        if modality.cell > 1:
+            what = f"has cells of {modality.cell} × {modality.cell} pixels, and {why}"
+            fix = "use a strategy with an encoder for each modality, such as late"
+            raise UsageError(what, where=modality.name, fix=fix)
+
+
 class JoinVectors(nn.Module):
     """Joins vectors through a hidden layer, without which no head could see how they depend on each other.
 

@@ -1,5 +1,6 @@
 """`Early`: all channels together before one encoder; numbers, series and categories become constant planes."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from eofuse.errors import UsageError
 from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders import Encoder, build_encoder, encoder_type
+from eofuse.models.encoders.cells import CELLS
 from eofuse.models.features import Features
 from eofuse.models.fusion.base import FUSIONS, Fusion, FusionOptions, refuse_image_series, split_kinds
 from eofuse.models.fusion.missing import Present, presence
@@ -19,7 +21,8 @@ class Early(Fusion):
     """Concatenates everything at the input.
 
     Vectors, one-hot categories and series, step after step, join the rasters as planes, each filled with its value ("blow-up").
-    Where there is no raster, they are concatenated and encoded together. With `missing: token`, absent modalities have a learned
+    Where there is no raster, they are concatenated and encoded together. Rasters with cells are enlarged to the finest grid among
+    them. With `missing: token`, absent modalities have a learned
     value a channel, and one more plane for each modality says where it is present.
 
     Raises:
@@ -34,12 +37,15 @@ class Early(Fusion):
         self.rasters = [modality.name for modality in rasters]
         self.scalars = [modality.name for modality in scalars]
         widths = {modality.name: modality.width * (modality.steps or 1) for modality in rasters + scalars}
+        self.cells = {modality.name: modality.cell for modality in rasters}
+        self.cell = math.gcd(*self.cells.values()) or 1
         self.tokens: nn.ParameterDict | None = None
         columns = tuple(column for modality in rasters + scalars for column in columns_of(modality))
         if options.missing == "token":
             self.tokens = nn.ParameterDict({name: torch.zeros(channels) for name, channels in widths.items()})
             columns += presence_columns(list(widths))
-        self.encoder = _stack_encoder(options.encoder, [*rasters, *scalars], columns, bool(rasters), pixels)
+        name = options.encoder if self.cell == 1 else CELLS
+        self.encoder = _stack_encoder(name, [*rasters, *scalars], columns, self.cell if rasters else 0, pixels)
         self.sizes = [self.encoder.sizes]
 
     @classmethod
@@ -53,7 +59,10 @@ class Early(Fusion):
 
     def stack(self, inputs: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
         """The encoder's input: (B, C, H, W) with rasters first, then planes, or (B, C) where there is no raster."""
-        rasters = [self._or_token(name, inputs[name], present) for name in self.rasters]
+        rasters = [
+            enlarged(self._or_token(name, inputs[name], present), self.cells[name] // self.cell)
+            for name in self.rasters
+        ]
         scalars = [self._or_token(name, inputs[name].flatten(1), present) for name in self.scalars]
         if self.tokens is not None:
             scalars.append(presence(present, self.rasters + self.scalars, (rasters + scalars)[0]))
@@ -70,16 +79,21 @@ class Early(Fusion):
         return torch.where(present[name].view(shape), values, self.tokens[name].view(1, *shape[:1], *shape[2:]))
 
 
+def enlarged(values: Tensor, factor: int) -> Tensor:
+    """Rasters (B, C, H, W) whose pixels are repeated along both sides."""
+    return values if factor == 1 else values.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+
+
 def _stack_encoder(
-    name: str, modalities: Sequence[Modality], columns: tuple[Column, ...], planes: bool, pixels: bool
+    name: str, modalities: Sequence[Modality], columns: tuple[Column, ...], cell: int, pixels: bool
 ) -> Encoder:
-    """The encoder of the stack of all channels, which it sees as one modality."""
-    kind = Kind.RASTER if planes else Kind.VECTOR
-    stack = Modality("stack", kind, tuple(column.channel for column in columns))
-    found = encoder_type(name) if planes else None
+    """The encoder of the stack of all channels, which it sees as one modality: planes with cells, or numbers where these are 0."""
+    kind = Kind.RASTER if cell else Kind.VECTOR
+    stack = Modality("stack", kind, tuple(column.channel for column in columns), cell=cell or 1)
+    found = encoder_type(name) if cell else None
     if found is not None and (found.own_normalisation or found.takes_gaps):
         fix = "choose another encoder, or another strategy"
         raise UsageError(f"the encoder '{name}' takes physical units, not stacked channels", where="fusion", fix=fix)
-    encoder = build_encoder(name if planes else "perceptron", [stack], pixels)
+    encoder = build_encoder(name if cell else "perceptron", [stack], pixels)
     encoder.modalities, encoder.columns = tuple(modalities), columns
     return encoder

@@ -18,6 +18,7 @@ from eofuse.models.fusion.base import (
     Fusion,
     FusionOptions,
     JoinByName,
+    refuse_cells,
     refuse_image_series,
     split_kinds,
 )
@@ -40,6 +41,8 @@ class Middle(Fusion):
         refuse_image_series(modalities, "middle", "it joins maps inside an encoder, where each date has its own")
         rasters, scalars = split_kinds(modalities)
         several = len(rasters) > 1
+        if several:
+            refuse_cells(rasters, "middle fusion joins rasters of one resolution")
         self.pyramid = JoinedPyramid(rasters, options.encoder, options.stage, pixels) if several else None
         encoders = build_encoders(scalars if several else rasters + scalars, options, pixels)
         self.encoders = nn.ModuleDict(encoders)

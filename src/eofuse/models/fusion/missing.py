@@ -50,7 +50,7 @@ class Tokens(nn.Module):
             name: the modality.
             encode: features of some rows of the batch.
             present: (B,) bool.
-            size: height and width of the padded rasters, None to leave out the maps.
+            size: height and width of the padded patches, None to leave out the maps.
         """
         rows = rows_of(present)
         encoded = None
@@ -68,7 +68,7 @@ class Tokens(nn.Module):
             encoded: features of the rows, or of more than these: the first are taken; None if there is no row.
             rows: positions in the batch.
             count: patches of the batch.
-            size: height and width of the padded rasters, None to leave out the maps.
+            size: height and width of the padded patches, None to leave out the maps.
         """
         vector = _fill(self.vectors[name], None if encoded is None else encoded.vector, rows, (count,))
         strides = self.sizes[name].strides
@@ -113,7 +113,10 @@ def encode_present(
     if present is None or tokens is None:
         return encode(slice(None))
     raster = next((modality.name for modality in encoder.modalities if modality.has_pixels), None)
-    size = padded_size(inputs[raster], encoder.pad_to) if pixels and encoder.sizes.maps and raster else None
+    size = None
+    if pixels and encoder.sizes.maps and raster:
+        height, width = padded_size(inputs[raster], encoder.pad_to)
+        size = height * encoder.cell, width * encoder.cell
     any_present = send(torch.stack([on_cpu(present[name]) for name in encoder.names]).any(0), _device_of(present))
     return tokens.encode("+".join(encoder.names), encode, any_present, size)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
@@ -12,7 +13,7 @@ from eofuse.modalities import Modality
 from eofuse.models.encoders import RasterEncoder, build_encoders, prepare_rasters
 from eofuse.models.encoders.raster import raster_part
 from eofuse.models.features import Features, FeatureSizes
-from eofuse.models.fusion.base import ConditionMaps, Fusion, FusionOptions, common_levels, split_kinds
+from eofuse.models.fusion.base import ConditionMaps, Fusion, FusionOptions, common_levels, refuse_cells, split_kinds
 from eofuse.models.fusion.missing import Present, Rows, Tokens, encode_present, padded_size, rows_of
 from eofuse.models.parts import Part, columns_of, tensors_of
 
@@ -38,9 +39,9 @@ class PerModality(Fusion):
         self.encoders = nn.ModuleDict(encoders)
         self.trunk = SharedTrunk(rasters, options.encoder, pixels) if is_shared else None
         if pixels and not is_shared:
-            multiple = math.lcm(*(encoder.pad_to for encoder in encoders.values()))
+            multiple = math.lcm(*(encoder.pad_to * encoder.cell for encoder in encoders.values()))
             for encoder in encoders.values():
-                encoder.pad_to = multiple if encoder.sizes.maps else encoder.pad_to
+                encoder.pad_to = multiple // encoder.cell if encoder.sizes.maps else encoder.pad_to
         members = {name: encoder.names for name, encoder in encoders.items()}
         if self.trunk is not None:
             members |= {modality.name: [modality.name] for modality in rasters}
@@ -55,14 +56,16 @@ class PerModality(Fusion):
         self.tokens = Tokens(self.feature_sizes) if options.missing == "token" else None
         self.flags = [modality.name for modality in modalities] if self.tokens is not None else []
         self.pixels = pixels
-        sizes = [self.feature_sizes[name] for name in self.rasters]
-        self.levels = common_levels(sizes)
-        if pixels and not any(self.levels) and sizes:
+        cells = {name: encoder.cell for name, encoder in encoders.items()}
+        finest = min((cells.get(name, 1) for name in self.rasters), default=1)
+        self.joined_at = JoinedLevels(
+            {name: self.feature_sizes[name] for name in self.rasters},
+            [name for name in self.rasters if cells.get(name, 1) == finest],
+        )
+        if pixels and self.rasters and not self.joined_at.strides:
             fix = "choose encoders with a stride in common"
             raise UsageError("the encoders have no maps of the same stride", where="fusion.encoders", fix=fix)
-        widths = [[size.maps[level] for level in levels] for size, levels in zip(sizes, self.levels, strict=True)]
-        self.maps = [sum(level) for level in zip(*widths, strict=True)]
-        self.strides = [sizes[0].strides[level] for level in self.levels[0]] if sizes else []
+        self.maps, self.strides = self.joined_at.widths, self.joined_at.strides
         self.conditioning: ConditionMaps | None = None
 
     def encode(self, inputs: Mapping[str, Tensor], present: Present | None) -> dict[str, Features]:
@@ -113,15 +116,56 @@ class PerModality(Fusion):
 
     def join_maps(self, features: Mapping[str, Features]) -> list[Tensor]:
         """The maps of all rasters level by level, conditioned after `condition_maps`."""
-        pyramids = [
-            [features[name].maps[level] for level in levels] if features[name].maps else []  # tokens without pixels
-            for name, levels in zip(self.rasters, self.levels, strict=True)
-        ]
-        maps = [torch.cat(level, 1) for level in zip(*pyramids, strict=True)]
+        maps = self.joined_at.join({name: features[name].maps for name in self.rasters})
         if self.conditioning is None:
             return maps
         conditioned: list[Tensor] = self.conditioning([features[name].vector for name in self.scalars], maps)
         return conditioned
+
+
+class JoinedLevels:
+    """Which maps of several encoders are concatenated: of those on the finest grid, the levels of strides that all of them have.
+
+    Maps of a coarser grid, such as tokens of a pretrained model, are enlarged to the level with the nearest finer stride.
+
+    Args:
+        sizes: of the features of each encoder with maps, by its name.
+        finest: names of those whose rasters have the finest grid.
+
+    Attributes:
+        strides: of the levels, in pixels of the patch.
+        widths: channels of each level.
+    """
+
+    def __init__(self, sizes: Mapping[str, FeatureSizes], finest: Sequence[str]) -> None:
+        self.finest = list(finest)
+        levels = common_levels([sizes[name] for name in finest]) if finest else []
+        self.strides = [sizes[self.finest[0]].strides[level] for level in levels[0]] if levels else []
+        self.places: dict[str, list[tuple[int, int]]] = {}
+        for name, size in sizes.items():
+            if name in self.finest:
+                self.places[name] = [(own, level) for level, own in enumerate(levels[self.finest.index(name)])]
+            elif self.strides:
+                finer = [sum(stride <= own for stride in self.strides) - 1 for own in size.strides]
+                self.places[name] = [(own, max(level, 0)) for own, level in enumerate(finer)]
+        self.widths = [0] * len(self.strides)
+        for name, places in self.places.items():
+            for own, level in places:
+                self.widths[level] += sizes[name].maps[own]
+
+    def join(self, maps: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
+        """The maps of all encoders level by level, of maps (B, C, h, w) by name; none where an encoder gave none."""
+        if not self.finest or not all(maps.values()):  # tokens without pixels
+            return []
+        joined: list[list[Tensor]] = [[] for _ in self.strides]
+        sizes = {level: maps[self.finest[0]][own].shape[-2:] for own, level in self.places[self.finest[0]]}
+        for name, places in self.places.items():
+            for own, level in places:
+                given = maps[name][own]
+                if name not in self.finest:
+                    given = F.interpolate(given, size=sizes[level], mode="bilinear")
+                joined[level].append(given)
+        return [torch.cat(level, 1) for level in joined]
 
 
 class JoinedByModule(PerModality):
@@ -163,6 +207,7 @@ class SharedTrunk(nn.Module):
             what = f"weights can't be shared by {len(modalities)} raster modalities"
             fix = "name two or more rasters, or use weights: separate"
             raise UsageError(what, where="fusion.weights", fix=fix)
+        refuse_cells(modalities, "shared weights pass all rasters at one resolution")
         self.modalities = tuple(modalities)
         encoders = {modality.name: RasterEncoder(encoder, modality.width, pixels) for modality in modalities}
         self.stems = nn.ModuleDict({name: encoder.take_stem() for name, encoder in encoders.items()})

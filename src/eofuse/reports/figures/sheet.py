@@ -151,6 +151,7 @@ def best_raster(store: Store, among: Collection[str] = (), without: Collection[s
         key=lambda each: (
             bool(among) and each.name not in among,
             not has_channels(each, TRUE_COLOUR),
+            each.cell > 1,
             each.is_categorical,
         )
     )
