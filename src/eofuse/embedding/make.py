@@ -176,7 +176,7 @@ class Portions:
     def known(self, name: str) -> npt.NDArray[np.bool_]:
         """Which of the numbers of a modality some sample has, (numbers,)."""
         portions = ((~np.isnan(each[name])).swapaxes(0, 1) for each in self)
-        return np.any([known.reshape(len(known), -1).any(axis=1) for known in portions], axis=0)
+        return np.asarray(np.any([known.reshape(len(known), -1).any(axis=1) for known in portions], axis=0))
 
     def _read(self, number: int) -> dict[str, Numbers]:
         if self._last[0] != number:
