@@ -19,6 +19,7 @@ ALLOWED = {
     "limits": {"errors"},
     "records": {"errors", "files"},
     "processes": {"errors"},
+    "forking": set(),
     "locks": {"errors"},
     "cache": {"files"},
     "words": set(),
@@ -106,7 +107,7 @@ ALLOWED = {
 }
 """Room → rooms that it may use, besides itself and those that every room may use (`EVERYWHERE`)."""
 
-EVERYWHERE = {"words", "limits", "registry", "progress", "kinds", "devices", "ranks"}
+EVERYWHERE = {"words", "limits", "registry", "progress", "kinds", "devices", "ranks", "forking"}
 
 
 def rooms_used(path: Path) -> set[str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from eofuse import recipe as recipes
 from eofuse.cli import main
 from eofuse.config import merge, parse_options
 from eofuse.errors import DataError, UsageError
+from eofuse.forking import start
 from eofuse.learning import fitting, launching
 from eofuse.learning.loop import Training, reseed
 from eofuse.learning.options import RunOptions
@@ -238,8 +238,12 @@ def test_a_killed_pretraining_goes_on_to_the_same_bits(store, tmp_path):
 
 
 def test_a_process_that_the_system_kills_is_an_error(store, tmp_path, monkeypatch):
-    kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    monkeypatch.setattr(launching, "COMMAND", [sys.executable, "-c", kill])
+    def started_and_killed(module, arguments, env):
+        process = start(module, arguments, env)
+        process.kill()
+        return process
+
+    monkeypatch.setattr(launching, "start", started_and_killed)
     with pytest.raises(DataError, match=r"process [12] of 2 was killed; what is done is kept"):
         recipes.train(recipe_of(store, task={"target": "label"}, train={"devices": 2}), to=tmp_path / "run")
 

@@ -1,7 +1,6 @@
 """Runs that fail do not stop their study: the others are run, and the report says what failed and over what the means are."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from eofuse import recipe as recipes
 from eofuse.cli import main
 from eofuse.config import write_yaml
 from eofuse.errors import DataError
+from eofuse.forking import start
 from eofuse.learning.environment import describe_environment
 from eofuse.learning.facts import ENVIRONMENT_FILE
 from eofuse.learning.loop import DivergenceError, TrainOptions
@@ -159,15 +159,18 @@ def test_a_worker_that_is_killed_costs_only_its_own_run(worker_processes, monkey
     """A job kills its worker, and the one that tries it again; one does so the first time only."""
     code = (
         "import json, os, pathlib, signal, sys\n"
-        "for line in sys.stdin:\n"
-        "    job = json.loads(line)\n"
-        "    seen = pathlib.Path(job['folder'])\n"
-        "    if job['role'] == 'deadly' or job['role'] == 'unlucky' and not seen.exists():\n"
-        "        seen.mkdir(exist_ok=True)\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    print('{}', flush=True)\n"
+        "def main():\n"
+        "    for line in sys.stdin:\n"
+        "        job = json.loads(line)\n"
+        "        seen = pathlib.Path(job['folder'])\n"
+        "        if job['role'] == 'deadly' or job['role'] == 'unlucky' and not seen.exists():\n"
+        "            seen.mkdir(exist_ok=True)\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        print('{}', flush=True)\n"
     )
-    monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", code])
+    (tmp_path / "deadly_worker.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local, "start", lambda module, env: start("deadly_worker", env=env))
     steps = [Noted(Job(role, tmp_path / role)) for role in ("deadly", "unlucky", "harmless")]
     with local.Local(Setting(tmp_path, "fingerprint", [TrainOptions()], workers=1), Resources()) as executor:
         carry_out(steps, executor)

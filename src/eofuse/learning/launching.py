@@ -1,6 +1,6 @@
 """Begins the processes of a training on this machine, where no launcher did: `train_in_processes`.
 
-Each is `python -m eofuse.learning.launching FOLDER` with the variables that torchrun sets, so that there is one way to train
+Each is `eofuse.learning.launching` with the variables that torchrun sets, so that there is one way to train
 together. They write lines of JSON to this process, which trains nothing itself: progress, and why one failed. When one ends before
 its time, all are ended; when this process ends, however that is, they end as well.
 """
@@ -8,7 +8,6 @@ its time, all are ended; when this process ends, however that is, they end as we
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,12 +20,12 @@ from typing import Any
 
 from eofuse import ranks
 from eofuse.errors import DataError, EofuseError, UsageError, explain
+from eofuse.forking import Process, start
 from eofuse.learning.options import LearningOptions
 from eofuse.learning.pretraining.run import is_pretraining, train_pretraining
 from eofuse.learning.run import refit_run, train_run
 from eofuse.progress import Progress
 
-COMMAND = [sys.executable, "-m", "eofuse.learning.launching"]
 LAST_WORDS_S = 5
 """Time in which processes may still say why one of them ended."""
 
@@ -68,7 +67,7 @@ def train_in_processes(folder: Path, options: LearningOptions, count: int, progr
 
 
 @contextmanager
-def _processes(folder: Path, threads: int, count: int) -> Iterator[list["subprocess.Popen[str]"]]:
+def _processes(folder: Path, threads: int, count: int) -> Iterator[list[Process]]:
     """The processes, which end with the block; this one holds the store through which they meet."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
@@ -85,13 +84,11 @@ def _processes(folder: Path, threads: int, count: int) -> Iterator[list["subproc
     }
     if sys.platform == "linux":
         shared.setdefault("GLOO_SOCKET_IFNAME", "lo")  # they are all here
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[Process] = []
     try:
         for rank in range(count):
             env = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            started = subprocess.Popen([*COMMAND, str(folder)], **pipes, env=env, start_new_session=True)
-            processes.append(started)
+            processes.append(start("eofuse.learning.launching", [str(folder)], env))
         yield processes
     finally:
         for process in processes:
@@ -102,7 +99,7 @@ def _processes(folder: Path, threads: int, count: int) -> Iterator[list["subproc
             process.stdin.close()
 
 
-def _listen(rank: int, process: "subprocess.Popen[str]", heard: "SimpleQueue[tuple[int, dict[str, Any]]]") -> None:
+def _listen(rank: int, process: Process, heard: "SimpleQueue[tuple[int, dict[str, Any]]]") -> None:
     """Passes on what a process says, and how it ends."""
     assert process.stdout
     with process.stdout as lines:

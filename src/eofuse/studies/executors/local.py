@@ -3,18 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
+from eofuse.forking import start
 from eofuse.studies.cards import cards_for, workers_on
 from eofuse.studies.executors import EXECUTORS, Ended, Executor, Job, Resources, Setting, outcome
 from eofuse.studies.failures import Failure
-
-COMMAND = [sys.executable, "-m", "eofuse.studies.worker"]
 
 
 class Worker:
@@ -28,14 +25,8 @@ class Worker:
     def __init__(self, threads: int, card: str | None = None) -> None:
         self.card = card
         own = {} if card is None else {"CUDA_VISIBLE_DEVICES": card}
-        self.process = subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **own},
-            start_new_session=True,  # Ctrl-C is for the study, which ends its processes
-        )
+        env = {**os.environ, "OMP_NUM_THREADS": str(threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **own}
+        self.process = start("eofuse.studies.worker", env=env)
 
     @property
     def has_ended(self) -> bool:
