@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
+# Modules are compiled when they are first used: most never are. Where Python may write none, all are, or every process would compile them.
+PIP := -m pip install --quiet --disable-pip-version-check $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile)
 
 .PHONY: install demo test lint docs dist bench clean
 
@@ -9,7 +11,7 @@ install: .venv/.installed
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python $(PIP) --editable '.[dev]'
 	touch $@
 
 demo: install
@@ -30,7 +32,7 @@ docs: .venv/.docs
 	@echo build/docs/index.html
 
 .venv/.docs: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python $(PIP) --editable '.[docs]'
 	touch $@
 
 dist: install
