@@ -9,6 +9,7 @@ from torch import nn
 
 from eofuse.errors import DataError
 from eofuse.files import replacing
+from eofuse.learning.averaging import WeightAverage
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -40,9 +41,17 @@ class State:
     processes: list[list[int]] = field(default_factory=list)
 
 
-def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+def save(
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    average: WeightAverage | None = None,
+) -> None:
     """Writes a checkpoint in place of the one before."""
     content = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)}
+    if average is not None:
+        content["average"] = average.averages
     with replacing(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save(content, file)  # not by its name: then the system's errors get lost
@@ -51,8 +60,14 @@ def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state:
             raise OSError(cause.errno, cause.strerror, str(path)) if isinstance(cause, OSError) else error from None
 
 
-def restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> State:
-    """Takes weights and optimiser from a checkpoint; gives the state, which is a new one where there is none.
+def restore(
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    average: WeightAverage | None = None,
+) -> State:
+    """Takes weights, optimiser and average from a checkpoint; gives the state, which is a new one where there is none.
 
     Raises:
         DataError: if it can't be read.
@@ -63,6 +78,8 @@ def restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, dev
         content = torch.load(path, map_location=device, weights_only=True)
         module.load_state_dict(content["module"])
         optimizer.load_state_dict(content["optimizer"])
+        if average is not None:
+            average.load(content["average"])
         return State(**content["state"])
     except Exception as error:  # damaged files make torch raise many kinds
         fix = "delete it to start this run anew"

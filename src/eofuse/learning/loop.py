@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +27,7 @@ from eofuse import ranks
 from eofuse.data.loading import Batch, Loader, Rows, cut
 from eofuse.devices import find_device
 from eofuse.errors import DataError
+from eofuse.learning.averaging import WeightAverage
 from eofuse.learning.checkpoints import CHECKPOINT_FILE as CHECKPOINT_FILE
 from eofuse.learning.checkpoints import State as State
 from eofuse.learning.checkpoints import restore, save
@@ -159,7 +161,7 @@ class Training:
     progress: Progress | None = None
 
     def run(self) -> State:
-        """Trains; returns the final state.
+        """Trains, and leaves the module with its last weights, or their average; returns the final state.
 
         Raises:
             DivergenceError: if the training loss is no finite number any more.
@@ -168,7 +170,8 @@ class Training:
         optimizer = make_optimizer(module, options, self.fine_tuning)
         wrapped, optimizer = self.fabric.setup(module, optimizer)
         self.objective.module = wrapped
-        state = restore(self.folder / CHECKPOINT_FILE, module, optimizer, self.fabric.device)
+        average = None if options.average is None else WeightAverage(module, options.average)
+        state = restore(self.folder / CHECKPOINT_FILE, module, optimizer, self.fabric.device, average)
         last = self.until or self.steps
         self._meet(module, state, last)
         if is_first := ranks.is_first():
@@ -189,15 +192,18 @@ class Training:
             optimizer.zero_grad(set_to_none=True)
             state.step += 1
             self.objective.after_step(state.step)
+            if average is not None:
+                average.update(state.step)
             words = ""
             is_evaluated = state.step in evaluate_at
             if is_evaluated or time.perf_counter() - saved > 60 * options.checkpoint_minutes:
                 _keep_losses(state, logged)
                 if is_evaluated:
-                    words = self._evaluate(state, last)
+                    with nullcontext() if average is None else average.in_place():
+                        words = self._evaluate(state, last)
                 state.seconds = time.perf_counter() - started
                 if is_first:
-                    save(self.folder / CHECKPOINT_FILE, module, optimizer, state)
+                    save(self.folder / CHECKPOINT_FILE, module, optimizer, state, average)
                 saved = time.perf_counter()
             if is_evaluated and is_first:
                 curves.write(state.losses, state.evaluations)
@@ -206,6 +212,8 @@ class Training:
             if state.stopped:
                 break
         self.objective.module = module
+        if average is not None:
+            average.put()
         return state
 
     def _meet(self, module: nn.Module, state: State, last: int) -> None:

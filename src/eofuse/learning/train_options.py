@@ -31,6 +31,7 @@ class TrainOptions(Options):
         weight_decay: of weight matrices and kernels; biases and norms have none.
         warmup: share of the steps in which the learning rate rises.
         clip_norm: largest norm of the gradient, None for no limit.
+        average: decay of a moving average of the weights, as 0.99, which is scored and kept in place of them; None for none.
         evaluations: how often the validation patches are looked at, evenly over the budget.
         validation_patches: most that are looked at while the model learns; the best weights are scored on all.
         patience: stop after so many evaluations without a better score; None for never.
@@ -54,6 +55,7 @@ class TrainOptions(Options):
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=1.0, gt=0)
+    average: float | None = Field(default=None, gt=0, lt=1)
     evaluations: int = Field(default=20, ge=1)
     validation_patches: int = Field(default=MOST_VALIDATED, ge=1)
     patience: int | None = Field(default=None, ge=1)
@@ -80,7 +82,7 @@ class TrainOptions(Options):
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Recipes that don't choose these options have the identity that they had before there were such."""
         later = [("momentum", MOMENTUM), ("schedule", "cosine"), ("validation_patches", MOST_VALIDATED)]
-        later += [("accumulate", 1), ("devices", 1), ("nodes", 1)]
+        later += [("accumulate", 1), ("average", None), ("devices", 1), ("nodes", 1)]
         return {name: value for name, value in handler(self).items() if (name, value) not in later}
 
     def budget(self, patches: int) -> int:
