@@ -267,6 +267,22 @@ def test_unknown_torchgeo_weights_and_a_missing_torchgeo_are_errors(torchgeo, mo
         load_source("torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO", "test_resnet", WeightOptions())
 
 
+@pytest.mark.parametrize(
+    "name", ["timm:vit_base_patch16_224.mae", "torchgeo:ScaleMAE_ViTLarge16_Weights.FMOW_RGB_SCALEMAE"]
+)
+def test_weights_whose_licence_forbids_commercial_use_are_taken_only_if_the_use_is_none(name, tmp_path):
+    file = str(tmp_path / "none.pth")
+    with pytest.raises(UsageError, match=r"licence \([CcBbYyNn-]+4\.0\) forbids commercial use.*non_commercial: true"):
+        load_source(name, "", WeightOptions(file=file))
+    with pytest.raises((DataError, UsageError), match=r"can't be read as weights|torchgeo"):
+        load_source(name, "", WeightOptions(file=file, non_commercial=True))
+
+
+def test_torchgeos_models_of_several_sensors_are_named(torchgeo):
+    with pytest.raises(UsageError, match=r"model of several sensors.*embed --with dofa:base --weights FILE"):
+        load_source("torchgeo:DOFABase16_Weights.DOFA_MAE", "", WeightOptions())
+
+
 @pytest.mark.parametrize("strategy", ["single", *STRATEGIES])
 def test_a_model_of_ours_is_taken_over_to_the_bit(make_spec, make_inputs, strategy, tmp_path):
     modalities = [SENTINEL2] if strategy == "single" else [SENTINEL2, SENTINEL1, WORLDCOVER, WEATHER]

@@ -165,6 +165,7 @@ def _list_foundations() -> None:
             units.setdefault(channel.unit, []).append(channel.name)
         for unit, names in units.items():
             show(f"    {', '.join(names)} in {unit}")
+    show("croma, copernicus_fm, dofa and panopticon need torchgeo's networks: pip install 'eofuse[torchgeo]'")
     show("RUN: the folder of a run or pretraining of eofuse, or of a saved model; takes its own inputs")
     show(
         "timm:NAME, torchgeo:NAME: networks of images, by the names of their weights; take the raster that has their bands"

@@ -360,6 +360,9 @@ def make_parser() -> argparse.ArgumentParser:
         default="mean",
         help="one mean, one a group of channels, or a raster with a vector for each token",
     )
+    add.add_argument(
+        "--non-commercial", action="store_true", help="take weights of timm or torchgeo whose licence forbids commerce"
+    )
     add.add_argument("--no-twin", action="store_false", dest="twin", help="leave the random twin out")
     add.add_argument("--seed", type=int, default=0, help="of the twin's weights (default: 0)")
     add.add_argument("--device", default="auto", help="where it runs: auto, cpu, cuda, cuda:1, mps (default: auto)")

@@ -34,6 +34,7 @@ class EmbedOptions:
     patch: int | None = None
     pool: Pool = "mean"
     seed: int = 0
+    non_commercial: bool = False
 
 
 class Embedder(ABC):

@@ -15,7 +15,7 @@ from eofuse.data.store import Store
 from eofuse.embedding.base import BATCH, Embedder, EmbedOptions, Numbers, Pool, training_rows
 from eofuse.errors import DataError, UsageError
 from eofuse.files import sha256
-from eofuse.modalities import Kind
+from eofuse.modalities import MONTH, PLACE, Kind
 from eofuse.models.foundation import PIXEL_M, FoundationModel, Sample, build_foundation
 from eofuse.models.foundation.matching import Taken, match_channels, odd_units
 
@@ -49,7 +49,11 @@ class FoundationEmbedder(Embedder):
         if self.pool == "tokens":
             self.cell = self.patch
             self._refuse_without_tokens(model)
-        self.months = _months(store, options.month)
+        sees_month = MONTH in model.sees
+        for name, given, context in (("month", options.month is not None, MONTH), ("place", options.place, PLACE)):
+            if given and context not in model.sees:
+                raise UsageError(f"{model.title} does not see the {name}", where=f"--{name}", fix="leave it out")
+        self.months = _months(store, options.month) if sees_month else np.full(len(store), -1)
         self.places = _places(store) if options.place else None
         self.pixel_m = pixel_m_of(store.index) or min(
             (side for each in self.taken if (side := each.resolution_m)), default=PIXEL_M
@@ -69,7 +73,9 @@ class FoundationEmbedder(Embedder):
             "patch": self.patch,
             "pixel_m": self.pixel_m,
             "place": options.place,
-            "month": "of the index" if options.month is None else f"of the index, else {options.month}",
+            "month": (f"of the index, else {options.month}" if options.month else "of the index")
+            if sees_month
+            else None,
             "warnings": odd_units(self.taken, self._sample(self._compared()).values),
         }
 

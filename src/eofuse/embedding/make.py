@@ -58,6 +58,7 @@ def embed(
     device: str = "auto",
     threads: int = 1,
     overwrite: bool = False,
+    non_commercial: bool = False,
     progress: Progress | None = None,
 ) -> Store:
     """Makes a store with the vectors of a pretrained model as a further modality, and those of the same network with random weights.
@@ -83,6 +84,7 @@ def embed(
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: of the processor; their number can change last digits.
         overwrite: replace a store of other content.
+        non_commercial: the use is not commercial, so that weights of a timm or torchgeo name whose licence wants it so can be taken.
         progress: called with (samples done, samples in all).
 
     Raises:
@@ -103,6 +105,7 @@ def embed(
         patch,
         pool,
         seed,
+        non_commercial,
     )
     with reading(Path(store)):
         source = open_store(store)

@@ -103,7 +103,7 @@ def embedder_of_run(store: Store, folder: Path, seed: int) -> ModelEmbedder:
 def embedder_of_weights(store: Store, options: EmbedOptions) -> ModelEmbedder:
     """A network of timm with weights of timm or torchgeo, which looks at the raster that has their bands."""
     file = None if options.weights is None else str(options.weights)
-    source = load_source(options.model, "", WeightOptions(file=file))
+    source = load_source(options.model, "", WeightOptions(file=file, non_commercial=options.non_commercial))
     modality = _with_bands(store, source, options.inputs)
     spec = {modality.name: list(modality.channel_names)}
     fusion = FusionOptions(strategy="single", encoder=source.parts[0].network)
@@ -121,7 +121,7 @@ def embedder_of_weights(store: Store, options: EmbedOptions) -> ModelEmbedder:
         "weights": {
             "file": Path(file).name if file else name,
             "sha256": sha256(Path(file)) if file else digest.hexdigest(),
-            "licence": f"not stated here: see {place}",
+            "licence": source.licence or f"not stated here: see {place}",
             "paper": "",
         },
         "normalisation": [row.note for row in mapped if row.note],

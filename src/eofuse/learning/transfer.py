@@ -68,6 +68,8 @@ class StartOptions(WeightOptions):
     @model_serializer(mode="wrap")
     def _as_in_recipes(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values = handler(self)
+        if not self.non_commercial:  # recipes that don't say it keep their identity
+            del values["non_commercial"]
         return {"from" if name == "source" else name: value for name, value in values.items()}
 
     @property

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eofuse.errors import UsageError, did_you_mean
-from eofuse.modalities import MONTH, PLACE, VECTORS, Kind, Modality
+from eofuse.modalities import CONTEXT, MONTH, PLACE, VECTORS, Kind, Modality
 from eofuse.models.encoders.base import ENCODERS, Encoder
 from eofuse.models.encoders.options import EncoderOptions, FoundationOptions
 from eofuse.models.features import Features, FeatureSizes
@@ -79,8 +79,9 @@ class FoundationEncoder(Encoder):
 
     @classmethod
     def takes(cls, options: EncoderOptions) -> tuple[str, ...]:
-        """The month, and the place where it is asked for."""
-        return (MONTH, PLACE) if options.foundation.place else (MONTH,)
+        """The month, and the place where it is asked for, as far as the model sees them."""
+        wanted = CONTEXT if options.foundation.place else (MONTH,)
+        return tuple(name for name in wanted if name in cls.foundation.sees)
 
     @classmethod
     def of_size(cls, size: str) -> type[Encoder]:
@@ -177,10 +178,7 @@ class FoundationEncoder(Encoder):
 
     def layer_numbers(self) -> dict[str, int]:
         """What makes tokens comes first, then block after block, then the norm."""
-        numbers = {}
-        for name in self.state_dict():
-            _, _, block = name.partition(".blocks.")
-            numbers[name] = int(block.partition(".")[0]) + 1 if block else 0
+        numbers = {name: self.network.layer_of(name) for name in self.state_dict()}
         last = max(numbers.values()) + 1
         return numbers | {name: last for name in numbers if name.startswith("network.encoder.norm.")}
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eofuse.errors import DataError, UsageError, did_you_mean
-from eofuse.modalities import Kind, Modality
+from eofuse.modalities import CONTEXT, Kind, Modality
 from eofuse.models.pretrained.weight_file import read_weights
 from eofuse.registry import Registry
 
@@ -110,6 +110,7 @@ class FoundationModel(nn.Module, ABC):
         channels: that it knows.
         groups: of channels, each of which gets a mean.
         series: whether it takes series of numbers.
+        sees: what it can take beside channels, some of `eofuse.modalities.CONTEXT`.
         maps: that `pyramid` gives, each with a cell a token; 0 where it gives none.
         width: numbers of a mean.
         name: by which it was chosen, with the size.
@@ -123,6 +124,7 @@ class FoundationModel(nn.Module, ABC):
     groups: ClassVar[tuple[str, ...]]
     maps: ClassVar[int] = 0
     series: ClassVar[bool] = False
+    sees: ClassVar[tuple[str, ...]] = CONTEXT
     width: int
     name: str
 
@@ -153,6 +155,11 @@ class FoundationModel(nn.Module, ABC):
         A cell of a map is the mean of the tokens there, over dates and groups; 0 where there are none.
         """
         return self.embed(batch, patch), []
+
+    def layer_of(self, tensor: str) -> int:
+        """The layer of a tensor by its name, for learning rates that differ by layer: 0 for what makes tokens, then the blocks."""
+        _, _, block = tensor.partition(".blocks.")
+        return int(block.partition(".")[0]) + 1 if block else 0
 
     def load(self, path: Path) -> Path:
         """Takes the weights of a file, or of a folder that holds one, and gives the file.

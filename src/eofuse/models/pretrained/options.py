@@ -19,6 +19,7 @@ class WeightOptions(Options):
         mean: of each band, by which the inputs were normalised, in physical units.
         std: deviation of each band.
         prefix: of the names of the tensors that are wanted, where a file holds several networks.
+        non_commercial: whether the use is not commercial, so that weights whose licence wants it so can be taken.
     """
 
     file: str | None = None
@@ -26,6 +27,7 @@ class WeightOptions(Options):
     mean: list[float] | None = None
     std: list[float] | None = None
     prefix: str | None = None
+    non_commercial: bool = False
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "WeightOptions":

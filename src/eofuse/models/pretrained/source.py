@@ -26,6 +26,7 @@ class Source:
         statistics: mean and deviation of each channel, in physical units, by which the inputs were normalised; channels whose
             normalisation is unknown or has no physical unit are left out.
         notes: what else a reader of the table must know.
+        licence: of the weights, "" where it is not known.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Source:
     tensors: dict[str, Tensor]
     statistics: Statistics = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    licence: str = ""
 
 
 def run_source(folder: Path) -> Source:

@@ -1,5 +1,6 @@
 """Weights by a timm name, such as `timm:resnet18.a1_in1k`, loaded by timm: from its hub, its cache, or a file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.modalities import Channel
+from eofuse.models.pretrained.licences import refuse_non_commercial
 from eofuse.models.pretrained.network import network_source
 from eofuse.models.pretrained.options import WeightOptions
 from eofuse.models.pretrained.source import Source
@@ -28,13 +30,16 @@ def timm_source(name: str, options: WeightOptions) -> Source:
         options: bands and normalisation in place of these, and a local file in place of the download.
 
     Raises:
-        UsageError: if timm has no weights of that name.
+        UsageError: if timm has no weights of that name, or their licence forbids commercial use.
         DataError: if they can't be fetched or read.
     """
     architecture = name.split(".")[0]
     if not timm.is_model(name) or (options.file is None and not timm.is_model_pretrained(name)):
         fix = did_you_mean(name, timm.list_pretrained())
         raise UsageError(f"timm has no weights '{name}'", where="start.from", fix=fix)
+    config: Any = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    licence = str(config.license or "") if config is not None else ""
+    refuse_non_commercial(licence, f"timm:{name}", options.non_commercial)
     overlay = {"state_dict": read_weights(Path(options.file))} if options.file is not None else None
     try:
         with torch.random.fork_rng(devices=[]):
@@ -45,6 +50,9 @@ def timm_source(name: str, options: WeightOptions) -> Source:
     channels = int(network.pretrained_cfg["input_size"][0])
     bands = options.channels(RGB if channels == len(RGB) else None, f"timm:{name}")
     notes = () if options.mean else ("photographs have no physical unit: normalised by the training patches",)
-    return network_source(
-        f"timm:{name}", architecture, network.state_dict(), bands, options.normalisation(bands), notes=notes
+    return replace(
+        network_source(
+            f"timm:{name}", architecture, network.state_dict(), bands, options.normalisation(bands), notes=notes
+        ),
+        licence=licence,
     )

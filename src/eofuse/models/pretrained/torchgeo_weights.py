@@ -9,6 +9,7 @@ from torch import nn
 
 from eofuse.errors import DataError, UsageError
 from eofuse.modalities import Channel
+from eofuse.models.pretrained.licences import OF_TORCHGEO, refuse_non_commercial
 from eofuse.models.pretrained.network import network_source
 from eofuse.models.pretrained.options import WeightOptions
 from eofuse.models.pretrained.source import Source
@@ -21,6 +22,17 @@ IMAGES = ("SatlasPretrain",)
 """Datasets of images stretched for display, whose values have no physical unit."""
 
 
+SEVERAL_SENSORS = {
+    "CROMABase_Weights": "croma:base",
+    "CROMALarge_Weights": "croma:large",
+    "CopernicusFM_Base_Weights": "copernicus_fm:base",
+    "DOFABase16_Weights": "dofa:base",
+    "DOFALarge16_Weights": "dofa:large",
+    "Panopticon_Weights": "panopticon:base",
+}
+"""Weights of models of several sensors → the names of these models (`eofuse.models.foundation.torchgeo_models`)."""
+
+
 def torchgeo_source(name: str, options: WeightOptions) -> Source:
     """The weights that torchgeo has under a name, with their bands and, in physical units, their normalisation.
 
@@ -29,10 +41,15 @@ def torchgeo_source(name: str, options: WeightOptions) -> Source:
         options: bands and normalisation in place of these, and a local file in place of the download.
 
     Raises:
-        UsageError: if torchgeo is missing or has no such weights, or they are of another sensor and their bands are not named.
+        UsageError: if torchgeo is missing or has no such weights, they are of another sensor and their bands are not named, or of a
+            model of several sensors, or their licence forbids commercial use.
         DataError: if they can't be fetched or read.
     """
-    title = f"torchgeo:{name}"
+    title, kind = f"torchgeo:{name}", name.partition(".")[0]
+    refuse_non_commercial(OF_TORCHGEO.get(kind, ""), title, options.non_commercial)
+    if kind in SEVERAL_SENSORS:
+        fix = f"eofuse embed --with {SEVERAL_SENSORS[kind]} --weights FILE, or fusion.joint with start.from: FILE (docs/foundation.md)"
+        raise UsageError("are of a model of several sensors", where=title, fix=fix)
     try:
         torchgeo = importlib.import_module("torchgeo.models")
     except ImportError as error:

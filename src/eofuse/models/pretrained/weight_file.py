@@ -55,6 +55,8 @@ def file_source(path: Path, encoder: str, options: WeightOptions) -> Source:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors or `.pth` file, by name; a moving average where the file holds one.
 
+    Of several state dictionaries, each by a name, all are taken, with these names and a dot in front of their own.
+
     Raises:
         DataError: if the file is missing, damaged, or would execute code.
     """
@@ -76,6 +78,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise DataError(f"can't be read as weights: {error}", where=path, fix=fix) from error
     if isinstance(content, Mapping):
         content = next((content[key] for key in WITHIN if content.get(key) is not None), content)
+    if isinstance(content, Mapping) and all(isinstance(part, Mapping) for part in content.values()):
+        content = {f"{part}.{name}": tensor for part, tensors in content.items() for name, tensor in tensors.items()}
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
