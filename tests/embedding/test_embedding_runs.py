@@ -121,3 +121,14 @@ def test_weights_whose_bands_no_raster_has_are_refused(planted_store, photograph
         eofuse.embed(
             planted_store.path, tmp_path / "a.store", model="timm:test_resnet", weights=photographs, inputs=["s1"]
         )
+
+
+def test_one_head_sees_the_vectors_of_two_models(embedded, recipe, tmp_path):
+    names = ["mine", "mine_random"]
+    fusion = {"strategy": "single", "joint": {"concatenated": names}}
+    run = learn(
+        embedded, recipe, tmp_path / "run", inputs=names, fusion=fusion, task={"target": "label", "head": "linear"}
+    )
+    model = run.model()
+    assert model.fusion.sizes[0].vector == sum(len(embedded.modality(name).channels) for name in names)
+    assert run.predict(embedded)["predicted"].all()

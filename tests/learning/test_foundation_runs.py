@@ -160,3 +160,39 @@ def test_series_of_numbers_are_learned_from_with_their_months(tmp_path):
     run = eofuse.train(options, to=tmp_path / "run")
     assert run.test["label"]["accuracy"] > 0.8
     assert not any("date" in note for note in run.notes())
+
+
+def two_models(store, shared, **changes):
+    """Galileo on Sentinel-2 and Presto on Sentinel-1, each from its own file."""
+    files = [
+        str(shared / "weights" / f"{name}.safetensors") for name in ("galileo_nano_encoder", "presto_default_model")
+    ]
+    return recipe(
+        store,
+        shared,
+        fusion={"strategy": "decision", "missing": "token", "joint": {"galileo:nano": ["s2"], "presto": ["s1"]}},
+        start={"from": files[0], "also": files[1:]},
+        task={"target": "label", "head": "linear"},
+        **changes,
+    )
+
+
+def test_two_models_start_from_two_files(store, shared, tmp_path):
+    run = eofuse.train(two_models(store, shared), to=tmp_path / "run")
+    encoders = load_model(run.folder / MODEL_FOLDER).fusion.encoders
+    for name, file in (("s2", "galileo_nano_encoder"), ("s1", "presto_default_model")):
+        published = encoders[name].tensors_from(load_file(shared / "weights" / f"{file}.safetensors"))
+        state = encoders[name].state_dict()
+        assert published
+        assert all(torch.equal(state[key], tensor) for key, tensor in published.items())
+    assert run.predict(store)["predicted"].all()
+
+
+def test_the_same_weights_twice_and_random_ones_beside_others_are_refused(store, shared, tmp_path):
+    twice = two_models(store, shared)
+    twice["start"]["also"] *= 2
+    with pytest.raises(UsageError, match="which the weights before it gave"):
+        eofuse.train(twice, to=tmp_path / "run")
+    twice["start"] |= {"from": "random"}
+    with pytest.raises(UsageError, match="leave out `also`"):
+        eofuse.train(twice, to=tmp_path / "run")

@@ -23,7 +23,7 @@ from eofuse.learning.transfer import StartOptions, read_transfer, start_from, su
 from eofuse.modalities import SEASON, SENTINEL1, SENTINEL2
 from eofuse.models.artifact import load_model, save_model
 from eofuse.models.fusion import FusionOptions
-from eofuse.models.lora import merged
+from eofuse.models.lora import LowRank, merged
 from eofuse.models.model import HeadSpec, Model, ModelSpec, build_model, example_inputs
 from eofuse.models.normalisation import ChannelStatistics
 from eofuse.models.pretrained import map_weights
@@ -308,6 +308,16 @@ def test_lora_begins_as_the_weights_that_were_loaded():
         expected = source.eval().features(inputs)[0].vector
         assert torch.equal(model.eval().features(inputs)[0].vector, expected)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), plain.state_dict().values(), strict=True))
+
+
+def test_lora_changes_queries_keys_and_values_each_by_its_rank():
+    weight = torch.randn(6, 8)
+    change = LowRank(weight, 1, 1.0, torch.Generator().manual_seed(0), parts=3)
+    with torch.no_grad():
+        change.up.normal_()
+        parts = (change(weight) - weight).chunk(3)
+    assert [int(torch.linalg.matrix_rank(part)) for part in parts] == [1, 1, 1]
+    assert int(torch.linalg.matrix_rank(torch.cat(parts))) == 3
 
 
 def test_a_summary_counts_tensors_and_values(pretrained):

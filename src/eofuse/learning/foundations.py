@@ -83,7 +83,8 @@ def provenance_of_weights(store: Store, options: RunOptions, digest: str | None)
     found = []
     if options.start is not None and starts_published(options):
         for model in published_models(options):
-            file = {"file": Path(options.start.source).name, "sha256": digest or ""}
+            files = ", ".join(Path(each).name for each in (options.start.source, *options.start.also))
+            file = {"file": files, "sha256": digest or ""}
             found.append({"title": model.title, "licence": model.licence, "paper": model.paper, **file})
     for name in options.inputs:
         for facts in store.embeddings(name):

@@ -6,11 +6,13 @@ again. `transfer.csv` stays, and so does the digest of the weights: with others 
 
 import shutil
 from dataclasses import asdict
+from functools import reduce
+from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from eofuse.errors import DataError, UsageError
 from eofuse.files import replacing, sha256
@@ -37,6 +39,9 @@ PATCHES_FILE = "patches.parquet"
 
 START_FOLDER = "start"
 
+GIVEN = ("loaded", "mapped")
+"""Statuses of tensors that weights gave."""
+
 RANDOM = "random"
 """As a source: the weights with which the encoders begin count as trained ones."""
 
@@ -47,6 +52,7 @@ class StartOptions(WeightOptions):
     Attributes:
         source: `from` in recipes: a run folder, a safetensors or `.pth` file, `timm:NAME` or `torchgeo:NAME`; or `random`: the
             encoders keep the weights with which they begin, as if they had been loaded, the control of these.
+        also: further weights, of encoders to which those of `from` do not belong: as `from`, but no `random`.
         trunk: modality whose encoder gives all but the first layer where several could, see `map_weights`.
         mode: `full`: everything learns; `linear_probe` (the default where an encoder is a foundation model): what was loaded stays;
             `layer_decay`: the learning rate falls from layer to layer away from the heads; `unfreeze`: layers begin to learn one after
@@ -58,6 +64,7 @@ class StartOptions(WeightOptions):
     """
 
     source: str = Field(alias="from")
+    also: list[str] = Field(default_factory=list)
     trunk: str | None = None
     mode: Literal["full", "linear_probe", "layer_decay", "unfreeze", "lora"] = "full"
     decay: float = Field(default=0.75, gt=0, le=1)
@@ -65,11 +72,18 @@ class StartOptions(WeightOptions):
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=8.0, gt=0)
 
+    @model_validator(mode="after")
+    def _random_is_all(self) -> "StartOptions":
+        if self.also and RANDOM in (self.source, *self.also):
+            raise ValueError("random weights are those of all encoders: leave out `also`")
+        return self
+
     @model_serializer(mode="wrap")
     def _as_in_recipes(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values = handler(self)
-        if not self.non_commercial:  # recipes that don't say it keep their identity
-            del values["non_commercial"]
+        for name in ("non_commercial", "also"):  # recipes without them keep their identity
+            if not values[name]:
+                del values[name]
         return {"from" if name == "source" else name: value for name, value in values.items()}
 
     @property
@@ -80,8 +94,18 @@ class StartOptions(WeightOptions):
     def resolved(self) -> "StartOptions":
         """The same options with absolute paths."""
         paths = {"source": self.source if is_path(self.source) and not self.is_random else None, "file": self.file}
-        changes = {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+        changes: dict[str, Any] = {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+        changes["also"] = [str(Path(each).resolve()) if is_path(each) else each for each in self.also]
         return self.model_copy(update=changes)
+
+    def each(self) -> list["StartOptions"]:
+        """The same options with one source each: those of `from`, and of each of `also`."""
+        others = [
+            {"source": each, "file": None, "bands": None, "mean": None, "std": None, "prefix": None}
+            for each in self.also
+        ]
+        changes: list[dict[str, Any]] = [{}, *others]
+        return [self.model_copy(update={**change, "also": []}) for change in changes]
 
 
 def start_from(model: Model, options: StartOptions) -> pd.DataFrame:
@@ -91,11 +115,30 @@ def start_from(model: Model, options: StartOptions) -> pd.DataFrame:
         A row a tensor: part, tensor, source, shape, status (`loaded`, `mapped`, `random`, `fresh`, `left over`), note.
 
     Raises:
-        UsageError: if there are no such weights, or nothing of them fits.
+        UsageError: if there are no such weights, nothing of them fits, or two give the same.
         DataError: if they can't be read, or are of another network.
     """
-    rows = random_rows(model) if options.is_random else map_weights(model, _source(model, options), options.trunk)
+    rows: list[Row] = random_rows(model) if options.is_random else []
+    for one in options.each() if not options.is_random else ():
+        rows = _joined(rows, map_weights(model, _source(model, one), options.trunk), one.source)
     return pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__))
+
+
+def _joined(rows: list[Row], more: list[Row], source: str) -> list[Row]:
+    """The rows of tensors that came from several weights, and what is left over of each.
+
+    Raises:
+        UsageError: if a tensor came twice.
+    """
+    taken = {row.tensor: row for row in more if row.status in GIVEN}
+    twice = [row.tensor for row in rows if row.status in GIVEN and row.tensor in taken]
+    if twice:
+        what = f"gives {twice[0]} and {len(twice) - 1} more, which the weights before it gave"
+        raise UsageError(what, where=source, fix="leave one out of start.from and start.also")
+    if not rows:
+        return more
+    left_over = [row for row in more if row.status == "left over"]
+    return [*(taken.get(row.tensor, row) if row.status == "fresh" else row for row in rows), *left_over]
 
 
 def _source(model: Model, options: StartOptions) -> Source:
@@ -135,9 +178,11 @@ def weights_file(options: StartOptions) -> Path | None:
 
 
 def weights_digest(options: StartOptions) -> str | None:
-    """SHA-256 of the file of the weights; None if they have but a name, or are gone."""
-    file = weights_file(options)
-    return sha256(file) if file is not None else None
+    """SHA-256 of the file of the weights, of several files that of their digests; None if they have but a name, or are gone."""
+    digests = [sha256(file) for one in options.each() if (file := weights_file(one)) is not None]
+    if len(digests) < 2:
+        return digests[0] if digests and not options.also else None
+    return sha256_of(" ".join(digests).encode()).hexdigest()
 
 
 def history_of(options: StartOptions, run: Path | None = None) -> History:
@@ -149,11 +194,18 @@ def history_of(options: StartOptions, run: Path | None = None) -> History:
     """
     if options.is_random:
         return History()
-    files = [run / START_FOLDER / WEIGHTS] if run is not None else []
-    for file in [*files, weights_file(options)]:
-        if file is not None and (text := read_history(file)):
-            return History.from_text(text, options.source)
+    started = run / START_FOLDER / WEIGHTS if run is not None else None
+    if started is not None and (text := read_history(started)):
+        return History.from_text(text, options.source)
+    first, *others = (_history_of(one) for one in options.each())
+    return reduce(History.joined, others, first)
+
+
+def _history_of(options: StartOptions) -> History:
+    """What the weights of one source have learned from."""
     file = weights_file(options)
+    if file is not None and (text := read_history(file)):
+        return History.from_text(text, options.source)
     if file is None:
         return unknown(options.source)
     folder = file.parent.parent if file.parent.name == "model" else file.parent

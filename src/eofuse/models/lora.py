@@ -15,26 +15,37 @@ from torch.nn.utils import parametrize
 from eofuse.errors import UsageError
 from eofuse.models.model import Model
 
+PARTS = {"qkv": 3, "to_qkv": 3, "kv": 2}
+"""Names of layers that are several in one → how many."""
+
 
 class LowRank(nn.Module):
-    """A weight plus a change of low rank, which is zero at first."""
+    """A weight plus a change of low rank, which is zero at first; of several weights in one, each has a change of its own.
 
-    def __init__(self, weight: Tensor, rank: int, alpha: float, generator: torch.Generator) -> None:
+    Args:
+        weight: (outputs, inputs).
+        rank: of each change.
+        alpha: a change counts alpha / rank times.
+        generator: of the first numbers.
+        parts: weights of equal size, one below another: queries, keys and values of an attention.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float, generator: torch.Generator, parts: int = 1) -> None:
         super().__init__()
         outputs, inputs = weight.shape
-        down = torch.randn(rank, inputs, generator=generator) / inputs**0.5
+        down = torch.randn(parts, rank, inputs, generator=generator) / inputs**0.5
         self.down = nn.Parameter(down.to(weight.device))
-        self.up = nn.Parameter(torch.zeros(outputs, rank, device=weight.device))
+        self.up = nn.Parameter(torch.zeros(parts, outputs // parts, rank, device=weight.device))
         self.factor = alpha / rank
 
     def forward(self, weight: Tensor) -> Tensor:
         """The changed weight, (outputs, inputs)."""
         with torch.autocast(weight.device.type, enabled=False):
-            return weight + self.factor * (self.up @ self.down)
+            return weight + self.factor * (self.up @ self.down).flatten(0, 1)
 
 
 def add_low_rank(model: Model, loaded: Collection[str], rank: int, alpha: float, seed: int) -> None:
-    """Gives the linear layers of attention a low-rank change, which alone learns.
+    """Gives the linear layers of attention a low-rank change, which alone learns: queries, keys and values one each.
 
     Layers that did not come from trained weights (`loaded`) stay as they are; the change counts alpha / rank times.
 
@@ -42,21 +53,23 @@ def add_low_rank(model: Model, loaded: Collection[str], rank: int, alpha: float,
         UsageError: if no attention layer was loaded.
     """
     generator = torch.Generator().manual_seed(seed)
-    layers = []
+    layers: dict[nn.Linear, int] = {}
     for path, module in model.named_modules():
         attention = "Attention" in type(module).__name__ or path.rpartition(".")[2].startswith("attn")
         if attention and not isinstance(module, nn.Linear):
             inside = [
                 (f"{path}.{name}", layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)
             ]
-            layers += [layer for name, layer in inside if f"{name}.weight" in loaded and layer not in layers]
+            layers |= {
+                layer: PARTS.get(name.rpartition(".")[2], 1) for name, layer in inside if f"{name}.weight" in loaded
+            }
     if not layers:
         what = f"the encoder '{model.spec.fusion.encoder}' has no attention layers that were loaded"
         fix = "choose another mode, or a transformer such as vit_tiny_patch16_224"
         raise UsageError(what, where="start.mode", fix=fix)
-    for layer in layers:
+    for layer, parts in layers.items():
         layer.weight.requires_grad_(False)
-        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, alpha, generator))
+        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, alpha, generator, parts))
 
 
 def merged(model: Model) -> Model:

@@ -61,7 +61,7 @@ class CellFolders:
         start = None if cell.pretraining else cell.options.start
         if start is None:
             return self.data
-        key = (start.source, start.file)
+        key = (start.source, start.file, *start.also)
         if key not in self._weights:
             self._weights[key] = weights_digest(start)
         return " ".join(filter(None, [self.data, self._weights[key]]))

@@ -99,7 +99,9 @@ def _start_words(options: RunOptions) -> str:
     if options.start is None:
         return ""
     mode = options.start.mode
-    return options.start.source + ("" if mode == "full" else f" ({mode.replace('_', ' ')})")
+    return " and ".join([options.start.source, *options.start.also]) + (
+        "" if mode == "full" else f" ({mode.replace('_', ' ')})"
+    )
 
 
 def _learning_rate(plan: StudyPlan, variant: str, runs: Sequence[tuple[Cell, Run]]) -> float | None:
