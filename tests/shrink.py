@@ -6,11 +6,11 @@ from typing import Any
 from eofuse.config import merge, read_yaml
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-WITHOUT_PIXELS = ("fuel_moisture.yaml",)
+WITHOUT_PIXELS = ("fuel_moisture.yaml", "fuel_moisture_foundation.yaml")
 CONTROLLED = ("demo.yaml", "eurosat_100.yaml")
 """Studies that keep their controls, which cost as much as their variants: of labels and of numbers."""
 
-ONE_AMOUNT = ("eurosat_foundation.yaml",)
+ONE_AMOUNT = ("eurosat_foundation.yaml", "fuel_moisture_foundation.yaml")
 """Studies of many variants with pretrained weights, which are trained with all labels only."""
 
 

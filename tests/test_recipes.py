@@ -18,10 +18,14 @@ STORES = {
     "eurosat_labels.yaml": "eurosat_store",
     "eurosat_foundation.yaml": "foundation_store",
     "fuel_moisture.yaml": "fuel_store",
+    "fuel_moisture_foundation.yaml": "fuel_store",
     "phenology.yaml": "season_store",
 }
 
-WEIGHTS = {"eurosat_foundation.yaml": "galileo_nano_encoder.safetensors"}
+WEIGHTS = {
+    "eurosat_foundation.yaml": "galileo_nano_encoder.safetensors",
+    "fuel_moisture_foundation.yaml": "presto_default_model.safetensors",
+}
 """Recipes that start from published weights."""
 
 REPORTS = {"ben_real_40.yaml": "drawn_reports", "fuel_moisture.yaml": "written_reports"}

@@ -46,7 +46,7 @@ class CellFolders:
 
     def __init__(self, folder: Path, data: str, fingerprint: str) -> None:
         self.folder, self.data, self.fingerprint = folder, data, fingerprint
-        self._weights: dict[tuple[str, str | None], str | None] = {}
+        self._weights: dict[tuple[str | None, ...], str | None] = {}
 
     def of(self, cell: Cell | Pretraining) -> Path:
         """A run's folder; what is pretrained does not depend on which patches have labels.

@@ -36,4 +36,4 @@ class Concatenated(Identity):
 
     def features(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Features:
         """Features of all of its modalities; zeros, which is the mean, of those that a patch lacks."""
-        return self(torch.cat([inputs[name] for name in self.names], 1))
+        return Features(vector=torch.cat([inputs[name] for name in self.names], 1))

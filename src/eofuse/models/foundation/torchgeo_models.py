@@ -101,7 +101,7 @@ class TorchgeoModel(FoundationModel):
     """
 
     maps = 4
-    sees = ()
+    sees: ClassVar[tuple[str, ...]] = ()
     side: ClassVar[int]
     network: Any
 
@@ -134,7 +134,7 @@ class TorchgeoModel(FoundationModel):
         planes = planes[:, :, top : top + grid[0] * patch, left : left + grid[1] * patch]
         missing = planes.isnan()
         taken = whole_groups(channels, ~missing.flatten(2).all(2))
-        cells = missing.unflatten(3, (grid[1], patch)).unflatten(2, (grid[0], patch)).any(5).any(3)
+        cells = missing.reshape(*missing.shape[:2], grid[0], patch, grid[1], patch).any(5).any(3)
         places = planes.new_full((count, 2), torch.nan) if batch.places is None else batch.places
         maps = [planes.new_zeros(count, self.width, *grid) for _ in range(self.maps)]
         means = planes.new_zeros(count, len(self.groups), self.width)
@@ -146,7 +146,7 @@ class TorchgeoModel(FoundationModel):
             if not len(rows):
                 continue
             size = [side * self.side for side in grid]
-            pixels = shown[rows].unflatten(1, grid).repeat_interleave(patch, 1).repeat_interleave(patch, 2)
+            pixels = shown[rows].reshape(-1, *grid).repeat_interleave(patch, 1).repeat_interleave(patch, 2)
             values = planes[rows][:, chosen].where(
                 pixels[:, None], planes.new_zeros(())
             )  # neighbours see rims of hidden tokens
@@ -157,7 +157,7 @@ class TorchgeoModel(FoundationModel):
             found = self.tokens(Images(values, own, shown[rows], grid, places[rows], token_km2))
             seen = shown[rows]
             maps = [
-                level.index_copy(0, rows, (own_map * seen[..., None]).mT.unflatten(2, grid).to(level))
+                level.index_copy(0, rows, (own_map * seen[..., None]).mT.reshape(len(rows), -1, *grid).to(level))
                 for level, own_map in zip(maps, found.maps, strict=True)
             ]
             groups = torch.tensor(found.groups, device=rows.device)
@@ -431,15 +431,16 @@ def position_codes(codes: Tensor, grid: tuple[int, int]) -> Tensor:
     side = math.isqrt(codes.shape[1] - 1)
     if (side, side) == grid:
         return codes
-    square = codes[:, 1:].mT.unflatten(2, (side, side))
+    square = codes[:, 1:].mT.reshape(1, -1, side, side)
     resized = F.interpolate(square, size=grid, mode="bicubic", antialias=True)
     return torch.cat([codes[:, :1], resized.flatten(2).mT], 1)
 
 
 def pixels_of_tokens(images: Tensor, side: int) -> Tensor:
     """(n, channels, h × side, w × side) → (n, h × w, channels × side × side)."""
-    cells = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # n, c, h, i, w, j
-    return cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    count, channels, height, width = images.shape
+    cells = images.reshape(count, channels, height // side, side, width // side, side)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(count, -1, channels * side * side)
 
 
 @lru_cache(maxsize=8)
