@@ -145,7 +145,8 @@ def foundation_warnings(
             )
         ]
     context = context_of(modalities, fusion)
-    series = [each for group in groups.values() for each in group if each.kind is Kind.SERIES]
+    kinds = (Kind.SERIES, Kind.IMAGE_SERIES)
+    series = [each for group in groups.values() for each in group if each.kind in kinds]
     if any(not each.dated for each in series):
         found.append(f"The steps of {series[0].name} have no dates: their months are hidden from {', '.join(groups)}.")
     unknown = int((months_of(store.index)[rows] < 0).sum()) if MONTH in context and not series else 0
@@ -184,5 +185,9 @@ def _odd_inputs(
         for each in modalities
     }
     values: dict[str, Tensor] = {each.channel.name: each.values(stored[each.modality.name]) for each in taken}
+    for each in taken:
+        if each.modality.kind is Kind.IMAGE_SERIES:  # what fills up shorter series is no value
+            exists = np.isfinite(store.times(each.modality.name, dict(rows)[each.modality.name]))
+            values[each.channel.name] = values[each.channel.name][torch.from_numpy(exists)]
     values = {channel: each if each.numel() else torch.full((1,), torch.nan) for channel, each in values.items()}
     return [*odd_units(taken, values, IN_RECIPES), *encoder.foundation.processing_notes(modalities)]

@@ -62,7 +62,8 @@ class Normaliser(nn.Module):
     Attributes:
         modalities: what comes in.
         gives: the same as it goes out, with a channel for each piece.
-        physical: names of rasters, vectors and series that go out in physical units, with NaN where a value is missing; none at first.
+        physical: names of rasters, vectors and series, also of images, that go out in physical units, with NaN where a value is
+            missing, and days in place of features of their times; none at first.
 
     Raises:
         UsageError: if statistics are missing or don't fit the channels, or a code is beyond what a store holds.
@@ -116,6 +117,11 @@ class Normaliser(nn.Module):
                 first = first or modality
             if modality.name in self.physical:
                 normalised[modality.name] = _physical(modality, values)
+                if modality.kind is Kind.IMAGE_SERIES:
+                    times = _times(modality, values, inputs).float()
+                    nothing = ~times.isfinite()[:, :, None, None, None]
+                    normalised[modality.name] = normalised[modality.name].masked_fill(nothing, math.nan)
+                    normalised[modality.times_key] = times if modality.dated else torch.full_like(times, math.nan)
             elif modality.is_categorical:
                 normalised[modality.name] = self._one_hot(modality, values)
             elif modality.kind is Kind.SERIES:

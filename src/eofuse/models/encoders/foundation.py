@@ -31,8 +31,9 @@ class FoundationEncoder(Encoder):
     """A pretrained model of several sensors, with random weights until it starts from a file of its own.
 
     Args:
-        modalities: rasters, vectors or (of models that take them) series, of which it knows a channel each, by name, in units that can
-            be converted. Series have the same steps, of which the first one has the dates.
+        modalities: rasters, vectors or (of models that take them) series, also of images, of which it knows a channel each, by name,
+            in units that can be converted. Series have the same steps, of which the first one has the dates; series of images follow one
+            another, each with dates of its own.
         pixels: whether its maps are looked at, from four depths where the model has maps.
         options: how it is used.
 
@@ -41,13 +42,14 @@ class FoundationEncoder(Encoder):
         size: of the model.
         network: the model itself.
         taken: the channels that it takes.
-        series: the first series, None where there is none.
+        series: the first series of numbers, None where there is none.
+        image_series: the series of images.
 
     Raises:
         UsageError: if it knows no channel of a modality, the unit of one is not known, or series differ in their steps.
     """
 
-    kinds = (Kind.RASTER, Kind.VECTOR, Kind.SERIES)
+    kinds = (Kind.RASTER, Kind.VECTOR, Kind.SERIES, Kind.IMAGE_SERIES)
     takes_gaps = True
     foundation: ClassVar[type[FoundationModel]]
     size: ClassVar[str]
@@ -59,6 +61,7 @@ class FoundationEncoder(Encoder):
         self.options = options = options or FoundationOptions()
         self.taken = channels_taken(self.foundation, modalities, options)
         self.series = next((each.modality for each in self.taken if each.modality.kind is Kind.SERIES), None)
+        self.image_series = [each for each in self.modalities if each.kind is Kind.IMAGE_SERIES]
         self.network = self.foundation(self.size)
         self.network.name = f"{self.foundation_name()}:{self.size}"
         self.pixel_m = options.pixel_m or min(
@@ -66,7 +69,7 @@ class FoundationEncoder(Encoder):
         )
         self.groups = self._groups()
         width = self.network.width * (len(self.groups) if options.pool == "groups" else 1)
-        maps = self.foundation.maps if pixels and any(each.modality.kind is Kind.RASTER for each in self.taken) else 0
+        maps = self.foundation.maps if pixels and any(each.has_pixels for each in modalities) else 0
         self.sizes = FeatureSizes(width, [self.network.width] * maps, [options.patch] * maps)
         self.pad_to = options.patch if maps else 1
         self.register_buffer("vector_mean", torch.zeros(width))
@@ -105,7 +108,7 @@ class FoundationEncoder(Encoder):
 
     @classmethod
     def accepts(cls, modalities: Sequence[Modality]) -> bool:
-        """Any number of rasters of pixels and vectors without categories, and series where the model takes them."""
+        """Any number of rasters of pixels and vectors without categories, and series, also of images, where the model takes them."""
         kinds = kinds_of(cls.foundation)
         return all(each.kind in kinds and not each.is_categorical and each.cell == 1 for each in modalities)
 
@@ -136,17 +139,33 @@ class FoundationEncoder(Encoder):
     def _sample(self, inputs: Mapping[str, Tensor]) -> Sample:
         """A batch as the model takes it; where maps are looked at, with missing pixels up to whole tokens."""
         first = inputs[self.modalities[0].name]
-        values = {each.channel.name: each.of(inputs[each.modality.name]) for each in self.taken}
+        values = self._one_after_another(inputs)
         months = inputs.get(MONTH, first.new_full((len(first),), -1, dtype=torch.long))
         if self.series is not None:
             times = inputs[self.series.name][..., 0]
             months = months_of_days(times) if self.series.dated else torch.full_like(times, -1, dtype=torch.long)
+        elif self.image_series:
+            months = torch.cat([months_of_days(inputs[each.times_key]) for each in self.image_series], 1)
         if self.options.month is not None:
             months = months.where(months >= 0, self.options.month - 1)
         places = inputs.get(PLACE) if self.options.place else None
         if self.sizes.maps:
-            values = {name: _padded(each, self.pad_to) if each.ndim == 3 else each for name, each in values.items()}
+            values = {name: _padded(each, self.pad_to) if each.ndim > 2 else each for name, each in values.items()}
         return Sample(values, months, places, self.pixel_m)
+
+    def _one_after_another(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Values by channel; of series of images (B, dates of all of them, H, W), NaN at the dates of the others."""
+        dates = {each.name: inputs[each.name].shape[1] for each in self.image_series}
+        found = {}
+        for each in self.taken:
+            own = found[each.channel.name] = each.of(inputs[each.modality.name])
+            if each.modality.name in dates:
+                nothing = {
+                    name: own.new_full((1,), math.nan).expand(len(own), count, *own.shape[2:])
+                    for name, count in dates.items()
+                }
+                found[each.channel.name] = torch.cat(list({**nothing, each.modality.name: own}.values()), 1)
+        return found
 
     @property
     def is_raw(self) -> bool:
@@ -201,7 +220,8 @@ class FoundationEncoder(Encoder):
     def _groups(self) -> list[int]:
         """Places of the groups that can have tokens, among those of the model."""
         side = self.options.patch
-        shapes = {Kind.RASTER: (1, side, side), Kind.VECTOR: (1,), Kind.SERIES: (1, 1)}
+        pixels = (1, side, side)
+        shapes = {Kind.RASTER: pixels, Kind.VECTOR: (1,), Kind.SERIES: (1, 1), Kind.IMAGE_SERIES: (1, *pixels)}
         ones = {each.channel.name: torch.ones(shapes[each.modality.kind]) for each in self.taken}
         places = torch.zeros(1, 2) if self.options.place else None
         with torch.no_grad():
@@ -228,7 +248,9 @@ def months_of_days(days: Tensor) -> Tensor:
 
 def kinds_of(model: type[FoundationModel]) -> tuple[Kind, ...]:
     """Kinds of modalities that a model takes."""
-    return (Kind.RASTER, Kind.VECTOR, Kind.SERIES) if model.series else (Kind.RASTER, Kind.VECTOR)
+    found = [Kind.RASTER, Kind.VECTOR]
+    found += [Kind.SERIES] if model.series else []
+    return (*found, *([Kind.IMAGE_SERIES] if model.dates else []))
 
 
 def channels_taken(
@@ -247,11 +269,26 @@ def channels_taken(
         first, other, *_ = steps.values()
         what = f"the series '{first}' and '{other}' differ in their steps, which {model.title} takes together"
         raise UsageError(what, where=IN_RECIPES.inputs, fix="bring them to the same steps, or leave one out")
+    _check_image_series(model, taken, [each for each in modalities if each.kind is Kind.IMAGE_SERIES])
     for modality in modalities:
         if all(each.modality.name != modality.name for each in taken):
             what = f"{model.title} takes nothing of '{modality.name}' ({', '.join(modality.channel_names[:8])})"
             raise UsageError(f"{what}; it knows {known_channels(model)}", where=IN_RECIPES.inputs)
     return taken
+
+
+def _check_image_series(model: type[FoundationModel], taken: Sequence[Taken], series: Sequence[Modality]) -> None:
+    """Raises a `UsageError` if series of images have too many dates, none that are days, or stand beside what has one date."""
+    if not series:
+        return
+    dates = sum(each.steps or 0 for each in series)
+    if dates > model.dates:
+        what = f"{model.title} takes {model.dates} dates, and {' and '.join(each.name for each in series)} have up to {dates}"
+        raise UsageError(what, where=IN_RECIPES.inputs, fix="pack fewer, such as one a month, or leave a series out")
+    for each in taken:
+        if each.modality.kind is not Kind.IMAGE_SERIES and each.channel.group not in model.undated:
+            what = f"'{each.modality.name}' has one date, and stands beside the series '{series[0].name}'"
+            raise UsageError(what, where=IN_RECIPES.inputs, fix="give it an encoder of its own")
 
 
 @cache

@@ -69,7 +69,7 @@ class Sample:
 
     Attributes:
         values: by the model's names of channels, in its units, NaN where a value is missing: (B, H, W), (B,) of numbers a sample, or
-            (B, T) of series, where the model takes them.
+            where the model takes them (B, T) of series and (B, T, H, W) of series of images.
         months: (B,), 0 for January, −1 where it is not known; of series (B, T).
         places: (B, 2) longitude and latitude in degrees, NaN where it is not known; None where the place is hidden.
         pixel_m: side of a pixel in metres.
@@ -110,6 +110,8 @@ class FoundationModel(nn.Module, ABC):
         channels: that it knows.
         groups: of channels, each of which gets a mean.
         series: whether it takes series of numbers.
+        dates: of series of images that it takes at most; 0 where it takes none.
+        undated: groups of channels that have no date, and stand beside series of images.
         sees: what it can take beside channels, some of `eofuse.modalities.CONTEXT`.
         maps: that `pyramid` gives, each with a cell a token; 0 where it gives none.
         width: numbers of a mean.
@@ -124,6 +126,8 @@ class FoundationModel(nn.Module, ABC):
     groups: ClassVar[tuple[str, ...]]
     maps: ClassVar[int] = 0
     series: ClassVar[bool] = False
+    dates: ClassVar[int] = 0
+    undated: ClassVar[tuple[str, ...]] = ()
     sees: ClassVar[tuple[str, ...]] = CONTEXT
     width: int
     name: str

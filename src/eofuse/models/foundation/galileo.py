@@ -229,7 +229,7 @@ class GalileoEncoder(nn.Module):
 
 @FOUNDATIONS.register("galileo")
 class Galileo(FoundationModel):
-    """Galileo on one date of co-registered rasters and numbers a sample.
+    """Galileo on co-registered rasters and numbers a sample, of one date, or on series of images.
 
     NDVI and slope are computed from the bands and the elevation. The place is seen only where it is given.
     """
@@ -240,6 +240,8 @@ class Galileo(FoundationModel):
     sizes = tuple(SIZES)
     groups = tuple(name for groups in ORDERED for name in groups)
     maps = 4
+    dates = MOST_DATES
+    undated = tuple(SPACE)
     channels = (
         *sensor_channels(NORMALISATION, Kind.RASTER),
         InputChannel("elevation", "m", "SRTM", ("dem",), NORMALISATION["elevation"][1], Kind.RASTER),
@@ -299,7 +301,8 @@ class Galileo(FoundationModel):
         if not 1 <= patch <= LARGEST_PATCH:
             raise UsageError(f"tokens of {patch} pixels", where="patch", fix=f"choose 1 to {LARGEST_PATCH}")
         known = dict(batch.values)
-        sizes = {tuple(each.shape[1:]) for each in known.values() if each.ndim == 3} or {(patch, patch)}
+        sizes = {tuple(each.shape[-2:]) for each in known.values() if each.ndim > 2} or {(patch, patch)}
+        dates = max((each.shape[1] for each in known.values() if each.ndim == 4), default=1)
         (height, width) = next(iter(sizes))
         high, wide = height // patch * patch, width // patch * patch
         if not high or not wide:
@@ -315,8 +318,8 @@ class Galileo(FoundationModel):
         visible: dict[str, Tensor] = {}
         count = len(batch.months)
         for name, groups in zip(("space_time", "space", "time", "static"), ORDERED, strict=True):
-            has_pixels = name.startswith("space")
-            shape = (count, high, wide) if has_pixels else (count,)
+            has_pixels, has_dates = name.startswith("space"), name.endswith("time")
+            shape = (count, *([dates] if has_dates else []), *([high, wide] if has_pixels else []))
             planes, seen = [], []
             for group in groups.values():
                 found = [
@@ -324,25 +327,29 @@ class Galileo(FoundationModel):
                 ]
                 if has_pixels:
                     found = [
-                        each[:, top : top + high, left : left + wide]
-                        if each.ndim == 3
+                        each[..., top : top + high, left : left + wide]
+                        if each.ndim > 2
                         else each.new_full(shape, torch.nan)
                         for each in found
                     ]
+                    found = [each[:, None] if has_dates and each.ndim == 3 else each for each in found]
                 else:
-                    found = [each if each.ndim == 1 else each.new_full(shape, torch.nan) for each in found]
+                    found = [each if each.ndim == 1 else each.new_full((count,), torch.nan) for each in found]
+                    found = [each[:, None] if has_dates else each for each in found]
+                found = [each.expand(shape) for each in found]
                 missing = torch.stack([each.isnan() for each in found]).any(dim=0)
                 if has_pixels:
-                    tiles = missing.reshape(count, high // patch, patch, wide // patch, patch)
-                    missing = tiles.any(dim=4).any(dim=2)
+                    tiles = missing.reshape(*missing.shape[:-2], high // patch, patch, wide // patch, patch)
+                    missing = tiles.any(dim=-1).any(dim=-2)
                 seen.append(~missing)
                 planes += [
                     _normalised(channel, each).nan_to_num(0.0) for channel, each in zip(group, found, strict=True)
                 ]
             values[name], visible[name] = torch.stack(planes, dim=-1), torch.stack(seen, dim=-1)
-        for name, axis in (("space_time", 3), ("time", 1)):
-            values[name], visible[name] = values[name].unsqueeze(axis), visible[name].unsqueeze(axis)
-        found_at = self.encoder.at_depths(values, visible, batch.months[:, None], patch, batch.pixel_m, depths)
+        for given in (values, visible):  # dates behind the pixels
+            given["space_time"] = given["space_time"].movedim(1, 3)
+        months = batch.months if batch.months.ndim == 2 else batch.months[:, None]
+        found_at = self.encoder.at_depths(values, visible, months, patch, batch.pixel_m, depths)
         tokens = found_at[-1]
         sums = [each.flatten(1, -3).sum(dim=1) for each in tokens.values() if each.ndim > 3] + [tokens["static"]]
         counts = [each.flatten(1, -2).sum(dim=1) for each in visible.values() if each.ndim > 2] + [

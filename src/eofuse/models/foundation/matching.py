@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class Taken:
 
     def values(self, stored: npt.NDArray[np.generic]) -> Tensor:
         """Stored values (batch, channels, …) of the modality as the model takes the channel, NaN where one is missing."""
-        own = stored[..., 1 + self.position] if self.modality.kind is Kind.SERIES else stored[:, self.position]
+        own = self._own(stored)
         plane = torch.from_numpy(own.astype(np.float32))
         physical = plane * self.modality.scale + self.modality.offset
         if self.modality.nodata is not None:
@@ -57,9 +58,14 @@ class Taken:
         return self.converted(physical)
 
     def of(self, physical: Tensor) -> Tensor:
-        """The channel as the model takes it, of physical values of its modality: (B, C, …), or (B, T, 1 + C) of a series."""
-        is_series = self.modality.kind is Kind.SERIES
-        return self.converted(physical[..., 1 + self.position] if is_series else physical[:, self.position])
+        """The channel as the model takes it, of physical values of its modality, laid out as a batch has them."""
+        return self.converted(self._own(physical))
+
+    def _own(self, values: Any) -> Any:
+        """The channel out of values of its modality."""
+        if self.modality.kind is Kind.SERIES:
+            return values[..., 1 + self.position]
+        return values[:, :, self.position] if self.modality.kind is Kind.IMAGE_SERIES else values[:, self.position]
 
     def converted(self, physical: Tensor) -> Tensor:
         """Physical values of the channel in the unit of the model."""
@@ -115,7 +121,8 @@ def match_channels(
     for modality in candidates:
         for position, channel in enumerate(modality.channels):
             known = next((names[name] for name in (channel.name, *channel.aliases) if name in names), None)
-            if known is None or known.kind not in (None, modality.kind):
+            kind = Kind.RASTER if modality.kind is Kind.IMAGE_SERIES else modality.kind
+            if known is None or known.kind not in (None, kind):
                 continue
             place = f"{modality.name}.{channel.name}"
             unit = units.get(place) or units.get(modality.name) or channel.unit
@@ -144,7 +151,7 @@ def known_channels(model: FoundationModel | type[FoundationModel]) -> str:
 
 def _lacking(model: FoundationModel | type[FoundationModel], found: Mapping[str, Taken], group: str) -> list[str]:
     """Channels of a group that are missing, without which the model sees none of it."""
-    names = {name for name, taken in found.items() if taken.modality.kind is Kind.RASTER}
+    names = {name for name, taken in found.items() if taken.modality.has_pixels}
     return [
         channel.name
         for channel in model.channels
