@@ -196,3 +196,37 @@ def test_the_same_weights_twice_and_random_ones_beside_others_are_refused(store,
     twice["start"] |= {"from": "random"}
     with pytest.raises(UsageError, match="leave out `also`"):
         eofuse.train(twice, to=tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def season_store(tmp_path_factory):
+    """Patches of which the band B08 is bright in July or in October, on two or three dates."""
+    bands = tuple(Channel(name, unit="DN") for name in ("B02", "B03", "B04", "B08"))
+    season = Modality("season", Kind.IMAGE_SERIES, bands, dtype="uint16", nodata=0, steps=3, dated=True)
+    random = np.random.default_rng(0)
+
+    def patches():
+        for number in range(30):
+            values = random.integers(800, 2500, (2 + number % 2, 4, 8, 8)).astype(np.uint16)
+            values[number // 2 % 2, 3] += 3000
+            dates = ["2020-07-10", "2020-10-12", "2020-12-01"][: len(values)]
+            yield {
+                "id": f"p{number}",
+                "scene": f"s{number}",
+                "season": values,
+                "season.times": dates,
+                "label": "ab"[number // 2 % 2],
+            }
+
+    return write_store(
+        patches(), [season], tmp_path_factory.mktemp("season") / "a.store", name="season", labels={"label": "class"}
+    )
+
+
+def test_a_season_is_learned_from_galileos_vectors(season_store, shared, tmp_path):
+    changes = {"inputs": ["season"], "fusion": {"strategy": "single", "joint": {"galileo:nano": ["season"]}}}
+    run = eofuse.train(
+        recipe(season_store, shared, task={"target": "label", "head": "linear"}, **changes), to=tmp_path / "run"
+    )
+    assert run.result["score"] > 0.9
+    assert run.predict(season_store)["predicted"].all()

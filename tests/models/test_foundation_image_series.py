@@ -7,7 +7,7 @@ import torch
 
 from eofuse.errors import UsageError
 from eofuse.kinds import KINDS
-from eofuse.modalities import ELEVATION, MONTH, SENTINEL1, SENTINEL2, WEATHER, Channel, Kind, Modality
+from eofuse.modalities import ELEVATION, MONTH, SENTINEL1, WEATHER, Channel, Kind, Modality
 from eofuse.models.foundation import Sample, build_foundation
 from eofuse.models.foundation.galileo import NORMALISATION, SPACE_TIME
 from eofuse.models.fusion import FusionOptions
@@ -136,4 +136,4 @@ def test_too_many_dates_and_rasters_of_one_date_beside_them_are_refused():
     with pytest.raises(UsageError, match="'s1' has one date, and stands beside the series 'season'"):
         model_of([season(), SENTINEL1])
     with pytest.raises(UsageError, match=r"can't encode 'season' \(image_series\)"):
-        model_of([season(), SENTINEL2], joint={"presto": ["season"]})
+        model_of([season()], joint={"presto": ["season"]})

@@ -32,8 +32,8 @@ class FoundationEncoder(Encoder):
 
     Args:
         modalities: rasters, vectors or (of models that take them) series, also of images, of which it knows a channel each, by name,
-            in units that can be converted. Series have the same steps, of which the first one has the dates; series of images follow one
-            another, each with dates of its own.
+            in units that can be converted. Series have the same steps, of which the first one has the dates; series of images follow
+            one another, each with dates of its own.
         pixels: whether its maps are looked at, from four depths where the model has maps.
         options: how it is used.
 
