@@ -24,6 +24,7 @@ from eofuse.errors import DataError, UsageError
 from eofuse.files import folder_name, remove_temporaries
 from eofuse.learning.facts import RESULT_FILE, TEST_FILE
 from eofuse.learning.launching import train_folder, train_in_processes
+from eofuse.learning.logs import Logs, check_loggers
 from eofuse.learning.loop import WITHOUT_EFFECT
 from eofuse.learning.options import LearningOptions, RunOptions
 from eofuse.learning.preparation import annotation_digests, rehearse
@@ -128,6 +129,7 @@ def _train(
         fix = "give it to the variants of a study, or leave it out; `eofuse suggest` picks for one run"
         raise UsageError("labels are picked from one run to the next", where="labels.picked_by", fix=fix)
     _check_processes(options)
+    check_loggers(options.train.loggers)
     opened = shared_store(options.data.store)
     folder = _default_folder(options, opened) if to is None else Path(to)
     if not ranks.is_first():
@@ -220,6 +222,7 @@ def _pretrain(
     values, where = load_recipe(recipe, store, overrides)
     options = parse_options(PretrainingOptions, values, where)
     _check_processes(options)
+    check_loggers(options.train.loggers)
     opened = shared_store(options.data.store)
     folder = _default_folder(options, opened) if to is None else Path(to)
     if not ranks.is_first():
@@ -259,20 +262,26 @@ def _sweep(folder: Path) -> None:
 
 def _to_its_end(folder: Path, progress: Progress | None) -> TrainedRun:
     """Trains and tests a run, or goes on with it."""
-    _train_folder(folder, read_recipe(folder, RunOptions), progress)
-    test_run(folder, progress)
+    options = read_recipe(folder, RunOptions)
+    with Logs(folder, options) as logs:
+        _train_folder(folder, options, progress, logs)
+        test_run(folder, progress)
+        logs.finish()
     ranks.wait()
     return open_run(folder)
 
 
 def _pretrain_to_its_end(folder: Path, progress: Progress | None) -> PretrainedRun:
     """Pretrains, or goes on with it."""
-    _train_folder(folder, read_recipe(folder, PretrainingOptions), progress)
+    options = read_recipe(folder, PretrainingOptions)
+    with Logs(folder, options) as logs:
+        _train_folder(folder, options, progress, logs)
+        logs.finish()
     ranks.wait()
     return open_pretraining(folder)
 
 
-def _train_folder(folder: Path, options: LearningOptions, progress: Progress | None) -> None:
+def _train_folder(folder: Path, options: LearningOptions, progress: Progress | None, logs: Logs) -> None:
     """The training of a folder: by this process, with those that a launcher began, or by several that are begun here."""
     ranks.wait()
     count = _count(options)
@@ -281,7 +290,7 @@ def _train_folder(folder: Path, options: LearningOptions, progress: Progress | N
     if count > ranks.place().size and (again or not (folder / RESULT_FILE).is_file()):
         train_in_processes(folder, options, count, progress)
     else:
-        train_folder(folder, progress)
+        train_folder(folder, progress, logs)
 
 
 @contextmanager
@@ -326,6 +335,7 @@ def study(
     values, where = load_recipe(recipe, store, overrides)
     _refuse_several_processes(values)
     plan = plan_study(values, where)
+    check_loggers(plan.loggers)
     folder = Path(to) if to is not None else Path("studies") / folder_name(plan.name)
     words = ["eofuse", "study", where or "RECIPE.yaml", *overrides]
     if store is not None:

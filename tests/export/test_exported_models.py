@@ -19,7 +19,7 @@ import eofuse
 from eofuse.cli import main
 from eofuse.errors import DataError, UsageError
 from eofuse.export import write
-from eofuse.export.description import describe
+from eofuse.export.description import describe, stac_item
 from eofuse.export.graph import PredictStored, output_name
 from eofuse.export.samples import random_inputs
 from eofuse.export.write import write_graph
@@ -33,7 +33,7 @@ from eofuse.models.heads import HeadSpec
 from eofuse.models.model import ModelSpec, build_model
 from eofuse.models.normalisation import ChannelStatistics
 from eofuse.tasks import TASKS
-from fake_source import SCENES
+from fake_source import GREENNESS, SCENES
 from forked import forked
 
 PROJECT = Path(__file__).parents[2]
@@ -165,6 +165,37 @@ def test_a_patch_with_an_empty_band_has_no_prediction_where_it_counts_as_a_gap(t
     inputs["s1"][2, 1] = 0.0  # no backscatter is 0 dB throughout
     (found,) = network(inputs).values()
     assert found.isnan().all(1).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(("file", "name"), [("2 models.onnx", "eofuse-2-models"), ("fields.pt2", "fields")])
+def test_the_item_keeps_the_rules_of_stac_and_of_the_extension_for_models(file, name):
+    kinds = [each for each, kind in KINDS.items() if not kind.is_boxes]
+    modalities = [SENTINEL1, SEASON, CLIMATE_ZONE, GREENNESS]
+    spec = spec_of(modalities, kinds, strategy="late")
+    values = stac_item(Path(file), describe(spec, [], "a test", simulated=True), spec, parameters=10)
+    pystac.Item.from_dict({**values, "stac_extensions": []}).validate()
+
+    found = values["properties"]
+    assert found["mlm:name"] == name
+    assert found["mlm:framework"] in ("ONNX", "PyTorch")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", found["mlm:framework_version"])
+    described = {band["name"] for band in found["bands"]}
+    assert {"VV", "VH"} <= described
+    for entry, modality in zip(found["mlm:input"], modalities, strict=True):
+        order, shape = entry["input"]["dim_order"], entry["input"]["shape"]
+        assert shape == [-1, *modality.shape((4, 4))]
+        assert len(set(order)) == len(shape)
+        assert ("bands" in order) == bool(entry["bands"])
+        assert set(entry["bands"]) <= described
+        assert not entry["bands"] or shape[order.index("bands")] == len(entry["bands"])
+    for entry in found["mlm:output"]:
+        assert len(entry["result"]["dim_order"]) == len(entry["result"]["shape"])
+        for each in entry.get("classification:classes", []):
+            assert type(each["value"]) is int
+            assert each["description"]
+    asset = values["assets"]["model"]
+    assert asset["roles"] == ["mlm:model"]
+    assert asset["mlm:artifact_type"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from eofuse.locks import writing
 from eofuse.studies.grid import final_cells, search_cells
 from eofuse.studies.plan import plan_study
 from eofuse.studies.worker import run_cell
+from fake_logger import registered
 from forked import forked, kill_when
 
 TABLES = ("results", "leaderboard", "comparisons", "predictions/label", "curves", "per_class")
@@ -158,12 +159,16 @@ def finished(folder):
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/result.json")}
 
 
-def test_done_runs_are_not_computed_again(done, copy, study_recipe):
-    before = finished(copy)
-    recipes.study(study_recipe, to=copy, workers=1)
+def test_done_runs_are_not_computed_again_and_a_new_logger_gets_them_all(done, copy, study_recipe, monkeypatch):
+    logged, before = registered(monkeypatch), finished(copy)
+    recipes.study(study_recipe, to=copy, overrides=["train.loggers=noted"], workers=1)
     assert finished(copy) == before
     for name, table in tables(copy).items():
         pd.testing.assert_frame_equal(table, tables(done.folder)[name])
+    assert len(logged) == len(before)
+    assert {each["run"].study for each in logged.values()} == {"planted"}
+    tested = {each["run"].name for each in logged.values() if each["scores"]}
+    assert {"both, seed 0", "both, seed 1", "optical (frozen random), seed 0"} <= tested
 
 
 def small_study(store):

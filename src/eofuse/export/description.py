@@ -1,12 +1,12 @@
 """What a reader of an exported model must know to use it: `describe`, inside the file, and `stac_item`, beside it."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-import torch
 
 from eofuse import __version__
 from eofuse.export.graph import output_name
@@ -25,6 +25,9 @@ MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 ALWAYS = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 """A model is not of a day; the extension recommends these."""
+
+MLM_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_. -]+[a-zA-Z0-9]")
+"""What the extension takes as the name of a model."""
 
 
 def describe(spec: ModelSpec, models: Sequence[Path], source: str, *, simulated: bool) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def stac_item(path: Path, description: Mapping[str, Any], spec: ModelSpec, param
         parameters: how many numbers it has.
     """
     is_onnx = path.suffix == ".onnx"
+    inputs = [_mlm_input(entry) for entry in description["inputs"]]
     outputs = [_mlm_output(entry, spec.heads[entry["target"]]) for entry in description["outputs"]]
     return {
         "type": "Feature",
@@ -111,14 +115,15 @@ def stac_item(path: Path, description: Mapping[str, Any], spec: ModelSpec, param
             "datetime": None,
             **ALWAYS,
             "description": f"{description['source']}, exported by eofuse {__version__}",
-            "mlm:name": path.stem,
+            **_bands(description["inputs"], inputs),
+            "mlm:name": _mlm_name(path.stem),
             "mlm:architecture": f"{spec.fusion.strategy} fusion, {spec.fusion.encoder}",
             "mlm:tasks": sorted({task for output in outputs for task in output["tasks"]}),
-            "mlm:framework": "ONNX" if is_onnx else "pytorch",
-            "mlm:framework_version": torch.__version__.partition("+")[0],
+            "mlm:framework": "ONNX" if is_onnx else "PyTorch",
+            **_framework_version("onnx" if is_onnx else "torch"),
             "mlm:total_parameters": parameters,
             "mlm:batch_size_suggestion": 16,
-            "mlm:input": [_mlm_input(entry) for entry in description["inputs"]],
+            "mlm:input": inputs,
             "mlm:output": outputs,
             "eofuse:simulated": description["simulated"],
             "eofuse:weights_sha256": description["weights_sha256"],
@@ -136,19 +141,53 @@ def stac_item(path: Path, description: Mapping[str, Any], spec: ModelSpec, param
     }
 
 
+def _mlm_name(stem: str) -> str:
+    """The name of a file in those letters that the extension takes."""
+    name = re.sub(r"[^a-zA-Z0-9_.-]+", "-", stem).strip("-_.")
+    return name if MLM_NAME.fullmatch(name) else f"eofuse-{name or 'model'}"
+
+
+def _framework_version(library: str) -> dict[str, str]:
+    """The version of a library where it is one of three numbers, which the extension wants."""
+    numbers = re.match(r"\d+\.\d+\.\d+", version(library))
+    return {"mlm:framework_version": numbers[0]} if numbers else {}
+
+
+def _bands(described: Sequence[Mapping[str, Any]], inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The bands to which inputs refer, as STAC describes bands, where there are any."""
+    found = [
+        {
+            "name": channel["name"],
+            "description": f"{entry['title']}, {channel['name']}",
+            "data_type": entry["dtype"],
+            **({"unit": channel["unit"]} if channel["unit"] else {}),
+        }
+        for entry, referring in zip(described, inputs, strict=True)
+        if referring["bands"]
+        for channel in entry["channels"]
+    ]
+    return {"bands": found} if found else {}
+
+
 def _mlm_input(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An input; a dimension of bands has one for each of them, so the first column of a series makes it one of channels."""
     axes = {
         4: ["batch", "bands", "height", "width"],
-        3: ["batch", "time", "bands"],
+        3: ["batch", "time", "channel"],
         2: ["batch", "bands"],
         1: ["batch"],
     }
-    shape = [-1, *entry["shape"][1:]]
+    shape, names = [-1, *entry["shape"][1:]], [channel["name"] for channel in entry["channels"]]
+    order, words = axes[len(shape)], "values as they are stored: the model normalises them itself"
+    if "times" in entry:
+        words = f"{words}; channels are the time ({entry['times']}), {', '.join(names)}"
+    elif "categories" in entry:
+        words = "codes of categories as they are stored"
     return {
         "name": entry["name"],
-        "description": "values as they are stored: the model normalises them itself",
-        "bands": [channel["name"] for channel in entry["channels"]],
-        "input": {"shape": shape, "dim_order": axes[len(shape)], "data_type": entry["dtype"]},
+        "description": words,
+        "bands": names if "bands" in order else [],
+        "input": {"shape": shape, "dim_order": order, "data_type": entry["dtype"]},
         "value_scaling": None,
         "resize_type": None,
     }
@@ -170,7 +209,7 @@ def _mlm_output(entry: Mapping[str, Any], head: HeadSpec) -> dict[str, Any]:
     if not head.kind.is_numbers:
         codes = head.codes or range(len(head.classes))
         described["classification:classes"] = [
-            {"value": code, "name": name} for code, name in zip(codes, head.classes, strict=True)
+            {"value": code, "name": name, "description": name} for code, name in zip(codes, head.classes, strict=True)
         ]
     return described
 

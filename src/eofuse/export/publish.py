@@ -6,10 +6,11 @@ from pathlib import Path
 
 from eofuse.data.publish.folder import published_folder
 from eofuse.export.card import CARD_FILE, model_card
+from eofuse.learning.facts import LOGGED_FILE
 from eofuse.learning.run import open_last
 from eofuse.locks import writes
 
-LEFT_OUT = ("checkpoint*", "tensorboard", "predictions", CARD_FILE, ".*")
+LEFT_OUT = ("checkpoint*", "tensorboard", LOGGED_FILE, "predictions", CARD_FILE, ".*")
 """What only its training or its evaluation needs."""
 
 

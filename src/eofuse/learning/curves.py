@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from tensorboard.compat.proto.event_pb2 import Event
@@ -14,6 +15,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from eofuse.files import replacing
 from eofuse.records import read_table
 
+if TYPE_CHECKING:
+    from eofuse.learning.logs import Logs
+
 LOSSES_FILE = "losses.csv"
 EVALUATIONS_FILE = "evaluations.csv"
 
@@ -22,10 +26,17 @@ ON_TRAINING = "train/"
 
 
 class Curves:
-    """Writes a run's losses, with what else is logged (a row a step), and evaluations (a row each)."""
+    """Writes a run's losses, with what else is logged (a row a step), and evaluations (a row each).
 
-    def __init__(self, folder: Path, tensorboard: bool) -> None:
+    Args:
+        folder: of the run.
+        tensorboard: whether events for TensorBoard are written, too.
+        logs: where else all of it is passed on to.
+    """
+
+    def __init__(self, folder: Path, tensorboard: bool, logs: "Logs | None" = None) -> None:
         self.folder = folder
+        self.logs = logs
         self._events: RecordWriter | None = None
         self._losses_logged = 0
         self._evaluations_logged = 0
@@ -45,8 +56,16 @@ class Curves:
         for name, table in ((LOSSES_FILE, steps), (EVALUATIONS_FILE, pd.DataFrame(evaluations))):
             with replacing(self.folder / name) as temporary:
                 table.to_csv(temporary, index=False)
-        if self._events is None:
-            return
+        if self._events is not None:
+            self._write_events(losses, evaluations, self._events)
+        if self.logs is not None:
+            self.logs.write(losses, evaluations)
+
+    def _write_events(
+        self, losses: Mapping[str, Sequence[float]], evaluations: Sequence[dict[str, float]], events: RecordWriter
+    ) -> None:
+        """Adds what was not written yet."""
+        done = len(losses["loss"])
         for name, values in losses.items():
             for position in range(self._losses_logged, done):
                 self._add(f"train/{name}", values[position], position + 1)
@@ -55,7 +74,7 @@ class Curves:
                 if name != "step":
                     tag = name if name.startswith(ON_TRAINING) else f"validation/{name}"
                     self._add(tag, value, int(row["step"]))
-        self._events.flush()
+        events.flush()
         self._losses_logged, self._evaluations_logged = done, len(evaluations)
 
     def _add(self, name: str, value: float, step: int) -> None:

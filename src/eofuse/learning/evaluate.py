@@ -13,7 +13,7 @@ from eofuse.evaluation.metrics import METRICS, sums_of
 from eofuse.evaluation.predictions import Predictions
 from eofuse.evaluation.resampling import Resampling
 from eofuse.files import replacing
-from eofuse.learning.run import test_run
+from eofuse.learning.run import Run, test_run
 from eofuse.learning.sharing import prepare_once
 from eofuse.tasks import Task
 from eofuse.tasks.gathering import gather, predict_constant
@@ -55,6 +55,16 @@ def evaluate(run_folder: str | os.PathLike[str]) -> pd.DataFrame:
     with replacing(run.folder / EVALUATION_FILE) as temporary:
         scores.to_csv(temporary, index=False)
     return scores
+
+
+def scores_on_test(run: Run) -> list[dict[str, Any]]:
+    """Scores of a tested run: a row a target and metric with value, low, high (95 % interval over scenes), n_test, n_scenes."""
+    prepared = prepare_once(shared_store(run.options.data.store), run.options)
+    found = []
+    for task in prepared.tasks:
+        own = to_predictions(run.predictions(task.name), task, run.options.seed, run.options.split.fold)
+        found += [{"target": task.name, **row} for row in score_rows(own, Resampling(task.score))]
+    return found
 
 
 def unknown_scenes(found: Scenes) -> dict[str, int]:

@@ -18,6 +18,7 @@ ENVIRONMENT_FILE = "environment.json"
 RESULT_FILE = "result.json"
 TEST_FILE = "test.json"
 CALIBRATION_FILE = "calibration.json"
+LOGGED_FILE = "logged.json"
 
 
 UNTRAINED: dict[str, Any] = {"targets": [], "metric": "", "score": None, "steps": 0, "best_step": 0}
@@ -83,12 +84,21 @@ class _Temperature(_Facts):
     held_out_loss: float | None
 
 
+class _Logged(_Facts):
+    """What a logger has of a run: where, up to which step, and at which stage it was finished there, if it was."""
+
+    place: dict[str, str]
+    step: int
+    stage: str
+
+
 SHAPES: dict[str, Any] = {
     DATA_FILE: _Data,
     ENVIRONMENT_FILE: dict[str, Any],
     RESULT_FILE: _Result,
     TEST_FILE: dict[str, dict[str, float | None]],
     CALIBRATION_FILE: dict[str, _Temperature | _Nothing],
+    LOGGED_FILE: dict[str, _Logged],
 }
 
 

@@ -21,21 +21,29 @@ from typing import Any
 from eofuse import ranks
 from eofuse.errors import DataError, EofuseError, UsageError, explain
 from eofuse.forking import Process, start
-from eofuse.learning.options import LearningOptions
+from eofuse.learning.logs import Logs
+from eofuse.learning.options import LearningOptions, RunOptions
+from eofuse.learning.pretraining import PretrainingOptions
 from eofuse.learning.pretraining.run import is_pretraining, train_pretraining
-from eofuse.learning.run import refit_run, train_run
+from eofuse.learning.run import read_recipe, refit_run, train_run
 from eofuse.progress import Progress
 
 LAST_WORDS_S = 5
 """Time in which processes may still say why one of them ended."""
 
 
-def train_folder(folder: Path, progress: Progress | None = None) -> None:
-    """What processes that train together do: the training of a run, again with `refit`, or a pretraining."""
+def train_folder(folder: Path, progress: Progress | None = None, logs: Logs | None = None) -> None:
+    """What processes that train together do: the training of a run, again with `refit`, or a pretraining.
+
+    Args:
+        folder: of the run or pretraining.
+        progress: called with (steps done, steps in all, a few words).
+        logs: where its curves are passed on to.
+    """
     if is_pretraining(folder):
-        train_pretraining(folder, progress)
+        train_pretraining(folder, progress, logs=logs)
         return
-    train_run(folder, progress)
+    train_run(folder, progress, logs=logs)
     refit_run(folder, progress)
 
 
@@ -133,6 +141,10 @@ def _reason(
     return DataError(f"process {number + 1} of {count} {cause}", where="train.devices", fix=fix)
 
 
+def _recipe(folder: Path) -> LearningOptions:
+    return read_recipe(folder, PretrainingOptions if is_pretraining(folder) else RunOptions)
+
+
 def main() -> None:
     """Does the work of one process, and says how it goes."""
 
@@ -151,8 +163,8 @@ def main() -> None:
     place, folder = ranks.launched(), Path(sys.argv[1])
     progress = (lambda *steps: say({"steps": steps})) if place is None or place.rank == 0 else None
     try:
-        with ranks.joined(place):
-            train_folder(folder, progress)
+        with ranks.joined(place), Logs(folder, _recipe(folder)) as logs:
+            train_folder(folder, progress, logs)
     except Exception as error:
         found = explain(error)
         if type(found) is EofuseError:

@@ -11,6 +11,7 @@
     checkpoint.pt      where the loop stands
     model/             the best weights by validation: safetensors and JSON, all that `predict` needs
     losses.csv  evaluations.csv  tensorboard/
+    logged.json        what loggers have of it (with `train.loggers`, see `logs`)
     result.json        best validation scores, steps, cost; its presence says that the training is finished
     calibration.json   the temperature of each head, and the losses on held-out validation scenes by which it is used or not
     refit/             the same loop over training and validation patches (with `refit`), until the test is done
@@ -20,7 +21,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -73,6 +74,9 @@ from eofuse.models.lora import merged
 from eofuse.models.model import Model, count_parameters
 from eofuse.progress import Progress
 from eofuse.tasks.gathering import gather, predict_with
+
+if TYPE_CHECKING:
+    from eofuse.learning.logs import Logs
 
 MODEL_FOLDER = "model"
 REFIT_FOLDER = "refit"
@@ -189,7 +193,9 @@ def open_last(folder: Path) -> Run:
     return run
 
 
-def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool = True) -> Run:
+def train_run(
+    folder: Path, progress: Progress | None = None, tensorboard: bool = True, logs: "Logs | None" = None
+) -> Run:
     """Trains the recipe of a run folder; goes on where an interrupted run stopped; a finished one is only read.
 
     The test patches are not looked at (see `test_run`).
@@ -198,6 +204,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
         folder: a run folder (see `start_run`).
         progress: called with (steps done, steps in all, a few words).
         tensorboard: whether TensorBoard events are written.
+        logs: where its curves are passed on to.
     """
     options = read_options(folder)
     store = shared_store(options.data.store)
@@ -221,7 +228,7 @@ def train_run(folder: Path, progress: Progress | None = None, tensorboard: bool 
     prepared = with_vectors(prepared, model, options, fabric.device)
     predict = LossKeeper(model, prepared.tasks, fabric.device)
     validation = Validation(prepared, options, predict, model.spec.heads)
-    curves = Curves(folder, tensorboard and is_first)
+    curves = Curves(folder, tensorboard and is_first, logs)
     selection = Selection(
         lambda: save_model(merged(model), folder / MODEL_FOLDER),
         validation.evaluate,

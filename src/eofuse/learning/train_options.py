@@ -3,12 +3,19 @@
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from eofuse.config import Options
 from eofuse.devices import check_name
 
-WITHOUT_EFFECT = {"checkpoint_minutes", "devices", "nodes"}
+WITHOUT_EFFECT = {"checkpoint_minutes", "devices", "nodes", "loggers"}
 """Options that tell no two runs apart: no number depends on them, or they are of the machine, which a run records."""
 
 MOMENTUM, MOST_VALIDATED = 0.9, 4000
@@ -42,6 +49,7 @@ class TrainOptions(Options):
         nodes: machines; several need torchrun or srun.
         threads: threads of the process; other numbers give other bits.
         checkpoint_minutes: after so many minutes a checkpoint is written between two evaluations, too; changes no number.
+        loggers: where the run can be followed beside its folder: `mlflow`, `wandb`, or what other packages add; changes no number.
     """
 
     steps: int | None = Field(default=None, ge=1)
@@ -65,6 +73,12 @@ class TrainOptions(Options):
     nodes: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
     checkpoint_minutes: float = Field(default=5.0, gt=0)
+    loggers: tuple[str, ...] = ()
+
+    @field_validator("loggers", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check(self) -> "TrainOptions":
@@ -82,7 +96,7 @@ class TrainOptions(Options):
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Recipes that don't choose these options have the identity that they had before there were such."""
         later = [("momentum", MOMENTUM), ("schedule", "cosine"), ("validation_patches", MOST_VALIDATED)]
-        later += [("accumulate", 1), ("average", None), ("devices", 1), ("nodes", 1)]
+        later += [("accumulate", 1), ("average", None), ("devices", 1), ("nodes", 1), ("loggers", ()), ("loggers", [])]
         return {name: value for name, value in handler(self).items() if (name, value) not in later}
 
     def budget(self, patches: int) -> int:

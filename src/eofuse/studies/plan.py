@@ -46,6 +46,7 @@ class StudyPlan:
         variants: the complete recipe of each variant, for the first seed and fold.
         pretraining: the complete recipe of each pretraining, for the first seed and fold.
         twins: by the name of a variant with several tasks, the variants of each task alone, by target.
+        loggers: that get every run when it is done; the runs themselves have none.
     """
 
     name: str
@@ -53,6 +54,7 @@ class StudyPlan:
     variants: dict[str, RunOptions]
     pretraining: dict[str, PretrainingOptions]
     twins: dict[str, dict[str, str]]
+    loggers: tuple[str, ...] = ()
 
     @property
     def targets(self) -> dict[str, list[str]]:
@@ -145,6 +147,7 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
             fix = "remove it, and list the rates to try there"
             raise UsageError("train.learning_rate is set by study.search.learning_rates", where=place, fix=fix)
         variants[name] = parse_options(RunOptions, merged, place)
+    loggers = tuple(dict.fromkeys(name for options in variants.values() for name in options.train.loggers))
     _check_shared(variants)
     for name, options in variants.items():
         if axes.label_amounts and options.train.steps is None and options.train.epochs is not None:
@@ -156,7 +159,13 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
     needed = {entry for options in variants.values() for entry in [*_needs(options), *options.data.require]}
     require = {"require": tuple(sorted(needed))}
     variants = {
-        name: options.model_copy(update={"name": name, "data": options.data.model_copy(update=require)})
+        name: options.model_copy(
+            update={
+                "name": name,
+                "data": options.data.model_copy(update=require),
+                "train": options.train.model_copy(update={"loggers": ()}),
+            }
+        )
         for name, options in variants.items()
     }
     check_picking(axes, variants)
@@ -171,7 +180,7 @@ def plan_study(values: Mapping[str, Any], where: object = None) -> StudyPlan:
     for name in sorted(set(pretraining) - started):
         fix = f'start a variant from it by start: {{from: "{PREFIX}{name}"}}, or remove it'
         raise UsageError(f"no variant starts from the pretraining '{name}'", where=where, fix=fix)
-    return StudyPlan(str(base.get("name", "study")), axes, {**variants, **alone}, pretraining, names)
+    return StudyPlan(str(base.get("name", "study")), axes, {**variants, **alone}, pretraining, names, loggers)
 
 
 def _needs(options: RunOptions) -> list[str]:

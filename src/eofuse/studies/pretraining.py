@@ -75,7 +75,8 @@ def plan_pretraining(base: Mapping[str, Any], axes: AxesOptions, where: object) 
         given = change.get("split")
         if given is not None or options.data.store != (base.get("data") or {}).get("store"):
             raise UsageError("split and data.store are those of the study", where=place, fix="remove them")
-        found[name] = options
+        train = options.train.model_copy(update={"loggers": ()})  # as of variants
+        found[name] = options.model_copy(update={"train": train})
     return found
 
 

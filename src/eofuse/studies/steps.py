@@ -14,6 +14,7 @@ from eofuse.errors import DataError
 from eofuse.files import write_text
 from eofuse.learning.annotation import order_file
 from eofuse.learning.facts import RESULT_FILE, TEST_FILE
+from eofuse.learning.logs import Logs
 from eofuse.learning.options import LearningOptions
 from eofuse.learning.run import RECIPE_FILE, open_run, recipe_text
 from eofuse.learning.transfer import weights_digest
@@ -209,6 +210,12 @@ class StudyWork:
             found.append(describe_failure(asked[folder], failure, "without"))
         return found
 
+    def log(self, cell: Cell | Pretraining, folder: Path) -> None:
+        """Passes a run that is done on to the loggers of the study."""
+        if self.plan.loggers:
+            with Logs(folder, cell.options, loggers=self.plan.loggers, name=cell.words, study=self.plan.name) as logs:
+                logs.finish()
+
     def tell(self, words: str, more: int = 1) -> None:
         """Counts runs, and says what became of the last one."""
         self.done += more
@@ -314,6 +321,8 @@ class _CellStep(_StudyStep):
         self._finish(words)
 
     def _finish(self, words: str) -> None:
+        if _is_done(self.cell, self.folder):
+            self.study.log(self.cell, self.folder)
         self.study.tell(words)
         if isinstance(self.cell, Cell) and self.cell.role == "search":
             self.study.note_search(self.cell, self.folder)

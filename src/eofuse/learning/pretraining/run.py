@@ -10,6 +10,7 @@
     checkpoint.pt      where the loop stands
     model/             the last weights, without heads: any recipe can start from them
     losses.csv  evaluations.csv  tensorboard/
+    logged.json        what loggers have of it (with `train.loggers`)
     result.json        what was seen before and after, steps, cost; its presence says that the pretraining is finished
 """
 
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -48,6 +49,9 @@ from eofuse.models.model import Model, build_model, count_parameters
 from eofuse.progress import Progress
 from eofuse.records import write_table
 from eofuse.tasks.objective import Objective
+
+if TYPE_CHECKING:
+    from eofuse.learning.logs import Logs
 
 
 @dataclass(frozen=True)
@@ -121,13 +125,16 @@ def rehearse_pretraining(store: Store, options: PretrainingOptions) -> None:
     Monitor(data, options, model, make_objective(model, data, options), device)
 
 
-def train_pretraining(folder: Path, progress: Progress | None = None, tensorboard: bool = True) -> PretrainedRun:
+def train_pretraining(
+    folder: Path, progress: Progress | None = None, tensorboard: bool = True, logs: "Logs | None" = None
+) -> PretrainedRun:
     """Trains the recipe of a folder; goes on where an interrupted pretraining stopped; a finished one is only read.
 
     Args:
         folder: with the recipe (see `eofuse.learning.run.start_run`).
         progress: called with (steps done, steps in all, a few words).
         tensorboard: whether TensorBoard events are written.
+        logs: where its curves are passed on to.
     """
     options = read_recipe(folder, PretrainingOptions)
     store = shared_store(options.data.store)
@@ -151,7 +158,7 @@ def train_pretraining(folder: Path, progress: Progress | None = None, tensorboar
     monitor = Monitor(data, options, model, objective, fabric.device)
     evaluate = partial(ranks.by_first, monitor.evaluate)
     before = evaluate()
-    curves = Curves(folder, tensorboard and is_first)
+    curves = Curves(folder, tensorboard and is_first, logs)
     if is_first:
         several = ranks.describe(fabric.device, describe_batch_norm(objective.module))
         write_facts(folder, ENVIRONMENT_FILE, {**describe_environment(options.train.device), **several})
