@@ -104,6 +104,7 @@ def stac_item(path: Path, description: Mapping[str, Any], spec: ModelSpec, param
     """
     is_onnx = path.suffix == ".onnx"
     inputs = [_mlm_input(entry) for entry in description["inputs"]]
+    bands = _bands(description["inputs"], inputs)  # STAC wants them with the asset, the extension with the item
     outputs = [_mlm_output(entry, spec.heads[entry["target"]]) for entry in description["outputs"]]
     return {
         "type": "Feature",
@@ -115,7 +116,7 @@ def stac_item(path: Path, description: Mapping[str, Any], spec: ModelSpec, param
             "datetime": None,
             **ALWAYS,
             "description": f"{description['source']}, exported by eofuse {__version__}",
-            **_bands(description["inputs"], inputs),
+            **bands,
             "mlm:name": _mlm_name(path.stem),
             "mlm:architecture": f"{spec.fusion.strategy} fusion, {spec.fusion.encoder}",
             "mlm:tasks": sorted({task for output in outputs for task in output["tasks"]}),
@@ -136,6 +137,7 @@ def stac_item(path: Path, description: Mapping[str, Any], spec: ModelSpec, param
                 "title": "ONNX" if is_onnx else "program of torch.export",
                 "roles": ["mlm:model"],
                 "mlm:artifact_type": "onnx" if is_onnx else "torch.export.save",
+                **bands,
             }
         },
     }
