@@ -15,7 +15,8 @@ class Noted(RunLogger):
     def __init__(self, run, before):
         self._may_fail("begin")
         self.place = before or {"number": str(len(self.runs))}
-        self.own = self.runs.setdefault(self.place["number"], {"run": run, "steps": [], "scores": {}, "closed": []})
+        self.own = self.runs.setdefault(self.place["number"], {"steps": [], "scores": {}, "closed": []})
+        self.own["run"] = run
 
     def log(self, values, step):
         self._may_fail("log")

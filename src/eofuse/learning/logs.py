@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from eofuse import __version__, ranks
+from eofuse.data.store import shared_store
 from eofuse.errors import EofuseError
 from eofuse.learning.curves import EVALUATIONS_FILE, LOSSES_FILE, ON_TRAINING, read_curve
 from eofuse.learning.evaluate import scores_on_test
@@ -129,7 +130,7 @@ class Logs:
             return
         facts = {
             "eofuse.folder": str(self.folder.resolve()),
-            "eofuse.fingerprint": read_facts(self.folder, DATA_FILE)["fingerprint"],
+            "eofuse.fingerprint": self._fingerprint(),
             "eofuse.version": __version__,
         }
         run = LoggedRun(self.name, self.study, facts, self.options.model_dump(mode="json"))
@@ -140,6 +141,12 @@ class Logs:
         assert self._opened is not None
         self._opened[name] = logger
         self._save()
+
+    def _fingerprint(self) -> str:
+        """Of the store; controls don't record it, as their study does."""
+        if (self.folder / DATA_FILE).is_file():
+            return str(read_facts(self.folder, DATA_FILE)["fingerprint"])
+        return shared_store(self.options.data.store).fingerprint
 
     def _save(self) -> None:
         write_facts(self.folder, LOGGED_FILE, self._record)

@@ -211,8 +211,9 @@ class StudyWork:
         return found
 
     def log(self, cell: Cell | Pretraining, folder: Path) -> None:
-        """Passes a run that is done on to the loggers of the study."""
-        if self.plan.loggers:
+        """Passes a run that is done on to the loggers of the study; one that was searched and tested is the latter."""
+        is_tested_too = cell.role == "search" and (folder / TEST_FILE).is_file()
+        if self.plan.loggers and not is_tested_too:
             with Logs(folder, cell.options, loggers=self.plan.loggers, name=cell.words, study=self.plan.name) as logs:
                 logs.finish()
 

@@ -67,7 +67,7 @@ class RunLogger(ABC):
 
         Args:
             run: of what.
-            before: the `place` of one that was begun, which is gone on with if it is still there.
+            before: the `place` of one that was begun, which is gone on with under this name if it is still there.
         """
 
     @abstractmethod

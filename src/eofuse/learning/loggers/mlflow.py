@@ -43,7 +43,7 @@ class MLflowLogger(RunLogger):
             )
             self.place = known if self._is_there(known) else self._begin(run)
             self.run_id = self.place["run_id"]
-            self.client.update_run(self.run_id, status="RUNNING")
+            self.client.update_run(self.run_id, status="RUNNING", name=run.name)
 
     def _is_there(self, place: Mapping[str, str]) -> bool:
         """Whether a logged run can be gone on with."""
