@@ -17,8 +17,8 @@
 # The course works on **simulated** patches in the layout of the ben-ge datasets: satellite images of 120 × 120 pixels
 # of 10 m, with labels. They are good for learning the craft. No number in this course says anything about the Earth.
 #
-# `simulate` writes the patches, which takes half a minute, and `pack` makes a *store* of them, which is fast to read. Both
-# do nothing if their result is there. With a store of ben-ge-800 on your disk, the assignment of `store` becomes `store =
+# `simulate` writes the patches, which takes half a minute, and `pack` makes a *store* of them, which is fast to read. What
+# exists already is not made again. With a store of ben-ge-800 on your disk, the assignment of `store` becomes `store =
 # eofuse.open_store("ben-ge-800.store")`, and everything below stays.
 
 # %%
@@ -45,8 +45,8 @@ eofuse.show_grid(store, 8, by="dominant_land_cover")
 # The task: say which land cover fills most of a patch, from Sentinel-2. That is **single-label classification**: one
 # class a patch.
 #
-# Patches are split into three parts: half, a fifth, three tenths. (Of six draws we took the one whose parts have the
-# most similar shares of classes. That is a choice before any training, by labels that all parts may show.) From
+# Patches are split into three parts: half, a fifth, three tenths. (We drew six such splits and took the one whose parts
+# have the most similar shares of classes. That was before any training.) From
 # *training* patches the network learns. On *validation* patches we watch it, and choose. *Test* patches say at the end
 # how good it is. Whole scenes go to one part, since patches of one scene resemble each other (chapter 2 shows how
 # much).
@@ -118,10 +118,10 @@ print(sum(parameter.numel() for parameter in network.parameters()), "parameters"
 #
 # 1. **Forward**: the batch passes the network and becomes logits.
 # 2. **Loss**: one number says how wrong they are. *Cross-entropy* is the negative logarithm of the probability that the
-#    network gives the true class. Of eleven classes, a network that knows nothing gives each 1/11, which is a loss of
-#    log 11 = 2.4.
+#    network gives the true class. A network that knows nothing gives each of eleven classes a probability of 1/11. Its
+#    loss is log 11 = 2.4.
 # 3. **Backpropagation**: `backward` computes for each parameter in which direction the loss falls.
-# 4. **Update**: the optimiser moves each parameter a little in that direction. How far, is the *learning rate*, `lr`.
+# 4. **Update**: the optimiser moves each parameter a little in that direction. The *learning rate*, `lr`, says how far.
 
 # %%
 optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
@@ -239,8 +239,8 @@ for name, epoch in {"best epoch": best, "last epoch": len(history) - 1}.items():
 assert test_losses["best epoch"] < test_losses["last epoch"]
 
 # %% [markdown]
-# The number of right patches can have the other order: the loss also counts how sure the network is, and of so
-# few patches a handful is chance. So stop by the score that you care about; in eofuse that is `task.metric`.
+# By the number of right patches the last epoch can be the better one: the loss also counts how sure the network is, and a
+# handful of so few patches is chance. So stop by the score that you care about; in eofuse that is `task.metric`.
 #
 # The choice was made on the validation patches, so the lowest validation loss is too good: it is the best of 80. The
 # test patches take no part in any choice, here and below. That is what "the test is looked at once" means: whoever tries
@@ -297,7 +297,7 @@ recipe = {
     "split": split,
     "task": {"target": "dominant_land_cover", "metric": "accuracy"},
     "fusion": {"strategy": "single"},
-    "train": {"epochs": 20, "learning_rate": 0.003},
+    "train": {"epochs": 12, "evaluations": 8, "learning_rate": 0.003},
 }
 
 # %%

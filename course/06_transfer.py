@@ -299,7 +299,7 @@ else:
 #   by position they were worth about as little as random ones.
 # - The transfer table says of every part whether it was loaded, mapped, fresh or left over. Look at it first.
 # - With few labels let little move. With more labels and steps the gain shrank.
-# - Weights that have seen test patches are refused. Of foreign files nobody knows it, and the run says so.
+# - Weights that have seen test patches are refused. Of files from elsewhere nobody knows it, and the run says so.
 #
 # Real weights for Sentinel-2 and others come from timm and torchgeo (`start: {from:
 # "torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO"}`); they are downloaded once, so this chapter does without. Weights of your own,

@@ -9,7 +9,7 @@
 #
 # - how a series of images is stored when each patch has other dates, and some pixels are hidden by cloud;
 # - why the mean over the dates forgets what matters, and attention with dates does not;
-# - how the vectors of a frozen network become a modality, and which head few labels bear;
+# - how the vectors of a frozen network become a modality, and which head needs few labels;
 # - why every pretrained network stands beside its *random twin*;
 # - what to ask of foreign weights before you believe them.
 
@@ -204,7 +204,7 @@ for name in vectors:
     print(f"{name}: {embedded.read(name, [0]).shape[1]} numbers a patch")
 
 # %% [markdown]
-# ## Few labels, and a head that they bear
+# ## Few labels, and a head that needs few
 #
 # With two labels a class, a network that learns step by step has little to go by. On vectors that stay as they are, a
 # head can be *fitted*: a logistic regression, whose strength validation chooses (`task.head: linear`). A network from
@@ -310,7 +310,7 @@ else:
 #   guessed.
 # - On planted fields that only time tells apart, attention over dated images was far ahead of mean and maximum (144
 #   test fields, one seed).
-# - Vectors of a frozen network, with a head fitted in one go, bear two labels a class (240 test fields, two draws).
+# - Vectors of a frozen network, with a head fitted in one go, did with two labels a class (240 test fields, two draws).
 # - The random twin is the control. What a network from scratch reaches is the other one.
 
 # %% [markdown]
@@ -352,7 +352,7 @@ print(f"from scratch with all labels {many['value']:.2f}, pretrained with two a 
 # %% [markdown]
 # ### Exercise 3: Another head
 #
-# `task.head` can be `linear`, `nearest_mean` or `neighbours`. Does `nearest_mean` bear two labels a class better than
+# `task.head` can be `linear`, `nearest_mean` or `neighbours`. Does `nearest_mean` do better with two labels a class than
 # `linear`? Compare over more than one draw of the labels.
 
 # %% tags=["hide-cell"]

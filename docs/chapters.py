@@ -7,6 +7,7 @@ both before the site is built. MyST-NB finds the outputs in the cache; a chapter
 import logging
 import re
 import shutil
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import jupytext
@@ -21,7 +22,7 @@ DOWNLOADS = "notebooks"
 """Folder below that of the pages, for notebooks to download."""
 
 SHARED_DATA = "eofuse.simulate("
-"""In a chapter that begins with the patches that the first one made."""
+"""In a chapter that begins with the patches of the first one."""
 
 LANGUAGE = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -43,10 +44,10 @@ def write_chapters(folder: Path, course: Path = COURSE) -> None:
 
 
 def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> dict[str, NotebookNode]:
-    """Runs the chapters whose outputs the cache lacks, in two groups.
+    """Runs the chapters whose outputs the cache lacks, as many at once as there are cores.
 
-    The first chapter makes the data that others share, so they come after it; beside it run those that make data of their own.
-    The last ones come first: they are the longest.
+    The first chapter makes the data that others share. They wait for it, and those that make data of their own come before them. Of
+    each kind the longest scripts come first, so that no long one is left alone at the end.
 
     Args:
         folder: of the pages.
@@ -57,18 +58,21 @@ def execute_chapters(folder: Path, cache_folder: Path, timeout: int) -> dict[str
         Those that ran to their end, by name.
     """
     cache = get_cache(cache_folder)
-    paths = sorted(folder.glob("*.ipynb"))
-    ready = [path for path in paths if path == paths[0] or SHARED_DATA not in path.read_text(encoding="utf-8")]
-    groups = [
-        [cache.add_nb_to_project(str(path)) for path in sorted(group, reverse=True)]
-        for group in (ready, [path for path in paths if path not in ready])
-    ]
-    quiet = logging.getLogger("course")
-    quiet.setLevel(logging.WARNING)
-    for group in groups:
-        executor = load_executor("local-parallel", cache, logger=quiet)
-        executor.run_and_cache(filter_pks=[each.pk for each in group], timeout=timeout)
-    executed = {Path(record.uri).stem: _executed(cache, record.uri) for group in groups for record in group}
+    records = {path: cache.add_nb_to_project(str(path)) for path in sorted(folder.glob("*.ipynb"))}
+    first, *others = records
+    others.sort(key=lambda path: -path.stat().st_size)
+    sharing = [path for path in others if SHARED_DATA in path.read_text(encoding="utf-8")]
+    with ProcessPoolExecutor() as pool:
+
+        def begin(path: Path) -> Future[None]:
+            return pool.submit(_execute, cache_folder, records[path].pk, timeout)
+
+        running = [begin(path) for path in (first, *others) if path not in sharing]
+        running[0].result()
+        running += [begin(path) for path in sharing]
+        for each in running:
+            each.result()
+    executed = {path.stem: _executed(cache, record.uri) for path, record in records.items()}
     return {name: notebook for name, notebook in executed.items() if notebook is not None}
 
 
@@ -115,6 +119,15 @@ def join_streams(notebook: NotebookNode) -> bool:
         if "outputs" in cell:
             cell.outputs = kept
     return joined
+
+
+def _execute(cache_folder: Path, key: int, timeout: int) -> None:
+    """Runs the chapter that the cache has under this key, unless it has its outputs already; in a process of the pool."""
+    quiet = logging.getLogger("course")
+    quiet.setLevel(logging.WARNING)
+    load_executor("local-serial", get_cache(cache_folder), logger=quiet).run_and_cache(
+        filter_pks=[key], timeout=timeout
+    )
 
 
 def _executed(cache: JupyterCacheAbstract, uri: str) -> NotebookNode | None:

@@ -80,7 +80,7 @@ def write_store(
         progress: receives how many samples are written; the total is the same number, since it is not known.
 
     Raises:
-        UsageError: if `to` exists, or a modality or label is none.
+        UsageError: if `to` exists, or a modality or label is none; if a map of classes is not of an integer dtype.
         DataError: naming sample and modality, if a value does not fit; or if there is no sample.
     """
     store = Path(to).resolve()
@@ -133,6 +133,10 @@ class _Given(Samples):
             if names.count(each) > 1 or each in ("id", "transform", "crs", *COLUMNS, *OPTIONAL):
                 fix = "give each modality a name of its own"
                 raise UsageError("can't be the name of a modality", where=each, fix=fix)
+        for modality in modalities:
+            if modality.kind is Kind.RASTER and modality.categories and np.dtype(modality.dtype).kind not in "iu":
+                fix = "give it an integer dtype, such as uint8"
+                raise UsageError(f"a map of classes can't hold {modality.dtype}", where=modality.name, fix=fix)
 
     def read(self, row: int) -> Arrays:
         """Nothing: they were written when they came."""
