@@ -234,6 +234,12 @@ runs = pd.read_parquet(study.folder / "cells.parquet")
 print(f"{len(runs)} runs: {runs['seconds'].sum():.1f} s of training, {took:.1f} s in all")
 
 
+# %% [markdown]
+# Most of that was no training: a process has to begin, and the report with its pictures is written. These are prices of
+# the study, not of the patches. With runs of ten minutes nobody notices them. What then counts is how the runs are
+# shared out:
+
+
 # %%
 def bound(work_s, chain_s, workers):
     """Seconds that no schedule can beat: the work shared out, or the longest chain of runs that wait for each other."""
@@ -324,7 +330,7 @@ for each in (store, large):
             "read 64 (ms)": 1000 * fastest(lambda each=each, order=order: each.read("camera", order)),
         }
     )
-pd.DataFrame(rows).set_index("patches").round(1)
+pd.DataFrame(rows).set_index("patches").round(2)
 
 # %%
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

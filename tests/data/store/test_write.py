@@ -153,7 +153,10 @@ def test_a_store_that_exists_is_replaced_if_asked_and_only_by_a_whole_one(tmp_pa
     [
         ({"modalities": ["s3"]}, "s3"),
         ({"modalities": [RADAR, RADAR]}, "can't be the name"),
-        ({"modalities": [Modality("map", Kind.RASTER, (Channel("x"),), categories=CLASSES)]}, "a map of classes can't hold float32"),
+        (
+            {"modalities": [Modality("map", Kind.RASTER, (Channel("x"),), categories=CLASSES)]},
+            "a map of classes can't hold float32",
+        ),
         ({"labels": {"species": "word"}}, "no kind of label"),
         ({"labels": {"specie": "class"}}, "no sample has this label"),
         ({"modalities": [*ALL, Modality("extra", Kind.RASTER, (Channel("x"),))]}, "no sample has this modality"),
