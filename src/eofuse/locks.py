@@ -161,7 +161,7 @@ def who_holds(holder: bytes) -> str:
     try:
         facts = json.loads(holder)
         return f": process {facts['process']:d} on {facts['host']}, since {facts['since']}"
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""
 
 

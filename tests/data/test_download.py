@@ -373,10 +373,10 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_final(site: Site, tmp_pat
         b"<html>",
         b"[]",
         b'{"files": [{"key": "a", "size": 1}]}',
-        b'{"files": [{"key": "../a", "size": 1, "checksum": "md5:0", "links": {"self": "http://x/a"}}]}',
-        b'{"files": [{"key": "..", "size": 1, "checksum": "md5:0", "links": {"self": "http://x/a"}}]}',
+        b'{"files": [{"key": "../a", "size": 1, "checksum": "md5:00000000000000000000000000000000", "links": {"self": "http://x/a"}}]}',
+        b'{"files": [{"key": "..", "size": 1, "checksum": "md5:00000000000000000000000000000000", "links": {"self": "http://x/a"}}]}',
         b'{"files": [{"key": "a", "size": 1, "checksum": "none", "links": {"self": "http://x/a"}}]}',
-        b'{"files": [{"key": "a", "size": 1, "checksum": "md5:0", "links": {"self": "file:///etc/passwd"}}]}',
+        b'{"files": [{"key": "a", "size": 1, "checksum": "md5:00000000000000000000000000000000", "links": {"self": "file:///etc/passwd"}}]}',
     ],
 )
 def test_a_description_that_is_not_understood_is_a_data_error(site: Site, tmp_path: Path, description: bytes) -> None:
@@ -487,20 +487,21 @@ def test_a_server_that_leads_in_a_circle_is_an_error(site: Site, tmp_path: Path)
         {"size": 10**400},
         {"size": 1.5},
         {"checksum": None},
+        {"checksum": "md5:0"},
         {"links": []},
         {"links": {"self": "http://["}},
     ],
     ids=str,
 )
 def test_a_description_that_means_harm_is_a_data_error(site: Site, tmp_path: Path, entry: dict[str, Any]) -> None:
-    right = {"key": "a", "size": 1, "checksum": "md5:0", "links": {"self": site.address}}
+    right = {"key": "a", "size": 1, "checksum": "md5:00000000000000000000000000000000", "links": {"self": site.address}}
     site.description = json.dumps({"files": [{**right, **entry}]}).encode()
     with pytest.raises(DataError, match="the record's description is not understood"):
         fetch(site, tmp_path)
 
 
 def test_two_files_of_one_name_are_an_error(site: Site, tmp_path: Path) -> None:
-    right = {"key": "a", "size": 1, "checksum": "md5:0", "links": {"self": site.address}}
+    right = {"key": "a", "size": 1, "checksum": "md5:00000000000000000000000000000000", "links": {"self": site.address}}
     site.description = json.dumps({"files": [right, right]}).encode()
     with pytest.raises(DataError, match="two files of the name 'a'"):
         fetch(site, tmp_path)

@@ -81,6 +81,15 @@ def test_one_from_another_machine_is_respected_while_it_is_touched_and_taken_ove
         assert is_held_by(path, claim.token)
 
 
+def test_a_damaged_claim_is_taken_over_and_said_to_be_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "NAMING_S", 0.1)
+    claim_file(tmp_path / "cell").write_text("[" * 4096)
+    said = []
+    with claimed(tmp_path / "cell", waiting=said.append) as claim:
+        assert claim.is_held()
+    assert said == ["looking for 0 s whether this one lives"]
+
+
 def test_who_lost_a_claim_to_another_leaves(tmp_path):
     left = threading.Event()
     with claimed(tmp_path / "cell", leave=left.set):

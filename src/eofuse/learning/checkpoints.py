@@ -10,6 +10,7 @@ from torch import nn
 from eofuse.errors import DataError
 from eofuse.files import replacing
 from eofuse.learning.averaging import WeightAverage
+from eofuse.models.torch_file import load_whole
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -75,7 +76,7 @@ def restore(
     if not path.is_file():
         return State()
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = load_whole(path, device)
         module.load_state_dict(content["module"])
         optimizer.load_state_dict(content["optimizer"])
         if average is not None:

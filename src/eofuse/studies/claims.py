@@ -19,6 +19,7 @@ from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
+from eofuse.files import parse_json
 from eofuse.locks import HeldError, who_holds
 
 BEAT_S = 10.0
@@ -26,6 +27,9 @@ BEAT_S = 10.0
 
 LOST_S = 60.0
 """Seconds without a touch after which a holder on another machine is taken for dead."""
+
+NAMING_S = 1.0
+"""Seconds in which a new holder has written who it is."""
 
 PAUSE_S = 0.1
 """Seconds between two looks at a claim for which somebody waits."""
@@ -153,7 +157,7 @@ def _acquire(path: Path, patience_s: float, waiting: Callable[[str], object] | N
                 f"another process is at work on it{words}", where=path, fix="wait until it is done, or stop it"
             )
         else:
-            if waiting is not None and holder is not None and not here:
+            if waiting is not None and not here and (holder is not None or now - changed > NAMING_S):
                 waiting(f"looking for {LOST_S:.0f} s whether this one lives{who_holds(json.dumps(holder).encode())}")
                 waiting = None
             time.sleep(PAUSE_S)
@@ -170,11 +174,16 @@ def _look(path: Path) -> tuple[dict[str, Any] | None, int]:
             text = reader.read(4096)
     except FileNotFoundError:
         return None, 0
+    return _holder(text), touched
+
+
+def _holder(text: bytes) -> dict[str, Any] | None:
+    """Who holds it, by what a claim says; nothing if that is damaged."""
     try:
-        holder = json.loads(text)
+        found = parse_json(text.decode())
     except ValueError:
-        holder = None
-    return (holder if isinstance(holder, dict) else None), touched
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _take_away(file: Path, dead: dict[str, Any] | None) -> None:
@@ -184,11 +193,7 @@ def _take_away(file: Path, dead: dict[str, Any] | None) -> None:
         file.rename(aside)
     except FileNotFoundError:
         return
-    try:
-        holder = json.loads(aside.read_bytes())
-    except ValueError:
-        holder = None
-    if holder != dead:
+    if _holder(aside.read_bytes()) != dead:
         with suppress(OSError):
             os.link(aside, file)
     aside.unlink()

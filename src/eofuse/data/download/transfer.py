@@ -29,7 +29,9 @@ PART = ".part"
 """Ending of a file that has not come whole."""
 
 _RESUMES = "check the connection and run the same again: it resumes where it stopped"
-_CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
+
+_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
+"""How many a checksum has, by its kind."""
 
 _Result = TypeVar("_Result")
 
@@ -69,8 +71,9 @@ def remote_file(key: Any, size: Any, checksum: Any, url: Any, reserved: Sequence
         raise ValueError(f"a file of the name {str(key)[:80]!r}")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise ValueError(f"a file of the size {size!r}")
-    if checksum.partition(":")[0] not in _CHECKSUMS:
-        raise ValueError(f"a checksum of the kind {checksum.partition(':')[0]!r}")
+    algorithm, _, digits = checksum.partition(":")
+    if len(digits) != _DIGITS.get(algorithm) or not re.fullmatch("[0-9a-f]*", digits):
+        raise ValueError(f"a file of the checksum {checksum[:80]!r}")
     return RemoteFile(key, size, checksum, web_address(url))
 
 

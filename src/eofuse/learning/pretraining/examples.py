@@ -14,6 +14,7 @@ from eofuse.learning.pretraining.preparation import prepare_unlabelled
 from eofuse.learning.pretraining.reconstruction import Reconstruction
 from eofuse.learning.pretraining.run import make_objective, open_pretraining
 from eofuse.modalities import Modality
+from eofuse.models.torch_file import load_whole
 from eofuse.tasks.drawing import evenly_spaced
 
 
@@ -53,7 +54,7 @@ def reconstructions(folder: Path, most: int = 16) -> list[Reconstructed]:
     if not isinstance(module, Reconstruction):
         return []
     try:
-        content = torch.load(folder / CHECKPOINT_FILE, map_location="cpu", weights_only=True)
+        content = load_whole(folder / CHECKPOINT_FILE)
         module.load_state_dict(content["module"])
     except Exception as error:  # what is damaged makes torch raise many kinds
         what = "has no decoder any more, which is in the checkpoint alone"

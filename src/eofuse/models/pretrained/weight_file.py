@@ -22,6 +22,7 @@ from eofuse.files import read_json
 from eofuse.models.pretrained.network import network_source
 from eofuse.models.pretrained.options import WeightOptions
 from eofuse.models.pretrained.source import Source
+from eofuse.models.torch_file import load_whole
 
 WITHIN = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Keys under which a checkpoint holds the weights, a moving average first."""
@@ -65,7 +66,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             with torch.serialization.safe_globals([argparse.Namespace]):  # timm's checkpoints hold their options so
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                content = load_whole(path)
     except Exception as error:  # damaged files make torch and safetensors raise many kinds
         code = re.search(r"Unsupported \w+: GLOBAL (\S+)", str(error))
         if code:
