@@ -37,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--case", type=int, help="one case of a harness, by its number")
     parser.add_argument("--counts", metavar="NAME=N,…", help="cases of each harness, in place of --cases")
     parser.add_argument(
-        "--commands", metavar="NAME,…", help="commands that are killed, raced and failed (default: all)"
+        "--commands",
+        metavar="NAME,…",
+        help="commands that are killed, raced and failed, by first word or by writing.py (default: all)",
     )
+    parser.add_argument("--targets", metavar="NAME,…", help="what is spoilt, by fuzz_targets.py (default: everything)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the counts as well")
     parser.add_argument("--minutes", type=float, help="begin no case after so many minutes")
     parser.add_argument("--scratch", type=Path, help="where to work (default: a temporary folder)")
@@ -48,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--case needs --only")
     preload()
     with tempfile.TemporaryDirectory(prefix="eofuse-robustness-") as temporary:
-        commands = arguments.commands.split(",") if arguments.commands else []
-        world = World(arguments.scratch or Path(temporary), commands)
+        commands, targets = (words.split(",") if words else [] for words in (arguments.commands, arguments.targets))
+        world = World(arguments.scratch or Path(temporary), commands, targets)
         found = _run(arguments, world)
     _print_table(found)
     if arguments.json:
@@ -65,7 +68,8 @@ def _run(arguments: argparse.Namespace, world: World) -> dict[str, Counter[str]]
         counts = {arguments.only: arguments.cases}
     elif arguments.counts:
         counts = {name: int(count) for name, _, count in (word.partition("=") for word in arguments.counts.split(","))}
-    more = f" --commands {arguments.commands}" if arguments.commands else ""
+    more = f" --commands '{arguments.commands}'" if arguments.commands else ""
+    more += f" --targets '{arguments.targets}'" if arguments.targets else ""
     until = time.monotonic() + 60 * (arguments.minutes or 1e9)
     for name, run in HARNESSES.items():
         if arguments.only not in (None, name) or name not in counts:

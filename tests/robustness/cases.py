@@ -70,11 +70,12 @@ class World:
     Attributes:
         root: the folder.
         commands: those that are tried, all if there are none.
+        targets: what is spoilt, everything if there are none.
         kept: what harnesses keep from case to case, by name.
     """
 
-    def __init__(self, root: Path, commands: Sequence[str] = ()) -> None:
-        self.root, self.commands = root.resolve(), commands
+    def __init__(self, root: Path, commands: Sequence[str] = (), targets: Sequence[str] = ()) -> None:
+        self.root, self.commands, self.targets = root.resolve(), commands, targets
         self.root.mkdir(parents=True, exist_ok=True)
         self.kept: dict[str, Any] = {}
 

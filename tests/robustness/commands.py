@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +152,7 @@ def in_fork(function: Callable[[], Result]) -> Result:
 def survivors() -> list[str]:
     """The processes that commands left behind and that do not end by themselves; they are killed."""
     limit = time.monotonic() + GRACE_S
-    while alive := _children():
+    while alive := _living():
         if time.monotonic() > limit:
             break
         time.sleep(0.01)
@@ -188,9 +188,11 @@ def _become(
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         from eofuse.cli import main
+        from eofuse.learning import launching
         from eofuse.studies.executors import local
 
         local.Worker.__init__ = _fork_worker  # type: ignore[method-assign]
+        launching.subprocess = SimpleNamespace(Popen=_fork_rank, PIPE=None)  # type: ignore[assignment]
 
         if before is not None:
             before()
@@ -211,28 +213,47 @@ def _fork_worker(worker: Any, threads: int) -> None:
     """Begins a process of a study as a fork, where a program of its own would import everything anew."""
     from eofuse.studies.worker import main
 
-    job, answer = os.pipe(), os.pipe()
+    worker.process = _forked(main)
+
+
+def _fork_rank(words: Sequence[str], *, env: Mapping[str, str], **options: object) -> "_Fork":
+    """Begins one of several processes that train together as a fork."""
+    from eofuse.learning.launching import main
+
+    def begin() -> None:
+        os.environ |= env
+        sys.argv = ["", words[-1]]
+        main()
+
+    return _forked(begin)
+
+
+def _forked(function: Callable[[], object]) -> "_Fork":
+    """A process that calls a function as a program would, with pipes to its input and from its output."""
+    (takes, asks), (answers, gives) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
+        status = 1
         try:
             os.setsid()
             for number in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
-            os.dup2(job[0], 0)
-            os.dup2(answer[1], 1)
-            for descriptor in (*job, *answer):
+            os.dup2(takes, 0)
+            os.dup2(gives, 1)
+            for descriptor in (takes, asks, answers, gives):
                 os.close(descriptor)
             sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w", closefd=False)
-            main()
+            function()
+            status = 0
         finally:
-            os._exit(1)
-    os.close(job[0])
-    os.close(answer[1])
-    worker.process = _Fork(pid, os.fdopen(job[1], "w"), os.fdopen(answer[0]))
+            os._exit(status)
+    os.close(takes)
+    os.close(gives)
+    return _Fork(pid, os.fdopen(asks, "w"), os.fdopen(answers))
 
 
 class _Fork(SimpleNamespace):
-    """What a study needs of a process."""
+    """What a study and a training need of a process."""
 
     def __init__(self, pid: int, stdin: IO[str], stdout: IO[str]) -> None:
         super().__init__(pid=pid, stdin=stdin, stdout=stdout, returncode=None)
@@ -254,21 +275,20 @@ class _Fork(SimpleNamespace):
         return self.returncode
 
 
-def _children() -> list[int]:
-    """Processes of which this one is the parent; those that have ended are taken off the list of the system."""
-    alive = []
+def children(pid: int) -> list[int]:
+    """Processes that another one has begun."""
+    found = []
     for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
-            continue
-        if (
-            parent == os.getpid()
-            and int(path.name) not in COMPANIONS
-            and os.waitpid(int(path.name), os.WNOHANG)[0] == 0
-        ):
-            alive.append(int(path.name))
-    return alive
+        with suppress(OSError, ValueError):
+            if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(path.name))
+    return sorted(found)
+
+
+def _living() -> list[int]:
+    """Processes of which this one is the parent; those that have ended are taken off the list of the system."""
+    own = [pid for pid in children(os.getpid()) if pid not in COMPANIONS]
+    return [pid for pid in own if os.waitpid(pid, os.WNOHANG)[0] == 0]
 
 
 def _command_line(pid: int) -> str:

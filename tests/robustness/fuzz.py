@@ -8,21 +8,30 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from . import hostile_downloads
 from .cases import Case, Outcome, World, judge
-from .commands import Ended, eofuse, survivors
+from .commands import LIMIT_S, Ended, eofuse, in_fork, survivors
 from .fuzz_inputs import own_input
 from .fuzz_targets import TARGETS, Target
 from .mutations import change_file
+from .trees import digests
+
+DOWNLOADS = {"download": hostile_downloads.run, "download of a folder": hostile_downloads.run_folder}
+"""Targets whose files come from a server."""
+
+LIMIT_OF_TRAINING_S = 60.0
+"""Seconds after which a command hangs that trains in earnest."""
 
 
 def run(case: Case, world: World) -> Outcome:
     """One case."""
-    name = case.random.choices(list(TARGETS), [target.weight for target in TARGETS.values()])[0]
-    if name == "download":
-        return hostile_downloads.run(case, world)
+    names = [name for name in TARGETS if not world.targets or name in world.targets]
+    name = case.random.choices(names, [TARGETS[name].weight for name in names])[0]
+    if name in DOWNLOADS:
+        return DOWNLOADS[name](case, world)
     target = TARGETS[name]
     command = case.random.choice(target.commands)
     sound = _sound(name, command, world)
@@ -45,7 +54,8 @@ def run(case: Case, world: World) -> Outcome:
         words += f" ({what})"
         if changed == content:
             return Outcome("accepted", f"{words}: nothing changed")
-    ended = eofuse(_words(command, world), folder, lambda: _before(before))
+    limit_s = LIMIT_S if not target.trains else LIMIT_OF_TRAINING_S
+    ended = eofuse(_words(command, world), folder, lambda: _before(target, before), limit_s=limit_s)
     outcome = judge(ended, f"{words}: {' '.join(command)}{_first_line(ended) if before else ''}")
     if outcome.kind == "unclear" and command[0] == "check" and ended.status == 1 and not ended.error.strip():
         return Outcome("clean", outcome.words)  # it prints its findings
@@ -54,16 +64,19 @@ def run(case: Case, world: World) -> Outcome:
     return outcome
 
 
-def _before(rewrite: Callable[[], None] | None) -> None:
+def _before(target: Target, rewrite: Callable[[], None] | None = None) -> None:
     """What happens in the process of a command at first: trainings and exports are only begun, as they would take long."""
     from eofuse import recipe
     from eofuse.export import write
+    from eofuse.studies import claims
 
     def enough(*_: object, **__: object) -> None:
         os._exit(0)
 
-    recipe.start_run = enough  # type: ignore[assignment]
-    recipe.run_study = enough  # type: ignore[assignment]
+    claims.LOST_S = 0.5  # in place of a minute
+    if not target.trains:
+        recipe.start_run = enough  # type: ignore[assignment]
+        recipe.run_study = enough  # type: ignore[assignment]
     write.write_graph = enough  # type: ignore[assignment]
     if rewrite is not None:
         rewrite()
@@ -99,7 +112,7 @@ def _sound(name: str, command: Sequence[str], world: World) -> list[tuple[str, b
     kept: dict[tuple[str, Sequence[str]], list[tuple[str, bytes]]] = world.kept.setdefault("sound", {})
     if (name, command) not in kept:
         folder = _begin(target, world)
-        ended = eofuse(_words(command, world), folder, lambda: _before(None))
+        ended = eofuse(_words(command, world), folder, lambda: _before(target), limit_s=300)
         if ended.status != 0 or survivors():
             raise AssertionError(f"{' '.join(command)}: {ended.status}\n{ended.output}\n{ended.error}")
         kept[name, command] = _results(target, folder, ended)
@@ -108,7 +121,12 @@ def _sound(name: str, command: Sequence[str], world: World) -> list[tuple[str, b
 
 def _results(target: Target, folder: Path, ended: Ended) -> list[tuple[str, bytes]]:
     files = [folder / name for name in target.results]
-    return [("output", ended.output.encode()), *((file.name, file.read_bytes()) for file in files if file.is_file())]
+    found = [("output", ended.output.encode())] if not target.trains else []
+    found += [(file.name, file.read_bytes()) for file in files if file.is_file()]
+    whole = [folder / name for name in target.results if (folder / name).is_dir()]
+    return found + [
+        (name, digest.encode()) for each in whole for name, digest in in_fork(partial(digests, each)).items()
+    ]
 
 
 def _first_difference(sound: Sequence[tuple[str, bytes]], found: Sequence[tuple[str, bytes]]) -> str:

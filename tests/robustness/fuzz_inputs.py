@@ -1,14 +1,18 @@
 """Sound inputs that only the fuzzer needs: scenes with polygons, a table with rasters, boxes, an annotation order, weights."""
 
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
 import shapely
 
 from .cases import World
-from .commands import in_fork
+from .commands import eofuse, in_fork, survivors
 from .door_inputs import DOORS
 from .inputs import DATA, made, raster, write
 
@@ -38,6 +42,12 @@ def own_input(world: World, name: str) -> Path:
     if name in RECIPES:
         folder = str(world.root / "made")
         return world.made(name, lambda path: write(path, RECIPES[name].replace("MADE", folder)))
+    if name == "stopped":
+        study = made(world, "study")
+        return world.made(name, lambda path: in_fork(lambda: _stop(study, path)))
+    if name == "begun":
+        recipe = made(world, "run.yaml")
+        return world.made(name, lambda path: _begin(recipe, path))
     if name in DOORS:
         return world.made(name, lambda path: in_fork(lambda: DOORS[name](path)))
     makers = {"scenes": _scenes, "table": _table, "boxes.json": _coco, "boxes.geojson": _geojson, "order.csv": _order}
@@ -46,6 +56,48 @@ def own_input(world: World, name: str) -> Path:
         return made(world, name)
     store = made(world, "a.store")
     return world.made(name, lambda path: in_fork(lambda: makers[name](path, store)))
+
+
+def _begin(recipe: Path, folder: Path) -> None:
+    """A run that was killed when it had written its second checkpoint."""
+
+    def before() -> None:
+        from eofuse.learning import loop
+
+        save, calls = loop.save, [0]
+
+        def save_and_end(*arguments: Any) -> None:
+            save(*arguments)
+            calls[0] += 1
+            if calls[0] == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        loop.save = save_and_end
+
+    ended = eofuse(["train", recipe, "--to", folder], folder.parent, before, limit_s=300)
+    if ended.status != -signal.SIGKILL or survivors():
+        raise AssertionError(f"{ended.status}\n{ended.output}\n{ended.error}")
+
+
+def _stop(study: Path, folder: Path) -> None:
+    """A study as it lies there when its processes were killed in its last run: they held it and the run, and left no tables."""
+    from eofuse import locks
+    from eofuse.learning.facts import RESULT_FILE, TEST_FILE
+    from eofuse.studies import claims
+    from eofuse.studies.failures import Failure, note_failure
+
+    stopped = folder / "study"
+    shutil.copytree(study, stopped)
+    for path in stopped.iterdir():
+        if path.is_file() and path.name not in ("study.yaml", "cost.json"):
+            path.unlink()
+    cells = sorted(path for path in (stopped / "cells").iterdir() if (path / TEST_FILE).is_file())
+    for name in (RESULT_FILE, TEST_FILE):
+        (cells[-1] / name).unlink()
+    note_failure(cells[-1], Failure("ended", "its process ended"))
+    for path in (stopped, cells[-1]):  # nobody gives them back
+        claims._acquire(path, 0, None)
+        locks._acquire(path, write=True, until=0)
 
 
 SHAPES = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "shp": "ESRI Shapefile"}

@@ -20,8 +20,9 @@ class Target:
         files: patterns of the files to be spoilt; one is drawn first, then a file.
         commands: words; `{…}` stands for the path of an input that is sound.
         strict: patterns of files whose damage must be found, or change nothing.
-        results: files that a command writes, which are compared then beside what it prints.
+        results: files and folders that a command writes, which are compared then beside what it prints.
         rewrite: writes a file anew in the process of the command, in place of a change of its bytes.
+        trains: it is trained in earnest; else a command ends where its training would begin.
         weight: how often it is tried.
     """
 
@@ -31,10 +32,12 @@ class Target:
     strict: Sequence[str] = ()
     results: Sequence[str] = ()
     rewrite: Callable[[Path, random.Random], str] | None = None
+    trains: bool = False
     weight: int = 10
 
 
 STORE = ("store.json", "index.parquet", "*/*.npy")
+GO_ON = ("study", "{study.yaml}", "--to", "stopped/study", *ONE)
 TARGETS: Mapping[str, Target] = {
     "recipe": Target(
         ["run.yaml"],
@@ -206,11 +209,42 @@ TARGETS: Mapping[str, Target] = {
         ],
         weight=10,
     ),
+    "checkpoint": Target(
+        ["begun"],
+        ["begun/checkpoint.pt"],
+        [("resume", "begun"), ("train", "{run.yaml}", "--to", "begun")],
+        strict=["*"],
+        results=["begun"],
+        trains=True,
+        weight=3,
+    ),
+    "begun run": Target(["begun"], ["begun/*.*", "begun/*/*.*"], [("resume", "begun")], trains=True, weight=3),
     "study": Target(
         ["study"],
         ["study/*.*", "study/*/*.*", "study/cells/*/*.*", "study/cells/*/*/*.*"],
         [("report", "study"), *[("predict", "study", "{b.store}", "-o", "predictions.csv")] * 3],
         weight=8,
+    ),
+    "claims in a stopped study": Target(
+        ["stopped"],
+        [
+            "stopped/.study.claim",
+            "stopped/study/cells/.*.claim",
+            "stopped/study/cells/.*.lock",
+            "stopped/study/cost.json",
+        ],
+        [GO_ON],
+        strict=["*"],
+        results=["stopped/study"],
+        trains=True,
+        weight=6,
+    ),
+    "stopped study": Target(
+        ["stopped"],
+        ["stopped/study/*.*", "stopped/study/cells/*/*.*", "stopped/study/cells/*/*/*.*"],
+        [GO_ON],
+        trains=True,
+        weight=4,
     ),
     "spec of a collection": Target(
         ["catalogue"],
@@ -280,8 +314,39 @@ TARGETS: Mapping[str, Target] = {
     "store to be published": Target(
         ["a.store"],
         [f"a.store/{pattern}" for pattern in STORE],
-        [("publish", "a.store", "out", "--as", form) for form in ("geotiff", "webdataset", "parquet")],
+        [("publish", "a.store", "out", "--as", form) for form in ("store", "geotiff", "webdataset", "parquet")],
         weight=4,
     ),
+    "store to be explored": Target(
+        ["a.store"],
+        [f"a.store/{pattern}" for pattern in STORE],
+        [("explore", "a.store", "-o", "page.html")],
+        strict=["*"],
+        results=["page.html"],
+        weight=4,
+    ),
+    "run to be explored": Target(
+        ["run"],
+        ["run/*.*", "run/*/*.*"],
+        [("explore", "run", "-o", "page.html"), ("explore", "run", "--features", "bands", "-o", "page.html")],
+        strict=["*"],
+        results=["page.html"],
+        weight=5,
+    ),
+    "study to be explored": Target(
+        ["study"],
+        ["study/*.*", "study/*/*.*", "study/cells/*/*.*", "study/cells/*/*/*.*"],
+        [("explore", "study", "-o", "page.html")],
+        weight=4,
+    ),
+    "run to be published": Target(
+        ["run"],
+        ["run/model/*", "run/*.*", "run/*/*.*"],
+        [("publish", "run", "out", "--as", "model")],
+        strict=["*"],
+        results=["out"],
+        weight=5,
+    ),
     "download": Target([], [], [("download", "ben-ge-800", "--base-url", "{address}")], weight=10),
+    "download of a folder": Target([], [], [("download", "{address}/fields")], weight=10),
 }

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import json
 import random
 import tarfile
 import threading
@@ -10,10 +11,18 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from .cases import Case, Outcome, World, judge
 from .commands import eofuse
 from .mutations import change_bytes, change_value, to_json
+from .site import published
+
+Answers = dict[str, Callable[[], Iterator[bytes]]]
+"""What a server answers, by path."""
+
+Pages = dict[str, bytes]
+"""What it would answer, were nothing odd about it."""
 
 RECORD = "/api/records/12941231"
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -32,15 +41,56 @@ PLACES = (
 )
 """Where a server may lead."""
 
+ODD_ANSWERS = ("answer", "answer", "drip", "place")
+"""Ways to answer that have nothing to do with what is fetched."""
+
+ODD_PATHS = (
+    *("../a", "/tmp/a", "a/../../b", "./a", "a//b", "a/", ".", "..", "", "~", "~/a", "..\\a", "C:\\a", "C:a", "//a/b"),
+    *(
+        "x" * 300,
+        "a" + "/a" * 2000,
+        "é" * 200,
+        "a\0b",
+        "a\nb",
+        "\x1b[31m",
+        "\u202e",
+        "\ud800",
+        "%2e%2e/a",
+        "%00",
+        "?a",
+        "#a",
+    ),
+    *("download.json", "published.json", "README.md.part", "README.md", "unpacked/a", "patches", "[/red]", "a "),
+)
+"""Where a list of files may want to write."""
+
+SIZES = (0, -1, 1, 2**31, 2**62, 2**63, 10**18, 10**400, 1.5, 1e308, float("nan"), float("inf"), True, None, "7", [7])
+DIGESTS = ("", "0", "0" * 64, "sha256:" + "0" * 64, "é" * 64, "\x1b[31m", "x" * 100_000, None, 5, [], "\0")
+"""Bytes, and digests, that a file may be said to have."""
+
 
 def run(case: Case, world: World) -> Outcome:
-    """One case."""
-    source = case.random
+    """One case of a data set of the archive."""
+    return _fetch(case, world, ["download", "ben-ge-800", "--base-url"], "", _answers)[0]
+
+
+def run_folder(case: Case, world: World) -> Outcome:
+    """One case of a published folder, whose list of files may say anything; what comes is what the list says."""
+    outcome, pages = _fetch(case, world, ["download"], "/fields", _answers_of_folder)
+    if outcome.kind == "accepted" and (why := _differs(world.root / "case", pages)):
+        return Outcome("wrong", f"{outcome.words}\n    {why}")
+    return outcome
+
+
+def _fetch(
+    case: Case, world: World, argv: list[str], path: str, answers_of: Callable[..., tuple["Answers", str, "Pages"]]
+) -> tuple[Outcome, "Pages"]:
+    """What becomes of a download from a server of this case's answers; and the pages that it has."""
     folder = world.folder()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     address = f"http://127.0.0.1:{server.server_address[1]}"
-    answers, words = _answers(address, source)
+    answers, words, pages = answers_of(address, case.random, world.root)
 
     def before() -> None:
         """The server lives in the process of the command, which waits for less time than it would elsewhere."""
@@ -52,13 +102,28 @@ def run(case: Case, world: World) -> Outcome:
         _Handler.answers = answers
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
-    ended = eofuse(["download", "ben-ge-800", "--base-url", address], folder, before)
+    ended = eofuse([*argv, f"{address}{path}"], folder, before)
     server.server_close()
-    outcome = judge(ended, f"download, {words}")
+    outcome = judge(ended, f"download{path and ' of a folder'}, {words}")
     beyond = [path for path in world.root.iterdir() if path.name not in ("case", "made")]
     if outcome.is_good and (beyond or _size(folder) > 2**28):
-        return Outcome("wrong", f"{outcome.words}\n    wrote {beyond or folder} of {_size(folder)} bytes")
-    return outcome
+        outcome = Outcome("wrong", f"{outcome.words}\n    wrote {beyond or folder} of {_size(folder)} bytes")
+    return outcome, pages
+
+
+def _differs(folder: Path, pages: "Pages") -> str:
+    """What is wrong with a folder that came, by its own list of files; nothing where it holds what was served."""
+    markers = list(folder.glob("*/download.json"))
+    if len(markers) != 1 or any(path != markers[0].parent for path in folder.iterdir()):
+        return f"there are {sorted(path.name for path in folder.iterdir())}"
+    place = markers[0].parent
+    found = {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    listing = found.get("published.json", b"")
+    expected = {entry["path"]: entry["sha256"] for entry in json.loads(listing)["files"]}
+    expected["published.json"] = hashlib.sha256(pages["/fields/published.json"]).hexdigest()
+    del found["download.json"]
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
+    return "" if digests == expected else f"it holds {sorted(found)}, or other bytes than the list says"
 
 
 def _size(folder: Path) -> int:
@@ -66,7 +131,7 @@ def _size(folder: Path) -> int:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    answers: dict[str, Callable[[], Iterator[bytes]]]
+    answers: Answers
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -80,8 +145,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
 
 
-def _answers(address: str, source: random.Random) -> tuple[dict[str, Callable[[], Iterator[bytes]]], str]:
-    """What the server answers, by path, and what is odd about it."""
+def _answers(address: str, source: random.Random, root: Path) -> tuple[Answers, str, Pages]:
+    """What the server of the archive answers, and what is odd about it."""
     way = source.choice(
         [
             "record",
@@ -116,6 +181,45 @@ def _answers(address: str, source: random.Random) -> tuple[dict[str, Callable[[]
     if way == "record text":
         text, words = change_bytes(text, source)
     pages = {RECORD: text, "/file": content}
+    return *_spoilt_answers(address, source, pages, way, words), pages
+
+
+def _answers_of_folder(address: str, source: random.Random, root: Path) -> tuple[Answers, str, Pages]:
+    """What the server of a published folder answers, and what is odd about it."""
+    files = published("fields", random.Random(0).randbytes(5000))
+    listing: Any = json.loads(files.pop("published.json"))
+    way = source.choice([*["listing", "path", "size", "digest"] * 2, "text", "name", "content", "many", *ODD_ANSWERS])
+    words, entry = way, source.choice(listing["files"])
+    if way == "listing":
+        listing, words = change_value(listing, source)
+    elif way == "path":
+        old, entry["path"] = entry["path"], source.choice([*ODD_PATHS, f"{root}/beyond", f"{entry['path']}/a"])
+        files[entry["path"]] = files[old]
+        words = f"path {entry['path'][:50]!r}"
+    elif way == "size":
+        entry["size"] = source.choice([*SIZES, entry["size"] + source.choice([-1, 1])])
+        words = f"size {str(entry['size'])[:50]}"
+    elif way == "digest":
+        entry["sha256"] = source.choice([*DIGESTS, entry["sha256"].upper(), entry["sha256"][:-1]])
+        words = f"digest {str(entry['sha256'])[:50]!r}"
+    elif way == "name":
+        listing["name"] = source.choice([*ODD_PATHS, str(root / "beyond"), 5, None, "CON", "a" * 100])
+        words = f"name {str(listing['name'])[:50]!r}"
+    elif way == "content":
+        files[entry["path"]], words = change_bytes(files[entry["path"]], source)
+        words = f"content {words}"
+    elif way == "many":
+        listing["files"] *= source.choice([2, 20_000])
+    text = to_json(listing)
+    if way == "text":
+        text, words = change_bytes(text, source)
+    pages = {f"/fields/{quote(name, errors='replace')}": content for name, content in files.items()}
+    pages["/fields/published.json"] = text
+    return *_spoilt_answers(address, source, pages, way, words), pages
+
+
+def _spoilt_answers(address: str, source: random.Random, pages: Pages, way: str, words: str) -> tuple[Answers, str]:
+    """The pages as answers, of which one is odd if the way is one of `ODD_ANSWERS`; and what is odd, in words."""
     spoilt = source.choice(list(pages))
     answers = {path: _sound(page) for path, page in pages.items()}
     if way == "answer":

@@ -1,6 +1,7 @@
 """Kills: a writing command is ended at any moment, once or twice, and done again; it must come to the same bits.
 
-Moments are events of its files (see `events`), system calls (where strace is installed) and times. After each kill no process lives
+Moments are events of its files (see `events`), system calls (where strace is installed) and times, of the command or of a process
+that it began. After each kill no process lives
 on, and what a reader had before is still whole. At the end the folder holds what it holds after an undisturbed run, and nothing else.
 """
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cases import Case, Outcome, World
-from .commands import Command, Ended, eofuse, in_fork, survivors
+from .commands import Command, Ended, children, eofuse, in_fork, survivors
 from .events import at_event
 from .trees import difference, digests
 from .writing import WRITERS, Writer, drawn, reference
@@ -31,6 +32,9 @@ CALLS = (
 
 READING = ("read", "pread64", "mmap", "pipe2")
 """Those of them that change no file."""
+
+PART_ENDED = r"that worked on it was killed|process ended \(|process \d of \d (was killed|ended by signal)"
+"""What a command says when one of its processes got the signal."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def kill(name: str, case: Case, world: World) -> Outcome:
     argv, said, killed = writer.words(world), name, 0
     for _ in range(draw.choice([1, 1, 2])):
         number = draw.choice(SIGNALS)
-        way = draw.choice([_at_event, _at_event, _at_call, _at_time])
+        way = draw.choice([_at_event, _at_event, _at_call, _at_time, _in_a_part])
         ended, when = way(argv, folder, undisturbed, number, draw.random())
         said += f"; {number.name} {when}: {ended.status}"
         if outcome := _wrong_end(ended, number, said):
@@ -91,7 +95,7 @@ def _wrong_end(ended: Ended, number: int, said: str) -> Outcome | None:
         return Outcome("hang", said)
     if "Traceback (most recent call last)" in ended.error + ended.output or "a defect of eofuse" in ended.error:
         return Outcome("traceback", f"{said}: {ended.error[-1500:]}")
-    if ended.status == 1 and ("that worked on it was killed" in ended.error or "process ended (" in ended.error):
+    if ended.status == 1 and re.search(PART_ENDED, ended.error):
         return None  # the signal met another process of the command
     if ended.status not in (0, -number, 128 + number):
         return Outcome("crash" if ended.status < 0 else "unclear", f"{said}: {ended.error[-500:]}")
@@ -195,3 +199,17 @@ def _at_time(
             else:
                 command.send(number)
     return command.wait(120), f"after {seconds:.2f} s"
+
+
+def _in_a_part(
+    argv: list[str], folder: Path, undisturbed: Measured, number: signal.Signals, where: float
+) -> tuple[Ended, str]:
+    """Ends one of the processes that a command has begun after some time; the command, while it has none."""
+    seconds = where * undisturbed.seconds
+    command = Command(argv, folder)
+    parts: list[int] = []
+    if not command.has_ended(seconds):
+        parts = children(command.pid) or [command.pid]
+        with suppress(ProcessLookupError):
+            os.kill(parts[int(where * 1000) % len(parts)], number)
+    return command.wait(120), f"in one of {len(parts)} processes after {seconds:.2f} s"

@@ -344,6 +344,7 @@ def change_yaml(content: bytes, source: random.Random) -> tuple[bytes, str]:
 CHANGES: dict[str, Change] = {
     ".json": change_json,
     ".geojson": change_json,
+    ".claim": change_json,
     ".yaml": change_yaml,
     ".csv": change_text,
     ".txt": change_text,

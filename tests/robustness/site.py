@@ -15,7 +15,7 @@ from .commands import COMPANIONS
 
 
 def site(world: World) -> str:
-    """The address of the server, which is started the first time; it has the data set ben-ge-800 in a small form."""
+    """The address of the server, which is started the first time: the data set ben-ge-800 in a small form, and a published folder."""
     if "site" not in world.kept:
         world.kept["site"] = _start()
     return str(world.kept["site"])
@@ -57,7 +57,19 @@ def _files(address: str) -> dict[str, bytes]:
         for name, bytes_ in files.items()
     ]
     record = json.dumps({"files": entries}).encode()
-    return {"/api/records/12941231": record} | {f"/files/{name}": bytes_ for name, bytes_ in files.items()}
+    served = {"/api/records/12941231": record} | {f"/files/{name}": bytes_ for name, bytes_ in files.items()}
+    return served | {f"/fields/{name}": bytes_ for name, bytes_ in published("fields", content).items()}
+
+
+def published(name: str, content: bytes) -> dict[str, bytes]:
+    """A folder as `eofuse publish` writes it: its files by their paths, with the list of them."""
+    files = {"README.md": b"read me", "patches/one.tif": content[::2], "patches/two.tif": content[1::2]}
+    listed = [
+        {"path": path, "size": len(bytes_), "sha256": hashlib.sha256(bytes_).hexdigest()}
+        for path, bytes_ in files.items()
+    ]
+    listing = {"format": "eofuse published 1", "name": name, "form": "geotiff", "files": listed}
+    return {**files, "published.json": json.dumps(listing).encode()}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -13,6 +13,7 @@ CONTENT = {"name": "a", "numbers": [1, 2.5, None], "inner": {"deep": [{"x": True
 FILES = {
     ".json": to_json(CONTENT),
     ".geojson": to_json(CONTENT),
+    ".claim": to_json(CONTENT),
     ".yaml": to_yaml(CONTENT),
     ".csv": b"id,value\na,1\nb,2\n",
     ".txt": b"a\nb\n",

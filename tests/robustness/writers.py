@@ -18,7 +18,11 @@ HELD_S = 0.4
 HELD = re.compile(r"another process is at work on it: process (\d+) on \S+, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 INTO_STORE = ["pack", "pack in processes", "cut", "merge", "subset"]
-ALONE = ["simulate", "append", "merge over another", "pack over another", "download", "train", "pretrain", "study"]
+ALONE = [
+    *["simulate", "append", "merge over another", "pack over another", "collect", "embed", "map", "area"],
+    *["download", "download a folder", "publish", "publish as a store", "publish a model"],
+    *["train", "train in ranks", "pretrain", "study"],
+]
 """Commands that take the lock of what they write."""
 
 

@@ -54,6 +54,9 @@ class Writer:
         return eofuse(self.words(world), folder, before, limit_s=self.limit_s)
 
 
+RANKS = ("train.devices=2", "train.device=cpu")
+"""Two processes that train one model together."""
+
 WRITERS: dict[str, Writer] = {
     "simulate": Writer(["simulate", "out", "--patches", "6", "--scenes", "2", "--seed", "3", "--workers", "2"]),
     "pack": Writer(["pack", "{a}", "out", "--workers", "1"], weight=8),
@@ -70,12 +73,15 @@ WRITERS: dict[str, Writer] = {
     "append": Writer(["append", "out", "{a.store}"], (("out", "b.store"),), opens=["check", "out"], weight=12),
     "subset": Writer(["subset", "{a.store}", "-o", "out", "-n", "7"], weight=8),
     "download": Writer(["download", "ben-ge-800", "--base-url", "{site}"], weight=8),
+    "download a folder": Writer(["download", "{site}/fields"], weight=6),
     "collect": Writer(["collect", "{catalogue}/collect.yaml", "out"], weight=8),
     "collect masks": Writer(["collect", "{catalogue}/masks.yaml", "out"]),
     "pack arrays": Writer(["pack", "{arrays}/spec.yaml", "out", "--workers", "2"]),
     "publish": Writer(["publish", "{a.store}", "out", "--as", "geotiff"], weight=4),
     "publish as WebDataset": Writer(["publish", "{a.store}", "out", "--as", "webdataset"], weight=3),
     "publish as Parquet": Writer(["publish", "{a.store}", "out", "--as", "parquet"], weight=3),
+    "publish as a store": Writer(["publish", "{a.store}", "out", "--as", "store"], weight=2),
+    "publish a model": Writer(["publish", "{run}", "out", "--as", "model"], weight=4),
     "sample": Writer(["sample", "{maps of classes}/map.tif", "-n", "40", "-o", "points.gpkg"], weight=3),
     "area": Writer(["area", "{maps of classes}/map.tif", "{maps of classes}/points.geojson", "-o", "out"], weight=3),
     "export": Writer(["export", "{run}", "model.onnx"], weight=1),
@@ -84,9 +90,14 @@ WRITERS: dict[str, Writer] = {
     "init": Writer(["init", "{table/plots.csv}", "-o", "spec.yaml"], weight=2),
     "show": Writer(["show", "{a.store}", "{patch}", "-o", "patch.png"], weight=2),
     "describe": Writer(["describe", "{a.store}", "--html", "card.html"], weight=2),
+    "explore": Writer(["explore", "{a.store}", "-o", "page.html"], weight=3),
+    "explore a run": Writer(["explore", "{run}", "-o", "page.html"], weight=2),
+    "explore a study": Writer(["explore", "{study}", "-o", "page.html"], weight=1),
     "train": Writer(["train", "{run.yaml}", "--to", "out"], resumes="out", weight=10),
     "train for maps": Writer(["train", "{maps.yaml}", "--to", "out"], resumes="out", weight=6),
     "pretrain": Writer(["pretrain", "{pretraining.yaml}", "--to", "out"], resumes="out", weight=6),
+    "train in ranks": Writer(["train", "{run.yaml}", "--to", "out", *RANKS], resumes="out", weight=8),
+    "pretrain in ranks": Writer(["pretrain", "{pretraining.yaml}", "--to", "out", *RANKS], resumes="out", weight=4),
     "evaluate": Writer(["evaluate", "out"], (("out", "run"),), weight=2),
     "attribute": Writer(["attribute", "out", "--repeats", "1"], (("out", "run"),), weight=2),
     "predict": Writer(["predict", "{run}", "{b.store}", "-o", "predictions.parquet"], weight=3),
@@ -120,7 +131,7 @@ def _write_weights(path: Path) -> None:
 
 def drawn(draw: random.Random, world: World, among: Iterable[str] = WRITERS) -> str:
     """The name of a command, the more likely the greater its weight."""
-    names = [name for name in among if not world.commands or name.split()[0] in world.commands]
+    names = [name for name in among if not world.commands or {name, name.split()[0]} & {*world.commands}]
     return draw.choices(names, [WRITERS[name].weight for name in names])[0]
 
 
