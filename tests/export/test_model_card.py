@@ -6,6 +6,7 @@ from pandas.testing import assert_frame_equal
 
 from eofuse.cli import main
 from eofuse.data.download import download
+from eofuse.export.publish import publish_model
 from eofuse.learning.evaluate import evaluate
 from eofuse.trained import open_run
 from range_server import RangeServer
@@ -45,3 +46,9 @@ def test_a_published_model_is_downloaded_and_predicts_the_same(trained, tmp_path
     assert_frame_equal(found, expected)
     assert "Licence of this model: MIT." in (folder / "README.md").read_text(encoding="utf-8")
     assert not [path for path in folder.rglob("*") if path.name.startswith(("checkpoint", "events"))]
+
+
+def test_a_published_model_has_its_scores_also_if_nobody_evaluated_it_before(trained, tmp_path):
+    (trained.folder / "evaluation.csv").unlink(missing_ok=True)
+    folder = publish_model(trained.folder, tmp_path / "site")
+    assert (folder / "evaluation.csv").read_bytes() == (trained.folder / "evaluation.csv").read_bytes()

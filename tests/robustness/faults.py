@@ -67,7 +67,7 @@ def fault(
                 "wrong", f"{said}; then {' '.join(writer.opens)}: {opened.output[-300:]}{opened.error}", tags
             )
     again = writer.run(world, folder)
-    if again.status != 0:
+    if not writer.is_done(again):
         return Outcome("stuck", f"{said} {ended.error.strip()}; then: {again.status} {again.error[-500:]}", tags)
     if alive := survivors():
         return Outcome("alive", f"{said}: {', '.join(alive)}", tags)

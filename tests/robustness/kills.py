@@ -75,7 +75,7 @@ def kill(name: str, case: Case, world: World) -> Outcome:
     ended = eofuse(argv, folder, limit_s=writer.limit_s)
     said = f"{said}; then {argv[0]}: {ended.status}"
     tags = (name, *["kills"] * killed)
-    if ended.status != 0:
+    if not writer.is_done(ended):
         return Outcome("hang" if ended.hung else "stuck", f"{said} {ended.error[-500:]}", tags)
     if alive := survivors():
         return Outcome("alive", f"{said}: {', '.join(alive)}", tags)

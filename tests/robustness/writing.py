@@ -26,6 +26,7 @@ class Writer:
         begins_with: name → input that is copied into the folder under that name at first.
         resumes: the folder that `eofuse resume` takes, where there is one.
         opens: words of a command that reads what was in the folder at first, and must be able to at any time.
+        once: whether it refuses to write what is there already.
         weight: how often it is tried.
         limit_s: seconds that it may take.
     """
@@ -34,6 +35,7 @@ class Writer:
     begins_with: tuple[tuple[str, str], ...] = ()
     resumes: str | None = None
     opens: Sequence[str] = ()
+    once: bool = False
     weight: int = 4
     limit_s: float = 60.0
 
@@ -52,6 +54,10 @@ class Writer:
     def run(self, world: World, folder: Path, before: Callable[[], object] | None = None) -> Ended:
         """Runs it to its end."""
         return eofuse(self.words(world), folder, before, limit_s=self.limit_s)
+
+    def is_done(self, ended: Ended) -> bool:
+        """Whether what it makes is there after its end."""
+        return ended.status == 0 or (self.once and ended.status == 2 and "exists already" in ended.error)
 
 
 RANKS = ("train.devices=2", "train.device=cpu")
@@ -77,11 +83,11 @@ WRITERS: dict[str, Writer] = {
     "collect": Writer(["collect", "{catalogue}/collect.yaml", "out"], weight=8),
     "collect masks": Writer(["collect", "{catalogue}/masks.yaml", "out"]),
     "pack arrays": Writer(["pack", "{arrays}/spec.yaml", "out", "--workers", "2"]),
-    "publish": Writer(["publish", "{a.store}", "out", "--as", "geotiff"], weight=4),
-    "publish as WebDataset": Writer(["publish", "{a.store}", "out", "--as", "webdataset"], weight=3),
-    "publish as Parquet": Writer(["publish", "{a.store}", "out", "--as", "parquet"], weight=3),
-    "publish as a store": Writer(["publish", "{a.store}", "out", "--as", "store"], weight=2),
-    "publish a model": Writer(["publish", "{run}", "out", "--as", "model"], weight=4),
+    "publish": Writer(["publish", "{a.store}", "out", "--as", "geotiff"], once=True, weight=4),
+    "publish as WebDataset": Writer(["publish", "{a.store}", "out", "--as", "webdataset"], once=True, weight=3),
+    "publish as Parquet": Writer(["publish", "{a.store}", "out", "--as", "parquet"], once=True, weight=3),
+    "publish as a store": Writer(["publish", "{a.store}", "out", "--as", "store"], once=True, weight=2),
+    "publish a model": Writer(["publish", "{run}", "out", "--as", "model"], once=True, weight=4),
     "sample": Writer(["sample", "{maps of classes}/map.tif", "-n", "40", "-o", "points.gpkg"], weight=3),
     "area": Writer(["area", "{maps of classes}/map.tif", "{maps of classes}/points.geojson", "-o", "out"], weight=3),
     "export": Writer(["export", "{run}", "model.onnx"], weight=1),
@@ -129,9 +135,14 @@ def _write_weights(path: Path) -> None:
     save_file(build_foundation("presto").state_dict(), path)
 
 
+def wanted(world: World, among: Iterable[str] = WRITERS) -> list[str]:
+    """The names of those commands that are tried."""
+    return [name for name in among if not world.commands or {name, name.split()[0]} & {*world.commands}]
+
+
 def drawn(draw: random.Random, world: World, among: Iterable[str] = WRITERS) -> str:
     """The name of a command, the more likely the greater its weight."""
-    names = [name for name in among if not world.commands or {name, name.split()[0]} & {*world.commands}]
+    names = wanted(world, among)
     return draw.choices(names, [WRITERS[name].weight for name in names])[0]
 
 

@@ -33,6 +33,6 @@ def publish_model(run: str | os.PathLike[str], to: str | os.PathLike[str], licen
     opened = open_last(Path(run))
     name = opened.options.name or Path(run).resolve().name
     with published_folder(Path(to), name, "model") as partial:
+        model_card(run, partial / CARD_FILE, licence)  # first: it writes the scores into the run where they are missing
         shutil.copytree(run, partial, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
-        model_card(run, partial / CARD_FILE, licence)
     return Path(to)
