@@ -15,7 +15,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 from . import faults, fuzz, kills, writers
 from .cases import GOOD, KINDS, Case, Outcome, World
-from .commands import preload
+from .commands import Command, preload
 
 HARNESSES: Mapping[str, Callable[[Case, World], Outcome]] = {
     "kills": kills.run,
@@ -44,11 +44,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--targets", metavar="NAME,…", help="what is spoilt, by fuzz_targets.py (default: everything)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the counts as well")
     parser.add_argument("--minutes", type=float, help="begin no case after so many minutes")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=1.0,
+        help="times longer that commands may take, beside other work (default: 1)",
+    )
     parser.add_argument("--scratch", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--verbose", action="store_true", help="a line a case")
     arguments = parser.parse_args(argv)
     if arguments.case is not None and not arguments.only:
         parser.error("--case needs --only")
+    Command.patience = arguments.patience
     preload()
     with tempfile.TemporaryDirectory(prefix="eofuse-robustness-") as temporary:
         commands, targets = (words.split(",") if words else [] for words in (arguments.commands, arguments.targets))

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any, TypeVar
+from typing import IO, Any, ClassVar, TypeVar
 
 LIMIT_S = 20.0
 """Seconds after which a command counts as hanging."""
@@ -79,7 +79,12 @@ class Command:
         folder: where it runs.
         before: called in its process at first.
         output: where its output goes, by default into a file that is read at the end.
+
+    Attributes:
+        patience: times longer that all commands may take, on a machine that has other work.
     """
+
+    patience: ClassVar[float] = 1.0
 
     def __init__(
         self,
@@ -108,7 +113,7 @@ class Command:
 
     def wait(self, limit_s: float = LIMIT_S) -> Ended:
         """Waits for its end; kills it when that takes too long."""
-        hung = not self.has_ended(self._started + limit_s - time.monotonic())
+        hung = not self.has_ended(self._started + self.patience * limit_s - time.monotonic())
         if hung:
             self.send(signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
@@ -151,7 +156,7 @@ def in_fork(function: Callable[[], Result]) -> Result:
 
 def survivors() -> list[str]:
     """The processes that commands left behind and that do not end by themselves; they are killed."""
-    limit = time.monotonic() + GRACE_S
+    limit = time.monotonic() + Command.patience * GRACE_S
     while alive := _living():
         if time.monotonic() > limit:
             break

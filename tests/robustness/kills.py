@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import Case, Outcome, World
+from .cases import Case, Outcome, World, is_clear
 from .commands import Command, Ended, children, eofuse, in_fork, survivors
 from .events import at_event
 from .trees import difference, digests
@@ -99,7 +99,7 @@ def _wrong_end(ended: Ended, number: int, said: str) -> Outcome | None:
         return None  # the signal met another process of the command
     if ended.status not in (0, -number, 128 + number):
         return Outcome("crash" if ended.status < 0 else "unclear", f"{said}: {ended.error[-500:]}")
-    if ended.status > 0 and len(ended.error.strip().splitlines()) != 1:
+    if ended.status > 0 and not is_clear(ended.error):
         return Outcome("unclear", f"{said}: {ended.error[-500:]}")
     return None
 

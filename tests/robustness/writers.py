@@ -7,7 +7,7 @@ import os
 import re
 import time
 
-from .cases import Case, Outcome, World
+from .cases import Case, Outcome, World, is_clear
 from .commands import Command, Ended, in_fork, survivors
 from .trees import difference, digests
 from .writing import WRITERS, drawn, reference, wanted
@@ -54,7 +54,7 @@ def run(case: Case, world: World) -> Outcome:
     pids = [command.pid for command in commands]
     for name, each in zip(names, ended, strict=True):
         found = HELD.search(each.error)
-        told = found and int(found[1]) in pids and len(each.error.strip().splitlines()) == 1
+        told = found and int(found[1]) in pids and is_clear(each.error)
         if not told and not WRITERS[name].is_done(each):
             return Outcome("unclear", f"{said}: {each.error[-500:]}", tags)
     left, wrong = difference(expected[names[winners[0]]], in_fork(lambda: digests(folder)))
