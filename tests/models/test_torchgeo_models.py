@@ -2,11 +2,14 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
+import eofuse
+from eofuse.data.store.write import write_store
 from eofuse.errors import DataError, UsageError
 from eofuse.kinds import KINDS
 from eofuse.learning.transfer import StartOptions, start_from
@@ -244,6 +247,30 @@ def test_start_from_a_file_by_its_published_name(tmp_path):
     model = run_model((SENTINEL2,), "dofa")
     table = start_from(model, StartOptions(**{"from": str(tmp_path / "dofa_base_patch16_224-a0275954.pth")}))
     assert set(table.loc[table["tensor"].str.contains("network"), "status"]) == {"loaded"}
+
+
+@needs_torchgeo
+def test_a_store_is_embedded_without_dates_by_a_file_of_the_published_name(tmp_path):
+    random = np.random.default_rng(0)
+    patches = ({"id": f"p{n}", "s2": random.integers(500, 4000, (12, 16, 16)).astype(np.uint16)} for n in range(3))
+    store = write_store(patches, [SENTINEL2], tmp_path / "a.store", name="a")
+    model = stirred("dofa", seed=2)
+    tensors = {key.removeprefix("network."): tensor for key, tensor in model.state_dict().items()}
+    torch.save(tensors, tmp_path / "dofa_base_patch16_224-a0275954.pth")
+    options = {"model": "dofa", "weights": tmp_path, "patch": 8}
+    found = eofuse.embed(store.path, tmp_path / "b.store", **options)
+    stored = torch.from_numpy(store.read("s2", range(3)).astype(np.float32))
+    with torch.inference_mode():
+        expected = model.embed(
+            Sample(dict(zip(OPTICAL, stored.unbind(1), strict=True)), torch.full((3,), -1)), 8
+        ).pooled
+    np.testing.assert_allclose(found.read("dofa", range(3)), expected, atol=1e-4)
+    facts = found.embeddings("dofa")[0]
+    assert (facts["month"], facts["weights"]["licence"]) == (None, "CC-BY-4.0")
+    cells = eofuse.embed(store.path, tmp_path / "c.store", **options, pool="tokens", twin=False)
+    assert cells.read("dofa", [0]).shape == (1, 64, 2, 2)
+    with pytest.raises(UsageError, match="--place: DOFA does not see the place"):
+        eofuse.embed(store.path, tmp_path / "d.store", **options, place=True)
 
 
 def test_without_torchgeo_the_extra_is_named(monkeypatch):
