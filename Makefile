@@ -1,7 +1,10 @@
-# make demo: environment, simulated ben-ge, study of five fusion strategies, report.   make test: environment, all tests.   make docs: this documentation as a site.   make dist: wheel and sdist, checked.
+# make demo: environment, simulated ben-ge, study of five fusion strategies, report.   make test: environment, all tests.   make docs: this documentation as a site.   make dist: wheel and sdist, checked and tried.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
+PATCHES := 960
+SCENES := 120
+CHANGES :=
 # Modules are compiled when they are first used: most never are. Where Python may write none, all are, or every process would compile them.
 PIP := -m pip install --quiet --disable-pip-version-check $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile)
 
@@ -15,9 +18,9 @@ install: .venv/.installed
 	touch $@
 
 demo: install
-	test -d $(DEMO)/ben-ge-simulated || $(BIN)/eofuse simulate $(DEMO)/ben-ge-simulated --patches 960 --scenes 120 --seed 2
+	test -d $(DEMO)/ben-ge-simulated || $(BIN)/eofuse simulate $(DEMO)/ben-ge-simulated --patches $(PATCHES) --scenes $(SCENES) --seed 2
 	$(BIN)/eofuse pack $(DEMO)/ben-ge-simulated $(DEMO)/ben-ge-simulated.store
-	$(BIN)/eofuse study recipes/demo.yaml --store $(DEMO)/ben-ge-simulated.store --to $(DEMO)/study
+	$(BIN)/eofuse study recipes/demo.yaml --store $(DEMO)/ben-ge-simulated.store --to $(DEMO)/study $(CHANGES)
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -36,14 +39,13 @@ docs: .venv/.docs
 	touch $@
 
 dist: install
-	rm -rf dist build/lib build/bare && mkdir -p build
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	rm -rf dist build/lib && mkdir -p build
+	$(BIN)/python $(PIP) build
 	$(BIN)/python -m build --outdir dist .
 	git ls-files src/eofuse | cut -d/ -f2- | sort > build/in-tree
 	$(BIN)/python -m zipfile -l dist/*.whl | grep -o '^eofuse/[^ ]*' | sort | diff build/in-tree -
-	$(PYTHON) -m venv build/bare
-	build/bare/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
-	cd / && $(CURDIR)/build/bare/bin/eofuse --version
+	tar -tf dist/*.tar.gz | grep -o 'src/eofuse/.*[^/]$$' | cut -d/ -f2- | sort | diff build/in-tree -
+	.ci/wheel
 
 bench: install
 	$(BIN)/python benchmarks/data_path.py

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,26 @@ def test_libraries_that_once_executed_what_they_loaded_are_allowed_from_their_cu
     cured = {"torch": (2, 6), "timm": (1, 0, 31), "pyarrow": (14, 0, 1), "pyyaml": (5, 4)}
     for name, version in cured.items():
         assert tuple(map(int, floors[name].split("."))) >= version
+
+
+def test_every_library_that_is_imported_is_one_that_installation_brings():
+    project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [
+        each
+        for name, extra in project["optional-dependencies"].items()
+        if name not in ("dev", "docs")
+        for each in extra
+    ]
+    declared = {re.match(r"[\w-]+", each)[0].lower() for each in [*project["dependencies"], *extras]}
+    packages = packages_distributions()
+    known = {"planetary_computer": ["planetary-computer"], "umap": ["umap-learn"]}  # not installed for development
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for name in {each.partition(".")[0] for each in names} - sys.stdlib_module_names - {"eofuse"}:
+                found = {each.lower().replace("_", "-") for each in known.get(name) or packages[name]}
+                assert found & declared, (path, name, found)
 
 
 REGISTRIES = ("eofuse.models.fusion:FUSIONS", "eofuse.models.encoders:ENCODERS", "eofuse.learning.pretraining:METHODS")
