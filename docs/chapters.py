@@ -123,11 +123,10 @@ def join_streams(notebook: NotebookNode) -> bool:
 
 def _execute(cache_folder: Path, key: int, timeout: int) -> None:
     """Runs the chapter that the cache has under this key, unless it has its outputs already; in a process of the pool."""
-    quiet = logging.getLogger("course")
-    quiet.setLevel(logging.WARNING)
-    load_executor("local-serial", get_cache(cache_folder), logger=quiet).run_and_cache(
-        filter_pks=[key], timeout=timeout
-    )
+    for name in ("course", "traitlets"):  # of what runs the cells
+        logging.getLogger(name).setLevel(logging.WARNING)
+    executor = load_executor("local-serial", get_cache(cache_folder), logger=logging.getLogger("course"))
+    executor.run_and_cache(filter_pks=[key], timeout=timeout)
 
 
 def _executed(cache: JupyterCacheAbstract, uri: str) -> NotebookNode | None:
