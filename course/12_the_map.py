@@ -269,7 +269,7 @@ own = by_hand(points, drawn.strata.set_index("name")["hectares"])
 own.round(1)
 
 # %% [markdown]
-# That is the estimator of Olofsson et al. (2014), in nine lines. `eofuse area maps/scene.tif points.csv` does the same,
+# That is the estimator of Olofsson et al. (2014), in seven lines. `eofuse area maps/scene.tif points.csv` does the same,
 # and adds what is tedious by hand: intervals that hold where errors are rare, accuracies, a report.
 
 # %%

@@ -111,7 +111,7 @@ for (tile, day), clouds in CLOUDS.items():
         here.add_asset(band, pystac.Asset(str(path.resolve()), roles=["data"]))
     optical.add_item(here)
 catalogue.normalize_and_save(str(work / "archive"), pystac.CatalogType.ABSOLUTE_PUBLISHED)
-print(json.dumps(here.to_dict()["assets"], indent=1)[:220], "…")
+print(json.dumps(here.to_dict()["assets"], indent=1).replace(f"{Path.cwd()}/", "")[:160], "…")
 
 # %% [markdown]
 # ## Labels
