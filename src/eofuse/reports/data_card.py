@@ -59,11 +59,11 @@ def data_card(
     """
     card = look_at(store, protocol=protocol, target=target, seed=seed, progress=progress)
     path = Path(path)
-    write_text(path, render_page("data_card.html", _context(store, card)))
+    write_text(path, render_page("data_card.html", _context(store, card, path)))
     return path
 
 
-def _context(store: Store, card: DataCard) -> dict[str, Any]:
+def _context(store: Store, card: DataCard, path: Path) -> dict[str, Any]:
     found = findings(store, card)
     sizes = {name: len(rows) for name, rows in card.split.parts().items()}
     return {
@@ -84,7 +84,7 @@ def _context(store: Store, card: DataCard) -> dict[str, Any]:
         "bands": card.bands[(card.bands["empty"] > 0) | (card.bands["constant"] > 0) | card.bands["value"].notna()],
         "duplicates": [_duplicates(store, one, card) for one in card.duplicates],
         "modalities": list(store.modalities.values()),
-        "explore": shlex.join(["eofuse", "explore", str(store.path), "-o", "explore.html"]),
+        "explore": shlex.join(["eofuse", "explore", str(store.path), "-o", str(path.parent / "explore.html")]),
     }
 
 
