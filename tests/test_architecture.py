@@ -24,6 +24,7 @@ ALLOWED = {
     "locks": {"errors"},
     "cache": {"files"},
     "words": set(),
+    "stac": set(),
     "registry": {"errors"},
     "kinds": {"errors"},
     "progress": set(),
@@ -55,8 +56,9 @@ ALLOWED = {
     "inference": {"tasks", "models", "data", "modalities", "config", "errors", "files", "locks"},
     "embedding": {"inference", "learning", "models", "data", "modalities", "errors", "files", "locks"},
     "maps": {"studies", "inference", "learning", "tasks", "models", "data", "modalities", "errors", "files", "locks"}
-    | {"processes"},
+    | {"processes", "stac"},
     "export": {
+        "stac",
         "reports",
         "studies",
         "inference",

@@ -35,6 +35,7 @@ CLASSES = ("water", "forest", "town")
 CODES = {"codes": (10, 20, 50), "colours": ("#0000ff", "#00ff00", "#ff0000")}
 HEADS = {
     "cover": HeadSpec(SEGMENTATION, CLASSES, network="fpn", **CODES),
+    "corine": HeadSpec(SEGMENTATION, CLASSES, network="fpn", **{**CODES, "codes": (111, 312, 523)}),
     "height": HeadSpec(PIXEL_REGRESSION, ("height",), (30.0,), (9.0,), network="fpn", unit="m", margin=(7.5,)),
     "zone": HeadSpec(SINGLE_LABEL, ("north", "south")),
     "tags": HeadSpec(MULTI_LABEL, CLASSES),

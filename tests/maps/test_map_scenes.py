@@ -125,6 +125,24 @@ def test_the_item_is_valid_and_names_files_classes_and_the_model(mapped, cover_m
     assert south < lat[0] < north
 
 
+@pytest.mark.parametrize(
+    ("name", "day"), [("S2_20230715T104031", "2023-07-15T10:40:31Z"), ("2023-07-15", "2023-07-15T00:00:00Z")]
+)
+def test_the_item_is_of_the_day_that_names_of_files_tell(cover_model, scene, tmp_path, name, day):
+    layers = {"optical": str(scene.rename(tmp_path / f"{name}.tif"))}
+    (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers)
+    properties = json.loads(done.item.read_text())["properties"]
+    assert properties["datetime"] == day
+    assert "eofuse:datetime_is" not in properties
+
+
+def test_a_reference_system_without_a_code_is_described_in_wkt2():
+    system = CRS.from_proj4("+proj=laea +lat_0=47 +lon_0=8 +ellps=WGS84 +units=m")
+    described = stac._projection(Grid(system, Affine(10, 0, 0, 0, -10, 0), 20, 20))
+    assert described["proj:code"] is None
+    assert described["proj:wkt2"].startswith("PROJCRS[")
+
+
 def test_regions_are_those_of_the_map(mapped):
     folder = mapped[1]
     regions, fields = shapes_of(folder / "map.gpkg")
@@ -177,6 +195,25 @@ def test_an_output_that_exists_is_kept_unless_it_may_go(cover_model, scene, tmp_
     assert (tmp_path / "map.confidence.tif").read_text() == "mine"
     map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers, overwrite=True)
     assert rasterio.open(tmp_path / "map.confidence.tif").descriptions == ("confidence",)
+
+
+def test_files_that_a_new_map_lacks_go_with_the_map_that_it_replaces(mapped, cover_model, tmp_path):
+    shutil.copytree(mapped[1], tmp_path, dirs_exist_ok=True)
+    (tmp_path / "map.mine.tif").write_text("mine")
+    layers = {"optical": str(tmp_path / "optical.tif")}
+    (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers, overwrite=True)
+    kept = {done.item, *done.files, tmp_path / "optical.tif", tmp_path / "map.mine.tif"}
+    assert set(tmp_path.iterdir()) == kept
+
+
+def test_codes_beyond_a_byte_are_kept(scene, tmp_path):
+    model = make_model(tmp_path / "model", "corine")
+    (done,) = map_scenes(model, None, tmp_path / "map.tif", layers={"optical": str(scene)})
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert set(np.unique(file.read(1)[20:])) <= {111, 312, 523}
+        assert file.nodata == 65535
+        assert file.colormap(1)[523] == (255, 0, 0, 255)
+    assert all(cog_validate(path, quiet=True)[0] for path in done.files)
 
 
 def test_numbers_come_with_their_interval(scene, tmp_path):
@@ -481,6 +518,42 @@ def test_a_scene_in_other_units_than_training_is_noted(cover_model, tmp_path, ad
     (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers={"optical": str(tmp_path / "optical.tif")})
     far = [note for note in done.notes if "standard deviations from that of training" in note]
     assert bool(far) is is_far
+
+
+def test_a_layer_beside_the_scene_is_noted(scene, tmp_path):
+    radar = np.full((1, 40, 40), -12, dtype=np.float32)
+    write(tmp_path / "radar.tif", radar, corner=(CORNER[0] + 90_000, CORNER[1]))
+    model = make_model(tmp_path / "model", "cover", inputs=("optical", "radar"))
+    layers = {"optical": str(scene), "radar": str(tmp_path / "radar.tif")}
+    (done,) = map_scenes(model, None, tmp_path / "map.tif", layers=layers)
+    assert any(note.startswith("radar: no pixel has a value") for note in done.notes)
+
+
+@pytest.mark.parametrize(("names", "is_noted"), [(("B4", "B8"), True), (("nir", "red"), False), ((), False)])
+def test_bands_that_are_taken_by_their_order_in_spite_of_their_names_are_noted(cover_model, tmp_path, names, is_noted):
+    layers = {"optical": str(write(tmp_path / "optical.tif", optical(40, 50), nodata=0, names=names))}
+    (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers=layers)
+    assert ("optical: the file's bands B4, B8 were taken, in this order, for red, nir" in done.notes) is is_noted
+
+
+def test_a_map_that_failed_before_its_first_row_is_in_no_ones_way(cover_model, scene, tmp_path):
+    write(tmp_path / "negative.tif", -optical(40, 40).astype(np.int32))
+    with pytest.raises(DataError, match="give values as those of training, uint16"):
+        map_scenes(cover_model, None, tmp_path / "map.tif", layers={"optical": str(tmp_path / "negative.tif")})
+    (done,) = map_scenes(cover_model, None, tmp_path / "map.tif", layers={"optical": str(scene)})
+    assert done.files
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_a_threshold_that_is_no_score_is_refused(threshold):
+    with pytest.raises(UsageError, match="choose 0 to 1"):
+        MapOptions(threshold=threshold)
+
+
+def test_an_input_that_is_given_twice_is_refused(cover_model, scene, tmp_path, capsys):
+    words = ["map", str(cover_model), "-o", str(tmp_path / "map.tif")]
+    assert main([*words, *(2 * ["--layer", f"optical={scene}"])]) == 2
+    assert "'optical' is given twice" in capsys.readouterr().err
 
 
 def test_sentinel2_with_its_offset_and_backscatter_that_is_linear_are_noted():

@@ -1,5 +1,7 @@
 """How far networks look, and maps that equal the whole scene in one pass where that is less than a window."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -35,11 +37,9 @@ class Local(Encoder):
 @pytest.fixture
 def local_model(tmp_path, monkeypatch):
     monkeypatch.setitem(ENCODERS._things, "local", Local)
-    head = HEADS["cover"]
+    heads = {name: replace(HEADS[name], network="unet", codes=(), colours=()) for name in ("cover", "height")}
     options = FusionOptions(strategy="single", encoder="local")
-    spec = ModelSpec(
-        (OPTICAL,), options, {"cover": type(head)(head.kind, head.classes, network="unet")}, STATISTICS, (64, 64)
-    )
+    spec = ModelSpec((OPTICAL,), options, heads, STATISTICS, (64, 64))
     return save_model(build_model(spec, seed=0), tmp_path / "local")
 
 
@@ -51,9 +51,11 @@ def test_the_map_of_a_network_that_looks_near_equals_one_pass(local_model, tmp_p
     layers = {"optical": str(tmp_path / "optical.tif")}
     (done,) = map_scenes(local_model, None, tmp_path / "map.tif", layers=layers, options=options)
     assert done.exact
-    whole = load_model(local_model).predict({"optical": torch.from_numpy(values)[None]})["cover"][0].numpy()
-    shares = rasterio.open(tmp_path / "map.probabilities.tif").read() * 1e-4
-    np.testing.assert_allclose(shares, whole, atol=6e-5)  # they are kept in steps of 0.0001
+    whole = load_model(local_model).predict({"optical": torch.from_numpy(values)[None]})
+    shares = rasterio.open(tmp_path / "map.cover.probabilities.tif").read() * 1e-4
+    np.testing.assert_allclose(shares, whole["cover"][0].numpy(), atol=6e-5)  # they are kept in steps of 0.0001
+    metres = rasterio.open(tmp_path / "map.height.tif").read(1)
+    np.testing.assert_allclose(metres, whole["height"][0, 0].numpy(), rtol=3e-7)
 
 
 def test_the_reach_of_a_network_that_looks_near_is_found(local_model):
@@ -61,6 +63,17 @@ def test_the_reach_of_a_network_that_looks_near_is_found(local_model):
     assert found.stride == 8
     assert 8 < found.radius < 32
     assert found.effective <= found.radius
+
+
+def test_no_pixel_beyond_the_reach_changes_a_prediction(local_model):
+    model, radius = load_model(local_model), reach_of(load_ensemble([local_model]), 128).radius
+    values = torch.from_numpy(optical(128, 128))[None]
+    before = model.predict({"optical": values})["height"][0, 0]
+    for place in range(48, 56):
+        changed = values.clone()
+        changed[..., place, place] = 60_000
+        rows, columns = torch.nonzero(model.predict({"optical": changed})["height"][0, 0] != before).T
+        assert torch.maximum((rows - place).abs(), (columns - place).abs()).max() <= radius
 
 
 def test_values_without_pixels_leave_the_reach_as_it_is(local_model, tmp_path):

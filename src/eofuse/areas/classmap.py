@@ -148,7 +148,7 @@ def open_map(path: str | Path, classes: str | Path | Mapping[int, str] | None = 
             raise DataError(f"holds {kind}, no classes", where=path, fix=fix)
         names = _names(band_tags, path) | _given_names(classes)
         _check_names(names, path)
-        confidence, probabilities = (_beside(path, kind, file) for kind in ("confidence", "probabilities"))
+        confidence, probabilities = (_beside(path, kind, file, tags) for kind in ("confidence", "probabilities"))
     return ClassMap(path, file, tags, names, confidence, probabilities, _learned(path, tags))
 
 
@@ -200,16 +200,20 @@ def _check_names(names: Mapping[int, str], path: Path) -> None:
         raise DataError(f"has {len(names)} classes, at most {MOST_CLASSES} are allowed", where=path)
 
 
-def _beside(map_path: Path, kind: str, map_file: RasterFile) -> RasterFile | None:
+def _beside(map_path: Path, kind: str, map_file: RasterFile, map_tags: Mapping[str, str]) -> RasterFile | None:
     """A raster that belongs to the map, None where there is none."""
     path = map_path.with_name(f"{map_path.stem}.{kind}.tif")
     if not path.is_file():
         return None
     file = inspect_raster(path, str(path))
     grid, wanted = file.grid, map_file.grid
+    fix = "make it again with the map, or move it away"
     if (grid.width, grid.height) != (wanted.width, wanted.height) or grid.place_on(wanted) != (0, 0):
-        fix = "make it again with the map, or move it away"
-        raise DataError(f"has other pixels than {Path(map_file.path).name}", where=path, fix=fix)
+        raise DataError(f"has other pixels than {map_path.name}", where=path, fix=fix)
+    with open_raster(str(path), str(path)) as dataset:
+        models = {tags["model_sha256"] for tags in (map_tags, dataset.tags()) if "model_sha256" in tags}
+    if len(models) > 1:
+        raise DataError(f"is of another model than {map_path.name}", where=path, fix=fix)
     return file
 
 

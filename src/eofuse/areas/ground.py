@@ -2,8 +2,8 @@
 
 Areas are those on the ellipsoid of the map's reference system, not those of the plane of the map. Between two parallels they have
 a closed form (authalic latitude: Snyder 1987, Map Projections, USGS Professional Paper 1395, equation 3-12). In a projection the area
-of a pixel is its area in the plane over the areal scale at its place, which PROJ gives from the projection's derivatives: UTM shows
-ground 0.08 % too small at its central meridian and 0.1 % too large at its edge, Web Mercator 2.2 times too large at 47°. The scale is
+of a pixel follows from the change of longitude and latitude along its sides and the ellipsoid's radii of curvature: UTM shows
+ground 0.08 % too small at its central meridian and 0.1 % too large at its edge, Web Mercator 2.2 times too large at 47°. It is
 computed on a lattice over the map and interpolated: it is smooth.
 """
 
@@ -17,8 +17,11 @@ from eofuse.data.reading.grid import Grid
 from eofuse.errors import DataError
 
 HECTARE = 10_000.0
+NEAR = 1000.0
+"""Metres on the ground over which a projection is straight."""
+
 LATTICE = 65
-"""Nodes along each side of the map at which the scale of a projection is computed."""
+"""Nodes along each side of the map at which areas are computed."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -64,31 +67,46 @@ class PixelAreas:
     def _lattice(self) -> FloatArray:
         """(LATTICE, LATTICE) areas of pixels at places spread evenly over the grid."""
         columns, rows = np.meshgrid(np.linspace(0, self.grid.width, LATTICE), np.linspace(0, self.grid.height, LATTICE))
-        a, b, c, d, e, f = self.grid.transform[:6]
-        x, y = np.asarray(c + columns * a + rows * b), np.asarray(f + columns * d + rows * e)
         if self.grid.crs.is_geographic:
-            latitude = np.radians(y * self._degrees_in_unit)
+            _, y = self.grid.place_of(columns, rows)  # type: ignore[arg-type]
+            latitude = np.radians(np.asarray(y) * self._degrees_in_unit)
             half = np.radians(0.5e-3)
             per_square = (
                 _area_below(latitude + half, *self._ellipsoid) - _area_below(latitude - half, *self._ellipsoid)
             ) / 1e-3
             return np.asarray(self.grid.pixel_area * self._degrees_in_unit**2 * np.radians(1.0) * per_square)
+        areas = self._projected(columns, rows)
+        usable = np.isfinite(areas) & (areas > 0)
+        if not usable.any():
+            fix = "warp the map to a reference system with a known scale, such as UTM (gdalwarp)"
+            raise DataError("the area of its pixels on the ground can't be computed", where="the map", fix=fix)
+        return np.where(usable, areas, np.median(areas[usable]))
+
+    def _projected(self, columns: FloatArray, rows: FloatArray) -> FloatArray:
+        """Areas of pixels at places of a projection, from how longitude and latitude change around them; NaN where they have none."""
         from pyproj import Proj
         from pyproj.exceptions import ProjError
 
         try:
             projection = Proj(self._crs)
-            longitude, latitude = projection(x.ravel(), y.ravel(), inverse=True)
-            scale = np.asarray(projection.get_factors(longitude, latitude).areal_scale).reshape(x.shape)
         except ProjError:
-            scale = np.full(x.shape, np.nan)
+            return np.full(columns.shape, np.nan)
+
+        def on_ground(across: float, down: float) -> FloatArray:
+            x, y = self.grid.place_of(columns + across, rows + down)  # type: ignore[arg-type]
+            degrees = projection(np.ravel(x), np.ravel(y), inverse=True)
+            radians: FloatArray = np.radians(np.array(degrees)).reshape(2, *columns.shape)
+            return np.where(np.isfinite(radians), radians, np.nan)
+
         unit: float = self.grid.crs.linear_units_factor[1]
-        nominal = self.grid.pixel_area * unit**2
-        usable = np.isfinite(scale) & (scale > 0) & (scale < 1e6)
-        if not usable.any():
-            fix = "warp the map to a reference system with a known scale, such as UTM (gdalwarp)"
-            raise DataError("the area of its pixels on the ground can't be computed", where="the map", fix=fix)
-        return np.asarray(nominal / np.where(usable, scale, np.median(scale[usable])))
+        across, down = (max(0.5, NEAR / 2 / (size * unit)) for size in self.grid.pixel_size)
+        beside, below = on_ground(across, 0) - on_ground(-across, 0), on_ground(0, down) - on_ground(0, -down)
+        beside, below = ((each + np.pi) % (2 * np.pi) - np.pi for each in (beside, below))  # across the antimeridian
+        (a, b), (c, d) = beside / (2 * across), below / (2 * down)
+        axis, eccentricity = self._ellipsoid
+        latitude = on_ground(0, 0)[1]
+        curved = 1 - (eccentricity * np.sin(latitude)) ** 2
+        return np.asarray(np.abs(a * d - b * c) * np.cos(latitude) * axis**2 * (1 - eccentricity**2) / curved**2)
 
     @cached_property
     def _crs(self) -> "object":
@@ -113,7 +131,7 @@ class PixelAreas:
         kind = (
             "of latitude and longitude"
             if self.grid.crs.is_geographic
-            else "of a projection, divided by its areal scale"
+            else "of a projection, by its scale at their place"
         )
         return f"areas are those on the ellipsoid, pixel by pixel ({kind})"
 

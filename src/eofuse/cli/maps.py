@@ -1,6 +1,7 @@
 """Commands about maps: of scenes, where to look for reference labels, and what areas and accuracies follow from them."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,8 @@ def run_map(arguments: argparse.Namespace) -> None:
         raise UsageError("give either a spec of scenes or --layer", where="map")
     own = {
         "model": arguments.run,
-        "layers": dict(_pair(word, "--layer s2='S2/*.tif'") for word in arguments.layer) if arguments.layer else None,
-        "values": dict(_pair(word, "--value weather=280.5,3") for word in arguments.value),
+        "layers": _pairs(arguments.layer, "--layer s2='S2/*.tif'") or None,
+        "values": _pairs(arguments.value, "--value weather=280.5,3"),
         "options": MapOptions(**{field.name: getattr(arguments, field.name) for field in fields(MapOptions)}),
     }
     maps = carry_out(map_scenes, arguments, "mapping", "rows of windows", **own)
@@ -40,14 +41,18 @@ def run_map(arguments: argparse.Namespace) -> None:
             show(path)
 
 
-def _pair(word: str, example: str) -> tuple[str, str]:
-    """Name and path, or name and value, of a word; `example` shows the option."""
-    name, found, given = word.partition("=")
-    if not found or not name or not given:
-        option = example.partition(" ")[0]
-        what = "path" if option == "--layer" else "value"
-        raise UsageError(f"'{word}' is no name={what}", where=option, fix=f"write {example}")
-    return name, given
+def _pairs(words: Sequence[str], example: str) -> dict[str, str]:
+    """Paths, or values, by name; `example` shows the option."""
+    option, pairs = example.partition(" ")[0], {}
+    for word in words:
+        name, found, given = word.partition("=")
+        if not found or not name or not given:
+            what = "path" if option == "--layer" else "value"
+            raise UsageError(f"'{word}' is no name={what}", where=option, fix=f"write {example}")
+        if name in pairs:
+            raise UsageError(f"'{name}' is given twice", where=option, fix="give each input once")
+        pairs[name] = given
+    return pairs
 
 
 def run_sample(arguments: argparse.Namespace) -> None:

@@ -16,13 +16,13 @@ from eofuse.modalities import Modality
 from eofuse.models.artifact import WEIGHTS
 from eofuse.models.heads import HeadSpec
 from eofuse.models.model import ModelSpec
+from eofuse.stac import CLASSIFICATION, STAC_VERSION, class_objects
 
 FORMAT = "eofuse-export"
 VERSION = 1
 BATCH = "batch"
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
-CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 ALWAYS = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 """A model is not of a day; the extension recommends these."""
 
@@ -108,7 +108,7 @@ def stac_item(path: Path, description: Mapping[str, Any], spec: ModelSpec, param
     outputs = [_mlm_output(entry, spec.heads[entry["target"]]) for entry in description["outputs"]]
     return {
         "type": "Feature",
-        "stac_version": "1.1.0",
+        "stac_version": STAC_VERSION,
         "stac_extensions": [MLM, CLASSIFICATION],
         "id": path.stem,
         "geometry": None,
@@ -210,9 +210,7 @@ def _mlm_output(entry: Mapping[str, Any], head: HeadSpec) -> dict[str, Any]:
     }
     if not head.kind.is_numbers:
         codes = head.codes or range(len(head.classes))
-        described["classification:classes"] = [
-            {"value": code, "name": name, "description": name} for code, name in zip(codes, head.classes, strict=True)
-        ]
+        described["classification:classes"] = class_objects(dict(zip(codes, head.classes, strict=True)))
     return described
 
 

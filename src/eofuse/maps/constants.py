@@ -74,7 +74,8 @@ def given_constant(given: Value, modality: Modality) -> npt.NDArray[Any]:
     words = given.split(",") if isinstance(given, str) else given
     parts: list[Any] = list(words) if isinstance(words, Iterable) else [words]
     try:
-        numbers = np.array([float(part) for part in parts])
+        with np.errstate(over="ignore"):
+            numbers = np.array([float(part) for part in parts]).astype(modality.dtype)
     except (TypeError, ValueError):
         numbers = np.array([np.nan])
     if not np.isfinite(numbers).all():
@@ -82,7 +83,7 @@ def given_constant(given: Value, modality: Modality) -> npt.NDArray[Any]:
     if len(numbers) != len(channels):
         what = f"{len(numbers)} numbers for {len(channels)} channels"
         raise UsageError(what, where=where, fix=f"give, in this order, {', '.join(channels)}")
-    return numbers.astype(modality.dtype)
+    return numbers
 
 
 def given_month(given: Value) -> int:

@@ -34,7 +34,7 @@ from eofuse.maps.output import MapFiles
 from eofuse.maps.predictor import Predictor, open_predictor
 from eofuse.maps.products import Product, products_of
 from eofuse.maps.reach import Reach, best_window, reach_of
-from eofuse.maps.rows import Key, RawFile, RowStore, check_plan, remove_rows
+from eofuse.maps.rows import Key, RawFile, RowStore, check_plan, has_no_row, remove_rows
 from eofuse.maps.scene import MapScene, scene_of_layers, scenes_of_spec
 from eofuse.maps.streaming import Pass
 from eofuse.maps.windows import Windows, cover, stride_over
@@ -79,6 +79,8 @@ class MapOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{value} is less than {least}", where=name, fix=f"choose {least} or more")
+        if not 0 <= self.threshold <= 1:
+            raise UsageError(f"{self.threshold} is no score", where="threshold", fix="choose 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,7 @@ class Mapper:
                 if _is_same(partial, plan) or (partial.is_dir() and is_empty(partial)):  # killed when it tidied up
                     remove_rows(partial)
                 return SceneMap(scene.name, files.item, written, files.notes(scene), exact)
-            if overwrite and not _is_same(partial, plan):
+            if not _is_same(partial, plan) and (overwrite or has_no_row(partial)):
                 remove_rows(partial)
             if not check_plan(partial, plan) and not overwrite:
                 files.refuse_existing()

@@ -4,6 +4,7 @@ import numpy as np
 
 from eofuse.data.reading.rasters import reading_environment
 from eofuse.data.sources.scenes.cautions import odd_values
+from eofuse.data.sources.scenes.polygons import Polygons
 from eofuse.maps.handles import Handles
 from eofuse.maps.scene import Layer, MapScene
 from eofuse.models.normalisation import ChannelStatistics
@@ -20,7 +21,7 @@ FAR = 3.0
 
 
 def odd_inputs(scene: MapScene, statistics: ChannelStatistics) -> list[str]:
-    """Notes on layers whose values are in other units, have another offset, or are far from those of training.
+    """Notes on layers that are empty, whose bands go by their order, or whose values are in other units than those of training.
 
     A few squares of the scene are read.
 
@@ -35,11 +36,17 @@ def odd_inputs(scene: MapScene, statistics: ChannelStatistics) -> list[str]:
     handles = Handles()
     with reading_environment():
         for name, layer in scene.layers.items():
-            if layer.modality.is_categorical:
-                continue
             values = _some_values(scene, layer, handles)
             if not values.shape[1]:
+                notes.append(
+                    f"{name}: no pixel has a value in the squares that were looked at; see whether it covers the scene"
+                )
                 continue
+            if layer.modality.is_categorical:
+                continue
+            if names := _names_that_do_not_count(layer):
+                channels = listed(layer.modality.channel_names)
+                notes.append(f"{name}: the file's bands {listed(names)} were taken, in this order, for {channels}")
             if layer.product is None:
                 notes += [
                     f"{name}: {what}; {fix}" for what, fix in odd_values(layer.modality, values.min(), scene.name)
@@ -54,6 +61,17 @@ def odd_inputs(scene: MapScene, statistics: ChannelStatistics) -> list[str]:
                 )
     handles.close()
     return notes
+
+
+def _names_that_do_not_count(layer: Layer) -> tuple[str, ...]:
+    """Names of the bands of a file that are none of the model's; none where they count, the spec has them, or there are none."""
+    if isinstance(layer.content, Polygons) or len(layer.content) > 1 or layer.spec.bands is not None:
+        return ()
+    file, known = layer.content[0].file, set()
+    for channel in layer.modality.channels:
+        known |= {channel.name, *channel.aliases}
+    names = tuple(file.band(number).name for number in layer.content[0].bands if not layer.content[0].shows_colours)
+    return () if known & set(names) or not any(names) else names
 
 
 def _some_values(scene: MapScene, layer: Layer, handles: Handles) -> np.ndarray:

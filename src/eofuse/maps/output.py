@@ -51,15 +51,25 @@ class MapFiles:
 
     def finished(self, digest: str) -> tuple[Path, ...] | None:
         """The files of a map of this plan that is complete, None if there is none."""
-        if not self.item.is_file():
-            return None
+        plan, files = self._present()
+        return files if plan == digest and all(file.is_file() for file in files) else None
+
+    def _present(self) -> tuple[str, tuple[Path, ...]]:
+        """Plan and files of the map that is there by its item; "" and none where there is no item."""
         try:
             found = read_json(self.item)
             files = tuple(self.item.parent / unquote(asset["href"]) for asset in found["assets"].values())
-            same = found["properties"]["eofuse:plan"] == digest
-        except (ValueError, KeyError, TypeError, AttributeError, DataError):
-            return None
-        return files if same and all(file.is_file() for file in files) else None
+            return str(found["properties"]["eofuse:plan"]), files
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
+            return "", ()
+
+    def _remove_others(self) -> None:
+        """Removes files of the map that is replaced which this one may lack: beside it they would seem to be its own."""
+        kept = {*self.paths()} - {self.path("", "learned", ".gpkg")}
+        for path in self._present()[1]:
+            is_of_a_map = path.parent == self.stem.parent and path.name.startswith(f"{self.stem.name}.")
+            if is_of_a_map and path.suffix in (".tif", ".gpkg") and path not in kept:
+                path.unlink(missing_ok=True)
 
     def paths(self) -> list[Path]:
         """Every path at which a file may be written."""
@@ -111,6 +121,7 @@ class MapFiles:
             scratch: folder for files that are not whole yet.
             threads: that compress.
         """
+        self._remove_others()
         self.item.unlink(missing_ok=True)  # what it says is no longer so
         rasters: list[tuple[str, Path, MapFile, Grid]] = []
         shapes: list[tuple[str, Path]] = []
@@ -175,15 +186,23 @@ class MapFiles:
 
     def _properties(self, scene: MapScene, digest: str) -> dict[str, Any]:
         """Properties of the item."""
+        now = datetime.now(UTC)
         properties: dict[str, Any] = {
-            "datetime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "datetime": _utc(scene.date or now),
+            "created": _utc(now),
             "title": f"map of {scene.name}",
             "description": "; ".join([f"predicted by {self.predictor.words}", *self.notes(scene)]),
-            "eofuse:datetime_is": "when the map was made; the date of the scene is not known",
             "eofuse:plan": digest,
             "eofuse:weights_sha256": self.predictor.digests,
         }
+        if scene.date is None:
+            properties["eofuse:datetime_is"] = "when the map was made; the date of the scene is not known"
         return properties | ({"eofuse:values": scene.values} if scene.constants else {})
+
+
+def _utc(time: datetime) -> str:
+    """A time as RFC 3339 writes it."""
+    return f"{time.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def _grid_of(each: Pass) -> Grid:

@@ -103,15 +103,17 @@ class ClassProduct(Product):
         if len(head.classes) > MOST_CLASSES:
             fix = "predict a store: eofuse predict"
             raise UsageError(f"a map holds at most {MOST_CLASSES} classes, '{name}' has {len(head.classes)}", fix=fix)
-        self.codes = np.array(head.codes or range(len(head.classes)), dtype=np.uint8)
+        codes = head.codes or range(len(head.classes))
+        self.codes = np.array(codes, dtype=np.uint8 if max(codes) <= np.iinfo(np.uint8).max else np.uint16)
         self.disagrees = uncertainty and members > 1
         self.sums = len(head.classes) + self.disagrees
-        nodata = next(code for code in (255, 0, *range(254, 0, -1)) if code not in self.codes)
+        largest = int(np.iinfo(self.codes.dtype).max)
+        nodata = next(code for code in (largest, 0, *range(largest - 1, 0, -1)) if code not in self.codes)
         legend = {f"class_{code}": label for code, label in zip(self.codes.tolist(), head.classes, strict=True)}
         files = [
             MapFile(
                 "",
-                "uint8",
+                str(self.codes.dtype),
                 nodata,
                 ("class",),
                 overviews="mode",

@@ -79,7 +79,10 @@ def _reach(model: Model, size: int) -> Reach:
     total = torch.stack([influence[distance <= radius].sum() for radius in range(size // 2 + 1)])
     effective = int((total < SHARE * total[-1]).sum())
     whole = farthest >= min(middle, size - 1 - span[1])
-    return Reach(None if whole else farthest, effective, stride)
+    radius = (
+        farthest + stride - 1
+    )  # the pixels of a cell look equally far: one at its left as far to the right as that at its right
+    return Reach(None if whole else radius, effective, stride)
 
 
 def _influence(model: Model, size: int, place: int) -> Tensor:

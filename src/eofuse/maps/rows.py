@@ -212,6 +212,11 @@ def check_plan(folder: Path, plan: Mapping[str, Any]) -> bool:
     return True
 
 
+def has_no_row(folder: Path) -> bool:
+    """Whether a folder holds work of which no row is done: begun in vain, and nothing is lost with it."""
+    return (folder / PLAN).exists() and not any(path.stat().st_size for path in folder.glob(f"*.{DONE}"))
+
+
 def remove_rows(folder: Path) -> None:
     """Removes unfinished work, the plan last, so that a removal that is killed can be repeated."""
     if not folder.is_dir():

@@ -8,6 +8,7 @@ import glob
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,14 @@ class Layer:
             values = self.product.apply(values, range(len(values)), classes)
         valid: npt.NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=0))
         where = f"scene {scene}, {self.modality.name}"
-        stored = self.spec.stored(values, replace(self.modality, nodata=self.fill), scene, warped, where)
-        return stored, valid
+        modality = replace(self.modality, nodata=self.fill)
+        try:
+            return self.spec.stored(values, modality, scene, warped, where), valid
+        except DataError as error:
+            fix = (
+                f"give values as those of training, {modality.dtype}, or a spec that brings them there (`add`, `clip`)"
+            )
+            raise DataError(error.what, where=error.where, fix=fix) from None
 
 
 @dataclass(frozen=True)
@@ -125,10 +132,8 @@ class MapScene:
     given_month: int | None = None
 
     @property
-    def month(self) -> int | None:
-        """The month in which it was seen, 1 to 12; None where nothing says it."""
-        if self.given_month is not None:
-            return self.given_month
+    def date(self) -> datetime | None:
+        """When it was seen: the first date in the names of its files, or in its own; None where nothing says it."""
         files = [
             Path(raster.file.path).name
             for layer in self.layers.values()
@@ -136,7 +141,14 @@ class MapScene:
             for raster in layer.content
         ]
         days = (day_within(text) for text in (*files, self.name))
-        return next((day.month for day in days if day is not None), None)
+        return next((day for day in days if day is not None), None)
+
+    @property
+    def month(self) -> int | None:
+        """The month in which it was seen, 1 to 12; None where nothing says it."""
+        if self.given_month is not None:
+            return self.given_month
+        return None if self.date is None else self.date.month
 
     @property
     def values(self) -> dict[str, Any]:
@@ -249,7 +261,13 @@ def scene_of_layers(
         layers = {}
         for given in patterns:
             modality, where = inputs[given], f"scene {name}, {given}"
-            placed = place_files(files[given], modality, grid, nodata=None, added=None, resampling=None, where=where)
+            try:
+                placed = place_files(
+                    files[given], modality, grid, nodata=None, added=None, resampling=None, where=where
+                )
+            except DataError as error:
+                fix = "give bands and values as those of training, or a spec that says what the files hold: see docs/scenes.md"
+                raise DataError(error.what, where=error.where, fix=fix) from None
             layers[given] = Layer(modality, placed, LayerSpec(), _fill(modality, model))
     constants = {each: given_constant(given_value, inputs[each]) for each, given_value in values.items()}
     return MapScene(name, grid, layers, tuple(lacking), constants, month)

@@ -17,12 +17,12 @@ from eofuse.data.reading.grid import Grid, transform_places
 from eofuse.data.store.georeference import named_crs
 from eofuse.files import write_text
 from eofuse.maps.products import MapFile
+from eofuse.stac import CLASSIFICATION, STAC_VERSION, class_objects
 
-VERSION = "1.1.0"
 EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+    CLASSIFICATION,
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 ]
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -55,7 +55,7 @@ def write_item(
         assets[key] = {"href": f"./{quote(file.name)}", "type": GEOPACKAGE, "roles": ["data"]}
     item = {
         "type": "Feature",
-        "stac_version": VERSION,
+        "stac_version": STAC_VERSION,
         "stac_extensions": EXTENSIONS,
         "id": path.stem,
         "geometry": outline,
@@ -74,7 +74,11 @@ def write_item(
 
 def _projection(grid: Grid) -> dict[str, Any]:
     code = grid.crs.to_epsg()
-    system = {"proj:code": f"EPSG:{code}"} if code else {"proj:code": None, "proj:wkt2": grid.crs.to_wkt()}
+    system = (
+        {"proj:code": f"EPSG:{code}"}
+        if code
+        else {"proj:code": None, "proj:wkt2": grid.crs.to_wkt(version="WKT2_2019")}
+    )
     return {**system, "proj:shape": [grid.height, grid.width], "proj:transform": list(grid.transform[:6])}
 
 
@@ -88,17 +92,10 @@ def _asset(file: Path, raster: MapFile, grid: Grid) -> dict[str, Any]:
         if raster.scale != 1:
             band["raster:scale"] = raster.scale
         tags = raster.band_tags[number] if raster.band_tags else {}
-        classes = [
-            {
-                "value": int(tag.removeprefix("class_")),
-                "name": str(label),
-                "color_hint": "{:02X}{:02X}{:02X}".format(*raster.colours[int(tag.removeprefix("class_"))]),
-            }
-            for tag, label in tags.items()
-            if tag.startswith("class_")
-        ]
-        if classes:
-            band["classification:classes"] = classes
+        names = {int(tag.removeprefix("class_")): label for tag, label in tags.items() if tag.startswith("class_")}
+        if names:
+            colours = {code: "#{:02x}{:02x}{:02x}".format(*rgb) for code, rgb in raster.colours.items()}
+            band["classification:classes"] = class_objects(names, colours)
         bands.append(band)
     return {"href": f"./{quote(file.name)}", "type": COG, "roles": ["data"], "bands": bands, **_projection(grid)}
 
