@@ -35,16 +35,28 @@ def replacing(path: Path) -> Iterator[Path]:
         abandoned.unlink(missing_ok=True)
     temporary = temporary_of(path)
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        yield temporary
-        temporary.chmod(mode)
-        synchronise(temporary)
-        temporary.replace(path)
-        synchronise(path.parent)
+        with naming(path):
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(mode)
+            synchronise(temporary)
+            temporary.replace(path)
+            synchronise(path.parent)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of the system that names no file, such as that of a full disk, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def synchronise(path: Path) -> None:

@@ -13,6 +13,8 @@ from fake_class_map import NAMES, write_learned, write_map
 from rasterio.transform import from_origin
 
 import eofuse
+from eofuse.areas.page import answer
+from eofuse.areas.points import class_of_labels
 from eofuse.cli import main
 from eofuse.errors import DataError, UsageError
 
@@ -164,6 +166,19 @@ def test_a_place_that_is_no_number_is_named(copied):
     points.with_suffix(".csv").write_text('id,lon,lat,class\np001,15.001,45.1,water\np002,"15,002",45.1,water\n')
     with pytest.raises(DataError, match=r"column lon, row 2: '15,002' is no number of degrees"):
         eofuse.estimate_area(path, points.with_suffix(".csv"))
+
+
+def test_codes_may_have_decimals_as_programs_write_them_in_columns_with_gaps():
+    assert class_of_labels(["1.0", "2.00", "1.5", None], {1: "water", 2: "1.5"}, "points") == [1, 2, 2, None]
+
+
+def test_a_map_without_an_error_is_within_its_intervals(tmp_path):
+    fake = write_map(tmp_path, beside=False)
+    with rasterio.open(fake.path, "r+") as file:
+        file.write(fake.truth, 1)
+    eofuse.sample_map(fake.path, tmp_path / "p.geojson", 60)
+    found = eofuse.estimate_area(fake.path, fake.label(tmp_path / "p.geojson"))
+    assert "outside the interval" not in answer(found)
 
 
 def test_labels_may_name_a_class_that_the_map_lacks(copied):

@@ -1,6 +1,7 @@
 """Points on a map: strata, allocation, the frame, what the labeller sees, and each wrong input."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -242,6 +243,8 @@ def test_wrong_options_are_refused(small, tmp_path):
         ({"by": "clas"}, "did you mean 'class'"),
         ({"allocation": "neymann"}, "did you mean 'neyman'"),
         ({"label": "id"}, "can't be the name"),
+        ({"label": "geometry"}, "can't be the name"),
+        ({"seed": -1}, "choose 0 or more"),
         ({"classes": {1: "a", 3: "a"}}, "one name"),
     ]:
         with pytest.raises(UsageError, match=message):
@@ -308,6 +311,11 @@ def test_files_beside_the_map_must_lie_on_it(tmp_path):
     (tmp_path / "other" / "map.confidence.tif").replace(tmp_path / "map.confidence.tif")
     with pytest.raises(DataError, match=r"other pixels than map\.tif"):
         eofuse.sample_map(fake.path, tmp_path / "p.csv")
+
+
+def test_a_class_whose_code_is_the_name_of_another_has_a_name_of_its_own(tmp_path):
+    found = replace(open_map(write_map(tmp_path).path), declared={1: "3"})
+    assert [found.name(code) for code in (1, 3, 4)] == ["3", "code 3", "4"]
 
 
 def test_files_beside_the_map_must_be_of_its_model(tmp_path):

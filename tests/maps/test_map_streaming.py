@@ -1,5 +1,6 @@
 """A model over a scene: windows give what the whole scene gives, whatever the threads, the batches and what was done before."""
 
+import errno
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,6 +132,16 @@ def test_the_result_does_not_depend_on_threads_batches_bands_or_what_was_done(tm
     monkeypatch.setattr(reading, "CELL_COLUMNS", 11)
     monkeypatch.setattr(streaming, "PIXELS_A_BATCH", 1200)
     np.testing.assert_array_equal(run(tmp_path / "small", scene, windows, may_lack=may_lack), expected)
+
+
+def test_a_disk_that_is_full_is_named(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = RowStore(tmp_path / "rows", "pixels", {}, {})
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="rows"):
+        store.write(0, 0, {})
 
 
 def test_pixels_that_lack_an_input_are_nodata(tmp_path, scene):

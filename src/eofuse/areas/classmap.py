@@ -61,8 +61,9 @@ class ClassMap:
     learned: Path | None
 
     def name(self, code: int) -> str:
-        """The name of a class."""
-        return self.declared.get(code, str(code))
+        """The name of a class; names differ, also where one without a name has the number that is the name of another."""
+        number = str(code) if str(code) not in self.declared.values() else f"code {code}"
+        return self.declared.get(code, number)
 
     @property
     def note(self) -> str:

@@ -66,9 +66,10 @@ def answer(estimates: AreaEstimates) -> str:
         f"({wording.interval(largest['area_low_ha'], largest['area_high_ha'], hectares)}), "
         f"where the map shows {hectares(largest['mapped_ha'])}."
     )
+    rounding = 1e-9 * estimates.hectares
     outside = estimates.classes[
-        (estimates.classes["mapped_ha"] < estimates.classes["area_low_ha"])
-        | (estimates.classes["mapped_ha"] > estimates.classes["area_high_ha"])
+        (estimates.classes["mapped_ha"] < estimates.classes["area_low_ha"] - rounding)
+        | (estimates.classes["mapped_ha"] > estimates.classes["area_high_ha"] + rounding)
     ]
     if len(outside):
         names = wording.listing([wording.class_title(str(name)) for name in outside["class"].head(6)])

@@ -205,6 +205,12 @@ def _text(value: object) -> str | None:
     return str(value).strip() or None
 
 
+def _whole_number(label: str) -> str:
+    """A label like 3.0, as programs write codes in a column with gaps, as 3; another one as it is."""
+    whole, _, decimals = label.partition(".")
+    return whole if whole.isdecimal() and decimals and not decimals.strip("0") else label
+
+
 def class_of_labels(labels: Sequence[str | None], names: Mapping[int, str], where: object) -> list[int | None]:
     """The code of each label, which is a name or a code; None where there is none.
 
@@ -217,6 +223,7 @@ def class_of_labels(labels: Sequence[str | None], names: Mapping[int, str], wher
         UsageError: if a label is neither.
     """
     by_text = {str(code): code for code in names} | {name: code for code, name in names.items()}
+    labels = [label if label is None or label in by_text else _whole_number(label) for label in labels]
     unknown = sorted({label for label in labels if label is not None and label not in by_text})
     if unknown:
         found = f"the map has no class '{unknown[0]}'; {did_you_mean(unknown[0], list(names.values()))}"

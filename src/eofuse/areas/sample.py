@@ -25,7 +25,7 @@ from eofuse.progress import Progress
 from eofuse.words import counted
 
 REPEATED_TAGS = ("target", "learned_from", "model_sha256", "note")
-RESERVED = ("id", "lon", "lat", "fid", "geom")
+RESERVED = ("id", "lon", "lat", "fid", "geom", "geometry")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,8 @@ def sample_map(
     """
     output = Path(output)
     check_format(output)
+    if seed < 0:
+        raise UsageError(f"{seed} can't be a seed", where="seed", fix="choose 0 or more")
     design = design_path(output)
     if label.lower() in RESERVED or not label.strip():
         raise UsageError(

@@ -104,10 +104,10 @@ class ClassProduct(Product):
             fix = "predict a store: eofuse predict"
             raise UsageError(f"a map holds at most {MOST_CLASSES} classes, '{name}' has {len(head.classes)}", fix=fix)
         codes = head.codes or range(len(head.classes))
-        self.codes = np.array(codes, dtype=np.uint8 if max(codes) <= np.iinfo(np.uint8).max else np.uint16)
+        largest = 255 if max(codes) <= 255 else 65535
+        self.codes = np.array(codes, dtype=np.min_scalar_type(largest))
         self.disagrees = uncertainty and members > 1
         self.sums = len(head.classes) + self.disagrees
-        largest = int(np.iinfo(self.codes.dtype).max)
         nodata = next(code for code in (largest, 0, *range(largest - 1, 0, -1)) if code not in self.codes)
         legend = {f"class_{code}": label for code, label in zip(self.codes.tolist(), head.classes, strict=True)}
         files = [

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eofuse.errors import UsageError
-from eofuse.files import file_name, read_json, synchronise, write_text
+from eofuse.files import file_name, naming, read_json, synchronise, write_text
 from eofuse.maps.products import MapFile
 
 PLAN = "plan.json"
@@ -158,6 +158,13 @@ class RowStore:
             values: by file, (bands, rows, columns).
             boxes: that it found.
         """
+        with naming(self.folder):
+            self._write(row, first, values, boxes)
+        self.done = row + 1
+
+    def _write(
+        self, row: int, first: int, values: Mapping[Key, npt.NDArray[Any]], boxes: Sequence[Mapping[str, Any]]
+    ) -> None:
         for key, array in values.items():
             raw = self.files[key]
             rows = np.ascontiguousarray(np.moveaxis(array, 0, 1), dtype=raw.file.dtype)
@@ -176,7 +183,6 @@ class RowStore:
             file.write(f"{row} {size}\n".encode())
             file.flush()
             os.fsync(file.fileno())
-        self.done = row + 1
 
     def read(self, key: Key) -> "RawRows":
         """Values of a file."""
