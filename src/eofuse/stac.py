@@ -22,7 +22,12 @@ def class_objects(names: Mapping[int, str], colours: Mapping[int, str] | None = 
     found = []
     for code, name in names.items():
         is_clear = plain[code] and taken.count(plain[code]) == 1
-        described = {"value": code, "name": plain[code] if is_clear else f"class_{code}", "title": name, "description": name}
+        described = {
+            "value": code,
+            "name": plain[code] if is_clear else f"class_{code}",
+            "title": name,
+            "description": name,
+        }
         if colours:
             described["color_hint"] = colours[code].lstrip("#").upper()
         found.append(described)

@@ -151,7 +151,7 @@ def area_shares(sample: Sample, indicators: FloatArray) -> Estimate:
     parts = halves(sample, indicators)
     value = (sample.weights * parts.shares).sum(axis=0)
     low, high = value - joined(parts.below), value + joined(parts.above)
-    return Estimate(value, sample.standard_errors(indicators), low.clip(0, 1), high.clip(0, 1))
+    return Estimate(value.clip(0, 1), sample.standard_errors(indicators), low.clip(0, 1), high.clip(0, 1))
 
 
 def ratios(

@@ -71,7 +71,8 @@ def _names_that_do_not_count(layer: Layer) -> tuple[str, ...]:
     for channel in layer.modality.channels:
         known |= {channel.name, *channel.aliases}
     names = tuple(file.band(number).name for number in layer.content[0].bands if not layer.content[0].shows_colours)
-    return () if known & set(names) or not any(names) else names
+    tells_bands_apart = len(set(names)) == len(names) > 1 and all(names)
+    return names if tells_bands_apart and not known & set(names) else ()
 
 
 def _some_values(scene: MapScene, layer: Layer, handles: Handles) -> np.ndarray:
