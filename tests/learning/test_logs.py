@@ -126,10 +126,17 @@ def test_only_the_first_of_several_processes_passes_on(trained, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("mlfow", "did you mean 'mlflow'"), ("mlflow", r"pip install 'eofuse\[mlflow\]'")]
+    ("name", "missing", "message"),
+    [
+        ("mlfow", "", "did you mean 'mlflow'"),
+        ("wandb", "wandb", r"wandb is not installed; pip install 'eofuse\[wandb\]'"),
+        ("mlflow", "sqlalchemy", r"sqlalchemy, .* is not installed.*; pip install 'eofuse\[mlflow\]'"),
+    ],
 )
-def test_a_logger_that_is_not_there_is_said_before_any_work(recipe, tmp_path, monkeypatch, name, message):
-    monkeypatch.setattr("eofuse.learning.loggers.find_spec", lambda library: None)
+def test_a_logger_that_is_not_there_is_said_before_any_work(recipe, tmp_path, monkeypatch, name, missing, message):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for module in ("eofuse.learning.loggers", "eofuse.learning.loggers.mlflow"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda library: None if library == missing else object())
     with pytest.raises(UsageError, match=message):
         recipes.train(recipe, to=tmp_path / "run", overrides=[f"train.loggers={name}"])
     assert not (tmp_path / "run").exists()

@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
+from eofuse.errors import UsageError
 from eofuse.learning.loggers import LOGGERS, LoggedRun, RunLogger, Status
 
 EXPERIMENT, TRACKING = "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"
@@ -29,6 +31,14 @@ class MLflowLogger(RunLogger):
     """A run of an experiment that has the name of the study, or `eofuse`."""
 
     library, extra = "mlflow", "mlflow"
+
+    @classmethod
+    def check(cls) -> None:
+        """Raises a `UsageError` if MLflow is missing, or what it writes its own database with where it needs one."""
+        super().check()
+        if TRACKING not in os.environ and find_spec("sqlalchemy") is None:
+            what = f"the package sqlalchemy, for MLflow's own database, is not installed, and {TRACKING} is not set"
+            raise UsageError(what, where="train.loggers", fix="pip install 'eofuse[mlflow]'")
 
     def __init__(self, run: LoggedRun, before: Mapping[str, str] | None) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is sent but to the server of the user
