@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any, ClassVar, TypeVar
+from typing import IO, ClassVar, TypeVar
 
 LIMIT_S = 20.0
 """Seconds after which a command counts as hanging."""
@@ -196,8 +196,7 @@ def _become(
         from eofuse.learning import launching
         from eofuse.studies.executors import local
 
-        local.Worker.__init__ = _fork_worker  # type: ignore[method-assign]
-        launching.subprocess = SimpleNamespace(Popen=_fork_rank, PIPE=None)  # type: ignore[assignment]
+        local.start = launching.start = _start
 
         if before is not None:
             before()
@@ -214,27 +213,17 @@ def _become(
         os._exit(status)
 
 
-def _fork_worker(worker: Any, threads: int) -> None:
-    """Begins a process of a study as a fork, where a program of its own would import everything anew."""
-    from eofuse.studies.worker import main
+def processes_of_a_user() -> None:
+    """Called before a command: its processes are those that users have, not forks of this one."""
+    from eofuse import forking
+    from eofuse.learning import launching
+    from eofuse.studies.executors import local
 
-    worker.process = _forked(main)
-
-
-def _fork_rank(words: Sequence[str], *, env: Mapping[str, str], **options: object) -> "_Fork":
-    """Begins one of several processes that train together as a fork."""
-    from eofuse.learning.launching import main
-
-    def begin() -> None:
-        os.environ |= env
-        sys.argv = ["", words[-1]]
-        main()
-
-    return _forked(begin)
+    local.start = launching.start = forking.start
 
 
-def _forked(function: Callable[[], object]) -> "_Fork":
-    """A process that calls a function as a program would, with pipes to its input and from its output."""
+def _start(module: str, arguments: Sequence[str] = (), env: Mapping[str, str] | None = None) -> "_Fork":
+    """Begins a process as `eofuse.forking.start` does, but as a fork of this one, in place of a server that imports everything."""
     (takes, asks), (answers, gives) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -248,7 +237,9 @@ def _forked(function: Callable[[], object]) -> "_Fork":
             for descriptor in (takes, asks, answers, gives):
                 os.close(descriptor)
             sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w", closefd=False)
-            function()
+            sys.argv = ["", *arguments]
+            os.environ |= env or {}
+            importlib.import_module(module).main()
             status = 0
         finally:
             os._exit(status)
@@ -280,19 +271,27 @@ class _Fork(SimpleNamespace):
         return self.returncode
 
 
-def children(pid: int) -> list[int]:
-    """Processes that another one has begun."""
-    found = []
+def descendants(pid: int) -> list[int]:
+    """Processes that another one has begun, and those that these have."""
+    parents = _parents()
+    found = [pid]
+    for each in found:
+        found += sorted(child for child, parent in parents.items() if parent == each)
+    return found[1:]
+
+
+def _parents() -> dict[int, int]:
+    """The parent of each process."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError):
-            if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(path.name))
-    return sorted(found)
+            found[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+    return found
 
 
 def _living() -> list[int]:
     """Processes of which this one is the parent; those that have ended are taken off the list of the system."""
-    own = [pid for pid in children(os.getpid()) if pid not in COMPANIONS]
+    own = [pid for pid, parent in _parents().items() if parent == os.getpid() and pid not in COMPANIONS]
     return [pid for pid in own if os.waitpid(pid, os.WNOHANG)[0] == 0]
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cases import Case, Outcome, World, is_clear
-from .commands import Command, Ended, children, eofuse, in_fork, survivors
+from .commands import Command, Ended, descendants, eofuse, in_fork, processes_of_a_user, survivors
 from .events import at_event
 from .trees import difference, digests
 from .writing import WRITERS, Writer, drawn, reference
@@ -205,11 +205,11 @@ def _in_a_part(
     argv: list[str], folder: Path, undisturbed: Measured, number: signal.Signals, where: float
 ) -> tuple[Ended, str]:
     """Ends one of the processes that a command has begun after some time; the command, while it has none."""
-    seconds = where * undisturbed.seconds
-    command = Command(argv, folder)
+    seconds = where * 2 * undisturbed.seconds  # which was measured without the server that imports everything
+    command = Command(argv, folder, processes_of_a_user)
     parts: list[int] = []
     if not command.has_ended(seconds):
-        parts = children(command.pid) or [command.pid]
+        parts = descendants(command.pid) or [command.pid]
         with suppress(ProcessLookupError):
             os.kill(parts[int(where * 1000) % len(parts)], number)
     return command.wait(120), f"in one of {len(parts)} processes after {seconds:.2f} s"
