@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -97,6 +98,17 @@ def test_a_run_shows_its_test_predictions_and_the_features_of_its_encoders(
 def test_validation_and_test_patches_of_a_run_are_held_out(of_run: dict[str, Any], trained_once: Path) -> None:
     split = eofuse.open_run(trained_once).split()
     assert of_run["heldOut"] == packed(split["part"].isin(["validation", "test"]).to_numpy().astype(np.uint8))
+
+
+def test_damaged_parts_of_a_run_are_an_error(trained_once: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_once, tmp_path / "run")
+    split = pd.read_parquet(run / "split.parquet")
+    (run / "split.parquet").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"split\.parquet: is damaged"):
+        open_subject(run).part()
+    split.assign(patch_id="elsewhere").to_parquet(run / "split.parquet")
+    with pytest.raises(DataError, match="names patches that are not in the store"):
+        open_subject(run).part()
 
 
 def test_pictures_fill_the_page_up_to_its_size(planted_store: Any, tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def kill(name: str, case: Case, world: World) -> Outcome:
         way = draw.choice([_at_event, _at_event, _at_call, _at_time, _in_a_part])
         ended, when = way(argv, folder, undisturbed, number, draw.random())
         said += f"; {number.name} {when}: {ended.status}"
+        if writer.once and writer.is_done(ended):
+            break
         if outcome := _wrong_end(ended, number, said):
             return outcome
         killed += ended.status != 0

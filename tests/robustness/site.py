@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import tarfile
+from contextlib import suppress
 
 from .cases import World
 from .commands import COMPANIONS
@@ -89,4 +90,5 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        self.wfile.write(content[start:])
+        with suppress(OSError):  # whoever asked was killed
+            self.wfile.write(content[start:])

@@ -12,7 +12,7 @@ from eofuse.data.store import STORE_FILE, Store, open_store
 from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.explorer.columns import Column, categories
 from eofuse.learning.run import RECIPE_FILE, open_last
-from eofuse.learning.split_table import read_split
+from eofuse.learning.split_table import FIX, SPLIT_FILE, read_split
 from eofuse.pictures.results import results_of
 from eofuse.reports.figures.style import PART_COLOURS
 from eofuse.studies.choice import choose_runs
@@ -53,15 +53,19 @@ class Subject:
     notes: tuple[str, ...] = ()
 
     def part(self) -> Column | None:
-        """Which patch the run used for what; None where that is not known."""
-        if self.run is None:
+        """Which patch the run used for what; None where the run did not record it.
+
+        Raises:
+            DataError: if the record is damaged, or that of another store.
+        """
+        if self.run is None or not (self.run / SPLIT_FILE).is_file():
             return None
-        try:
-            table = read_split(self.run)
-        except DataError:
-            return None
+        table = read_split(self.run)
         found = pd.Series("left out", index=self.store.index["patch_id"], dtype=object)
         part = table["part"].where(table["part"].notna(), "left out")
+        if not (table["patch_id"].isin(found.index).all() and part.isin(list(PARTS)).all()):
+            what = "names patches that are not in the store, or parts that no run has"
+            raise DataError(what, where=self.run / SPLIT_FILE, fix=FIX)
         found.loc[table["patch_id"]] = part.to_numpy()
         order = [name for name in PARTS if (found == name).any()]
         return categories("part in the run", found.tolist(), "Predictions", order, [PARTS[name] for name in order])
