@@ -1,6 +1,7 @@
 """A study: fair search, controls, paired comparisons, and nothing computed twice."""
 
 import json
+import math
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ from eofuse.cli import main
 from eofuse.errors import DataError, UsageError
 from eofuse.evaluation.intervals import holm
 from eofuse.locks import writing
+from eofuse.records import sealed
 from eofuse.studies.grid import final_cells, search_cells
 from eofuse.studies.plan import plan_study
+from eofuse.studies.runner import COST_FILE, _Cost
 from eofuse.studies.worker import run_cell
 from fake_logger import registered
 from forked import forked, kill_when
@@ -329,6 +332,20 @@ def test_a_wrong_study_is_explained(study_recipe, change, message):
     study_recipe["study"] |= change
     with pytest.raises(UsageError, match=message):
         plan_study(study_recipe)
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        ({"seconds": math.inf, "energy_joules": None}, "finite number"),
+        ({"seconds": 3.0}, "lacks energy_joules"),
+        ({**sealed({"seconds": 3.0, "energy_joules": None}), "seconds": 2.0}, "has changed since it was written"),
+    ],
+)
+def test_a_damaged_cost_so_far_is_an_error(tmp_path, cost, message):
+    (tmp_path / COST_FILE).write_text(json.dumps(cost))
+    with pytest.raises(DataError, match=rf"cost\.json: .*{message}"):
+        _Cost(tmp_path)
 
 
 def test_a_recipe_without_axes_is_no_study(recipe):

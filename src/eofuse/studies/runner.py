@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from eofuse.config import write_yaml
 from eofuse.data.store import Store, shared_store
 from eofuse.data.store.gaps import has_required
@@ -25,7 +27,7 @@ from eofuse.learning.preparation import Prepared, annotation_digests, inherited,
 from eofuse.learning.sharing import prepare_once
 from eofuse.locks import remove_locks, writes
 from eofuse.progress import Progress
-from eofuse.records import read_record
+from eofuse.records import read_record, sealed
 from eofuse.studies.claims import claimed, remove_claims
 from eofuse.studies.collect import collect
 from eofuse.studies.energy import read_energy_joules
@@ -157,6 +159,15 @@ def _check_questions(plan: StudyPlan, cells: Sequence[Cell]) -> None:
                 raise UsageError(f"no variant or control '{name}'", where=f"study.compare.{question}", fix=fix)
 
 
+class _CostSoFar(BaseModel):
+    """What `cost.json` must be."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    energy_joules: float | None = Field(ge=0, allow_inf_nan=False)
+
+
 class _Cost:
     """Seconds and energy of a study over all interruptions; use it in a `with` block."""
 
@@ -164,7 +175,7 @@ class _Cost:
         self.file = folder / COST_FILE
         self.before: dict[str, Any] = {"seconds": 0.0, "energy_joules": None}
         if self.file.is_file():
-            self.before = read_record(self.file, dict[str, float | None], "delete it; the study's cost is counted anew")
+            self.before = read_record(self.file, _CostSoFar, "delete it; the study's cost is counted anew")
         self.started = time.perf_counter()
         self.energy = read_energy_joules()
 
@@ -178,7 +189,7 @@ class _Cost:
 
     def save(self) -> None:
         """Writes what it is now."""
-        write_text(self.file, json.dumps(self.values) + "\n")
+        write_text(self.file, json.dumps(sealed(self.values)) + "\n")
 
     def __enter__(self) -> "_Cost":
         return self
