@@ -2,10 +2,12 @@
 
 import re
 
+import pytest
 from pandas.testing import assert_frame_equal
 
 from eofuse.cli import main
 from eofuse.data.download import download
+from eofuse.errors import DataError
 from eofuse.export.publish import publish_model
 from eofuse.learning.evaluate import evaluate
 from eofuse.trained import open_run
@@ -52,3 +54,11 @@ def test_a_published_model_has_its_scores_also_if_nobody_evaluated_it_before(tra
     (trained.folder / "evaluation.csv").unlink(missing_ok=True)
     folder = publish_model(trained.folder, tmp_path / "site")
     assert (folder / "evaluation.csv").read_bytes() == (trained.folder / "evaluation.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["split.parquet", "environment.json"])
+def test_a_run_with_a_damaged_record_is_not_published(trained, tmp_path, name):
+    (trained.folder / name).write_bytes(b"")
+    with pytest.raises(DataError, match=f"{name}: is damaged"):
+        publish_model(trained.folder, tmp_path / "site")
+    assert not list(tmp_path.glob("site*"))

@@ -206,6 +206,7 @@ TARGETS: Mapping[str, Target] = {
             ("resume", "run"),
             ("attribute", "run", "--repeats", "1"),
             ("suggest", "run", "{a.store}", "-n", "3", "-o", "out"),
+            ("publish", "run", "out", "--as", "model"),
         ],
         weight=10,
     ),
@@ -341,7 +342,7 @@ TARGETS: Mapping[str, Target] = {
     ),
     "run to be published": Target(
         ["run"],
-        ["run/model/*", "run/*.*", "run/*/*.*"],
+        ["run/model/*", "run/*.json", "run/*.parquet"],
         [("publish", "run", "out", "--as", "model")],
         strict=["*"],
         results=["out"],
