@@ -3,19 +3,15 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from eofuse.data.publish.folder import published_folder
 from eofuse.export.card import CARD_FILE, model_card
-from eofuse.learning.facts import LOGGED_FILE
+from eofuse.learning.facts import LOGGED_FILE, check_records
 from eofuse.learning.run import open_last
 from eofuse.locks import writes
-from eofuse.records import read_record, read_table
 
 LEFT_OUT = ("checkpoint*", "tensorboard", LOGGED_FILE, "predictions", CARD_FILE, ".*")
 """What only its training or its evaluation needs."""
-
-FIX = "restore it from a copy, or train the run again"
 
 
 @writes("to")
@@ -35,18 +31,9 @@ def publish_model(run: str | os.PathLike[str], to: str | os.PathLike[str], licen
         DataError: if the run is not finished or damaged, or its store is not there or has changed.
     """
     opened = open_last(Path(run))
-    _refuse_damage(opened.folder)
+    check_records(opened.folder)  # before checksums of the copies approve them
     name = opened.options.name or opened.folder.resolve().name
     with published_folder(Path(to), name, "model") as partial:
         model_card(run, partial / CARD_FILE, licence)  # first: it writes the scores into the run where they are missing
         shutil.copytree(run, partial, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
     return Path(to)
-
-
-def _refuse_damage(run: Path) -> None:
-    """Raises a `DataError` if a record of a run is damaged: the checksum of its copy would approve it."""
-    for path in sorted(run.iterdir()):
-        if path.suffix == ".json":
-            read_record(path, dict[str, Any], FIX)
-        elif path.suffix == ".parquet":
-            read_table(path, FIX)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from eofuse.errors import DataError
 from eofuse.files import write_text
-from eofuse.records import SEAL, read_record, sealed
+from eofuse.records import SEAL, read_record, read_table, sealed
 
 FIX = "delete it and resume the run"
 
@@ -135,3 +135,17 @@ def note_divergence(folder: Path) -> None:
     """Finishes a run whose training diverged: it has no scores."""
     result = {**UNTRAINED, "budget": 0, "seconds": 0.0, "parameters": 0, "diverged": True}
     write_facts(folder, RESULT_FILE, result)
+
+
+def check_records(folder: Path) -> None:
+    """Reads the JSON files and tables of a run whose checksums are kept in them.
+
+    Raises:
+        DataError: if one is damaged.
+    """
+    fix = "restore it from a copy, or train the run again"
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".json":
+            read_record(path, dict[str, Any], fix)
+        elif path.suffix == ".parquet":
+            read_table(path, fix)
