@@ -27,7 +27,7 @@ def main():
 PARENT = """
 import os, time
 from eofuse import forking
-print(*[forking.start("forked_by_test").pid for _ in range(2)], flush=True)
+print(*[forking.start("forked_by_test", [], os.environ).pid for _ in range(2)], flush=True)
 time.sleep(60)
 """
 
@@ -98,5 +98,6 @@ def test_where_the_server_was_killed_another_one_forks(start):
     os.kill(forking._server(dict(os.environ)).process.pid, signal.SIGKILL)
     second = start()
     assert asked(second)[0]
+    assert not is_alive(first.pid)
     assert ended(first) == -signal.SIGKILL
     assert ended(second) == 0

@@ -7,6 +7,7 @@ process ends, however that is, and end as well. Elsewhere processes are plain su
 """
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -27,6 +28,9 @@ FORKS: bool = sys.platform == "linux"
 READ_WHEN_IMPORTED = ("GOMP", "KMP", "LD_", "MALLOC", "MKL", "OMP", "OPENBLAS", "PYTHON", "TORCH")
 """Beginnings of the variables that a process can't change once it has imported: each setting of them has a server of its own."""
 
+PR_SET_PDEATHSIG = 1
+"""Of <linux/prctl.h>: the signal that a process gets when its parent ends."""
+
 FORKED_WELL = "jemalloc_bg_thd"
 """The thread of Arrow's allocator, which begins it again in a fork by itself."""
 
@@ -34,7 +38,6 @@ FORKED_WELL = "jemalloc_bg_thd"
 class Process(Protocol):
     """What is used of `subprocess.Popen`, with lines of text in and out."""
 
-    pid: int
     stdin: IO[str] | None
     stdout: IO[str] | None
     returncode: int | Any
@@ -49,15 +52,14 @@ class Process(Protocol):
         """Ends it now."""
 
 
-def start(module: str, arguments: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Process:
+def start(module: str, arguments: Sequence[str], env: Mapping[str, str]) -> Process:
     """Starts `python -m module arguments` in a session of its own, with pipes for its input and output.
 
     Args:
         module: with a `main` without parameters, which reads `sys.argv`.
         arguments: of the command line.
-        env: its environment; this process's by default.
+        env: its environment.
     """
-    env = dict(os.environ if env is None else env)
     if FORKS:
         found = _server(env).start(module, arguments, env)
         return found if found.pid else _server(env).start(module, arguments, env)  # the server had been killed
@@ -78,26 +80,32 @@ class Forked:
 
     def poll(self) -> int | None:
         """See `Process`."""
-        return (
-            self._take() if self.returncode is None and select.select([self._status], [], [], 0)[0] else self.returncode
-        )
+        if self._one.acquire(blocking=False):  # else another thread waits for its end
+            try:
+                if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+                    self._read()
+            finally:
+                self._one.release()
+        return self.returncode
 
     def wait(self) -> int:
         """See `Process`."""
-        return self._take()
+        with self._one:
+            if self.returncode is None:
+                self._read()
+        assert self.returncode is not None
+        return self.returncode
 
     def kill(self) -> None:
         """See `Process`."""
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(self.pid, signal.SIGKILL)
 
-    def _take(self) -> int:
-        with self._one:
-            if self.returncode is None:
-                with self._status:
-                    said = self._status.read()
-                self.returncode = int(said) if said else -signal.SIGKILL  # nothing: the server was killed
-            return self.returncode
+    def _read(self) -> None:
+        with self._status:
+            said = self._status.read()
+        self.returncode = int(said) if said else -signal.SIGKILL  # nothing: the server was killed, and it with it
 
 
 class _Server:
@@ -210,8 +218,11 @@ def main() -> None:
         gc.freeze()  # what is there stays shared with the processes
         threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
         has_threads = len([name for name in threads if name != FORKED_WELL]) > 1
-        pid = os.fork()
+        server, pid = os.getpid(), os.fork()
         if pid == 0:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # nobody else would know how it ended
+            if os.getppid() != server:
+                os._exit(1)
             signal.set_wakeup_fd(-1)
             for each in (control.fileno(), woken, wake, files.pop(), *statuses.values()):
                 os.close(each)

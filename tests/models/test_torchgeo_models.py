@@ -15,8 +15,12 @@ from eofuse.kinds import KINDS
 from eofuse.learning.transfer import StartOptions, start_from
 from eofuse.modalities import PLACE, SENTINEL1, SENTINEL2
 from eofuse.models.encoders import ENCODERS
-from eofuse.models.foundation import Sample, build_foundation, torchgeo_models
+from eofuse.models.foundation import Sample, build_foundation, torchgeo_tokens
+from eofuse.models.foundation.copernicus_fm import CopernicusFM
+from eofuse.models.foundation.croma import Croma
+from eofuse.models.foundation.dofa import Dofa
 from eofuse.models.foundation.galileo import Size
+from eofuse.models.foundation.panopticon import Panopticon
 from eofuse.models.fusion import FusionOptions
 from eofuse.models.heads import HeadSpec
 from eofuse.models.model import ModelSpec, build_model
@@ -32,10 +36,10 @@ def _small(monkeypatch):
     pytest.importorskip("torchgeo.models", reason="torchgeo is not installed")
     import torchgeo.models.panopticon as panopticon
 
-    for model in (torchgeo_models.Dofa, torchgeo_models.CopernicusFM, torchgeo_models.Croma):
+    for model in (Dofa, CopernicusFM, Croma):
         monkeypatch.setitem(model.SIZES, "base", Size(64, 4, 16))
-    monkeypatch.setattr(torchgeo_models, "GRID", 2)
-    monkeypatch.setattr(torchgeo_models.Panopticon, "PRETRAINED_PIXELS", 28)
+    monkeypatch.setattr(torchgeo_tokens.TorchgeoModel, "GRID", 2)
+    monkeypatch.setattr(Panopticon, "PRETRAINED_PIXELS", 28)
     options = {"depth": 4, "embed_dim": 48, "num_heads": 2, "num_classes": 0}
     monkeypatch.setattr(timm, "create_model", partial(timm.create_model, img_size=28, **options))
     monkeypatch.setattr(panopticon, "Panopticon", partial(panopticon.Panopticon, attn_dim=48, embed_dim=48))
@@ -44,7 +48,7 @@ def _small(monkeypatch):
 def sample(count=3, side=16, **changes):
     """Patches whose values look like those of the pretraining, of all channels."""
     generator = torch.Generator().manual_seed(0)
-    known = {**torchgeo_models.RADAR, **torchgeo_models.OPTICAL}
+    known = {**torchgeo_tokens.RADAR, **torchgeo_tokens.OPTICAL}
     values = {
         name: mean + deviation * torch.randn(count, side, side, generator=generator)
         for name, (mean, deviation) in known.items()
@@ -63,19 +67,19 @@ def stirred(name, seed=0):
 
 
 def standard(batch, names):
-    known = {**torchgeo_models.RADAR, **torchgeo_models.OPTICAL}
+    known = {**torchgeo_tokens.RADAR, **torchgeo_tokens.OPTICAL}
     return torch.stack([(batch.values[name] - known[name][0]) / known[name][1] for name in names], 1)
 
 
-OPTICAL = tuple(torchgeo_models.OPTICAL)
-ALL = (*torchgeo_models.RADAR, *OPTICAL)
+OPTICAL = tuple(torchgeo_tokens.OPTICAL)
+ALL = (*torchgeo_tokens.RADAR, *OPTICAL)
 
 
 @needs_torchgeo
 @torch.inference_mode()
 def test_whole_patches_give_dofas_own_vectors():
     model, batch = stirred("dofa"), sample(side=32)
-    waves = [3.75, 3.75, *(torchgeo_models.WAVELENGTHS_NM[name] / 1000 for name in OPTICAL)]
+    waves = [3.75, 3.75, *(torchgeo_tokens.WAVELENGTHS_NM[name] / 1000 for name in OPTICAL)]
     model.network.fc_norm = torch.nn.LayerNorm(64, eps=1e-6)
     expected = model.network.forward_features(standard(batch, ALL), waves)
     torch.testing.assert_close(model.embed(batch, 16).pooled, expected, atol=1e-5, rtol=0)
@@ -89,8 +93,8 @@ def test_whole_patches_give_copernicus_fms_own_vectors(is_placed):
     places = torch.tensor([[9.0, 47.0], [10.0, -3.0], [-70.0, 5.0]]) if is_placed else torch.full((3, 2), torch.nan)
     batch = Sample(batch.values, batch.months, places)
     metadata = torch.cat([places, torch.full((3, 1), torch.nan), torch.full((3, 1), 0.16**2)], 1)
-    waves = [5e7, 5e7, *map(float, torchgeo_models.WAVELENGTHS_NM.values())]
-    widths = [1e9, 1e9, *map(float, torchgeo_models.BANDWIDTHS_NM.values())]
+    waves = [5e7, 5e7, *map(float, torchgeo_tokens.WAVELENGTHS_NM.values())]
+    widths = [1e9, 1e9, *map(float, torchgeo_tokens.BANDWIDTHS_NM.values())]
     model.network.fc_norm = torch.nn.LayerNorm(64)
     expected = model.network.forward_features(standard(batch, ALL), metadata, waves, widths, kernel_size=16)
     torch.testing.assert_close(model.embed(batch, 16).pooled, expected, atol=1e-5, rtol=0)
@@ -100,7 +104,7 @@ def test_whole_patches_give_copernicus_fms_own_vectors(is_placed):
 @torch.inference_mode()
 def test_whole_patches_give_panopticons_own_vectors():
     model, batch = stirred("panopticon"), sample(side=28)
-    ids = torch.tensor([-1.0, -2.0, *torchgeo_models.WAVELENGTHS_NM.values()]).repeat(3, 1)
+    ids = torch.tensor([-1.0, -2.0, *torchgeo_tokens.WAVELENGTHS_NM.values()]).repeat(3, 1)
     expected = model.network.forward_features({"imgs": standard(batch, ALL), "chn_ids": ids})[:, 0]
     torch.testing.assert_close(model.embed(batch, 14).pooled, expected, atol=1e-5, rtol=0)
 
@@ -146,7 +150,7 @@ def test_a_missing_pixel_hides_its_token_whatever_the_others_hold(name):
 def test_samples_that_lack_a_sensor_are_seen_without_it(name):
     model, batch = stirred(name), sample()
     lacking = {each: values.clone() for each, values in batch.values.items()}
-    for each in torchgeo_models.RADAR:
+    for each in torchgeo_tokens.RADAR:
         lacking[each][1] = torch.nan
     found = model.embed(Sample(lacking, batch.months), 8).pooled
     optical = Sample({each: batch.values[each] for each in OPTICAL}, batch.months)

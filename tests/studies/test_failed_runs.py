@@ -170,7 +170,7 @@ def test_a_worker_that_is_killed_costs_only_its_own_run(worker_processes, monkey
     )
     (tmp_path / "deadly_worker.py").write_text(code)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(local, "start", lambda module, env: start("deadly_worker", env=env))
+    monkeypatch.setattr(local, "start", lambda module, arguments, env: start("deadly_worker", arguments, env))
     steps = [Noted(Job(role, tmp_path / role)) for role in ("deadly", "unlucky", "harmless")]
     with local.Local(Setting(tmp_path, "fingerprint", [TrainOptions()], workers=1), Resources()) as executor:
         carry_out(steps, executor)

@@ -4,38 +4,26 @@ import argparse
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 from eofuse import __version__
 from eofuse.cli import completion, data, maps, models
-from eofuse.errors import did_you_mean
-from eofuse.words import printable
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that names the nearest choice, and repeats words of the command line without their control characters."""
-
-    reads: str = ""
-    """Command whose sources of data the help names."""
-
-    def format_help(self) -> str:
-        if self.reads:
-            from eofuse.data.doors import readable
-
-            self.epilog = f"It reads: {', '.join(readable(self.reads))}."
-        return super().format_help()
-
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
-
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, f"there is no '{value}'; {did_you_mean(value, action.choices)}")
+from eofuse.cli.arguments import (
+    Parser,
+    add_classes,
+    add_joining,
+    add_json,
+    add_overwrite,
+    add_recipe,
+    add_workers,
+    names,
+    not_negative,
+    positive,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Every command with its arguments, and the function that does it as `command`."""
-    parser = _Parser(
+    parser = Parser(
         prog="eofuse",
         usage="eofuse COMMAND … [-q | -v]",
         description="Data-efficient, multimodal deep learning for Earth observation.",
@@ -47,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(prog="eofuse", metavar="COMMAND", required=True, help=about)
     groups: dict[str, list[str]] = {}
 
-    def command(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> _Parser:
+    def command(name: str, function: Callable[[argparse.Namespace], int | None], text: str) -> Parser:
         added = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         added.set_defaults(command=function)
         words = added.add_mutually_exclusive_group()
@@ -69,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
     text = "dates of a season of Sentinel-2 that stands beside, packed by DIR/season.yaml (default: none)"
     add.add_argument("--season", type=int, default=0, metavar="DATES", help=text)
-    _workers(add)
+    add_workers(add)
 
     add = command("download", data.run_download, "fetch published data: resumable, checked, safely unpacked")
     add.add_argument(
@@ -84,8 +72,8 @@ def make_parser() -> argparse.ArgumentParser:
         "path", metavar="PATH", type=Path, help="a dataset's folder, a SPEC.yaml, a store, and what else is read"
     )
     add.add_argument("--all", action="store_true", help="each problem on a line, also many alike")
-    _json(add)
-    _workers(add)
+    add_json(add)
+    add_workers(add)
 
     add = command(
         "init", data.run_init, "look at a table, or a folder of images, and write a first spec of it to be packed"
@@ -102,10 +90,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
-    add.add_argument("--modalities", type=_names, help="those wanted, with commas between (default: all)")
+    add.add_argument("--modalities", type=names, help="those wanted, with commas between (default: all)")
     add.add_argument("--skip-bad", action="store_true", help="set bad patches aside in a list instead of stopping")
-    _overwrite(add)
-    _workers(add)
+    add_overwrite(add)
+    add_workers(add)
 
     add = command(
         "cut", data.run_cut, "cut scenes into the patches of a store; goes on where an interrupted one stopped"
@@ -115,10 +103,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like root=DIR")
-    add.add_argument("--size", metavar="PIXELS", type=_positive, default=120, help="side of a patch (default: 120)")
+    add.add_argument("--size", metavar="PIXELS", type=positive, default=120, help="side of a patch (default: 120)")
     add.add_argument("--overlap", metavar="PIXELS", type=int, default=0, help="that neighbours share (default: 0)")
-    _overwrite(add)
-    _workers(add)
+    add_overwrite(add)
+    add_workers(add)
 
     add = command(
         "collect",
@@ -128,7 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("spec", metavar="SPEC.yaml", type=Path, help="labels, and what to fetch (see docs/collect.md)")
     add.add_argument("store", metavar="STORE", type=Path, help="the store to be made")
     add.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the spec, like patch.size=64")
-    _overwrite(add)
+    add_overwrite(add)
 
     add = command(
         "describe", data.run_describe, "say what is in a store: counts, statistics, classes, scenes, leakage of splits"
@@ -139,7 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--split", choices=("scene", "blocks", "random", "published"), help="that the card looks at (default: scene)"
     )
     add.add_argument("--target", metavar="NAME", help="whose balance the card shows (default: the store's labels)")
-    _json(add)
+    add_json(add)
 
     add = command("merge", data.run_merge, "make one store of several; goes on where an interrupted one stopped")
     add.add_argument("stores", metavar="STORE", type=Path, nargs="+", help="two or more stores")
@@ -147,13 +135,13 @@ def make_parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="STORE", type=Path, required=True, dest="to", help="the store to be made"
     )
     add.add_argument("--name", help="name of the dataset (default: the stores' names)")
-    _joining(add)
-    _overwrite(add)
+    add_joining(add)
+    add_overwrite(add)
 
     add = command("append", data.run_append, "add the patches of other stores to a store")
     add.add_argument("store", metavar="STORE", type=Path, help="the store that grows")
     add.add_argument("sources", metavar="SOURCE_STORE", type=Path, nargs="+", help="stores whose patches are added")
-    _joining(add)
+    add_joining(add)
 
     add = command("subset", data.run_subset, "make a store of some patches or modalities of another")
     add.add_argument("store", metavar="STORE", type=Path)
@@ -168,10 +156,10 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         help="column=value, or a,b for one of several values; also !=, <, <=, >, >=; all that are given must hold",
     )
-    add.add_argument("--modalities", type=_names, help="those wanted, with commas between (default: all)")
-    add.add_argument("-n", metavar="N", type=_positive, dest="count", help="draw as many patches at random")
+    add.add_argument("--modalities", type=names, help="those wanted, with commas between (default: all)")
+    add.add_argument("-n", metavar="N", type=positive, dest="count", help="draw as many patches at random")
     add.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
-    _overwrite(add)
+    add_overwrite(add)
 
     add = command(
         "publish",
@@ -187,7 +175,7 @@ def make_parser() -> argparse.ArgumentParser:
         choices=("store", "geotiff", "parquet", "webdataset", "model"),
         help="the form",
     )
-    add.add_argument("--modalities", type=_names, help="those wanted, with commas between (default: all)")
+    add.add_argument("--modalities", type=names, help="those wanted, with commas between (default: all)")
     add.add_argument("--licence", default="", help="such as CC-BY-4.0, for the card")
 
     add = command(
@@ -197,7 +185,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("path", metavar="STORE|RUN", type=Path)
     add.add_argument("patch_id", metavar="PATCH_ID", nargs="?", help="of a store: all modalities of this patch")
-    add.add_argument("--grid", metavar="N", type=_positive, help="of a store: as many patches in one picture")
+    add.add_argument("--grid", metavar="N", type=positive, help="of a store: as many patches in one picture")
     add.add_argument("--by", metavar="TARGET", help="with --grid: some patches of each class of a target or column")
     add.add_argument("--modality", metavar="NAME", help="with --grid: which raster is shown")
     add.add_argument(
@@ -236,7 +224,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     group = "models"
     add = command("train", models.run_train, "train one recipe and test it")
-    _recipe(add)
+    add_recipe(add)
     add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
 
     add = command(
@@ -244,7 +232,7 @@ def make_parser() -> argparse.ArgumentParser:
         models.run_pretrain,
         "train encoders without labels, for any recipe to start from; goes on where it stopped",
     )
-    _recipe(add)
+    add_recipe(add)
     add.add_argument("--to", metavar="RUN", type=Path, help="the run folder (default: runs/<name>-<hash>)")
 
     add = command("resume", models.run_resume, "go on with an interrupted run or pretraining")
@@ -254,7 +242,7 @@ def make_parser() -> argparse.ArgumentParser:
         "evaluate", models.run_evaluate, "score a run on its test patches, with intervals and the constant predictor"
     )
     add.add_argument("run", metavar="RUN", type=Path)
-    _json(add)
+    add_json(add)
 
     add = command(
         "attribute",
@@ -263,7 +251,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("run", metavar="RUN", type=Path)
     add.add_argument("--metric", help="that is shown, of all that are computed (default: the one that ranks)")
-    add.add_argument("--repeats", metavar="N", type=_positive, default=5, help="draws of each permutation (default: 5)")
+    add.add_argument("--repeats", metavar="N", type=positive, default=5, help="draws of each permutation (default: 5)")
     add.add_argument("--seed", type=int, default=0, help="of the permutations (default: 0)")
 
     add = command(
@@ -285,7 +273,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=0.5,
         help="probability from which one of several classes counts, score from which a box counts (default: 0.5)",
     )
-    _json(add)
+    add_json(add)
 
     add = command(
         "export",
@@ -296,7 +284,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("output", metavar="FILE", type=Path, help=".onnx for onnxruntime, or .pt2 for torch.export.load")
     add.add_argument("--variant", metavar="NAME", help="of a study, in place of its best by validation")
     add.add_argument("--seed", metavar="N", type=int, help="of a study: this seed alone (default: the mean of all)")
-    _json(add)
+    add_json(add)
 
     add = command(
         "card",
@@ -311,7 +299,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("run", metavar="RUN", type=Path)
     add.add_argument("store", metavar="STORE", type=Path)
-    add.add_argument("-n", metavar="N", type=_positive, dest="count", default=50, help="how many (default: 50)")
+    add.add_argument("-n", metavar="N", type=positive, dest="count", default=50, help="how many (default: 50)")
     add.add_argument(
         "--by",
         choices=("uncertainty", "diversity", "mix", "random"),
@@ -340,7 +328,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("-o", "--output", metavar="STORE", type=Path, dest="to", help="the store to be made")
     add.add_argument("--name", help="of the modality (default: the model's)")
     add.add_argument(
-        "--inputs", type=_names, metavar="NAMES", help="modalities that the model takes (default: all it knows)"
+        "--inputs", type=names, metavar="NAMES", help="modalities that the model takes (default: all it knows)"
     )
     add.add_argument(
         "--unit",
@@ -353,7 +341,7 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--place", action="store_true", help="let the model see longitude and latitude: it may recognise sites"
     )
-    add.add_argument("--patch", type=_positive, metavar="PIXELS", help="side of a token (default: 8)")
+    add.add_argument("--patch", type=positive, metavar="PIXELS", help="side of a token (default: 8)")
     add.add_argument(
         "--pool",
         choices=("mean", "groups", "tokens"),
@@ -366,8 +354,8 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--no-twin", action="store_false", dest="twin", help="leave the random twin out")
     add.add_argument("--seed", type=int, default=0, help="of the twin's weights (default: 0)")
     add.add_argument("--device", default="auto", help="where it runs: auto, cpu, cuda, cuda:1, mps (default: auto)")
-    add.add_argument("--threads", type=_positive, default=1, help="of the processor (default: 1)")
-    _overwrite(add)
+    add.add_argument("--threads", type=positive, default=1, help="of the processor (default: 1)")
+    add_overwrite(add)
 
     group = "maps"
     add = command(
@@ -398,20 +386,20 @@ def make_parser() -> argparse.ArgumentParser:
         "--uncertainty", action="store_true", help="write entropy and, of several models, their disagreement as well"
     )
     add.add_argument("--polygons", action="store_true", help="write the regions of a class map as a GeoPackage as well")
-    add.add_argument("--window", metavar="N", type=_positive, help="pixels of a window's side that the model sees")
-    add.add_argument("--overlap", metavar="N", type=_not_negative, help="pixels that windows share")
-    add.add_argument("--stride", metavar="N", type=_positive, help="pixels of a cell of what is predicted of a patch")
+    add.add_argument("--window", metavar="N", type=positive, help="pixels of a window's side that the model sees")
+    add.add_argument("--overlap", metavar="N", type=not_negative, help="pixels that windows share")
+    add.add_argument("--stride", metavar="N", type=positive, help="pixels of a cell of what is predicted of a patch")
     add.add_argument("--threshold", type=float, default=0.5, help="score from which a box counts (default: 0.5)")
     add.add_argument("--variant", metavar="NAME", help="of a study, in place of its best by validation")
     add.add_argument("--seed", metavar="N", type=int, help="of a study: this seed alone (default: the mean of all)")
-    add.add_argument("--workers", metavar="N", type=_positive, help="threads that predict (default: one a core)")
-    add.add_argument("--readers", metavar="N", type=_positive, default=2, help="threads that read (default: 2)")
+    add.add_argument("--workers", metavar="N", type=positive, help="threads that predict (default: one a core)")
+    add.add_argument("--readers", metavar="N", type=positive, default=2, help="threads that read (default: 2)")
     add.add_argument("--overwrite", action="store_true", help="replace maps that exist, or unfinished ones")
-    _json(add)
+    add_json(add)
 
     add = command("sample", maps.run_sample, "draw points of a map at which to look for reference labels")
     add.add_argument("map", metavar="MAP.tif", type=Path, help="a map of classes")
-    add.add_argument("-n", metavar="N", type=_positive, dest="count", default=300, help="how many (default: 300)")
+    add.add_argument("-n", metavar="N", type=positive, dest="count", default=300, help="how many (default: 300)")
     add.add_argument(
         "-o",
         "--output",
@@ -433,16 +421,16 @@ def make_parser() -> argparse.ArgumentParser:
         help="points of a stratum: as many, by area, or by area and expected errors (default)",
     )
     add.add_argument(
-        "--smallest", metavar="N", type=_positive, help="points of a stratum at least (default: 30, less if N is small)"
+        "--smallest", metavar="N", type=positive, help="points of a stratum at least (default: 30, less if N is small)"
     )
     add.add_argument("--seed", type=int, default=0, help="the same seed gives the same points (default: 0)")
     add.add_argument("--label", metavar="NAME", default="class", help="the empty column for labels (default: class)")
     add.add_argument(
         "--with-training-areas", action="store_true", help="points may lie where the model learned (default: never)"
     )
-    _classes(add)
+    add_classes(add)
     add.add_argument("--overwrite", action="store_true", help="replace points that exist, with their labels")
-    _json(add)
+    add_json(add)
 
     add = command(
         "area", maps.run_area, "say how large the classes of a map are, and how right it is, from labelled points of it"
@@ -456,20 +444,20 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take any points as if they had been drawn at random from the whole map; the output says what that means",
     )
-    _classes(add)
+    add_classes(add)
     add.add_argument("--overwrite", action="store_true", help="replace an output that exists")
-    _json(add)
+    add_json(add)
 
     group = "studies"
     add = command("study", models.run_study, "compare variants over seeds: leaderboard, tables, report")
-    _recipe(add)
+    add_recipe(add)
     add.add_argument("--to", metavar="STUDY", type=Path, help="the study's folder (default: studies/<name>)")
     add.add_argument("--retry-failed", action="store_true", help="try runs again whose training diverged")
     where = "where its runs are done: local (default), ray or slurm; see docs/scaling.md"
     add.add_argument("--on", metavar="PLACE", default="local", help=where)
     words = "what to ask there: gpus=1,memory_gb=32 or a YAML file; docs/scaling.md lists the keys"
     add.add_argument("--resources", metavar="KEY=VALUE,…", help=words)
-    _workers(add)
+    add_workers(add)
 
     add = command("report", models.run_report, "write the report of a finished study again")
     add.add_argument("study", metavar="STUDY", type=Path)
@@ -479,59 +467,3 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("shell", metavar="SHELL", choices=completion.SHELLS, help=" or ".join(completion.SHELLS))
     parser.epilog = "\n\n".join("\n".join([f"{title}:", *lines]) for title, lines in groups.items())
     return parser
-
-
-def _workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", metavar="N", type=_positive, help="processes at a time (default: one a core)")
-
-
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--json", action="store_true", help="the result as one JSON object, and nothing else on the output"
-    )
-
-
-def _overwrite(parser: argparse.ArgumentParser) -> None:
-    words = "replace a store of other content, or its interrupted packing"
-    parser.add_argument("--overwrite", action="store_true", help=words)
-
-
-def _classes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--classes", metavar="FILE", type=Path, help="names of the map's codes, as YAML or JSON: {1: water, 2: forest}"
-    )
-
-
-def _joining(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--skip-identical", action="store_true", help="take a patch once that several stores hold alike"
-    )
-    parser.add_argument(
-        "--with-simulated",
-        action="store_true",
-        help="allow simulated beside real patches: the whole counts as simulated",
-    )
-
-
-def _names(text: str) -> list[str] | None:
-    return text.split(",") if text else None
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
-def _not_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return value
-
-
-def _recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path)
-    parser.add_argument("overrides", metavar="key=value", nargs="*", help="changes to the recipe, like train.steps=500")
-    parser.add_argument("--store", metavar="STORE", type=Path, help="a store in place of the recipe's")

@@ -218,7 +218,7 @@ class StudyWork:
                 logs.finish()
 
     def tell(self, words: str, more: int = 1) -> None:
-        """Counts runs, and says what became of the last one."""
+        """Counts runs, and reports how the last one ended."""
         self.done += more
         if self.progress:
             self.progress(self.done, self.total, words)
@@ -311,7 +311,7 @@ class _CellStep(_StudyStep):
         self.study.tell(f"{self.cell.words}: {failure.why}; once more", 0)
 
     def end(self, failure: Failure | None) -> None:
-        """Keeps what became of it."""
+        """Records how the run ended."""
         self.study.saved()
         forget_failure(self.folder)
         words = self.cell.words

@@ -30,7 +30,7 @@ SEVERAL_SENSORS = {
     "DOFALarge16_Weights": "dofa:large",
     "Panopticon_Weights": "panopticon:base",
 }
-"""Weights of models of several sensors → the names of these models (`eofuse.models.foundation.torchgeo_models`)."""
+"""Weights of models of several sensors → the names of these models (`eofuse.models.foundation`)."""
 
 
 def torchgeo_source(name: str, options: WeightOptions) -> Source:

@@ -26,7 +26,7 @@ class Worker:
         self.card = card
         own = {} if card is None else {"CUDA_VISIBLE_DEVICES": card}
         env = {**os.environ, "OMP_NUM_THREADS": str(threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **own}
-        self.process = start("eofuse.studies.worker", env=env)
+        self.process = start("eofuse.studies.worker", [], env)
 
     @property
     def has_ended(self) -> bool:
