@@ -10,7 +10,6 @@ memory, with as many threads.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -45,6 +44,13 @@ CORNER = (600_000.0, 5_000_000.0)
 UTM, NEXT = "EPSG:32632", "EPSG:32633"
 CLASSES = tuple(f"class {number}" for number in range(11))
 COMMAND = "import sys; from eofuse.cli import main; sys.exit(main())"
+MEASURED = """\
+import json, resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps({"cpu_s": usage.ru_utime + usage.ru_stime, "peak_kb": usage.ru_maxrss}))
+"""
+"""Runs a command from a small process: on Linux a child's peak of memory begins with that of the process that starts it."""
 
 
 def write_raster(
@@ -156,9 +162,10 @@ def main() -> None:
         ]
         words += ["--window", str(arguments.window)] if arguments.window else []
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", COMMAND, *words], check=True, stdout=subprocess.DEVNULL)
+        python = [sys.executable, "-c"]
+        measured = subprocess.run([*python, MEASURED, *python, COMMAND, *words], check=True, capture_output=True)
         took = time.perf_counter() - start
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        usage = json.loads(measured.stdout)
         again = forward_passes(model, windows, arguments.workers, arguments.share)
         pixels = height * arguments.side
         facts = {
@@ -168,8 +175,8 @@ def main() -> None:
             "map_s": round(took, 1),
             "ratio": round(took / min(bare[0], again[0]), 2),
             "forward_passes_cpu_s": [round(bare[1], 1), round(again[1], 1)],
-            "map_cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
-            "peak_memory_gb": round(usage.ru_maxrss * 1024 / 1e9, 2),
+            "map_cpu_s": round(usage["cpu_s"], 1),
+            "peak_memory_gb": round(usage["peak_kb"] * 1024 / 1e9, 2),
             "megapixels_a_second": round(pixels / took / 1e6, 2),
         }
         print(json.dumps(facts, indent=1))
