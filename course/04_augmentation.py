@@ -166,7 +166,7 @@ def accuracy(target, turns, amount, seed):
         "fusion": {"strategy": "single"},
         "labels": {"amount": amount},
         "augment": {"turns": turns},
-        "train": {"steps": 100, "batch_size": 16, "evaluations": 4, "learning_rate": 0.003},
+        "train": {"steps": 80, "batch_size": 12, "evaluations": 4, "learning_rate": 0.003},
         "seed": seed,
     }
     run = eofuse.train(recipe, to=work / f"ch04/{target}-{turns}-{amount}-{seed}")

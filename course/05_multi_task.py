@@ -162,7 +162,7 @@ recipe = {
     "tasks": {"worldcover": {"network": "unet"}, "climate_zone": {}, "season": {}},
     "weighting": "uncertainty",
     "fusion": {"strategy": "single"},
-    "train": {"steps": 80, "batch_size": 16, "evaluations": 4, "learning_rate": 0.002},
+    "train": {"steps": 50, "batch_size": 16, "evaluations": 2, "learning_rate": 0.003},
 }
 run = eofuse.train(recipe, to=work / "ch05/together")
 scores = eofuse.evaluate(run.folder)
@@ -255,7 +255,7 @@ def crop_accuracy(tasks, seed):
         "split": {"protocol": "published"},
         "tasks": {"crop": {"metric": "accuracy"}, **{name: {} for name in tasks}},
         "fusion": {"strategy": "single"},
-        "train": {"steps": 120, "batch_size": 32, "evaluations": 5, "learning_rate": 0.003},
+        "train": {"steps": 100, "batch_size": 16, "evaluations": 4, "learning_rate": 0.003},
         "seed": seed,
     }
     run = eofuse.train(recipe, to=work / f"ch05/crop-{'-'.join(tasks)}-{seed}")

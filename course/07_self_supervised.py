@@ -78,7 +78,7 @@ base = {
     "data": {"store": str(store.path), "crop": 32},
     "inputs": ["s1", "s2"],
     "fusion": {"strategy": "late"},
-    "train": {"steps": 60, "batch_size": 32, "evaluations": 4, "learning_rate": 0.003},
+    "train": {"steps": 40, "batch_size": 32, "evaluations": 4, "learning_rate": 0.003},
 }
 across = eofuse.pretrain(base | {"pretrain": {"method": "cross_modal"}}, to=work / "ch07/across")
 seen = across.evaluations
@@ -216,7 +216,7 @@ for name, (method, steps, rate) in pretexts.items():
 
 
 # %%
-def accuracy(name, seed, *, amount=3, steps=50, mode="linear_probe"):
+def accuracy(name, seed, *, amount=3, steps=40, mode="linear_probe"):
     """Accuracy on the test fields, with its 95 % interval over farms, after so many labels a class."""
     recipe = common | {
         "task": {"target": "crop", "metric": "accuracy"},
@@ -262,7 +262,7 @@ assert mean["across modalities"] > mean["from scratch"] + 0.2
 
 # %%
 many = pd.DataFrame(
-    [accuracy(name, 0, amount=1.0, steps=80, mode="full") for name in ("from scratch", "across modalities")]
+    [accuracy(name, 0, amount=1.0, steps=50, mode="full") for name in ("from scratch", "across modalities")]
 )
 print(many[["start", "value", "low", "high", "n_test"]].round(2).to_string(index=False))
 gain_few = mean["across modalities"] - mean["from scratch"]

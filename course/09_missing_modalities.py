@@ -79,7 +79,7 @@ SIDE = 12  # pixels
 thermal = Modality("thermal", Kind.RASTER, (Channel("temperature", unit="K"),), "Thermal camera")
 
 
-def fields(count=480):
+def fields(count=400):
     """Eight fields a farm, two of each state."""
     random = np.random.default_rng(0)
     for number in range(count):
@@ -116,7 +116,7 @@ def train(name, seed, **changes):
         "split": {"fractions": [0.5, 0.1, 0.4]},
         "task": {"target": "state", "metric": "accuracy"},
         "fusion": {"strategy": "late"},
-        "train": {"steps": 60, "batch_size": 32, "evaluations": 2, "learning_rate": 0.003},
+        "train": {"steps": 40, "batch_size": 24, "evaluations": 1, "learning_rate": 0.003},
         "seed": seed,
     }
     return eofuse.train(recipe | changes, to=work / f"ch09/{name}-{seed}")
@@ -257,7 +257,7 @@ recipe = {
     "task": {"target": "dominant_land_cover"},
     "fusion": {"strategy": "late", "missing": "token"},
     "augment": {"drop_modalities": 0.3, "turns": True},
-    "train": {"steps": 50, "batch_size": 32, "evaluations": 2, "learning_rate": 0.003},
+    "train": {"steps": 30, "batch_size": 24, "evaluations": 1, "learning_rate": 0.003},
 }
 run = eofuse.train(recipe, to=work / "ch09/land-cover")
 attribution = eofuse.attribute(run.folder, metric="accuracy", repeats=1)

@@ -124,7 +124,7 @@ def season_recipe(temporal):
         "split": {"fractions": [0.5, 0.1, 0.4]},
         "task": {"target": "crop", "metric": "accuracy"},
         "fusion": {"strategy": "single", "encoder": "test_resnet", "temporal": temporal},
-        "train": {"steps": 80, "batch_size": 16, "evaluations": 4, "learning_rate": 0.003},
+        "train": {"steps": 60, "batch_size": 16, "evaluations": 3, "learning_rate": 0.003},
     }
 
 
@@ -187,7 +187,7 @@ model = eofuse.train(
         "task": {"target": "kind"},
         "fusion": {"strategy": "single", "encoder": "test_resnet"},
         "augment": "light",
-        "train": {"steps": 300, "batch_size": 32, "evaluations": 2, "learning_rate": 0.003},
+        "train": {"steps": 200, "batch_size": 32, "evaluations": 2, "learning_rate": 0.003},
     },
     to=work / "ch11/pretrained",
 )
@@ -345,7 +345,7 @@ assert without_days["value"] < value["attention"] - 0.2
 # Train the network from scratch with all 192 labels. How far is the pretrained one with six still ahead?
 
 # %% tags=["hide-cell"]
-many = few("from scratch, all labels", 0, **scratch, labels={"amount": 1.0}, train={"steps": 200, "batch_size": 16})
+many = few("from scratch, all labels", 0, **scratch, labels={"amount": 1.0}, train={"steps": 150, "batch_size": 16})
 print(f"from scratch with all labels {many['value']:.2f}, pretrained with two a class {means['pretrained']:.2f}")
 # Transfer replaces labels: with enough of them, there is less to replace. Chapter 8 draws the whole curve.
 
