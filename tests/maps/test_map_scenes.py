@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pyogrio
@@ -107,6 +108,15 @@ def test_every_file_is_a_valid_cloud_optimised_geotiff(mapped):
     for path in rasters:
         is_valid, errors, warnings = cog_validate(path, quiet=True)
         assert (is_valid, errors, warnings) == (True, [], [])
+
+
+def test_a_class_map_has_a_style_with_names_and_colours_of_its_classes(mapped, cover_model):
+    palette = ElementTree.parse(mapped[1] / "map.qml").iter("paletteEntry")
+    shown = {int(each.get("value")): (each.get("label"), each.get("color")) for each in palette}
+    classes = load_model(cover_model).spec.heads["cover"].classes
+    with rasterio.open(mapped[1] / "map.tif") as file:
+        colours = {code: "#{:02x}{:02x}{:02x}".format(*file.colormap(1)[code][:3]) for code in (10, 20, 50)}
+    assert shown == {code: (name, colours[code]) for code, name in zip((10, 20, 50), classes, strict=True)}
 
 
 def test_the_item_is_valid_and_names_files_classes_and_the_model(mapped, cover_model):
@@ -213,7 +223,7 @@ def test_codes_beyond_a_byte_are_kept(scene, tmp_path):
         assert set(np.unique(file.read(1)[20:])) <= {111, 312, 523}
         assert file.nodata == 65535
         assert file.colormap(1)[523] == (255, 0, 0, 255)
-    assert all(cog_validate(path, quiet=True)[0] for path in done.files)
+    assert all(cog_validate(path, quiet=True)[0] for path in done.files if path.suffix == ".tif")
 
 
 def test_numbers_come_with_their_interval(scene, tmp_path):
@@ -233,6 +243,7 @@ def test_what_is_predicted_of_a_patch_has_a_cell_every_stride(scene, tmp_path):
     (done,) = map_scenes(model, None, tmp_path / "map.tif", layers={"optical": str(scene)}, options=options)
     assert {path.name for path in done.files} == {
         "map.zone.tif",
+        "map.zone.qml",
         "map.zone.confidence.tif",
         "map.tags.tif",
         "map.biomass.tif",
@@ -327,7 +338,7 @@ def test_the_spec_of_scenes_gives_a_map_for_each(cover_model, tmp_path, capsys):
     (tmp_path / "scenes.yaml").write_text(spec)
     assert main(["map", str(cover_model), str(tmp_path / "scenes.yaml"), "-o", str(tmp_path / "maps")]) == 0
     assert {path.name for path in (tmp_path / "maps").iterdir()} == {
-        f"{scene}{ending}" for scene in ("north", "south") for ending in (".tif", ".confidence.tif", ".json")
+        f"{scene}{ending}" for scene in ("north", "south") for ending in (".tif", ".confidence.tif", ".qml", ".json")
     }
     assert str(tmp_path / "maps" / "south.tif") in capsys.readouterr().out
 

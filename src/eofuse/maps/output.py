@@ -22,6 +22,7 @@ from eofuse.maps.rows import RowStore
 from eofuse.maps.scene import MapScene
 from eofuse.maps.stac import write_item
 from eofuse.maps.streaming import Pass
+from eofuse.maps.styles import write_style
 from eofuse.maps.vectors import write_boxes, write_regions
 from eofuse.maps.windows import Stride
 from eofuse.modalities import MONTH
@@ -68,7 +69,7 @@ class MapFiles:
         kept = {*self.paths()} - {self.path("", "learned", ".gpkg")}
         for path in self._present()[1]:
             is_of_a_map = path.parent == self.stem.parent and path.name.startswith(f"{self.stem.name}.")
-            if is_of_a_map and path.suffix in (".tif", ".gpkg") and path not in kept:
+            if is_of_a_map and path.suffix in (".tif", ".qml", ".gpkg") and path not in kept:
                 path.unlink(missing_ok=True)
 
     def paths(self) -> list[Path]:
@@ -76,7 +77,8 @@ class MapFiles:
         found = [self.item, self.path("", "learned", ".gpkg")]
         for name, product in self.products.items():
             found += [self.path(name, file.ending) for file in product.files]
-            found += [self.path(name, suffix=".gpkg")] if self.polygons and product.files[0].colours else []
+            if product.files[0].colours:
+                found += [self.path(name, suffix=".qml"), *([self.path(name, suffix=".gpkg")] if self.polygons else [])]
         heads = self.predictor.model.spec.heads
         return found + [self.path(name, suffix=".gpkg") for name, head in heads.items() if head.kind.is_boxes]
 
@@ -124,6 +126,7 @@ class MapFiles:
         self._remove_others()
         self.item.unlink(missing_ok=True)  # what it says is no longer so
         rasters: list[tuple[str, Path, MapFile, Grid]] = []
+        styles: list[tuple[str, Path]] = []
         shapes: list[tuple[str, Path]] = []
         for name, each in passes.items():
             grid = _grid_of(each)
@@ -134,11 +137,15 @@ class MapFiles:
                     values = stores[name].read((target, file.ending))
                     write_geotiff(path, file, grid, values, tags, scratch, threads)
                     rasters.append((".".join(part for part in (target, file.ending) if part), path, file, grid))
-                if self.polygons and product.files[0].colours:
-                    path = self.path(target, suffix=".gpkg")
-                    legend = dict(zip(product.files[0].colours, product.head.classes, strict=True))
-                    write_regions(path, target, self.path(target), legend, grid)
-                    shapes.append((f"{target}.polygons", path))
+                if colours := product.files[0].colours:
+                    legend = dict(zip(colours, product.head.classes, strict=True))
+                    path = self.path(target, suffix=".qml")
+                    write_style(path, legend, colours)
+                    styles.append((f"{target}.style", path))
+                    if self.polygons:
+                        path = self.path(target, suffix=".gpkg")
+                        write_regions(path, target, self.path(target), legend, grid)
+                        shapes.append((f"{target}.polygons", path))
             for target in each.boxes:
                 path = self.path(target, suffix=".gpkg")
                 boxes = [box for box in stores[name].read_boxes() if box["target"] == target]
@@ -150,8 +157,8 @@ class MapFiles:
             write_geopackage(path, "learned", squares, columns, scene.grid, "Polygon")
             shapes.append(("learned", path))
         model = os.path.relpath(self.predictor.folders[0], self.item.parent)
-        write_item(self.item, scene.grid, rasters, shapes, self._properties(scene, digest), model)
-        return (*(path for _, path, _, _ in rasters), *(path for _, path in shapes))
+        write_item(self.item, scene.grid, rasters, styles, shapes, self._properties(scene, digest), model)
+        return (*(path for _, path, _, _ in rasters), *(path for _, path in (*styles, *shapes)))
 
     def notes(self, scene: MapScene) -> tuple[str, ...]:
         """What a reader of the map must know."""

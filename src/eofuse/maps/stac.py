@@ -26,6 +26,7 @@ EXTENSIONS = [
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 ]
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+XML = "application/xml"
 GEOPACKAGE = "application/geopackage+sqlite3"
 POINTS = 8
 """Points along a side of the footprint."""
@@ -35,6 +36,7 @@ def write_item(
     path: Path,
     grid: Grid,
     rasters: Sequence[tuple[str, Path, MapFile, Grid]],
+    styles: Sequence[tuple[str, Path]],
     shapes: Sequence[tuple[str, Path]],
     properties: Mapping[str, Any],
     model: str,
@@ -45,12 +47,15 @@ def write_item(
         path: of the item.
         grid: of the scene.
         rasters: key, path, content and grid of each GeoTIFF.
+        styles: key and path of each style for QGIS.
         shapes: key and path of each GeoPackage.
         properties: besides those of the extensions, with `datetime`.
         model: folder of the model, or what predicts in words.
     """
     outline, bounds = _outline(grid)
     assets: dict[str, Any] = {key: _asset(file, raster, own) for key, file, raster, own in rasters}
+    for key, file in styles:
+        assets[key] = {"href": f"./{quote(file.name)}", "type": XML, "title": "style for QGIS", "roles": ["metadata"]}
     for key, file in shapes:
         assets[key] = {"href": f"./{quote(file.name)}", "type": GEOPACKAGE, "roles": ["data"]}
     item = {
