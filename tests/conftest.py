@@ -168,6 +168,12 @@ def recipe(planted_store) -> dict:
 
 
 @pytest.fixture(scope="session")
+def same_recipe(planted_store) -> dict:
+    """The same for fixtures that last; leave it as it is."""
+    return planted_recipe(planted_store)
+
+
+@pytest.fixture(scope="session")
 def refitted_once(planted_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of that run with `refit`; leave it as it is."""
     from eofuse import recipe as recipes

@@ -31,7 +31,7 @@ def trained(folder, store, inputs, **changes):
         "split": {"fractions": [0.5, 0.2, 0.3]},
         "task": {"target": "label"},
         "fusion": {"strategy": "late", "encoder": "test_resnet"},
-        "train": {"steps": 60, "batch_size": 16, "evaluations": 3, "learning_rate": 0.003},
+        "train": {"steps": 40, "batch_size": 16, "evaluations": 2, "learning_rate": 0.003},
     }
     runs.start_run(parse_options(RunOptions, merge(values, changes)), folder)
     runs.train_run(folder, tensorboard=False)

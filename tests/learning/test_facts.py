@@ -33,7 +33,7 @@ def read_all(folder):
     learned_from([folder])
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_no_damage_ends_in_anything_but_one_clear_error(trained_once, tmp_path_factory, data):
     folder = shutil.copytree(
@@ -66,7 +66,7 @@ def places(values, within=()):
         yield from places(value, (*within, key))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_values_of_another_type_are_one_clear_error(trained_once, tmp_path_factory, data):
     folder = shutil.copytree(

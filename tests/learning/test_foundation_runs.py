@@ -27,7 +27,7 @@ def recipe(store, shared, **changes):
         "inputs": ["s2", "s1"],
         "fusion": {"strategy": "single", "missing": "token", "joint": {"galileo:nano": ["s2", "s1"]}},
         "task": {"target": "label"},
-        "train": {"steps": 8, "batch_size": 8, "evaluations": 2},
+        "train": {"steps": 6, "batch_size": 8, "evaluations": 2},
         "start": {"from": str(shared / "weights" / "galileo_nano_encoder.safetensors")},
         **changes,
     }

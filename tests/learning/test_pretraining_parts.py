@@ -151,8 +151,9 @@ def test_what_no_patch_of_a_batch_has_does_not_count(reconstruct, lacking, loss)
     assert reconstruct(lambda inputs, present: (inputs, present | dict.fromkeys(lacking, nobody)))[0] == loss
 
 
-@given(seed=st.integers(0, 50), share=st.floats(0.2, 0.8), block=st.integers(1, 4))
+@given(seed=st.integers(0, 50), share=st.integers(13, 51).map(lambda number: number / 64), block=st.integers(1, 4))
 def test_blocks_that_hold_data_are_hidden_by_the_share(seed, share, block):
+    """Of shares that float32 holds exactly, as their number is rounded."""
     torch.manual_seed(seed)
     valid = torch.rand(3, 2, 12, 10) < torch.tensor([0.02, 0.2, 1.0]).view(3, 1, 1, 1)
     hidden = draw_blocks(torch.zeros(3, 2, 12, 10), share, block, valid)

@@ -43,7 +43,7 @@ def values_on(store) -> dict:
         "inputs": ["s1", "s2"],
         "split": {"fractions": [0.5, 0.1, 0.4]},
         "fusion": {"strategy": "early", "encoder": "test_resnet"},
-        "train": {"steps": 100, "batch_size": 32, "evaluations": 1, "learning_rate": 0.003},
+        "train": {"steps": 60, "batch_size": 32, "evaluations": 1, "learning_rate": 0.006},
     }
 
 
@@ -80,7 +80,7 @@ def gain(values, store, folder) -> float:
 
 
 def test_cross_modal_pretraining_beats_random_encoders_by_far(values, striped, tmp_path):
-    change = {"fusion": {"strategy": "late"}, "pretrain": {"method": "cross_modal"}, "train": {"steps": 50}}
+    change = {"fusion": {"strategy": "late"}, "pretrain": {"method": "cross_modal"}, "train": {"steps": 30}}
     values = merge(values, change)
     assert gain(values, striped, tmp_path / "run") >= 0.15
 
@@ -90,5 +90,7 @@ def test_simclr_beats_random_encoders(values, striped, tmp_path):
 
 
 def test_masked_autoencoding_beats_random_encoders(values, striped, tmp_path):
-    values = merge(values, {"pretrain": {"method": "masked", "block": 6}, "train": {"steps": 150}})
+    values = merge(
+        values, {"pretrain": {"method": "masked", "block": 6}, "train": {"steps": 150, "learning_rate": 0.003}}
+    )
     assert gain(values, striped, tmp_path / "run") >= 0.05

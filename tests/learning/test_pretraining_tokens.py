@@ -155,7 +155,7 @@ def test_the_only_raster_of_an_early_encoder_is_not_hidden_as_a_whole():
     assert hidden["c"].all()
 
 
-@pytest.mark.parametrize("strategy", ["single", "early", "late"])
+@pytest.mark.parametrize("strategy", ["early", "late"])
 def test_the_error_falls_and_every_weight_of_the_encoder_learns(store, values, strategy):
     method, model, batch = masked(store, values, strategy, hide=0.2)
     optimizer = torch.optim.AdamW(method.module.parameters(), lr=2e-3)

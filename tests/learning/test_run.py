@@ -38,6 +38,22 @@ def outcome(folder) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
+def shorter(recipe) -> dict:
+    return merge(recipe, {"train": {"steps": 8, "evaluations": 4}})
+
+
+@pytest.fixture
+def short(recipe) -> dict:
+    """A run of few steps."""
+    return shorter(recipe)
+
+
+@pytest.fixture(scope="module")
+def short_once(same_recipe, tmp_path_factory):
+    """The folder of that run, trained and tested; leave it as it is."""
+    return recipes.train(shorter(same_recipe), to=tmp_path_factory.mktemp("short") / "run").folder
+
+
 def test_a_run_learns_what_is_planted(trained):
     assert trained.test["label"]["accuracy"] > 0.95
 
@@ -122,41 +138,41 @@ def test_the_recorded_parts_say_what_was_hidden_and_why_patches_were_left_out(re
     assert split.loc[split["part"].isna(), "reason"].tolist() == ["flagged (cloudy)"]
 
 
-def test_the_same_seed_gives_the_same_bits(recipe, trained, tmp_path):
-    again = recipes.train(recipe, to=tmp_path / "again")
-    assert outcome(again.folder) == outcome(trained.folder)
+def test_the_same_seed_gives_the_same_bits(short, short_once, tmp_path):
+    again = recipes.train(short, to=tmp_path / "again")
+    assert outcome(again.folder) == outcome(short_once)
 
 
-def test_another_seed_gives_another_model(recipe, trained, tmp_path):
-    other = recipes.train(recipe, to=tmp_path / "other", overrides=["seed=1"])
-    assert outcome(other.folder)["losses.csv"] != outcome(trained.folder)["losses.csv"]
+def test_another_seed_gives_another_model(short, short_once, tmp_path):
+    other = recipes.train(short, to=tmp_path / "other", overrides=["seed=1"])
+    assert outcome(other.folder)["losses.csv"] != outcome(short_once)["losses.csv"]
 
 
 class Interrupted(BaseException):
     """Stands for a kill at some step."""
 
 
-@pytest.mark.parametrize("step", [3, 30])  # after 17 in test_logs
-def test_an_interrupted_run_goes_on_to_the_same_bits(recipe, trained_once, tmp_path, step):
+@pytest.mark.parametrize("step", [1, 8])  # before the first checkpoint, and at the end; in the middle in test_logs
+def test_an_interrupted_run_goes_on_to_the_same_bits(short, short_once, tmp_path, step):
     def stop(done, total, words):
         if done == step:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        recipes.train(recipe, to=tmp_path / "again", progress=stop)
-    assert outcome(recipes.resume(tmp_path / "again").folder) == outcome(trained_once)
+        recipes.train(short, to=tmp_path / "again", progress=stop)
+    assert outcome(recipes.resume(tmp_path / "again").folder) == outcome(short_once)
 
 
-def test_a_run_killed_between_evaluations_goes_on_where_it_wrote_a_checkpoint(recipe, trained, tmp_path):
+def test_a_run_killed_between_evaluations_goes_on_where_it_wrote_a_checkpoint(short, short_once, tmp_path):
     def stop(done, total, words):
-        if done == 17:
+        if done == 5:
             raise Interrupted
 
     folder = tmp_path / "again"
     with pytest.raises(Interrupted):
-        recipes.train(recipe, to=folder, overrides=["train.checkpoint_minutes=1e-9"], progress=stop)
-    assert torch.load(folder / "checkpoint.pt")["state"]["step"] == 17
-    assert outcome(recipes.train(recipe, to=folder).folder) == outcome(trained.folder)
+        recipes.train(short, to=folder, overrides=["train.checkpoint_minutes=1e-9"], progress=stop)
+    assert torch.load(folder / "checkpoint.pt")["state"]["step"] == 5
+    assert outcome(recipes.train(short, to=folder).folder) == outcome(short_once)
 
 
 def test_how_often_checkpoints_are_written_tells_no_two_runs_apart(recipe, planted_store):
@@ -166,16 +182,16 @@ def test_how_often_checkpoints_are_written_tells_no_two_runs_apart(recipe, plant
     assert len({Cell("s1", "variant", each).identity("") for each in options}) == 1
 
 
-def test_a_run_killed_twice_goes_on_to_the_same_bits(recipe, trained, tmp_path):
+def test_a_run_killed_twice_goes_on_to_the_same_bits(short, short_once, tmp_path):
     """kill −9 of the whole process, in the middle of training."""
     folder = tmp_path / "killed"
     evaluations = folder / "evaluations.csv"
-    runs.start_run(parse_options(RunOptions, recipe), folder)
+    runs.start_run(parse_options(RunOptions, short), folder)
     for wanted in (1, 3):
         process = forked(runs.train_run, folder, lambda done, total, words: time.sleep(0.05))
         kill_when(process, lambda wanted=wanted: lines(evaluations) > wanted)
         assert not (folder / "result.json").exists()
-    assert outcome(recipes.resume(folder).folder) == outcome(trained.folder)
+    assert outcome(recipes.resume(folder).folder) == outcome(short_once)
 
 
 def test_resuming_removes_what_a_killed_process_left(trained):
@@ -215,10 +231,10 @@ def test_a_damaged_checkpoint_is_one_clear_error(recipe, trained):
 
 def test_early_stopping_keeps_the_best_weights(recipe, tmp_path):
     run = recipes.train(
-        recipe, to=tmp_path / "run", overrides=["train.steps=80", "train.evaluations=20", "train.patience=3"]
+        recipe, to=tmp_path / "run", overrides=["train.steps=60", "train.evaluations=15", "train.patience=3"]
     )
     assert run.result["stopped_early"]
-    assert run.result["steps"] < 80
+    assert run.result["steps"] < 60
     scores = pd.read_csv(run.folder / "evaluations.csv")
     best = scores.loc[scores["step"] == run.result["best_step"], "macro_f1"].item()
     assert best == pytest.approx(scores["macro_f1"].max())
@@ -325,11 +341,11 @@ def test_rare_classes_can_be_balanced(recipe, tmp_path, balance):
 
 def test_a_run_finds_its_store_from_any_folder(recipe, planted_store, tmp_path, monkeypatch):
     monkeypatch.chdir(planted_store.path.parent)
-    values = merge(recipe, {"data": {"store": planted_store.path.name}})
+    values = merge(recipe, {"data": {"store": planted_store.path.name}, "train": {"steps": 2, "evaluations": 1}})
     run = recipes.train(values, to=tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     assert len(evaluate("run"))
-    assert recipes.train(recipe, to="run").test == run.test
+    assert recipes.train({**values, "data": recipe["data"]}, to="run").test == run.test
 
 
 def test_a_finished_run_is_not_read_for_other_data(recipe, trained, tmp_path):

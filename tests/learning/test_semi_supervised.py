@@ -20,7 +20,7 @@ from eofuse.studies.grid import final_cells
 from eofuse.studies.plan import plan_study
 from fake_source import MappedSource
 
-FEW = {"labels": {"amount": 2}, "train": {"steps": 12, "batch_size": 8, "evaluations": 3}}
+FEW = {"labels": {"amount": 2}, "train": {"steps": 6, "batch_size": 4, "evaluations": 2}}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def plain(recipe) -> dict:
 
 @pytest.fixture
 def values(plain) -> dict:
-    return merge(plain, {"unlabelled": {"threshold": 0.6}})
+    return merge(plain, {"unlabelled": {"threshold": 0.51, "ratio": 3}})
 
 
 def weights(run) -> dict[str, torch.Tensor]:
@@ -43,12 +43,13 @@ def losses(run) -> pd.DataFrame:
 
 
 def same_bits(one, other) -> bool:
-    return all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
+    first, second = weights(one), weights(other)
+    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 def test_a_threshold_that_is_never_reached_leaves_supervised_training_as_it_is(plain, tmp_path):
     supervised = recipes.train(plain, to=tmp_path / "plain")
-    never = recipes.train(merge(plain, {"unlabelled": {"threshold": 1.01}}), to=tmp_path / "never")
+    never = recipes.train(merge(plain, {"unlabelled": {"threshold": 1.01, "ratio": 3}}), to=tmp_path / "never")
     assert same_bits(supervised, never)
     assert (losses(never)["sure"] == 0).all()
     assert losses(never)["loss"].tolist() == losses(supervised)["loss"].tolist()
@@ -71,7 +72,7 @@ class Interrupted(BaseException):
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(values, tmp_path):
     """Interrupted twice, before the first checkpoint and behind one."""
-    for step in (3, 8):
+    for step in (2, 4):
 
         def stop(done, total, words, step=step):
             if done == step:
@@ -88,7 +89,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(values, tmp_path):
 
 def test_hidden_labels_change_nothing(values, planted_store, tmp_path):
     """Patches that are read as labelled stay as they are; of all others in training, the truth is turned round."""
-    values = merge(values, {"unlabelled": {"threshold": 0.51}})
+    values = merge(values, {"train": {"steps": 1, "evaluations": 1}})
     options = parse_options(RunOptions, values)
     run = recipes.train(values, to=tmp_path / "run")
     prepared = prepare(planted_store, options)
@@ -103,17 +104,17 @@ def test_hidden_labels_change_nothing(values, planted_store, tmp_path):
 
 
 def test_each_step_reads_labelled_and_then_unlabelled_patches(values, planted_store):
-    options = parse_options(RunOptions, merge(values, {"unlabelled": {"ratio": 3}}))
+    options = parse_options(RunOptions, values)
     prepared = prepare(planted_store, options)
     rows = rows_of_step(prepared, options)(7)
-    assert len(rows) == 8 + 24
-    assert set(rows[:8]) <= set(prepared.rows["train"])
-    assert set(rows[8:]) <= set(prepared.unlabelled)
+    assert len(rows) == 4 + 12
+    assert set(rows[:4]) <= set(prepared.rows["train"])
+    assert set(rows[4:]) <= set(prepared.unlabelled)
     np.testing.assert_array_equal(rows, rows_of_step(prepared, options)(7))
 
 
 def test_without_unlabelled_patches_training_is_supervised_and_says_so(plain, tmp_path):
-    everything = merge(plain, {"labels": {"amount": 1.0}, "train": {"steps": 3}})
+    everything = merge(plain, {"labels": {"amount": 1.0}, "train": {"steps": 2, "evaluations": 1}})
     run = recipes.train(merge(everything, {"unlabelled": {}}), to=tmp_path / "run")
     assert sum("none for pseudo-labels" in note for note in run.notes()) == 1
     supervised = recipes.train(everything, to=tmp_path / "plain")
@@ -121,10 +122,11 @@ def test_without_unlabelled_patches_training_is_supervised_and_says_so(plain, tm
     assert losses(run).equals(losses(supervised))
 
 
-@pytest.mark.parametrize("change", [{"strategy": "late"}, {"strategy": "decision"}, {"strategy": "early"}])
-def test_rasters_numbers_and_categories_of_any_fusion_learn_from_pseudo_labels(values, tmp_path, change):
-    fused = merge(values, {"inputs": ["s1", "s2", "elevation", "season", "climate_zone"], "fusion": change})
-    run = recipes.train(merge(fused, {"unlabelled": {"threshold": 0.51}}), to=tmp_path / "run")
+@pytest.mark.parametrize("strategy", ["late", "decision"])  # one head, and one of each modality
+def test_rasters_numbers_and_categories_learn_from_pseudo_labels(values, tmp_path, strategy):
+    inputs = ["s1", "s2", "elevation", "season", "climate_zone"]
+    fused = merge(values, {"inputs": inputs, "fusion": {"strategy": strategy}, "train": {"steps": 3, "evaluations": 1}})
+    run = recipes.train(fused, to=tmp_path / "run")
     assert (losses(run)["sure"] > 0).any()
     assert np.isfinite(losses(run).to_numpy()).all()
 

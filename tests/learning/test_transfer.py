@@ -67,7 +67,7 @@ def make_recipe(recipe, pretrained):
         change = {
             "start": {"from": str(pretrained / encoder), "mode": mode, **MODES[mode], **start},
             "fusion": {"encoder": encoder},
-            "train": {"steps": 6, "evaluations": 3},
+            "train": {"steps": 4, "batch_size": 8, "evaluations": 2},
         }
         return merge(recipe, change)
 
@@ -89,22 +89,26 @@ class Interrupted(BaseException):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_interrupted_run_goes_on_to_the_same_bits_without_the_weights(make_recipe, pretrained, tmp_path, mode):
+    """Interrupted twice, before the first checkpoint and behind one."""
     source = shutil.copytree(pretrained / encoder_of(mode), tmp_path / "source")
     values = merge(make_recipe(mode, encoder_of(mode)), {"start": {"from": str(source)}})
     whole = recipes.train(values, to=tmp_path / "whole")
-    for step in (1, 3):
 
-        def stop(done, total, words, step=step):
-            if done == step:
+    def stopping(at):
+        def stop(done, total, words):
+            if done == at:
                 raise Interrupted
 
-        with pytest.raises(Interrupted):
-            recipes.train(values, to=tmp_path / f"again-{step}", progress=stop)
+        return stop
+
+    with pytest.raises(Interrupted):
+        recipes.train(values, to=tmp_path / "again", progress=stopping(1))
     shutil.rmtree(source)
-    for step in (1, 3):
-        again = recipes.resume(tmp_path / f"again-{step}")
-        assert outcome(again.folder) == outcome(whole.folder)
-        assert not (again.folder / "start").exists()
+    with pytest.raises(Interrupted):
+        recipes.resume(tmp_path / "again", stopping(3))
+    again = recipes.resume(tmp_path / "again")
+    assert outcome(again.folder) == outcome(whole.folder)
+    assert not (again.folder / "start").exists()
 
 
 def test_a_run_does_not_go_on_when_its_weights_have_changed(make_recipe, pretrained, tmp_path):
@@ -148,10 +152,10 @@ def test_other_weights_at_the_same_place_make_another_run_and_another_cell(make_
 def test_the_weights_are_those_that_were_trained_before_the_first_step(make_recipe, pretrained, tmp_path):
     values = merge(make_recipe("full"), {"train": {"learning_rate": 1e-30, "weight_decay": 0.0, "warmup": 0.0}})
     run = recipes.train(values, to=tmp_path / "run", overrides=["train.steps=1", "train.evaluations=1"])
-    source = load_model(pretrained / "test_resnet" / "model")
+    source, model = load_model(pretrained / "test_resnet" / "model"), run.model()
     for name, parameter in source.named_parameters():
-        torch.testing.assert_close(run.model().get_parameter(name), parameter, rtol=0, atol=1e-20)
-    assert run.model().spec.statistics.mean == source.spec.statistics.mean
+        torch.testing.assert_close(model.get_parameter(name), parameter, rtol=0, atol=1e-20)
+    assert model.spec.statistics.mean == source.spec.statistics.mean
 
 
 def test_the_table_tells_and_the_command_prints_it(make_recipe, tmp_path, capsys):

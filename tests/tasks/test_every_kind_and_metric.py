@@ -199,5 +199,8 @@ def test_nothing_else_switches_on_their_names():
     for path in SOURCE.rglob("*.py"):
         place = path.relative_to(SOURCE).as_posix()
         if not place.startswith(own):
-            found = set(names_in(ast.parse(path.read_text(encoding="utf-8")))) & {*KINDS, *METRICS}
+            text, names = path.read_text(encoding="utf-8"), {*KINDS, *METRICS}
+            if not any(f'"{name}"' in text for name in names):
+                continue  # to parse it takes longer
+            found = set(names_in(ast.parse(text))) & names
             assert not found, f"{place} has the names {found}"

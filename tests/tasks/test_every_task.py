@@ -1,7 +1,5 @@
 """Every task, and every fusion strategy under several tasks, learns, is saved and evaluated, with and without numbers."""
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,17 +33,23 @@ STRATEGIES = {
 }
 INPUTS = {"rasters": ["s1", "s2"], "with numbers": ["s1", "s2", "season"]}
 CASES = [
-    *((kind, strategy, "with numbers") for kind, strategy in list(product(TASKS, STRATEGIES))[::2]),
-    ("detection", "decision", "with numbers"),
-    *zip(("single_label", "segmentation", "detection", "segmentation"), STRATEGIES, ["rasters"] * 4, strict=False),
-    *(("regression", strategy, "with numbers") for strategy in ("gated", "attention")),
-    *(("segmentation", strategy, "with numbers") for strategy in ("gated", "film")),
+    ("single_label", "early", "rasters"),
+    ("single_label", "decision", "with numbers"),
+    ("multi_label", "middle", "with numbers"),
+    ("multi_label", "late, shared", "with numbers"),
+    *(("regression", strategy, "with numbers") for strategy in ("late", "gated", "attention")),
+    ("segmentation", "middle", "rasters"),
+    *(("segmentation", strategy, "with numbers") for strategy in ("late, shared", "gated", "film")),
+    *(("pixel_regression", strategy, "with numbers") for strategy in ("early", "decision")),
+    ("detection", "late", "rasters"),
+    *(("detection", strategy, "with numbers") for strategy in ("middle", "decision")),
 ]
+"""Every task, and every strategy once on vectors and once on maps."""
 
 
 @pytest.fixture(scope="module")
 def mapped_store(tmp_path_factory):
-    source = MappedSource(patches=60, size=32)
+    source = MappedSource(patches=60)
     return pack_source(source, tmp_path_factory.mktemp("mapped") / "mapped.store", workers=1)
 
 
@@ -55,7 +59,7 @@ def small_run(store, task, **change) -> dict:
         "inputs": ["s1", "s2"],
         "fusion": {"encoder": "test_resnet"},
         "split": {"fractions": [0.6, 0.2, 0.2]},
-        "train": {"steps": 10, "batch_size": 8, "evaluations": 1, "learning_rate": 0.004, "warmup": 0},
+        "train": {"steps": 8, "batch_size": 8, "evaluations": 1, "learning_rate": 0.004, "warmup": 0},
     }
     return merge({**base, **({"task": task} if task else {})}, change)
 
@@ -78,7 +82,7 @@ def test_it_learns_and_is_evaluated_and_loads_to_the_same_predictions(kind, stra
         return
     run = trained(values, tmp_path / "run")
     losses = pd.read_csv(run.folder / "losses.csv")["loss"]
-    assert losses.tail(4).mean() < losses.head(3).mean()
+    assert losses.tail(3).mean() < losses.head(3).mean()
 
     target = TASKS[kind]["target"]
     scores = evaluate(run.folder).set_index(["predictor", "metric"])["value"]

@@ -85,7 +85,7 @@ def make_training(
     """
     given: dict[str, Any] = {
         "steps": options.train.budget(len(prepared.rows["train"])),
-        "fabric": open_fabric(options.train),
+        "fabric": more.get("fabric") or open_fabric(options.train),
         "curves": Curves(folder, tensorboard=False),
         **more,
     }

@@ -120,7 +120,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(recipe, tmp_path):
         recipe,
         {
             "augment": "strong",
-            "train": {"steps": 12, "evaluations": 2},
+            "train": {"steps": 4, "batch_size": 8, "evaluations": 2},
             "inputs": ["s1", "s2"],
             "fusion": {"strategy": "early"},
         },
@@ -129,7 +129,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(recipe, tmp_path):
     assert read_yaml(whole.folder / "recipe.yaml")["augment"]["preset"] == "strong"
 
     def stop(done, total, words):
-        if done == 9:
+        if done == 3:
             raise Interrupted
 
     with pytest.raises(Interrupted):
@@ -137,7 +137,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(recipe, tmp_path):
     again = recipes.resume(tmp_path / "again")
     for name in ("model/model.safetensors", "losses.csv", "evaluations.csv", "test.json"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
-    plain = recipes.train(merge(values, {"augment": "none", "train": {"steps": 1}}), to=tmp_path / "plain")
+    plain = recipes.train(
+        merge(values, {"augment": "none", "train": {"steps": 1, "evaluations": 1}}), to=tmp_path / "plain"
+    )
     assert not (whole.folder / "losses.csv").read_bytes().startswith((plain.folder / "losses.csv").read_bytes())
 
 
@@ -163,10 +165,10 @@ def test_every_kind_of_task_trains_with_strong(kind, mapped_store, tmp_path):
         "split": {"fractions": [0.6, 0.2, 0.2]},
         "task": TASKS[kind],
         "augment": "strong",
-        "train": {"steps": 3, "batch_size": 12, "evaluations": 1},
+        "train": {"steps": 2, "batch_size": 8, "evaluations": 1},
     }
     run = recipes.train(values, to=tmp_path / "run")
-    assert run.result["steps"] == 3
+    assert run.result["steps"] == 2
 
 
 @pytest.fixture
