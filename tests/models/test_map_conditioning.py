@@ -118,9 +118,9 @@ def test_what_only_pixels_and_scalars_together_tell_is_learnt(strategy):
     generator = torch.Generator().manual_seed(0)
 
     def batch() -> tuple[dict[str, Tensor], Tensor]:
-        bright = torch.rand(16, 1, 4, 4, generator=generator).repeat_interleave(8, 2).repeat_interleave(8, 3) > 0.5
-        sign = (torch.rand(16, 2, generator=generator) > 0.5) * 2.0 - 1
-        rasters = 2.0 * bright - 1 + 0.1 * torch.randn(16, 2, 32, 32, generator=generator)
+        bright = torch.rand(8, 1, 4, 4, generator=generator).repeat_interleave(8, 2).repeat_interleave(8, 3) > 0.5
+        sign = (torch.rand(8, 2, generator=generator) > 0.5) * 2.0 - 1
+        rasters = 2.0 * bright - 1 + 0.1 * torch.randn(8, 2, 32, 32, generator=generator)
         return {"s1": rasters, "season": sign}, (bright[:, 0] ^ (sign[:, 0] < 0)[:, None, None]).long()
 
     for _ in range(35):

@@ -19,7 +19,7 @@ from eofuse.models.normalisation import ChannelStatistics
 S2, S1 = SENTINEL2.select(["B04", "B08"]), SENTINEL1
 MEAN = {"s2": [0.2, 0.3], "s1": [-10.0, -16.0], "season": [0.5, 0.5]}
 STD = {"s2": [0.05, 0.05], "s1": [3.0, 3.0], "season": [0.2, 0.2]}
-SIZE, BATCH_SIZE, STEPS = 16, 32, 20
+SIZE, BATCH_SIZE, STEPS = 16, 16, 26
 
 JOINING = {
     "early": {"strategy": "early"},
@@ -90,7 +90,7 @@ def accuracy(modalities: Sequence[Modality], label: Label, **fusion: str) -> flo
         loss.backward()
         optimiser.step()
         schedule.step()
-    inputs, signs = draw(512, torch.Generator().manual_seed(2))
+    inputs, signs = draw(256, torch.Generator().manual_seed(2))
     return (model.predict(inputs)["sign"].argmax(1) == label(signs)).float().mean().item()
 
 
