@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -113,9 +114,15 @@ ALLOWED = {
 EVERYWHERE = {"words", "limits", "registry", "progress", "kinds", "devices", "ranks", "forking"}
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All nodes of a file, parsed once for all tests."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def rooms_used(path: Path) -> set[str]:
     used = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
@@ -173,11 +180,10 @@ EXECUTING = {"eval", "exec", "pd.read_pickle", "torch.hub.load", "yaml.unsafe_lo
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_nothing_that_is_loaded_executes_code(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported = {alias.name for node in nodes(path) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes(path) if isinstance(node, ast.ImportFrom)}
     assert not imported & {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"}
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             options = {option.arg: ast.unparse(option.value) for option in node.keywords}
             assert called(node) not in EXECUTING
@@ -209,7 +215,7 @@ def test_every_library_that_is_imported_is_one_that_installation_brings():
     packages = packages_distributions()
     known = {"planetary_computer": ["planetary-computer"], "umap": ["umap-learn"]}  # not installed for development
     for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for name in {each.partition(".")[0] for each in names} - sys.stdlib_module_names - {"eofuse"}:
@@ -228,8 +234,8 @@ def test_everything_that_can_be_chosen_is_documented(registry):
     assert [thing for thing in things if things.package_of(thing) == "eofuse" and f"`{thing}`" not in text] == []
 
 
-def strings(nodes) -> set[str]:
-    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+def strings(several) -> set[str]:
+    return {node.value for node in several if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def listed(node: ast.AST) -> set[str]:
@@ -245,11 +251,12 @@ def switched_on(node: ast.AST) -> set[str]:
     return strings(node.comparators) if is_name else set()
 
 
-@pytest.mark.parametrize("registry", REGISTRIES)
-def test_names_of_things_stand_in_their_registry_only(registry):
-    module, _, name = registry.partition(":")
-    names = set(getattr(importlib.import_module(module), name))
+def test_names_of_things_stand_in_their_registry_only():
+    modules = [registry.partition(":") for registry in REGISTRIES]
+    registries = [set(getattr(importlib.import_module(module), name)) for module, _, name in modules]
     for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            assert len(listed(node) & names) < 2, (path, listed(node))
-            assert not switched_on(node) & names, (path, switched_on(node))
+        for node in nodes(path):
+            together, compared = listed(node), switched_on(node)
+            for names in registries if together or compared else ():
+                assert len(together & names) < 2, (path, together)
+                assert not compared & names, (path, compared)
