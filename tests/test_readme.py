@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import rasterio
 
 import eofuse
 from eofuse.cli import main
-from eofuse.config import write_yaml
+from eofuse.config import merge, write_yaml
 from eofuse.data import download as downloading
 from shrink import RECIPES, shrunk
+from undrawn import undraw
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -56,12 +58,19 @@ def label_points(path: Path) -> None:
     pyogrio.raw.write(path, geometry, [ids, labels], meta["fields"], crs=meta["crs"], geometry_type="Point")
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    return eofuse.simulate(tmp_path_factory.mktemp("readme") / "ben-ge-800", patches=60, workers=1)
+
+
 @pytest.fixture
-def newcomer(tmp_path, monkeypatch):
-    """A folder with the shipped recipes, shrunk, and an archive that gives a simulated ben-ge-800."""
+def newcomer(simulated, tmp_path, monkeypatch):
+    """A folder with the shipped recipes, shrunk to small encoders, and an archive that gives a simulated ben-ge-800."""
+    undraw(monkeypatch)
     (tmp_path / "recipes").mkdir()
     for path in RECIPES.glob("*.yaml"):
-        (tmp_path / "recipes" / path.name).write_text(write_yaml(shrunk(path.name)))
+        values = merge(shrunk(path.name), {"fusion": {"encoder": "test_resnet"}})
+        (tmp_path / "recipes" / path.name).write_text(write_yaml(values))
     monkeypatch.chdir(tmp_path)
     rows = [f"{row},{row / 10},{row / 20},{row + 1},{'dry' if row % 2 else 'wet'}" for row in range(20)]
     (tmp_path / "samples.csv").write_text("\n".join(["sample_id,ndvi_t0,ndvi_t1,slope,class", *rows]))
@@ -69,7 +78,7 @@ def newcomer(tmp_path, monkeypatch):
     write_scene(tmp_path / "scenes")
 
     def give(name, to, base_url, progress):
-        return eofuse.simulate(Path(to) / name, patches=60, workers=1)
+        return shutil.copytree(simulated, Path(to) / name)
 
     monkeypatch.setattr(downloading, "download", give)
     return tmp_path
@@ -90,8 +99,8 @@ def test_the_commands_of_the_readme_run(newcomer):
     assert (newcomer / "preds.parquet").exists()
 
 
-def test_the_python_of_the_readme_and_of_the_documentation_runs(newcomer, capsys):
-    eofuse.simulate("ben-ge-800", patches=60, workers=1)
+def test_the_python_of_the_readme_and_of_the_documentation_runs(newcomer, simulated, capsys):
+    shutil.copytree(simulated, "ben-ge-800")
     data, python = ((PROJECT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("data", "python"))
     for code in [*blocks(README, "python"), *blocks(data, "python"), "\n".join(blocks(python, "python"))]:
         exec(compile(code, "documentation", "exec"), {})

@@ -5,7 +5,7 @@ import pyogrio
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rasterio.crs import CRS
@@ -45,6 +45,7 @@ def test_boxes_are_written_where_they_lie(tmp_path):
     assert CRS.from_user_input(meta["crs"]) == GRID.crs
 
 
+@settings(max_examples=30)
 @given(arrays(np.uint8, (12, 9), elements=st.sampled_from([1, 2, 255])), st.integers(1, 12))
 def test_regions_do_not_depend_on_strips(tmp_path_factory, codes, strip):
     folder = tmp_path_factory.mktemp("regions")

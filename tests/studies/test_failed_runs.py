@@ -20,6 +20,7 @@ from eofuse.studies.executors import Job, Resources, Setting, local
 from eofuse.studies.failures import failure_warnings
 from eofuse.studies.results import read_results
 from eofuse.studies.schedule import Step, carry_out
+from undrawn import undraw
 
 
 class Failing:
@@ -73,7 +74,8 @@ def diverged():
     return DivergenceError("the training loss is nan at step 4")
 
 
-def test_a_run_that_fails_leaves_the_others_and_is_named_in_the_report(values, failing, tmp_path):
+def test_a_run_that_fails_leaves_the_others_and_is_named_in_the_report(values, failing, tmp_path, monkeypatch):
+    undraw(monkeypatch)
     failing.fails = {("radar", 1): diverged(), ("optical", 2): MemoryError("no room")}
     study = recipes.study(values, to=tmp_path / "study", workers=1)
     board = study.results.leaderboard.drop_duplicates("variant").set_index("variant")

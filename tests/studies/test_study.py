@@ -183,10 +183,15 @@ def small_study(store):
 
 
 @pytest.fixture(scope="module")
-def small_tables(planted_store, tmp_path_factory):
-    """Tables of the small study, which nothing interrupted."""
+def small(planted_store, tmp_path_factory):
+    """The folder of the small study, which nothing interrupted."""
     folder = tmp_path_factory.mktemp("studies") / "small"
-    return tables(recipes.study(small_study(planted_store), to=folder, workers=1).folder)
+    return recipes.study(small_study(planted_store), to=folder, workers=1).folder
+
+
+@pytest.fixture(scope="module")
+def small_tables(small):
+    return tables(small)
 
 
 class Interrupted(BaseException):
@@ -230,19 +235,13 @@ def test_one_study_is_run_by_one_process(study_recipe, tmp_path):
             again.result()
 
 
-def test_a_new_variant_costs_only_its_own_runs(copy, study_recipe):
-    before = finished(copy)
-    study_recipe["study"]["variants"]["radar"] = {"inputs": ["s1"], "fusion": {"strategy": "single"}}
-    recipes.study(study_recipe, to=copy, workers=1)
+def test_a_new_variant_with_a_further_modality_costs_only_its_own_runs(small, planted_store, tmp_path):
+    copy = shutil.copytree(small, tmp_path / "copy")
+    before, values = finished(copy), small_study(planted_store)
+    values["study"]["variants"]["season"] = {"inputs": ["s1", "season"], "fusion": {"strategy": "late"}}
+    recipes.study(values, to=copy, workers=1)
     assert {name: finished(copy)[name] for name in before} == before
-    assert len(finished(copy)) == len(before) + 5  # two of the search, one for the other seed, two frozen ones
-
-
-def test_a_variant_with_a_further_modality_costs_only_its_own_runs(copy, study_recipe):
-    before = finished(copy)
-    study_recipe["study"]["variants"]["season"] = {"inputs": ["s1", "season"], "fusion": {"strategy": "late"}}
-    recipes.study(study_recipe, to=copy, workers=1)
-    assert {name: finished(copy)[name] for name in before} == before
+    assert len(finished(copy)) == len(before) + 2  # that of the search, and a frozen one
 
 
 def test_a_moved_store_is_found_again_and_a_changed_one_refused(copy, study_recipe, planted_store, tmp_path):
@@ -289,6 +288,8 @@ def test_folds_test_every_usable_patch_once_a_seed(study_recipe, tmp_path):
         "seeds": [0],
         "search": {"learning_rates": [0.003], "steps": 5},
         "controls": False,
+        "baseline": "both",
+        "variants": {"both": study_recipe["study"]["variants"]["both"]},
     }
     study_recipe["train"] = {**study_recipe["train"], "steps": 5}
     folded = recipes.study(study_recipe, to=tmp_path / "study", workers=1)

@@ -111,7 +111,7 @@ def scattered(draw, count: int = 12) -> tuple[pd.DataFrame, tuple[float, float]]
     return index_of(grids), (lon, lat)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(scattered())
 def test_overlap_and_distance_are_those_of_the_ground(made):
     index, (lon, lat) = made
@@ -128,7 +128,7 @@ def test_overlap_and_distance_are_those_of_the_ground(made):
             assert near[0] == (gap < 500)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(scattered(), st.integers(0, 100))
 def test_blocks_never_part_overlapping_patches(made, seed):
     index, (lon, lat) = made
