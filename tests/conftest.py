@@ -18,6 +18,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 settings.register_profile("eofuse", deadline=None)  # a busy machine is no failure
 settings.load_profile("eofuse")
+gc.set_threshold(
+    50_000, 10, 10
+)  # a tenth of the suite would be spent on looking for garbage among the objects of torch
 
 PROJECT = Path(__file__).parents[1]
 

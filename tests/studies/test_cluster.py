@@ -98,7 +98,9 @@ class Killer:
 
 
 def test_a_study_on_ray_of_which_a_worker_is_killed_gives_the_same_bytes(here, planted_store, tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its workers let all other processes of the machine go first
+    monkeypatch.setenv(
+        "RAY_worker_niceness", "0"
+    )  # by default its workers let all other processes of the machine go first
     said = []
     with Killer(claimer, tmp_path / "study") as killer:
         study = recipes.study(
