@@ -31,7 +31,7 @@ lint: install
 	$(BIN)/mypy
 
 docs: .venv/.docs
-	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+	$(BIN)/python -m sphinx -j auto -q -W --keep-going -d build/doctrees docs build/docs
 	@echo build/docs/index.html
 
 .venv/.docs: .venv/.installed
