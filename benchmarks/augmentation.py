@@ -22,8 +22,9 @@ from eofuse.config import merge, parse_options
 from eofuse.data.store import Store
 from eofuse.data.store.pack import pack
 from eofuse.learning.augment import PRESETS
+from eofuse.learning.fabric import open_fabric
 from eofuse.learning.fitting import supervised
-from eofuse.learning.loop import make_optimizer, open_fabric
+from eofuse.learning.loop import make_optimizer
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
 from eofuse.models.model import build_model

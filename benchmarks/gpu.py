@@ -42,8 +42,9 @@ from eofuse.data.store import Store
 from eofuse.data.store.write import write_store
 from eofuse.inference.predict import predict_store
 from eofuse.learning.curves import Curves
+from eofuse.learning.fabric import open_fabric
 from eofuse.learning.fitting import make_training, supervised
-from eofuse.learning.loop import Selection, make_optimizer, open_fabric
+from eofuse.learning.loop import Selection, make_optimizer
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, model_spec, prepare
 from eofuse.models.artifact import load_model

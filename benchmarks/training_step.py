@@ -26,8 +26,9 @@ from eofuse.config import parse_options
 from eofuse.data.store.pack import pack
 from eofuse.data.targets import IGNORE
 from eofuse.learning.curves import Curves
+from eofuse.learning.fabric import open_fabric
 from eofuse.learning.fitting import make_training, supervised
-from eofuse.learning.loop import Selection, TrainOptions, make_optimizer, open_fabric
+from eofuse.learning.loop import Selection, TrainOptions, make_optimizer
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
 from eofuse.models.model import build_model

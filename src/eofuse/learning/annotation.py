@@ -21,7 +21,7 @@ from eofuse.errors import UsageError
 from eofuse.evaluation.acquisition import NEED_UNCERTAINTY, FloatArray, binary_entropy, class_entropy, pick
 from eofuse.files import replacing
 from eofuse.kinds import TaskKind
-from eofuse.learning.loop import open_device
+from eofuse.learning.fabric import open_device
 from eofuse.learning.run import check_same_data, open_run
 from eofuse.learning.sharing import prepare_once
 from eofuse.models.model import Model

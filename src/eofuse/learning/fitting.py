@@ -7,10 +7,11 @@ from typing import Any
 from eofuse import ranks
 from eofuse.data.loading import balancing_weights, cumulated, drawn_rows, shuffled_rows
 from eofuse.learning.curves import Curves
+from eofuse.learning.fabric import open_fabric
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.fitted import check_fitted_heads, fit_heads, has_fitted_heads, refit_heads
 from eofuse.learning.lineage import History
-from eofuse.learning.loop import RowsOfStep, Selection, State, Training, open_fabric
+from eofuse.learning.loop import RowsOfStep, Selection, State, Training
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared, model_spec, with_training
 from eofuse.learning.semi_supervised import FixMatch, with_unlabelled

@@ -8,15 +8,13 @@ A batch is cut into parts of equal size: as many as there are processes, times `
 (seed, step, number of the part), so that two processes draw what one draws that accumulates two parts.
 """
 
-import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,7 +23,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from eofuse import ranks
 from eofuse.data.loading import Batch, Loader, Rows, cut
-from eofuse.devices import find_device
 from eofuse.errors import DataError
 from eofuse.learning.averaging import WeightAverage
 from eofuse.learning.checkpoints import CHECKPOINT_FILE as CHECKPOINT_FILE
@@ -36,7 +33,6 @@ from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.train_options import WITHOUT_EFFECT as WITHOUT_EFFECT
 from eofuse.learning.train_options import Schedule as Schedule
 from eofuse.learning.train_options import TrainOptions as TrainOptions
-from eofuse.models.model import Model
 from eofuse.progress import Progress
 from eofuse.tasks.objective import Objective
 from eofuse.words import counted
@@ -50,61 +46,6 @@ Evaluate = Callable[[], dict[str, float]]
 
 class DivergenceError(DataError):
     """The training loss is no finite number any more."""
-
-
-def open_device(options: TrainOptions) -> torch.device:
-    """The device of the options, made ready: its threads, and numbers that are the same each time.
-
-    Raises:
-        UsageError: if there is no such device.
-    """
-    device, place = find_device(options.device, "train.device"), ranks.place()
-    if place.size > 1 and device.type == "cuda":
-        device = find_device(f"cuda:{place.local}", "train.devices")
-    torch.set_num_threads(options.threads)
-    if device.type != "cuda":
-        return device
-    torch.cuda.set_device(device)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # nothing reads memory that was not written, and to fill it takes a kernel a tensor
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    for enable in (torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.enable_mem_efficient_sdp):
-        enable(False)  # with warnings only, faster attention is not deterministic
-    torch.backends.cuda.enable_cudnn_sdp(False)
-    return device
-
-
-def open_fabric(options: TrainOptions) -> "Fabric":
-    """Device and precision of the options.
-
-    Raises:
-        UsageError: as `open_device`.
-    """
-    device = open_device(options)
-    from lightning_fabric import Fabric  # 40 MB that only training needs
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # precision and device stand in the run's folder
-
-    names: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-    devices: Any = [device.index] if device.type == "cuda" else 1
-    own: Any = LightningEnvironment() if ranks.place().size > 1 else None  # what a launcher began is known to `ranks`
-    return Fabric(accelerator=device.type, devices=devices, precision=names[precision_on(device, options)], plugins=own)
-
-
-def precision_on(device: torch.device, options: TrainOptions) -> Literal["float32", "bfloat16"]:
-    """The precision of the options on a device."""
-    if options.precision != "auto":
-        return options.precision
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-
-
-def evaluate_as_trained(model: Model, device: torch.device, options: TrainOptions) -> None:
-    """Lets a model be evaluated in the precision in which it is trained, where the device is no CPU."""
-    if device.type != "cpu" and precision_on(device, options) == "bfloat16":
-        model.autocast_on = device.type
 
 
 @dataclass

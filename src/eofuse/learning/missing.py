@@ -24,7 +24,7 @@ from eofuse.evaluation.metrics import sums_of
 from eofuse.evaluation.predictions import Predictions
 from eofuse.evaluation.shapley import Subset
 from eofuse.files import file_name, shortened
-from eofuse.learning.loop import evaluate_as_trained, open_device
+from eofuse.learning.fabric import evaluate_as_trained, open_device
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import predictions_file, read_predictions
 from eofuse.learning.preparation import Prepared, learned_rows

@@ -24,13 +24,13 @@ from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.files import sha256
 from eofuse.learning.augment import Augmentation, make_augmentation
 from eofuse.learning.cautions import missing_warnings
+from eofuse.learning.fabric import open_device
 from eofuse.learning.fine_tuning import FineTuning
 from eofuse.learning.fitted import check_fitted_heads
 from eofuse.learning.foundations import foundation_warnings, hiding_inputs, input_context, with_pixel_size
 from eofuse.learning.input_statistics import neutral_statistics, training_statistics
 from eofuse.learning.leaks import copied_patches, near_copies, refuse_leaking_inputs, refuse_one_target_twice
 from eofuse.learning.lineage import History, Role, Training, history_of_vectors, used_patches
-from eofuse.learning.loop import open_device
 from eofuse.learning.options import RunOptions
 from eofuse.learning.seen import refuse_seen, refuse_seen_vectors
 from eofuse.learning.semi_supervised import make_views, refuse_other_tasks

@@ -33,6 +33,7 @@ from eofuse.errors import DataError
 from eofuse.learning.cautions import run_cautions, temperature_notes
 from eofuse.learning.curves import Curves, read_curves
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.fabric import evaluate_as_trained, open_device, open_fabric
 from eofuse.learning.facts import (
     CALIBRATION_FILE,
     DATA_FILE,
@@ -46,7 +47,7 @@ from eofuse.learning.facts import (
 )
 from eofuse.learning.fitted import has_fitted_heads
 from eofuse.learning.fitting import begin, learn, refit
-from eofuse.learning.loop import Selection, State, evaluate_as_trained, open_device, open_fabric
+from eofuse.learning.loop import Selection, State
 from eofuse.learning.options import RunOptions
 from eofuse.learning.outputs import MapWriter, predictions_file, read_predictions, write_test
 from eofuse.learning.preparation import Prepared, inherited

@@ -19,7 +19,8 @@ from eofuse.data.scenes import units
 from eofuse.data.targets import Target
 from eofuse.errors import DataError
 from eofuse.evaluation.metrics import skill
-from eofuse.learning.loop import DivergenceError, State, evaluate_as_trained
+from eofuse.learning.fabric import evaluate_as_trained
+from eofuse.learning.loop import DivergenceError, State
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import Prepared
 from eofuse.models.artifact import load_model

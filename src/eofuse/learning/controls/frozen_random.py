@@ -20,8 +20,9 @@ from eofuse.learning.controls.finish import Control, best_on_patches, is_done
 from eofuse.learning.controls.linear import STRENGTHS, fit_linear
 from eofuse.learning.controls.per_pixel import linear_maps
 from eofuse.learning.controls.pyramid import Pyramid
+from eofuse.learning.fabric import open_device, open_fabric
 from eofuse.learning.fitting import make_training
-from eofuse.learning.loop import Selection, open_device, open_fabric
+from eofuse.learning.loop import Selection
 from eofuse.learning.preparation import model_spec
 from eofuse.learning.run import MODEL_FOLDER, REFIT_FOLDER
 from eofuse.learning.validation import Validation

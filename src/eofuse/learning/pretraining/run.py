@@ -30,8 +30,9 @@ from eofuse.data.store import Store, shared_store
 from eofuse.errors import DataError, UsageError
 from eofuse.learning.curves import EVALUATIONS_FILE, Curves, read_curve, read_curves
 from eofuse.learning.environment import describe_environment
+from eofuse.learning.fabric import open_device, open_fabric
 from eofuse.learning.facts import DATA_FILE, ENVIRONMENT_FILE, RESULT_FILE, read_facts, write_facts
-from eofuse.learning.loop import Selection, State, Training, open_device, open_fabric
+from eofuse.learning.loop import Selection, State, Training
 from eofuse.learning.pretraining import METHODS, PretrainingOptions
 from eofuse.learning.pretraining.monitoring import COLLAPSED, Monitor
 from eofuse.learning.pretraining.preparation import Unlabelled, model_without_heads, prepare_unlabelled
