@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-TIMES = {"seconds", "energy_joules", "patches_per_second", "digest", "datetime"}
+TIMES = {"seconds", "energy_joules", "patches_per_second", "digest", "datetime", "created"}
 """Keys and columns that say how long something took, which differ from run to run; and digests, which cover them."""
 
 LEFT_OUT = ("tensorboard",)
