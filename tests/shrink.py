@@ -10,7 +10,12 @@ WITHOUT_PIXELS = ("fuel_moisture.yaml", "fuel_moisture_foundation.yaml")
 CONTROLLED = ("demo.yaml", "eurosat_100.yaml")
 """Studies that keep their controls, which cost as much as their variants: of labels and of numbers."""
 
-ONE_AMOUNT = ("eurosat_foundation.yaml", "fuel_moisture_foundation.yaml", "label_efficiency.yaml")
+ONE_AMOUNT = (
+    "eurosat_foundation.yaml",
+    "fuel_moisture_foundation.yaml",
+    "label_efficiency.yaml",
+    "label_efficiency_small.yaml",
+)
 """Studies of many variants, which are trained with all labels only; smaller ones have two amounts."""
 
 
