@@ -75,7 +75,7 @@ def _checkpoint(path: Path) -> bytes:
 
 def _page(path: Path) -> bytes:
     """A report; its chapter about cost says how long everything took."""
-    return re.sub(rb"[\d.,]+ (s|min|h|kJ|J|Wh|kWh|seconds|minutes)\b", b"", path.read_bytes())
+    return re.sub(rb"[\d.,]+ (s|min|h|kJ|J|Wh|kWh|seconds|minutes)\b( \d+ (s|min)\b)?", b"", path.read_bytes())
 
 
 READERS: Mapping[str, Callable[[Path], bytes]] = {
