@@ -5,7 +5,7 @@ import re
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -95,6 +95,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(words, values, max_size=4))
 def test_what_is_written_is_read_back(content):
     assert parse_yaml(write_yaml(content)) == content

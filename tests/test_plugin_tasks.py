@@ -15,6 +15,7 @@ from eofuse.reports.html import write_report
 from eofuse.tasks import TASKS
 from eofuse.terminal import scores_tables
 from fake_source import FakeSource
+from undrawn import undraw
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,8 @@ def test_a_run_is_evaluated_and_predicts(study, store):
     assert pd.notna(predicted["grade"]).all()
 
 
-def test_a_report_has_words_for_them(study, tmp_path):
+def test_a_report_has_words_for_them(study, tmp_path, monkeypatch):
+    undraw(monkeypatch)
     text = write_report(study.results, None, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "one of ordered classes a patch" in text
     assert "Class distance" in text or "class distance" in text

@@ -22,6 +22,13 @@ from fake_source import PlantedSource
 LACKING = 7
 
 
+@pytest.fixture(autouse=True)
+def drawing(monkeypatch):
+    """A function after which the picture is drawn; most tests read the table only."""
+    monkeypatch.setattr("eofuse.suggestions.contact_sheet", lambda *arguments: None)
+    return lambda: monkeypatch.setattr("eofuse.suggestions.contact_sheet", contact_sheet)
+
+
 @dataclass
 class PartlyLabelled(PlantedSource):
     """The first 30 patches have no label, and one of them no radar."""
@@ -167,7 +174,8 @@ def open_run_values(store):
     }
 
 
-def test_the_command_writes_table_and_picture_and_says_what_was_left_out(run, partly, tmp_path, capsys):
+def test_the_command_writes_table_and_picture_and_says_what_was_left_out(run, partly, tmp_path, capsys, drawing):
+    drawing()
     words = ["suggest", str(run), str(partly.path), "-n", "4", "--by", "diversity", "-o", str(tmp_path / "next")]
     assert main(words) == 0
     said = capsys.readouterr().out

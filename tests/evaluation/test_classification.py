@@ -66,7 +66,7 @@ def sklearn_multi_label(truth: np.ndarray, probabilities: np.ndarray) -> dict[st
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(single_label_cases())
 def test_single_label_metrics_with_weights_equal_sklearn_on_repeated_rows(case: Case) -> None:
     truth, probabilities, weights = case
@@ -75,7 +75,7 @@ def test_single_label_metrics_with_weights_equal_sklearn_on_repeated_rows(case: 
     assert single_label_metrics(truth, probabilities) == pytest.approx(sklearn_single_label(truth, probabilities))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(multi_label_cases())
 def test_multi_label_metrics_with_weights_equal_sklearn_on_repeated_rows(case: Case) -> None:
     truth, probabilities, weights = case
@@ -84,7 +84,7 @@ def test_multi_label_metrics_with_weights_equal_sklearn_on_repeated_rows(case: C
     assert multi_label_metrics(truth, probabilities) == pytest.approx(sklearn_multi_label(truth, probabilities))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(single_label_cases(), multi_label_cases(), st.integers(0, 10**6))
 def test_many_weightings_equal_one_at_a_time(single: Case, multi: Case, seed: int) -> None:
     for metric_function, (truth, probabilities, _) in ((single_label_metrics, single), (multi_label_metrics, multi)):

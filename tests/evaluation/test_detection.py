@@ -83,7 +83,7 @@ def by_class(evidence, weights=None):
     return one_by_one(DETECTION, evidence, weights)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.booleans())
 def test_average_precision_equals_the_coco_tools(seed, whole):
     predicted, truth = draw(seed, whole=whole)
@@ -98,7 +98,7 @@ def test_average_precision_equals_the_coco_tools(seed, whole):
     assert overall["box_ap50"] == pytest.approx(np.nanmean(expected[:, 0]), abs=1e-6)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6))
 def test_integer_weights_equal_repeated_patches(seed):
     predicted, truth = draw(seed)
