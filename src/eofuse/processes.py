@@ -1,5 +1,6 @@
 """Work spread over processes that end with this one, however it ends: `in_processes`."""
 
+import gc
 import os
 import signal
 import sys
@@ -79,6 +80,7 @@ _shared: Any = None
 def _begin(function: Callable[[Any, Any], Any], shared: object) -> None:
     """Keeps what all jobs share; leaves Ctrl-C to the parent, and ends when the parent does."""
     global _function, _shared
+    gc.freeze()  # what the parent left to be collected may wait for a thread that a fork lacks, and memory stays shared
     _function, _shared = function, shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
