@@ -18,10 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 settings.register_profile("eofuse", deadline=None)  # a busy machine is no failure
 settings.load_profile("eofuse")
-gc.set_threshold(
+gc.set_threshold(50_000, 10, 10)  # a tenth of the suite would go into looking for garbage among the objects of torch
 os.register_at_fork(after_in_child=gc.freeze)  # what is left to collect may wait for a thread that a fork lacks
-    50_000, 10, 10
-)  # a tenth of the suite would be spent on looking for garbage among the objects of torch
 
 PROJECT = Path(__file__).parents[1]
 
