@@ -146,6 +146,12 @@ def begun(values, folder: Path, kind=RunOptions) -> Path:
     return folder
 
 
+@pytest.fixture
+def soon(monkeypatch):
+    """A process does not wait long for the error of another one, which was killed and has none."""
+    monkeypatch.setattr(ranks, "MOMENT_S", 0.3)
+
+
 @pytest.fixture(scope="module")
 def trained_by_two(store, tmp_path_factory) -> Path:
     """A run with batch norm and augmentation, by two processes that the command began; leave it as it is."""
@@ -155,7 +161,7 @@ def trained_by_two(store, tmp_path_factory) -> Path:
     return folder / "run"
 
 
-def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_to_the_same_bits(store, trained_by_two, tmp_path):
+def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_to_the_same_bits(store, trained_by_two, tmp_path, soon):
     folder = begun(recipe_of(store, **AUGMENTED), tmp_path / "run")
     first, second = in_ranks(train_folder, folder, 3, 1)
     assert isinstance(first, ranks.LostError)
@@ -227,7 +233,7 @@ def test_an_error_in_one_process_is_raised_once(capfd):
     assert second.args == (DataError.exit_code,)
 
 
-def test_a_killed_pretraining_goes_on_to_the_same_bits(store, tmp_path):
+def test_a_killed_pretraining_goes_on_to_the_same_bits(store, tmp_path, soon):
     few = {"steps": 2, "evaluations": 1, "checkpoint_minutes": 1e-6}
     values = recipe_of(store, inputs=["s1"], pretrain={"method": "masked", "block": 8}, train=few)
     whole, killed = (begun(values, tmp_path / name, PretrainingOptions) for name in ("whole", "killed"))

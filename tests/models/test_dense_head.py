@@ -136,8 +136,9 @@ class TestNetworks:
         head = make_head(network, [encoder.sizes], classes="ab")
         optimiser = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], 3e-3)
         generator = torch.Generator().manual_seed(0)
-        for _ in range(30):
-            rasters, truth = _squares(torch.randint(0, 97, (3, 3, 2), generator=generator), generator)
+        steps, count = (30, 3) if network == "fpn" else (24, 2)
+        for _ in range(steps):
+            rasters, truth = _squares(torch.randint(0, 97, (count, 3, 2), generator=generator), generator)
             loss = F.cross_entropy(head([encoder(rasters)], (120, 120))[0], truth)
             optimiser.zero_grad()
             loss.backward()

@@ -20,11 +20,8 @@ CLASSES = ("darker", "brighter")
 SIZES = FeatureSizes(8, [6, 8, 10, 12, 14], [2, 4, 8, 16, 32])
 SIZE = (120, 120)
 FILL = [0.0, 0.0, 0.0, 0.0, -1.0]
-SIDE = 48
-"""Of the patches that detectors learn from, in pixels."""
-
-BUDGETS = {"faster_rcnn": (60, 4), "retinanet": (40, 8), "fcos": (40, 8)}
-"""Steps, and patches a step, in which a detector finds what is planted."""
+BUDGETS = {"faster_rcnn": (60, 4, 48), "retinanet": (40, 8, 32), "fcos": (40, 8, 32)}
+"""Steps, patches a step and pixels of their side, by which a detector finds what is planted."""
 
 each_network = pytest.mark.parametrize("network", DETECTORS)
 
@@ -221,7 +218,7 @@ def draw(count, size, generator, most=2):
 @cache
 def trained(network):
     """An encoder and a head that have seen a few batches."""
-    steps, batch_size = BUDGETS[network]
+    steps, batch_size, side = BUDGETS[network]
     torch.manual_seed(0)
     encoder = RasterEncoder("test_resnet", 2, pixels=True)
     head = make_head(network, encoder.sizes)
@@ -230,8 +227,8 @@ def trained(network):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps, pct_start=0.2)
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
-        rasters, truth = draw(batch_size, SIDE, generator)
-        values = head([encoder(rasters)], (SIDE, SIDE), truth)
+        rasters, truth = draw(batch_size, side, generator)
+        values = head([encoder(rasters)], (side, side), truth)
         optimiser.zero_grad()
         torch.stack(list(values.values())).sum().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
