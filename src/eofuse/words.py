@@ -6,6 +6,9 @@ from collections.abc import Iterable
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks that change the direction of the letters around them, so that a line reads as another one."""
 
+NO_XML = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF])
+"""Characters that XML has no place for: a file with one of them is not read at all. For `str.translate`."""
+
 
 def counted(number: int, noun: str, several: str = "") -> str:
     """A count with its noun: `1 scene`, `2,000 scenes`.

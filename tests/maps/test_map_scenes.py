@@ -31,6 +31,7 @@ from eofuse.files import sha256
 from eofuse.inference.ensemble import load_ensemble
 from eofuse.maps import make, output, stac
 from eofuse.maps.make import MapOptions, map_scenes
+from eofuse.maps.styles import write_style
 from eofuse.modalities import SENTINEL1, SENTINEL2
 from eofuse.models.artifact import load_model
 
@@ -117,6 +118,13 @@ def test_a_class_map_has_a_style_with_names_and_colours_of_its_classes(mapped, c
     with rasterio.open(mapped[1] / "map.tif") as file:
         colours = {code: "#{:02x}{:02x}{:02x}".format(*file.colormap(1)[code][:3]) for code in (10, 20, 50)}
     assert shown == {code: (name, colours[code]) for code, name in zip((10, 20, 50), classes, strict=True)}
+
+
+def test_any_name_of_a_class_leaves_the_style_readable(tmp_path):
+    names = {1: '<b>&"x"</b>', 2: "a\x00b\x1b[31m", 3: "\ufffe end", 4: "\ud800 half", 5: "line\nend"}
+    write_style(tmp_path / "map.qml", names, dict.fromkeys(names, (1, 2, 3)))
+    labels = [each.get("label") for each in ElementTree.parse(tmp_path / "map.qml").iter("paletteEntry")]
+    assert labels == ['<b>&"x"</b>', r"a\x00b\x1b[31m", " end", r"\ud800 half", "line\nend"]
 
 
 def test_the_item_is_valid_and_names_files_classes_and_the_model(mapped, cover_model):

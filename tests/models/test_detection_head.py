@@ -20,9 +20,7 @@ CLASSES = ("darker", "brighter")
 SIZES = FeatureSizes(8, [6, 8, 10, 12, 14], [2, 4, 8, 16, 32])
 SIZE = (120, 120)
 FILL = [0.0, 0.0, 0.0, 0.0, -1.0]
-BUDGETS = {"faster_rcnn": (60, 4, 48), "retinanet": (40, 8, 32), "fcos": (40, 8, 32)}
-"""Steps, patches a step and pixels of their side, by which a detector finds what is planted."""
-
+STEPS = 60
 each_network = pytest.mark.parametrize("network", DETECTORS)
 
 
@@ -217,18 +215,17 @@ def draw(count, size, generator, most=2):
 
 @cache
 def trained(network):
-    """An encoder and a head that have seen a few batches."""
-    steps, batch_size, side = BUDGETS[network]
+    """An encoder and a head that have seen a few batches of 64 pixels."""
     torch.manual_seed(0)
     encoder = RasterEncoder("test_resnet", 2, pixels=True)
     head = make_head(network, encoder.sizes)
     model = nn.ModuleList([encoder, head])
     optimiser = torch.optim.AdamW(model.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=STEPS, pct_start=0.2)
     generator = torch.Generator().manual_seed(1)
-    for _ in range(steps):
-        rasters, truth = draw(batch_size, side, generator)
-        values = head([encoder(rasters)], (side, side), truth)
+    for _ in range(STEPS):
+        rasters, truth = draw(8, 64, generator)
+        values = head([encoder(rasters)], (64, 64), truth)
         optimiser.zero_grad()
         torch.stack(list(values.values())).sum().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -249,7 +246,7 @@ def evidence_of(network, size, seed):
 def test_planted_boxes_are_found_where_they_are(network, monkeypatch):
     """Also where the patch is no multiple of the stride; one test, so that each network is trained once."""
     evidence, _ = evidence_of(network, 64, seed=2)
-    assert scored(DETECTION, evidence)["box_ap50"] > 0.3
+    assert scored(DETECTION, evidence)["box_ap50"] > 0.4
     for pad_to in (32, 1):  # padded to 128 pixels, and not padded
         monkeypatch.setattr(trained(network)[0], "pad_to", pad_to)
         require_unshifted(*evidence_of(network, 120, seed=3))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-CASES = {"kills": 2, "writers": 1, "faults": 2, "fuzz": 5}
-COMMANDS = "subset"
-"""The one whose input is made first; its kills, writers and faults stand for those of all."""
+CASES = {"kills": 2, "writers": 1, "faults": 2, "fuzz": 8}
+COMMANDS = "append,cut,subset,init"
+"""Those whose inputs are made in a second or two; their kills, writers and faults stand for those of all."""
 
 
 @pytest.fixture(scope="module")

@@ -82,11 +82,10 @@ def make_training(
 ) -> Training:
     """The training of an objective on the data of a run, with the budget of the recipe.
 
-    `more` is what else `Training` takes, or takes instead.
+    `more` is what else `Training` takes, or takes instead; `fabric` is part of it.
     """
     given: dict[str, Any] = {
         "steps": options.train.budget(len(prepared.rows["train"])),
-        "fabric": more.get("fabric") or open_fabric(options.train),
         "curves": Curves(folder, tensorboard=False),
         **more,
     }

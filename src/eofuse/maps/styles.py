@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from eofuse.files import write_text
-from eofuse.words import printable
+from eofuse.words import NO_XML, printable
 
 HEADER = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 VERSION = "3.22"
@@ -31,7 +31,7 @@ def write_style(path: Path, names: Mapping[int, str], colours: Mapping[int, tupl
     palette = ElementTree.SubElement(renderer, "colorPalette")
     for code, rgb in colours.items():
         colour = "#{:02x}{:02x}{:02x}".format(*rgb)
-        label = printable(names[code])
+        label = printable(names[code]).translate(NO_XML)
         ElementTree.SubElement(palette, "paletteEntry", value=str(code), label=label, color=colour, alpha="255")
     ElementTree.indent(root, " ")
     write_text(path, HEADER + ElementTree.tostring(root, encoding="unicode") + "\n")

@@ -14,6 +14,8 @@ from matplotlib import image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eofuse.words import NO_XML
+
 INK = "#1f2933"
 QUIET = "#66727f"
 RULE = "#d9dee3"
@@ -65,9 +67,6 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "eofuse",
 }
-
-NO_XML = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF])
-"""Characters that XML has no place for: a picture with one of them is not shown at all."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
