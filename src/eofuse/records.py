@@ -21,6 +21,14 @@ from eofuse.files import read_json, replacing
 SEAL = "digest"
 """Key under which the digest of all other keys stands."""
 
+TABLE_SEAL = "eofuse.digest"
+"""Key of a Parquet file under which the digest of the file stands, as it is with `BLANK` in its place."""
+
+BLANK = "-" * 64
+
+UNSEALED = {b"pandas", b"ARROW:schema", b"PANDAS_ATTRS"}
+"""Keys that a Parquet file without a digest may have."""
+
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values with their digest; how a JSON file sets them out does not matter."""
@@ -61,7 +69,7 @@ def read_record(path: Path, shape: Any, fix: str) -> Any:
         raise DataError(f"can't be read: {error.strerror}", where=path, fix=fix) from None
     except ValueError as error:
         raise DataError(f"is damaged: {error}", where=path, fix=fix) from None
-    if isinstance(values, dict) and isinstance(values.get(SEAL), str):
+    if isinstance(values, dict) and SEAL in values:
         if not seal_is_whole(values, ()):
             raise DataError("has changed since it was written: its digest differs", where=path, fix=fix)
         del values[SEAL]
@@ -77,9 +85,31 @@ def read_record(path: Path, shape: Any, fix: str) -> Any:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table as Parquet whose pages have checksums, which `read_table` compares."""
+    """Writes a table as Parquet that holds a digest of the whole file, which `read_table` compares."""
+    content = pa.BufferOutputStream()
+    columns = pa.Table.from_pandas(table, preserve_index=False)
+    with pq.ParquetWriter(content, columns.schema, write_page_checksum=True) as writer:
+        writer.write_table(columns)
+        writer.add_key_value_metadata({TABLE_SEAL: BLANK})
+    blank = content.getvalue().to_pybytes()
     with replacing(path) as temporary:
-        table.to_parquet(temporary, index=False, write_page_checksum=True)
+        temporary.write_bytes(_with_digest(blank, BLANK, hashlib.sha256(blank).hexdigest()))
+
+
+def _with_digest(content: bytes, old: str, new: str) -> bytes:
+    """A Parquet file with another digest among the keys and values at its end."""
+    place = content.index(old.encode(), content.rindex(TABLE_SEAL.encode()))
+    return content[:place] + new.encode() + content[place + len(old) :]
+
+
+def _check_digest(content: bytes) -> None:
+    """Raises ValueError if a Parquet file has changed since `write_table`; files of others and of older versions have no digest."""
+    values = pq.read_metadata(pa.BufferReader(content)).metadata or {}
+    digest = values.get(TABLE_SEAL.encode(), b"").decode()
+    if not digest and set(values) <= UNSEALED:
+        return
+    if not digest or hashlib.sha256(_with_digest(content, digest, BLANK)).hexdigest() != digest:
+        raise ValueError("has changed since it was written: its digest differs")
 
 
 def read_table(
@@ -108,8 +138,10 @@ def read_table(
         raise DataError("the file is missing", where=path, fix=fix)
     try:
         if path.suffix == ".parquet":
-            content = pq.read_table(path, columns=only, page_checksum_verification=True)
-            table: pd.DataFrame = content.to_pandas(types_mapper=_kept)
+            content = path.read_bytes()
+            _check_digest(content)
+            columns_read = pq.read_table(pa.BufferReader(content), columns=only, page_checksum_verification=True)
+            table: pd.DataFrame = columns_read.to_pandas(types_mapper=_kept)
         else:
             table = pd.read_csv(path, usecols=only, keep_default_na=empty_is_missing)
     except Exception as error:  # what is damaged makes pandas and Arrow raise many kinds
