@@ -69,7 +69,8 @@ def read_record(path: Path, shape: Any, fix: str) -> Any:
         raise DataError(f"can't be read: {error.strerror}", where=path, fix=fix) from None
     except ValueError as error:
         raise DataError(f"is damaged: {error}", where=path, fix=fix) from None
-    if isinstance(values, dict) and SEAL in values:
+    is_by_target = isinstance(values, dict) and all(isinstance(value, dict) for value in values.values())
+    if isinstance(values, dict) and SEAL in values and not is_by_target:  # a target may have the name
         if not seal_is_whole(values, ()):
             raise DataError("has changed since it was written: its digest differs", where=path, fix=fix)
         del values[SEAL]
