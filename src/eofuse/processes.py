@@ -1,5 +1,6 @@
 """Work spread over processes that end with this one, however it ends: `in_processes`."""
 
+import ctypes
 import gc
 import os
 import signal
@@ -27,6 +28,17 @@ Result = TypeVar("Result")
 def usable_cores() -> int:
     """Cores that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> None:
+    """Returns the memory of arrays that are gone to the system.
+
+    The allocator of Linux (glibc) keeps it for later ones, which seldom fit into its pieces, so that long work would take ever more.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def in_processes(

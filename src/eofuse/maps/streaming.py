@@ -25,6 +25,7 @@ from eofuse.maps.scene import MapScene
 from eofuse.maps.sums import Sums
 from eofuse.maps.windows import Axis, Windows
 from eofuse.modalities import MONTH, PLACE, Kind
+from eofuse.processes import free_memory
 from eofuse.tasks.detection import boxes_that_count
 
 PIXELS_A_BATCH = 2**16
@@ -146,6 +147,7 @@ class Pass:
                     values = {(name, end): array for name, each in sums.items() for end, array in each.take().items()}
                     if row.number >= store.done:
                         store.write(row.number, self.windows.rows.cells(row.number)[0], values, found)
+                        free_memory()
                     found = []
                     if told:
                         told(row.number + 1)
