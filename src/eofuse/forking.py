@@ -28,6 +28,9 @@ FORKS: bool = sys.platform == "linux"
 READ_WHEN_IMPORTED = ("GOMP", "KMP", "LD_", "MALLOC", "MKL", "OMP", "OPENBLAS", "PYTHON", "TORCH")
 """Beginnings of the variables that a process can't change once it has imported: each setting of them has a server of its own."""
 
+BEFOREHAND = ("timm",)
+"""What the processes import when they build a network."""
+
 PR_SET_PDEATHSIG = 1
 """Of <linux/prctl.h>: the signal that a process gets when its parent ends."""
 
@@ -213,7 +216,8 @@ def main() -> None:
         with os.fdopen(files.pop(0)) as words:
             request = json.load(words)
         with suppress(Exception):  # else the process says why it can't be imported
-            importlib.import_module(request["module"])
+            for name in (request["module"], *BEFOREHAND):
+                importlib.import_module(name)
         gc.collect()
         gc.freeze()  # what is there stays shared with the processes
         threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]

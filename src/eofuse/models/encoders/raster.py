@@ -2,21 +2,18 @@
 
 Networks come as one of three bodies. `_Stages` runs stage after stage and can be cut, which fusion by a shared trunk or
 in the middle needs; `_Tokens` (vision transformers) gives maps of tokens; `_Whole` is timm's own feature extractor.
+
+timm, which brings torchvision, takes seconds to import. So it is imported where a network is built: looking at results needs none.
 """
 
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.layers.patch_embed import PatchEmbed
-from timm.models import EfficientNetFeatures, FeatureListNet, MobileNetV3Features
-from timm.models._features import FeatureGetterNet
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
@@ -24,6 +21,9 @@ from eofuse.modalities import Kind, Modality
 from eofuse.models.encoders.base import ENCODERS, Encoder
 from eofuse.models.features import Features, FeatureSizes
 from eofuse.models.parts import Column, Part, tensors_of
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
 
 DEFAULT_ENCODER = "test_resnet"
 """The network used where none is named: a small residual one, which learns fast from scratch; see `benchmarks/encoders.py`."""
@@ -104,8 +104,11 @@ class RasterEncoder(Encoder):
         raise _cannot_be_cut(self.name)
 
     @property
-    def vision_transformer(self) -> VisionTransformer | None:
+    def vision_transformer(self) -> "VisionTransformer | None":
         """The network if it is timm's vision transformer, each of whose tokens is made of a square of pixels; None if not."""
+        from timm.layers.patch_embed import PatchEmbed
+        from timm.models.vision_transformer import VisionTransformer
+
         network = self.body.network if isinstance(self.body, _Tokens) else None
         if not isinstance(network, VisionTransformer) or not isinstance(network.patch_embed, PatchEmbed):
             return None
@@ -262,6 +265,10 @@ class _Whole(nn.Module):
 
 
 def _build_body(name: str, in_channels: int, weights: Mapping[str, Tensor] | None) -> _Stages | _Tokens | _Whole:
+    import timm
+    from timm.models import EfficientNetFeatures, FeatureListNet, MobileNetV3Features
+    from timm.models._features import FeatureGetterNet
+
     if name.partition(":")[0] in ENCODERS:
         raise _cannot_be_cut(name)
     if not timm.is_model(name):
@@ -298,6 +305,8 @@ def _build_tokens(name: str, in_channels: int, weights: Mapping[str, Tensor] | N
 
 def _create(name: str, in_channels: int, weights: Mapping[str, Tensor] | None, **arguments: Any) -> Any:
     """Builds the network, free to take rasters of any size where it has an option for that."""
+    import timm
+
     vision_transformer: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True}
     swin: dict[str, Any] = {"strict_img_size": False}
     if weights is not None:

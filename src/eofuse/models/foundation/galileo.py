@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from timm.layers.patch_embed import resample_patch_embed
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
@@ -94,6 +92,8 @@ class GalileoEncoder(nn.Module):
     """
 
     def __init__(self, size: Size) -> None:
+        from timm.models.vision_transformer import Block  # see `eofuse.models.encoders.raster`
+
         super().__init__()
         self.size = size
         quarter = size.width // 4
@@ -381,6 +381,8 @@ class _Patches(nn.Module):
 
     def forward(self, values: Tensor, patch: int) -> Tensor:
         """(B, H, W, T, C) → (B, h, w, T, width)."""
+        from timm.layers.patch_embed import resample_patch_embed  # see `eofuse.models.encoders.raster`
+
         batch, _, _, dates, _ = values.shape
         images = values.permute(0, 3, 4, 1, 2).flatten(0, 1)
         weight = resample_patch_embed(self.proj.weight, [patch, patch])

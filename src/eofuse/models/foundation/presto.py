@@ -8,7 +8,6 @@ names on disk.
 from collections.abc import Mapping, Sequence
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from eofuse.errors import UsageError
@@ -36,6 +35,8 @@ class PrestoEncoder(nn.Module):
     """The network: normalised series of a pixel in, a vector out."""
 
     def __init__(self) -> None:
+        from timm.models.vision_transformer import Block  # see `eofuse.models.encoders.raster`
+
         super().__init__()
         self.eo_patch_embed = nn.ModuleDict({name: nn.Linear(len(group), WIDTH) for name, group in GROUPS.items()})
         self.dw_embed = nn.Embedding(NO_COVER + 1, WIDTH)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-import timm
 import torch
 from torch import Tensor
 
@@ -90,6 +89,8 @@ def _without_prefix(
     title: str, encoder: str, weights: Mapping[str, Tensor], bands: int, prefix: str | None
 ) -> tuple[dict[str, Tensor], str]:
     """The tensors of the network by their names without the prefix, and the prefix."""
+    import timm  # see `eofuse.models.encoders.raster`
+
     if not timm.is_model(encoder):
         raise UsageError(f"is for '{encoder}', which is no network of timm", where=title, fix="choose other weights")
     with torch.random.fork_rng(devices=[]):

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 
 from eofuse.errors import DataError, UsageError, did_you_mean
@@ -33,6 +32,8 @@ def timm_source(name: str, options: WeightOptions) -> Source:
         UsageError: if timm has no weights of that name, or their licence forbids commercial use.
         DataError: if they can't be fetched or read.
     """
+    import timm  # see `eofuse.models.encoders.raster`
+
     architecture = name.split(".")[0]
     if not timm.is_model(name) or (options.file is None and not timm.is_model_pretrained(name)):
         fix = did_you_mean(name, timm.list_pretrained())

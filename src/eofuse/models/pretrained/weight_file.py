@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from timm.models import clean_state_dict
 from torch import Tensor
 
 from eofuse.config import merge, parse_options
@@ -61,6 +60,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: if the file is missing, damaged, or would execute code.
     """
+    from timm.models import clean_state_dict  # see `eofuse.models.encoders.raster`
+
     try:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)

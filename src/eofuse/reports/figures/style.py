@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import image
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from eofuse.words import NO_XML
@@ -146,7 +147,7 @@ def svg_data_uri(figure: Figure) -> str:
     """The figure as an SVG in a `data:` address; the same figure gives the same text."""
     stream = io.BytesIO()
     metadata: Any = {"Date": None, "Creator": None}
-    with _letters_may_lack():
+    with _letters_may_lack(), _laid_out(figure):
         figure.savefig(stream, format="svg", metadata=metadata)
     text = stream.getvalue().decode("utf-8").translate(NO_XML)
     return _data_uri("image/svg+xml", text.encode())
@@ -164,6 +165,20 @@ def write_png(figure: Figure, target: Any, dots_per_inch: int = 150) -> None:
     """Writes the figure as PNG to a path or stream."""
     with mpl.rc_context(STYLE), _letters_may_lack():
         figure.savefig(target, format="png", dpi=dots_per_inch, metadata={"Software": None})
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Finds room for the labels of a figure, for which matplotlib would draw all of it once more."""
+    FigureCanvasSVG(figure)  # measures text as it draws it
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
 
 
 @contextmanager
