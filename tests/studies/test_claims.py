@@ -81,9 +81,10 @@ def test_one_from_another_machine_is_respected_while_it_is_touched_and_taken_ove
         assert is_held_by(path, claim.token)
 
 
-def test_a_damaged_claim_is_taken_over_and_said_to_be_waited_for(tmp_path, monkeypatch):
+@pytest.mark.parametrize("text", ["[" * 4096, json.dumps({"host": "x" * 5000})], ids=["no JSON", "long"])
+def test_a_damaged_claim_is_taken_over_and_said_to_be_waited_for(tmp_path, monkeypatch, text):
     monkeypatch.setattr(claims, "NAMING_S", 0.1)
-    claim_file(tmp_path / "cell").write_text("[" * 4096)
+    claim_file(tmp_path / "cell").write_text(text)
     said = []
     with claimed(tmp_path / "cell", waiting=said.append) as claim:
         assert claim.is_held()

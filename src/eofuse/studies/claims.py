@@ -34,6 +34,9 @@ NAMING_S = 1.0
 PAUSE_S = 0.1
 """Seconds between two looks at a claim for which somebody waits."""
 
+LONGEST = 4096
+"""Bytes of a claim that are read; a longer one is damaged, and names nobody."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -171,7 +174,7 @@ def _look(path: Path) -> tuple[dict[str, Any] | None, int]:
     try:
         with _file(path).open("rb") as reader:
             touched = os.fstat(reader.fileno()).st_mtime_ns
-            text = reader.read(4096)
+            text = reader.read(LONGEST)
     except FileNotFoundError:
         return None, 0
     return _holder(text), touched
@@ -193,7 +196,9 @@ def _take_away(file: Path, dead: dict[str, Any] | None) -> None:
         file.rename(aside)
     except FileNotFoundError:
         return
-    if _holder(aside.read_bytes()) != dead:
+    with aside.open("rb") as reader:
+        holder = _holder(reader.read(LONGEST))
+    if holder != dead:
         with suppress(OSError):
             os.link(aside, file)
     aside.unlink()
