@@ -148,6 +148,20 @@ def test_neither_the_package_nor_help_loads_torch():
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+def test_a_file_of_more_than_400_lines_says_why():
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 400 or "long, as" in (ast.get_docstring(ast.parse(text)) or ""), path
+
+
+def test_timm_is_imported_only_where_a_network_is_built():
+    for path in (SOURCE / "models").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.partition(".")[0] == "timm" for name in names), path
+
+
 def test_data_are_packed_checked_and_described_without_torch(tmp_path):
     code = (
         "import sys, numpy as np\n"

@@ -571,6 +571,27 @@ def test_a_threshold_that_is_no_score_is_refused(threshold):
         MapOptions(threshold=threshold)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stride": 8}, "stride: the model has no target of whole patches"),
+        ({"threshold": 0.2}, "threshold: the model has no target of boxes"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(cover_model, scene, tmp_path, options, words):
+    with pytest.raises(UsageError, match=words):
+        map_scenes(
+            cover_model, output=tmp_path / "m.tif", layers={"optical": str(scene)}, options=MapOptions(**options)
+        )
+
+
+@pytest.mark.parametrize("option", ["overlap", "polygons", "probabilities"])
+def test_an_option_of_pixels_or_classes_is_refused_for_a_number_of_a_patch(scene, tmp_path, option):
+    model = make_model(tmp_path / "model", "biomass")
+    with pytest.raises(UsageError, match=f"{option}: the model has no target of"):
+        map_scenes(model, output=tmp_path / "m.tif", layers={"optical": str(scene)}, options=MapOptions(**{option: 1}))
+
+
 def test_an_input_that_is_given_twice_is_refused(cover_model, scene, tmp_path, capsys):
     words = ["map", str(cover_model), "-o", str(tmp_path / "map.tif")]
     assert main([*words, *(2 * ["--layer", f"optical={scene}"])]) == 2

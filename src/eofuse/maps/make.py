@@ -197,9 +197,25 @@ class Mapper:
             heads, len(self.model.models), probabilities=options.probabilities, uncertainty=options.uncertainty
         )
         maps_pixels = any(head.kind.is_map for head in heads.values())
+        self._refuse_unused(maps_pixels or bool(self.boxes))
         self.patch = min(self.model.spec.patch_size)
         self.size = options.window or (best_window(self.model) if maps_pixels else self.patch)
         self.reach = self._measure() if maps_pixels else Reach(None, 0, 1)
+
+    def _refuse_unused(self, has_windows: bool) -> None:
+        """Raises a `UsageError` for an option that would change nothing."""
+        options = self.options
+        has_cells = any(not (head.kind.is_map or head.kind.is_boxes) for head in self.model.spec.heads.values())
+        has_classes = any(product.files[0].colours for product in self.products.values())
+        for name, is_given, is_used, what in (
+            ("overlap", options.overlap is not None, has_windows, "pixels or boxes"),
+            ("stride", options.stride is not None, has_cells, "whole patches"),
+            ("polygons", options.polygons, has_classes, "classes"),
+            ("probabilities", options.probabilities, has_classes, "classes"),
+            ("threshold", options.threshold != MapOptions.threshold, bool(self.boxes), "boxes"),
+        ):
+            if is_given and not is_used:
+                raise UsageError(f"the model has no target of {what}", where=name, fix="leave the option out")
 
     def _measure(self) -> Reach:
         try:

@@ -4,8 +4,6 @@
 channels are found by name; scale, offset, unit and classes are compared with the model's.
 """
 
-import glob
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,6 +31,7 @@ from eofuse.errors import DataError, UsageError, did_you_mean
 from eofuse.maps.channels import channel_positions, check_same
 from eofuse.maps.constants import Value, constant_of, given_constant, given_month, with_categories
 from eofuse.maps.handles import Handles
+from eofuse.maps.layer_files import layer_files
 from eofuse.modalities import MONTH, Kind, Modality
 from eofuse.models.model import ModelSpec
 from eofuse.words import listed
@@ -256,7 +255,7 @@ def scene_of_layers(
     files: dict[str, list[RasterFile]] = {}
     with reading_environment():
         for given, pattern in patterns.items():
-            files[given] = [_inspect(path, name, given) for path in _paths(pattern, inputs[given])]
+            files[given] = [_inspect(path, name, given) for path in layer_files(pattern, inputs[given])]
         grid = finest(files[next(iter(patterns))]).grid
         layers = {}
         for given in patterns:
@@ -370,31 +369,6 @@ def _fill(modality: Modality, model: ModelSpec) -> float:
     mean = float(np.mean(model.statistics.mean[modality.name]))
     limits = np.iinfo(dtype)
     return float(np.clip(round((mean - modality.offset) / modality.scale), limits.min, limits.max))
-
-
-def _paths(pattern: str, modality: Modality) -> list[Path]:
-    """The file of a pattern, or its files in the order of the channels."""
-    names = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))  # noqa: PTH207 (it may be absolute)
-    found = [Path(name) for name in names]
-    where = f"--layer {modality.name}={pattern}"
-    if not found:
-        raise UsageError("no file is like this", where=where, fix="correct the path")
-    if len(found) == 1 or modality.is_categorical:
-        if len(found) > 1:
-            raise UsageError(f"{len(found)} files are like this", where=where, fix="name one file")
-        return found
-    paths = []
-    for channel in modality.channels:
-        words = "|".join(re.escape(name) for name in (channel.name, *channel.aliases))
-        token = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])")
-        own = [path for path in found if token.search(path.stem)]
-        if len(own) != 1:
-            fix = "name the files so that each holds the name of one band, or write a spec: see docs/maps.md"
-            raise UsageError(
-                f"{len(own)} of {len(found)} files are named after band {channel.name}", where=where, fix=fix
-            )
-        paths += own
-    return paths
 
 
 def _inspect(path: Path, scene: str, name: str) -> RasterFile:

@@ -381,12 +381,11 @@ class _Patches(nn.Module):
 
     def forward(self, values: Tensor, patch: int) -> Tensor:
         """(B, H, W, T, C) → (B, h, w, T, width)."""
-        from timm.layers.patch_embed import resample_patch_embed  # see `eofuse.models.encoders.raster`
+        from timm.layers.patch_embed import resample_patch_embed
 
         batch, _, _, dates, _ = values.shape
-        images = values.permute(0, 3, 4, 1, 2).flatten(0, 1)
         weight = resample_patch_embed(self.proj.weight, [patch, patch])
-        found = nn.functional.conv2d(images, weight, self.proj.bias, stride=patch)
+        found = nn.functional.conv2d(values.permute(0, 3, 4, 1, 2).flatten(0, 1), weight, self.proj.bias, stride=patch)
         return found.reshape(batch, dates, *found.shape[1:]).permute(0, 3, 4, 1, 2)
 
 
