@@ -91,6 +91,13 @@ def test_limits_are_documented():
     assert [limit.variable for limit in LIMITS if f"`{limit.variable}`" not in text] == []
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no such device")
+def test_no_more_of_a_device_is_read_than_is_allowed(monkeypatch):
+    monkeypatch.setenv("EOFUSE_MAX_JSON_MB", "0.01")
+    with pytest.raises(DataError, match=r"/dev/zero: has 0 MB, more than the 0 MB that are allowed"):
+        read_json("/dev/zero")
+
+
 def test_a_text_of_any_size_is_refused_by_its_size(tmp_path):
     for name, read in (("a.yaml", read_yaml), ("a.json", read_json)):
         with (tmp_path / name).open("wb") as file:

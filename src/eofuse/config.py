@@ -202,8 +202,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        TEXT.check_file(path)
-        text = path.read_text(encoding="utf-8-sig")
+        text = TEXT.read(path)
     except OSError as error:
         raise UsageError(f"can't be read: {error.strerror}", where=path, fix="check the path") from None
     except UnicodeDecodeError:

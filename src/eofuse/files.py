@@ -164,9 +164,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         ValueError: if it is no JSON in UTF-8, too deeply nested, or holds a whole number beyond 64 bits or half of a character.
         DataError: if it is larger than `eofuse.limits.JSON` allows.
     """
-    path = Path(path)
-    JSON.check_file(path)
-    return parse_json(path.read_text(encoding="utf-8-sig"))
+    return parse_json(JSON.read(Path(path)))
 
 
 def read_object(path: str | os.PathLike[str], fix: str) -> dict[str, Any]:

@@ -50,6 +50,20 @@ class Limit:
         """Raises a `DataError` if a file is larger, an `OSError` if there is none."""
         self.check(path.stat().st_size, "has", path)
 
+    def read(self, path: Path) -> str:
+        """The text of a file in UTF-8; of a device or pipe, which tells no size, no more than is allowed.
+
+        Raises:
+            DataError: if it is larger.
+            OSError: if it can't be read.
+            UnicodeDecodeError: if it is something else than text.
+        """
+        self.check_file(path)
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(self.size + 1)
+        self.check(len(text), "has", path)
+        return text
+
 
 TEXT = Limit("EOFUSE_MAX_TEXT_MB", 1, "a recipe, spec, projection file or metadata of a product")
 JSON = Limit("EOFUSE_MAX_JSON_MB", 64, "a JSON or GeoJSON file, which takes up to 25 times as much memory")

@@ -101,8 +101,7 @@ class _Reader:
         path = Path(href.removeprefix("file://"))
         path = path / "catalog.json" if path.is_dir() else path
         try:
-            JSON.check_file(path)
-            return path.read_text(encoding="utf-8-sig")
+            return JSON.read(path)
         except OSError as error:
             raise DataError(
                 f"can't be read: {error.strerror}", where=f"{self._where}, {path}", fix="check the path"

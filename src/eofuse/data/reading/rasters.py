@@ -282,8 +282,7 @@ def _projection_file(path: str, where: str) -> CRS | None:
     if not file.is_file():
         return None
     try:
-        TEXT.check_file(file)
-        return parse_crs(file.read_text(encoding="utf-8-sig"))
+        return parse_crs(TEXT.read(file))
     except (OSError, ValueError):
         raise DataError(f"{file.name} beside it names no coordinate reference system", where=where) from None
 
