@@ -18,6 +18,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
+from eofuse.cli import main
 from eofuse.data.sources.ben_ge.clc import CLC43
 from eofuse.data.sources.ben_ge.source import open_ben_ge
 from eofuse.errors import UsageError
@@ -228,6 +229,12 @@ def test_split_lists_share_out_all_patches(folder, meta):
     ]
     assert sorted(itertools.chain(*lists)) == sorted(meta.patch_id)
     assert [len(listed) for listed in lists] == [24, 8, 8]
+
+
+def test_one_patch_is_a_folder_without_a_problem(tmp_path):
+    folder = simulate(tmp_path / "one", patches=1, workers=1)
+    assert [path.name for path in (folder / "splits").iterdir()] == ["one_train.csv"]
+    assert main(["check", str(folder), "--workers", "1"]) == 0
 
 
 def test_season_is_constant_within_a_scene_and_temperature_nearly(folder, meta):

@@ -258,7 +258,8 @@ def _write_tables(folder: Path, name: str, rows: list[Row], seed: int) -> None:
     for split, end in zip(_SPLITS, np.cumsum(list(_SPLITS.values())), strict=True):
         stop = round(float(end) * len(order))
         listed = "".join(f"{patch_id}\n" for patch_id in order[start:stop])
-        (folder / "splits" / f"{name}_{split}.csv").write_text(listed, encoding="utf-8")
+        if listed:  # an empty list would be a damaged one
+            (folder / "splits" / f"{name}_{split}.csv").write_text(listed, encoding="utf-8")
         start = stop
 
 
