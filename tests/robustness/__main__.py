@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.case is not None and not arguments.only:
         parser.error("--case needs --only")
+    sys.stdout.reconfigure(errors="backslashreplace")  # what is tried may be no text
     Command.patience = arguments.patience
     preload()
     with tempfile.TemporaryDirectory(prefix="eofuse-robustness-") as temporary:
