@@ -48,6 +48,7 @@ from eofuse.trained import Study, TrainedRun, open_run
 
 AnyPath = str | os.PathLike[str]
 Result = TypeVar("Result")
+AnyOptions = TypeVar("AnyOptions", bound=LearningOptions)
 
 SHARED_S = 5
 """Time in which a file that one machine wrote is seen by the others."""
@@ -131,6 +132,7 @@ def _train(
     _check_processes(options)
     check_loggers(options.train.loggers)
     opened = shared_store(options.data.store)
+    options = _with_threads(options, to)
     folder = _default_folder(options, opened) if to is None else Path(to)
     if not ranks.is_first():
         return _follow(folder, open_run)
@@ -156,6 +158,17 @@ def _count(options: LearningOptions) -> int:
     """How many processes train: those that a launcher began, or as many as the recipe says."""
     size = ranks.place().size
     return size if size > 1 else processes_of(options.train)
+
+
+def _with_threads(options: AnyOptions, to: AnyPath | None) -> AnyOptions:
+    """Options that say the number of threads: that with which the run in a folder began, or as many as PyTorch takes by itself."""
+    if options.train.threads != "auto":
+        return options
+    threads = max(1, torch.get_num_threads() // _count(options))
+    if to is not None and (Path(to) / RECIPE_FILE).is_file():
+        is_alike = is_pretraining(Path(to)) == isinstance(options, PretrainingOptions)  # else it is refused
+        threads = read_recipe(Path(to), type(options)).train.thread_count if is_alike else threads
+    return options.model_copy(update={"train": options.train.model_copy(update={"threads": threads})})
 
 
 def _follow(folder: Path, opened: Callable[[Path], Result]) -> Result:
@@ -224,6 +237,7 @@ def _pretrain(
     _check_processes(options)
     check_loggers(options.train.loggers)
     opened = shared_store(options.data.store)
+    options = _with_threads(options, to)
     folder = _default_folder(options, opened) if to is None else Path(to)
     if not ranks.is_first():
         return _follow(folder, open_pretraining)

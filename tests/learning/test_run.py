@@ -24,6 +24,7 @@ from eofuse.learning import run as runs
 from eofuse.learning.evaluate import evaluate
 from eofuse.learning.options import RunOptions
 from eofuse.learning.preparation import model_spec, prepare
+from eofuse.learning.train_options import TrainOptions
 from eofuse.learning.watching import LossKeeper, Watch
 from eofuse.modalities import WORLDCOVER
 from eofuse.models.model import build_model
@@ -382,11 +383,20 @@ def test_misuse_leaves_no_run_folder(recipe, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_training_leaves_the_number_of_threads_as_it_was(recipe, tmp_path):
+def test_a_single_run_takes_the_threads_that_there_are_leaves_them_and_goes_on_with_as_many(recipe, tmp_path):
     before = torch.get_num_threads()
+    few = ["train.steps=2"]
     torch.set_num_threads(2)
     try:
-        recipes.train(recipe, to=tmp_path / "run", overrides=["train.steps=2"])
+        run = recipes.train(recipe, to=tmp_path / "run", overrides=few)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+    assert run.options.train.threads == 2
+    assert recipes.train(recipe, to=tmp_path / "run", overrides=few).options.train.threads == 2
+    with pytest.raises(UsageError, match="exists and holds another run"):
+        recipes.train(recipe, to=tmp_path / "run", overrides=[*few, "train.threads=1"])
+
+
+def test_a_run_of_a_study_takes_one_thread_and_keeps_the_identity_that_it_had():
+    assert TrainOptions().model_dump()["threads"] == TrainOptions(threads=1).model_dump()["threads"] == 1

@@ -29,7 +29,7 @@ def open_device(options: TrainOptions) -> torch.device:
     device, place = find_device(options.device, "train.device"), ranks.place()
     if place.size > 1 and device.type == "cuda":
         device = find_device(f"cuda:{place.local}", "train.devices")
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.thread_count)
     if device.type != "cuda":
         return device
     torch.cuda.set_device(device)

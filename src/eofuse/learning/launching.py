@@ -60,7 +60,7 @@ def train_in_processes(folder: Path, options: LearningOptions, count: int, progr
         EofuseError: what one of them raised; a `DataError` if one was killed.
     """
     heard: SimpleQueue[tuple[int, dict[str, Any]]] = SimpleQueue()
-    with _processes(folder, options.train.threads, count) as processes:
+    with _processes(folder, options.train.thread_count, count) as processes:
         for rank, process in enumerate(processes):
             threading.Thread(target=_listen, args=(rank, process, heard), daemon=True).start()
         done: set[int] = set()

@@ -47,7 +47,8 @@ class TrainOptions(Options):
         devices: processes a machine that train together, each on a device of its own, with its part of each batch: a number, or
             `auto` for all CUDA devices (one process without any). What torchrun or srun begins replaces it.
         nodes: machines; several need torchrun or srun.
-        threads: threads of the process; other numbers give other bits.
+        threads: of the process; other numbers give other bits. `auto` is one in the runs of a study; a single run takes as many as
+            PyTorch does (`OMP_NUM_THREADS`, or one a core), and its recipe keeps the number.
         checkpoint_minutes: after so many minutes a checkpoint is written between two evaluations, too; changes no number.
         loggers: where the run can be followed beside its folder: `mlflow`, `wandb`, or what other packages add; changes no number.
     """
@@ -71,7 +72,7 @@ class TrainOptions(Options):
     device: Annotated[str, AfterValidator(check_name)] = "auto"
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     nodes: int = Field(default=1, ge=1)
-    threads: int = Field(default=1, ge=1)
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     loggers: tuple[str, ...] = ()
 
@@ -94,10 +95,16 @@ class TrainOptions(Options):
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Recipes that don't choose these options have the identity that they had before there were such."""
+        """Recipes that don't choose these options have the identity that they had before there were such, and one thread."""
         later = [("momentum", MOMENTUM), ("schedule", "cosine"), ("validation_patches", MOST_VALIDATED)]
         later += [("accumulate", 1), ("average", None), ("devices", 1), ("nodes", 1), ("loggers", ()), ("loggers", [])]
-        return {name: value for name, value in handler(self).items() if (name, value) not in later}
+        kept = {name: value for name, value in handler(self).items() if (name, value) not in later}
+        return kept | ({"threads": self.thread_count} if "threads" in kept else {})
+
+    @property
+    def thread_count(self) -> int:
+        """Threads of the process, where nothing has taken more."""
+        return 1 if self.threads == "auto" else self.threads
 
     def budget(self, patches: int) -> int:
         """Optimiser steps for so many training patches; 1,000 if nothing is said."""

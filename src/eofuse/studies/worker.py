@@ -69,7 +69,7 @@ def run_cell(role: str, folder: Path, fingerprint: str) -> None:
         what = "the store has changed since the study began"
         raise ChangedStoreError(what, where=options.data.store, fix="run the study again")
     claim = claimed(folder, PATIENCE_S, leave=partial(os._exit, 1))
-    with writing(folder, PATIENCE_S), claim, threadpool_limits(options.train.threads):
+    with writing(folder, PATIENCE_S), claim, threadpool_limits(options.train.thread_count):
         if role in CONTROLS:
             CONTROLS[role](folder)
         elif role == "pretraining":

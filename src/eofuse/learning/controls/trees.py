@@ -69,7 +69,7 @@ def _control(folder: Path, candidates: Candidates) -> None:
         if not task.kind.needs_maps:
             filled = np.isfinite(columns["train"][task.target.valid[prepared.rows["train"]]]).any(axis=0)
             own = {part: [values[:, filled]] for part, values in columns.items()}
-            makers = candidates(not task.kind.is_numbers, options.seed, options.train.threads)
+            makers = candidates(not task.kind.is_numbers, options.seed, options.train.thread_count)
             evidence[task.name] = best_on_patches(control, task, own, partial(Trees, task), makers)
     control.finish(evidence, 0)
 

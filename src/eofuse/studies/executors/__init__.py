@@ -75,7 +75,7 @@ class Setting:
     @property
     def threads(self) -> int:
         """Of each job."""
-        return self.training[0].threads
+        return self.training[0].thread_count
 
     def message(self, job: Job) -> dict[str, Any]:
         """A job as a worker reads it, in values of JSON."""
