@@ -70,7 +70,7 @@ def run(case: Case, world: World) -> Outcome:
 def _holds_the_same(changed: bytes, content: bytes) -> bool:
     """Whether two JSON files hold the same values."""
     try:
-        return json.dumps(json.loads(changed)) == json.dumps(json.loads(content))
+        return json.dumps(json.loads(changed), sort_keys=True) == json.dumps(json.loads(content), sort_keys=True)
     except (ValueError, RecursionError):
         return False
 
