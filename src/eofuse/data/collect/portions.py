@@ -186,15 +186,16 @@ class Portions:
                 arrays[name] = composed.values
             if composed.warped:
                 facts.warped.append(name)
-        if self._mask is not None:
+        if self._mask is not None and not facts.is_empty:
             name = self._mask.modality.name
             drawn = self._mask.draw(place)
             labelled = bool((drawn != self._mask.modality.nodata).any())
-            facts.values[f"nodata.{name}"] = float((drawn == self._mask.modality.nodata).mean())
+            facts.values |= {
+                f"nodata.{name}": float((drawn == self._mask.modality.nodata).mean()),
+                f"has_{name}": labelled,
+            }
             if labelled:
                 arrays[name] = drawn
-            if not facts.is_empty:
-                facts.values[f"has_{name}"] = labelled
         return arrays, facts
 
     def _columns(self, name: str, composed: Composed, chosen: Sequence[Acquisition]) -> dict[str, Any]:
