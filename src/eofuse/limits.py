@@ -59,6 +59,8 @@ class Limit:
             UnicodeDecodeError: if it is something else than text.
         """
         self.check_file(path)
+        if path.is_file():
+            return path.read_text(encoding="utf-8-sig")
         with path.open(encoding="utf-8-sig") as file:
             text = file.read(self.size + 1)
         self.check(len(text), "has", path)
