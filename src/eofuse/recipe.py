@@ -164,7 +164,8 @@ def _with_threads(options: AnyOptions, to: AnyPath | None) -> AnyOptions:
     """Options that say the number of threads: that with which the run in a folder began, or as many as PyTorch takes by itself."""
     if options.train.threads != "auto":
         return options
-    threads = max(1, torch.get_num_threads() // _count(options))
+    is_launched = ranks.place().size > 1  # its processes must agree, whatever machines they are on
+    threads = 1 if is_launched else max(1, torch.get_num_threads() // _count(options))
     if to is not None and (Path(to) / RECIPE_FILE).is_file():
         is_alike = is_pretraining(Path(to)) == isinstance(options, PretrainingOptions)  # else it is refused
         threads = read_recipe(Path(to), type(options)).train.thread_count if is_alike else threads

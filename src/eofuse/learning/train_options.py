@@ -47,8 +47,8 @@ class TrainOptions(Options):
         devices: processes a machine that train together, each on a device of its own, with its part of each batch: a number, or
             `auto` for all CUDA devices (one process without any). What torchrun or srun begins replaces it.
         nodes: machines; several need torchrun or srun.
-        threads: of the process; other numbers give other bits. `auto` is one in the runs of a study; a single run takes as many as
-            PyTorch does (`OMP_NUM_THREADS`, or one a core), and its recipe keeps the number.
+        threads: of the process; other numbers give other bits. `auto` is one in the runs of a study and in processes of a
+            launcher; a single run takes as many as PyTorch does (`OMP_NUM_THREADS`, or one a core), and its recipe keeps the number.
         checkpoint_minutes: after so many minutes a checkpoint is written between two evaluations, too; changes no number.
         loggers: where the run can be followed beside its folder: `mlflow`, `wandb`, or what other packages add; changes no number.
     """

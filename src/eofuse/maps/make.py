@@ -197,19 +197,19 @@ class Mapper:
             heads, len(self.model.models), probabilities=options.probabilities, uncertainty=options.uncertainty
         )
         maps_pixels = any(head.kind.is_map for head in heads.values())
-        self._refuse_unused(maps_pixels or bool(self.boxes))
+        self._refuse_unused()
         self.patch = min(self.model.spec.patch_size)
         self.size = options.window or (best_window(self.model) if maps_pixels else self.patch)
         self.reach = self._measure() if maps_pixels else Reach(None, 0, 1)
 
-    def _refuse_unused(self, has_windows: bool) -> None:
+    def _refuse_unused(self) -> None:
         """Raises a `UsageError` for an option that would change nothing."""
         options = self.options
-        has_cells = any(not (head.kind.is_map or head.kind.is_boxes) for head in self.model.spec.heads.values())
+        of_pixels = [self.model.spec.heads[name].kind.is_map for name in self.products]
         has_classes = any(product.files[0].colours for product in self.products.values())
         for name, is_given, is_used, what in (
-            ("overlap", options.overlap is not None, has_windows, "pixels or boxes"),
-            ("stride", options.stride is not None, has_cells, "whole patches"),
+            ("overlap", options.overlap is not None, any(of_pixels) or bool(self.boxes), "pixels or boxes"),
+            ("stride", options.stride is not None, not all(of_pixels), "whole patches"),
             ("polygons", options.polygons, has_classes, "classes"),
             ("probabilities", options.probabilities, has_classes, "classes"),
             ("threshold", options.threshold != MapOptions.threshold, bool(self.boxes), "boxes"),
