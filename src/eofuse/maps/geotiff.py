@@ -44,6 +44,7 @@ def write_geotiff(
         DataError: if it can't be written.
     """
     plain, whole = scratch / "plain.tif", scratch / "whole.tif"
+    _tidy(scratch)  # rasterio would look into what a killed process left, which may be no whole file
     try:
         with rasterio.Env(GDAL_NUM_THREADS=str(threads), GDAL_CACHEMAX=CACHE_BYTES):
             _write_plain(plain, file, grid, values, tags)
@@ -64,7 +65,12 @@ def write_geotiff(
     plain.unlink()
     with replacing(path) as temporary:
         whole.replace(temporary)
-    for rest in (*scratch.glob("plain.tif*"), *scratch.glob("whole.tif*"), path.with_name(f"{path.name}.aux.xml")):
+    _tidy(scratch)
+    path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
+
+
+def _tidy(scratch: Path) -> None:
+    for rest in (*scratch.glob("plain.tif*"), *scratch.glob("whole.tif*")):
         rest.unlink(missing_ok=True)
 
 
